@@ -1,0 +1,44 @@
+"""The oracle: a metric that knows the renderer and says whether an image shows what its caption asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from rilbench import ConfigError, MeanMetric
+from rilbench_shapes import captions
+from rilbench_shapes.analysis import read
+from rilbench_shapes.world import CONTENT, RESOLUTION
+
+
+def agreement(images: Tensor, prompts: Sequence[str]) -> dict[str, Tensor]:
+    """For each attribute of `CONTENT`, whether (B,) the image shows what the caption says.
+
+    images: (B, 3, 32, 32) in [0, 1]. ConfigError for other sizes and for prompts that are not captions of the world.
+    """
+    if images.shape[-2:] != (RESOLUTION, RESOLUTION):
+        raise ConfigError(f"metric oracle: reads {RESOLUTION} x {RESOLUTION} images of `shapes` only")
+    wanted = [captions.parse(prompt) for prompt in prompts]
+    strangers = [prompt for prompt, content in zip(prompts, wanted, strict=True) if content is None]
+    if strangers:
+        raise ConfigError(
+            f"metric oracle: {strangers[0]!r} is not a caption of the `shapes` world; "
+            "leave the oracle out of evaluate.metrics for other prompts"
+        )
+    found = read(images)
+    return {
+        name: found[name] == torch.tensor([content[name] for content in wanted if content is not None])
+        for name in CONTENT
+    }
+
+
+class Oracle(MeanMetric):
+    """Share of the caption's five attributes (shape, size, colour, place, background) that the image shows, in %."""
+
+    higher_is_better = True
+    unit = "%"
+
+    def score(self, images: Tensor, prompts: Sequence[str], *, base_images: Tensor | None = None) -> Tensor:
+        return 100 * torch.stack(list(agreement(images, prompts).values())).float().mean(0)

@@ -1,0 +1,56 @@
+"""The aesthetic head: the LAION shape of head, regressed on noisy ratings of rendered scenes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from rilbench_aesthetic.head import LinearHead
+from rilbench_shapes import rules
+from rilbench_shapes.recipe.clip import normalised
+from rilbench_shapes.recipe.fit import fit, generator_for
+from rilbench_shapes.renderer import render
+from rilbench_shapes.world import sample_scenes
+
+SCENES = 12_000
+BATCH = 512
+WIDTHS = (128, 128, 64, 32, 16, 1)
+
+
+def train(folder: Path, clip: nn.Module, *, steps: int = 3000, seed: int = 0) -> LinearHead:
+    """Train on frozen CLIP features and save `folder/aesthetic.safetensors`."""
+    torch.manual_seed(seed)
+    features, ratings = rated_features(clip, SCENES, generator_for(seed, "aesthetic scenes"), noisy=True)
+    head = LinearHead(WIDTHS)
+
+    def loss(generator: torch.Generator) -> Tensor:
+        rows = torch.randint(SCENES, (BATCH,), generator=generator)
+        return F.mse_loss(head(features[rows]), ratings[rows])
+
+    fit("aesthetic", head, loss, steps=steps, lr=2e-3, folder=folder, seed=seed)
+    save_file(head.state_dict(), folder / "aesthetic.safetensors")
+    return head
+
+
+@torch.no_grad()
+def rated_features(
+    clip: nn.Module, n: int, generator: torch.Generator, *, noisy: bool
+) -> tuple[Tensor, Tensor]:
+    """Normalised image features (n, 128) and ratings (n,) of new scenes."""
+    scenes = sample_scenes(n, generator)
+    features = [
+        clip.encode_image(normalised(render(scenes[slice(i, i + 500)], generator)), normalize=True)
+        for i in range(0, n, 500)
+    ]
+    return torch.cat(features), rules.rate(scenes, generator) if noisy else rules.rating(scenes)
+
+
+def correlation(clip: nn.Module, head: LinearHead, *, n: int = 2000, seed: int = 1) -> float:
+    """Pearson correlation of the head with the noise-free rule on held-out scenes."""
+    features, ratings = rated_features(clip, n, generator_for(seed, "aesthetic held out"), noisy=False)
+    with torch.no_grad():
+        return torch.corrcoef(torch.stack([head(features), ratings]))[0, 1].item()

@@ -1,0 +1,74 @@
+"""The preference model: CLIP fine-tuned on synthetic preference pairs with HPS v2's loss."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from rilbench_shapes import captions, rules
+from rilbench_shapes.recipe import clip as clips
+from rilbench_shapes.recipe.fit import fit, generator_for
+from rilbench_shapes.renderer import render
+from rilbench_shapes.world import CONTENT, Scenes, sample_content, sample_scenes, sample_style
+
+BATCH = 96  # pairs
+WRONG = 0.25  # chance that one attribute of a candidate differs from the caption's
+
+
+def train(folder: Path, clip: nn.Module, *, steps: int = 1200, seed: int = 0) -> nn.Module:
+    """Fine-tune a copy of the CLIP model and save it under `folder/hps`."""
+    torch.manual_seed(seed)
+    model = copy.deepcopy(clip).requires_grad_(True)
+    model.logit_scale.requires_grad_(False)  # HPS v2 scores are raw cosines; the scale only sharpens the loss
+
+    def loss(generator: torch.Generator) -> Tensor:
+        texts, first, second, prefers_first = preference_pairs(BATCH, generator, noise=rules.PREFERENCE_NOISE)
+        logits = scores(model, texts, first, second) * model.logit_scale.exp().clamp(max=100)
+        return F.cross_entropy(logits, (~prefers_first).long())
+
+    fit("hps", model, loss, steps=steps, lr=3e-4, folder=folder, seed=seed)
+    clips.save(model, folder / "hps")
+    return model
+
+
+def preference_pairs(
+    n: int, generator: torch.Generator, *, noise: float
+) -> tuple[list[str], Tensor, Tensor, Tensor]:
+    """Captions, two candidate images (n, 3, 32, 32) each, and whether (n,) the user prefers the first."""
+    wanted = sample_scenes(n, generator)
+    candidates = [_candidate(wanted, generator) for _ in range(2)]
+    utility = [rules.utility(c, wanted) + noise * torch.randn(n, generator=generator) for c in candidates]
+    first, second = (render(c, generator) for c in candidates)
+    return captions.write(wanted), first, second, utility[0] > utility[1]
+
+
+def scores(model: nn.Module, texts: list[str], first: Tensor, second: Tensor) -> Tensor:
+    """Cosines (n, 2) of both candidates with their caption."""
+    text = model.encode_text(clips.tokenize(texts), normalize=True)
+    image = model.encode_image(clips.normalised(torch.cat([first, second])), normalize=True)
+    return torch.stack([(part * text).sum(1) for part in image.chunk(2)], dim=1)
+
+
+def accuracy(model: nn.Module, *, n: int = 2000, seed: int = 1) -> float:
+    """Share of held-out pairs, labelled with the same noise, whose preferred image scores higher."""
+    texts, first, second, prefers_first = preference_pairs(
+        n, generator_for(seed, "hps held out"), noise=rules.PREFERENCE_NOISE
+    )
+    with torch.no_grad():
+        value = scores(model, texts, first, second)
+    return ((value[:, 0] > value[:, 1]) == prefers_first).float().mean().item()
+
+
+def _candidate(wanted: Scenes, generator: torch.Generator) -> Scenes:
+    """A scene with a new style and some attributes of the content wrong."""
+    n = len(wanted)
+    other = sample_content(n, generator)
+    content = {}
+    for name in CONTENT:
+        wrong = torch.rand(n, generator=generator) < WRONG
+        content[name] = torch.where(wrong, other[name], getattr(wanted, name))
+    return Scenes(**content, **sample_style(n, generator))

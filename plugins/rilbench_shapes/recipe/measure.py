@@ -1,0 +1,39 @@
+"""Measures the saved weights, loaded from disk as a run loads them, and writes the model card."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import open_clip
+from torch import nn
+
+from rilbench.config import ModelConfig
+from rilbench.model.text_to_image import TextToImage
+from rilbench.prompts import read_prompts
+from rilbench_aesthetic.head import LinearHead
+from rilbench_shapes.recipe import aesthetic, card, clip, hps, vae
+
+
+def measure(folder: Path) -> str:
+    """The quality figures as JSON; also written to `folder/quality.json` and `folder/README.md`."""
+    model = TextToImage.load(ModelConfig(path=str(folder / "pipeline"), device="cpu"))
+    encoder = load_clip(folder / "clip")
+    head = LinearHead.load(folder / "aesthetic.safetensors")
+    quality: dict[str, object] = {
+        "vae_psnr_db": vae.clean_psnr(model.vae),
+        "clip_retrieval_of_100": clip.retrieval(encoder),
+        "aesthetic_correlation": aesthetic.correlation(encoder, head),
+        "hps_pair_accuracy": hps.accuracy(load_clip(folder / "hps")),
+        "oracle_on_renders": card.oracle_on_renders(),
+        "oracle_on_base_model": card.oracle_on_model(model, read_prompts(str(folder / "prompts" / "eval.txt"))),
+        "losses": card.losses(folder),
+    }
+    card.write(folder, quality)
+    return json.dumps({k: v for k, v in quality.items() if k != "losses"}, indent=1)
+
+
+def load_clip(folder: Path) -> nn.Module:
+    """A saved open_clip folder, frozen, in float32."""
+    model: nn.Module = open_clip.create_model(f"local-dir:{folder}", precision="fp32")
+    return model.eval().requires_grad_(False)

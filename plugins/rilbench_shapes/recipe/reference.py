@@ -1,0 +1,42 @@
+"""What evaluation needs besides models: reference statistics for FID, and the train and test captions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from rilbench_metrics.fid import statistics
+from rilbench_shapes import captions
+from rilbench_shapes.recipe.clip import normalised
+from rilbench_shapes.recipe.fit import generator_for
+from rilbench_shapes.renderer import render
+from rilbench_shapes.world import sample_scenes
+
+IMAGES = 20_000
+TRAIN, TEST = 750, 50
+
+
+def save_statistics(folder: Path, clip: nn.Module, *, seed: int = 0) -> None:
+    """Mean and covariance of CLIP features of rendered scenes, in `folder/fid.safetensors`."""
+    generator = generator_for(seed, "fid reference")
+    features = []
+    for _ in range(0, IMAGES, 500):
+        images = render(sample_scenes(500, generator), generator)
+        with torch.no_grad():
+            features.append(clip.encode_image(normalised(images), normalize=True))
+    mean, cov = statistics(torch.cat(features))
+    values = {"mean": mean, "cov": cov, "n": torch.tensor([IMAGES])}
+    save_file({k: v.contiguous() for k, v in values.items()}, folder / "fid.safetensors")
+
+
+def save_prompts(folder: Path, *, seed: int = 0) -> None:
+    """750 train and 50 test captions, disjoint, drawn from all 2,800."""
+    every = captions.every()
+    order = torch.randperm(len(every), generator=generator_for(seed, "prompts")).tolist()
+    chosen = [every[i] for i in order[: TRAIN + TEST]]
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "train.txt").write_text("\n".join(chosen[:TRAIN]) + "\n")
+    (folder / "eval.txt").write_text("\n".join(chosen[TRAIN:]) + "\n")

@@ -1,0 +1,130 @@
+"""Rewards, metrics and strategies with their validated settings, made when first asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from rilbench import settings
+from rilbench.catalog import Catalog, Plugin
+from rilbench.config import RunConfig
+from rilbench.contracts import Component, MeanMetric, Metric, NoSettings, Reward, Strategy
+from rilbench.errors import PluginError, RilbenchError, unknown
+from rilbench.result import MetricInfo
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from torch import Tensor
+
+SECTIONS = {"reward": "reward", "metric": "metric", "strategy": "strategies"}  # kind -> key of the configuration
+
+
+class RewardMetric(MeanMetric):
+    """A reward's own mean as a metric."""
+
+    def __init__(self, reward: Reward) -> None:
+        super().__init__(NoSettings())
+        self.reward = reward
+
+    def score(self, images: Tensor, prompts: Sequence[str], *, base_images: Tensor | None = None) -> Tensor:
+        return self.reward(images, prompts)
+
+
+class Components:
+    """The components of one run."""
+
+    def __init__(self, config: RunConfig, catalog: Catalog, device: str = "cpu") -> None:
+        self.config, self.catalog, self.device = config, catalog, device
+        self._made: dict[tuple[str, str], Component] = {}
+
+    def check(self) -> None:
+        """Look every name up and validate every setting, without loading a weight."""
+        for kind, section in SECTIONS.items():
+            for name in getattr(self.config, section):
+                self.settings(kind, name)
+        self.settings("strategy", self.config.strategy)
+        for name in self.config.rewards:
+            self.settings("reward", name)
+        for name in self.metric_names():
+            self.settings(self.metric_kind(name), name)
+
+    def plugin(self, kind: str, name: str) -> Plugin:
+        return self.catalog.get(kind, name)
+
+    def settings(self, kind: str, name: str) -> Any:
+        """The validated settings of a component."""
+        values = getattr(self.config, SECTIONS[kind]).get(name) or {}
+        cls = self.plugin(kind, name).load().Settings
+        return settings.build(cls, values, f"{SECTIONS[kind]}.{name}")
+
+    def describe(self, kind: str, name: str) -> dict[str, Any]:
+        """What identifies a component in a stage's identity: version and settings."""
+        plugin = self.plugin(kind, name)
+        return {"name": name, "version": plugin.version, "settings": asdict(self.settings(kind, name))}
+
+    def reward(self, name: str) -> Reward:
+        made = self._make("reward", name)
+        assert isinstance(made, Reward)
+        return made
+
+    def strategy(self, name: str) -> Strategy:
+        made = self._make("strategy", name)
+        assert isinstance(made, Strategy)
+        return made
+
+    def metric(self, name: str) -> Metric:
+        """A metric, or the mean of the reward of that name."""
+        if self.metric_kind(name) == "reward":
+            return RewardMetric(self.reward(name))
+        made = self._make("metric", name)
+        assert isinstance(made, Metric)
+        return made
+
+    def metric_kind(self, name: str) -> str:
+        if name in self.catalog.names("metric"):
+            return "metric"
+        if name in self.catalog.names("reward"):
+            return "reward"
+        raise PluginError(unknown("metric", name, [*self.catalog.names("metric"), *self.catalog.names("reward")]))
+
+    def metric_names(self) -> list[str]:
+        """The run's rewards, the metrics that report them, and the configured metrics; in that order, each once."""
+        reported = [m for r in self.config.rewards for m in self.plugin("reward", r).load().metrics]
+        return list(dict.fromkeys([*self.config.rewards, *reported, *self.config.evaluate.metrics]))
+
+    def metric_infos(self) -> tuple[MetricInfo, ...]:
+        """The columns of the result."""
+        targets: dict[str, list[str]] = {}
+        for reward in self.config.rewards:
+            for name in (reward, *self.plugin("reward", reward).load().metrics):
+                targets.setdefault(name, []).append(reward)
+        return tuple(self._info(name, tuple(targets.get(name, ()))) for name in self.metric_names())
+
+    def _info(self, name: str, target_of: tuple[str, ...]) -> MetricInfo:
+        if self.metric_kind(name) == "reward":
+            return MetricInfo(name=name, higher_is_better=True, target_of=target_of)
+        cls = self.plugin("metric", name).load()
+        return MetricInfo(name=name, higher_is_better=cls.higher_is_better, unit=cls.unit, target_of=target_of)
+
+    def _make(self, kind: str, name: str) -> Component:
+        if (kind, name) not in self._made:
+            plugin, values = self.plugin(kind, name), self.settings(kind, name)
+            try:
+                self._made[kind, name] = plugin.load()(values, device=self.device)
+            except RilbenchError as error:
+                raise type(error)(f"{kind} {name!r}: {error}") from None
+            except Exception as error:
+                blame = f"{plugin.distribution} {plugin.version}"
+                raise PluginError(f"{kind} {name!r} of {blame} failed: {type(error).__name__}: {error}") from error
+        return self._made[kind, name]
+
+
+def versions(catalog: Catalog, used: Mapping[str, list[str]]) -> dict[str, str]:
+    """`kind/name` to `distribution version` of the components that take part."""
+    return {
+        f"{kind}/{name}": f"{catalog.get(kind, name).distribution} {catalog.get(kind, name).version}"
+        for kind, names in used.items()
+        for name in names
+    }

@@ -1,0 +1,171 @@
+"""A run's configuration: defaults < file < options and `key=value`, checked, then frozen."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
+
+from rilbench import settings
+from rilbench.errors import ConfigError
+from rilbench.resources import config_file
+
+ANY = "any"  # the key of a recipe that holds for every strategy, or for every reward
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """The text-to-image model and how it is sampled."""
+
+    path: str = "package:rilbench_shapes/weights/pipeline"  # diffusers folder, `package:` path or Hub id
+    revision: str | None = None  # of a Hub id
+    device: str = "auto"  # auto, cpu, cuda, cuda:1
+    precision: str = "fp32"  # fp32, bf16 or fp16: of the frozen weights; adapters are always fp32
+    steps: int = 10  # N, DDIM steps
+    guidance: float = 2.0  # classifier-free guidance weight; 1 turns it off
+    spacing: str = "leading"  # DDIM timestep spacing: leading, trailing or linspace
+    resolution: int | None = None  # pixels a side; None is the model's own
+    gradient_checkpointing: bool = False
+
+
+@dataclass(frozen=True)
+class AdapterConfig:
+    """The LoRA pairs of the adapter group (Eq. 4)."""
+
+    rank: int = 4
+    targets: tuple[str, ...] = ("to_q", "to_k", "to_v", "to_out.0")  # ends of the names of linear layers
+    init: str = "paper"  # paper: A Kaiming-uniform, B zero; peft: the mirror image
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """One stage's training. `recipes` override it for a strategy and a reward."""
+
+    samples: int = 320  # images generated for training in one stage; updates = samples / batch_size
+    batch_size: int = 8
+    lr: float = 1e-3
+    weight_decay: float = 0.1
+    clip_grad: float = 1.0  # largest gradient norm
+    last_steps: int = 1  # K, denoising steps that carry gradient
+    reward_scale: float = 1.0  # factor of the reward in the loss; lambda is relative to it
+    prompts: str = "package:rilbench_shapes/prompts/train.txt"
+    log_gradients_every: int = 10  # updates between two measurements of each loss term's gradient norm
+    checkpoint_every: int = 100  # updates between two checkpoints inside a stage
+
+
+@dataclass(frozen=True)
+class EvaluateConfig:
+    """What every stage is measured on."""
+
+    prompts: str = "package:rilbench_shapes/prompts/eval.txt"
+    images_per_prompt: int = 4
+    batch_size: int = 50
+    seed: int = 0  # of the evaluation noise, apart from the training seed
+    samples: int = 8  # prompts whose first image is kept as a picture
+    metrics: tuple[str, ...] = ("png_kb", "jpeg_kb", "clip_score", "fid", "structure")
+    bootstrap: int = 1000  # resamples of the prompts for the 95 % intervals
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """Everything that determines a run."""
+
+    strategy: str = "rid"
+    rewards: tuple[str, ...] = ("aesthetic", "hps")
+    seed: int = 0
+    store: str = "runs"
+    model: ModelConfig = field(default_factory=ModelConfig)
+    adapter: AdapterConfig = field(default_factory=AdapterConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
+    evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
+    reward: dict[str, Any] = field(default_factory=dict)  # name -> its plugin's settings
+    metric: dict[str, Any] = field(default_factory=dict)
+    strategies: dict[str, Any] = field(default_factory=dict)
+    recipes: dict[str, Any] = field(default_factory=dict)  # strategy or any -> reward or any -> of TrainConfig
+    tracking: bool = True
+
+    def __post_init__(self) -> None:
+        choices = {
+            "model.precision": (self.model.precision, ("fp32", "bf16", "fp16")),
+            "model.spacing": (self.model.spacing, ("leading", "trailing", "linspace")),
+            "adapter.init": (self.adapter.init, ("paper", "peft")),
+        }
+        for key, (value, allowed) in choices.items():
+            if value not in allowed:
+                raise ConfigError(f"{key}: {value!r} is not one of {', '.join(allowed)}")
+        _at_least_one("model.steps", self.model.steps)
+        _at_least_one("adapter.rank", self.adapter.rank)
+        for key in ("images_per_prompt", "batch_size"):
+            _at_least_one(f"evaluate.{key}", getattr(self.evaluate, key))
+        if not self.rewards:
+            raise ConfigError("rewards: name at least one, for example --rewards aesthetic,hps")
+
+    def train_for(self, strategies: Sequence[str], rewards: Sequence[str]) -> TrainConfig:
+        """The training settings of a stage; later wins: train, any/any, any/REWARD, STRATEGY/any, STRATEGY/REWARD.
+
+        strategies: the one that trains the stage, then the one that planned it. Several rewards are `one+two`.
+        """
+        name = "+".join(rewards)
+        values: dict[str, Any] = {}
+        for by in dict.fromkeys((ANY, *strategies)):
+            for on in (ANY, name):
+                part = (self.recipes.get(by) or {}).get(on) or {}
+                settings.build(TrainConfig, part, f"recipes.{by}.{on}")
+                values |= part
+        train = settings.build(TrainConfig, OmegaConf.merge(OmegaConf.structured(self.train), values), "train")
+        _at_least_one("train.batch_size", train.batch_size)
+        _at_least_one("train.samples / train.batch_size", train.samples // train.batch_size)
+        if not 1 <= train.last_steps <= self.model.steps:
+            raise ConfigError(f"train.last_steps: {train.last_steps} is not between 1 and model.steps")
+        return train
+
+
+def load(config: str, overrides: Sequence[str] = (), **options: Any) -> RunConfig:
+    """Compose the configuration named or stored at `config` with options (None is unset) and `key=value` strings."""
+    file = config_file(config)
+    given = {key: value for key, value in options.items() if value is not None}
+    try:
+        layers = [OmegaConf.load(file), OmegaConf.create(given), OmegaConf.from_dotlist(_checked(overrides))]
+        merged = OmegaConf.merge(*layers)
+    except (OmegaConfBaseException, YAMLError, UnicodeDecodeError, ValueError) as error:
+        raise ConfigError(f"{file}: {' '.join(str(error).split())}") from None
+    if not isinstance(merged, DictConfig):
+        raise ConfigError(f"{file}: holds a list, not settings")
+    if isinstance(merged.get("rewards"), str):
+        merged["rewards"] = split_names(merged["rewards"])
+    return settings.build(RunConfig, merged, "")
+
+
+def split_names(text: str) -> list[str]:
+    """`a, b` as a list; Typer and OmegaConf leave it whole."""
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def as_mapping(config: RunConfig) -> dict[str, Any]:
+    """The configuration as plain, JSON-able values."""
+    values = OmegaConf.to_container(OmegaConf.structured(config))
+    assert isinstance(values, dict)
+    return {str(key): value for key, value in values.items()}
+
+
+def to_yaml(config: RunConfig) -> str:
+    """The configuration as YAML that `load` reads back to the same configuration."""
+    return OmegaConf.to_yaml(OmegaConf.create(as_mapping(config)))
+
+
+def _checked(overrides: Sequence[str]) -> list[str]:
+    for text in overrides:
+        if "=" not in text:
+            raise ConfigError(f"{text!r} is not a setting; write key=value, for example train.lr=1e-3")
+    return list(overrides)
+
+
+def _at_least_one(key: str, value: int) -> None:
+    if value < 1:
+        raise ConfigError(f"{key}: {value} is not at least 1")
+
+

@@ -1,0 +1,108 @@
+"""A run, from configuration to result: plan, train, measure, report to the hooks."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import replace
+from pathlib import Path
+
+from rilbench import config as configuration
+from rilbench import environment, identity
+from rilbench.catalog import Catalog
+from rilbench.components import Components, versions
+from rilbench.config import RunConfig
+from rilbench.moments import Moments
+from rilbench.plan import PlannedStage, make_plan
+from rilbench.progress import Reporter
+from rilbench.report.grid import save_grid
+from rilbench.report.tables import markdown
+from rilbench.result import ResultMatrix, Row, RunResult
+from rilbench.session import Session
+from rilbench.store import write_json, write_text
+
+
+def prepare(config: RunConfig, catalog: Catalog) -> tuple[Components, list[PlannedStage]]:
+    """Check everything that can be checked without loading a weight, and plan."""
+    from rilbench.model.text_to_image import pick_device
+    from rilbench.prompts import read_prompts
+
+    components = Components(config, catalog, device=pick_device(config.model.device))
+    components.check()
+    read_prompts(config.evaluate.prompts)
+    plan = make_plan(config, components)
+    for planned in plan:
+        if planned.train is not None:
+            read_prompts(planned.train.prompts)
+    return components, plan
+
+
+def run(config: RunConfig, *, catalog: Catalog, reporter: Reporter, command: str = "") -> tuple[Path, RunResult]:
+    """Do what is not in the store yet. Returns the run's folder and its result.
+
+    A finished stage is never trained again, so the same call continues a stopped run and repeats a finished one
+    at once.
+    """
+    components, plan = prepare(config, catalog)
+    reporter.stages = sum(planned.train is not None for planned in plan)
+    folder, result = _open(config, components, plan, command)
+    moments = Moments(catalog, reporter, enabled=config.tracking)
+    moments.run_started(folder=folder, result=result)
+    session = Session(config, components, plan, reporter)
+    rows: list[Row] = []
+    try:
+        for i, planned in enumerate(plan):
+            rows.append(session.row(planned))
+            result = replace(result, matrix=ResultMatrix(tuple(rows), result.matrix.metrics))
+            write_json(folder / "result.json", result.to_json())
+            moments.stage_finished(folder=folder, result=result, stage=i)
+        result = replace(result, status="finished")
+        _close(folder, result, session)
+    except BaseException as error:
+        moments.run_failed(folder=folder, result=replace(result, status="failed"), error=error)
+        raise
+    moments.run_finished(folder=folder, result=result)
+    return folder, result
+
+
+def run_name(config: RunConfig, plan: list[PlannedStage]) -> str:
+    """Strategy, rewards and seed for people; the hash of the plan and of what is measured for uniqueness."""
+    document = [planned.id for planned in plan] + [identity.with_contents(configuration.as_mapping(config)["evaluate"])]
+    return f"{config.strategy}-{'-'.join(config.rewards)}-seed{config.seed}-{identity.digest(document)[:8]}"
+
+
+def repeat_command(arguments: list[str]) -> str:
+    """The shell line of a run."""
+    return shlex.join(["rilbench", *arguments])
+
+
+def _open(
+    config: RunConfig, components: Components, plan: list[PlannedStage], command: str
+) -> tuple[Path, RunResult]:
+    name = run_name(config, plan)
+    folder = Path(config.store) / name
+    write_json(folder / "environment.json", environment.describe(components.device))
+    write_text(folder / "config.yaml", configuration.to_yaml(config))
+    used = {
+        "strategy": sorted({config.strategy, *(planned.by for planned in plan if planned.by)}),
+        "reward": list(config.rewards),
+        "metric": [m for m in components.metric_names() if components.metric_kind(m) == "metric"],
+    }
+    return folder, RunResult(
+        name=name,
+        strategy=config.strategy,
+        rewards=tuple(config.rewards),
+        seed=config.seed,
+        matrix=ResultMatrix((), components.metric_infos()),
+        command=command,
+        plugins=versions(components.catalog, used),
+    )
+
+
+def _close(folder: Path, result: RunResult, session: Session) -> None:
+    write_text(folder / "table.md", markdown(result) + "\n")
+    save_grid(
+        folder / "samples.png",
+        columns=[(row.label, folder.parent / row.evaluation) for row in result.matrix.rows],
+        prompts=session.prompts[: session.config.evaluate.samples],
+    )
+    write_json(folder / "result.json", result.to_json())

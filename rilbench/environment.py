@@ -1,0 +1,47 @@
+"""What a run ran on: versions, commit, device."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+import subprocess
+from pathlib import Path
+from typing import Any
+
+PACKAGES = ("rilbench", "torch", "diffusers", "peft", "transformers", "open_clip_torch", "kornia", "mlflow")
+
+
+def describe(device: str) -> dict[str, Any]:
+    """Package versions, commit of the source checkout if there is one, platform and device."""
+    import torch
+
+    name = torch.cuda.get_device_name(device) if device.startswith("cuda") else platform.processor() or "cpu"
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "device": device,
+        "device_name": name,
+        "threads": torch.get_num_threads(),
+        "commit": commit(),
+        "packages": {name: _version(name) for name in PACKAGES},
+    }
+
+
+def commit() -> str | None:
+    """The commit of the checkout rilbench runs from, with `+` when it has changes; None outside a checkout."""
+    folder = Path(__file__).resolve().parent.parent
+    if not (folder / ".git").exists():
+        return None
+    try:
+        head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=folder, capture_output=True, text=True, check=True)
+        status = subprocess.run(["git", "status", "--porcelain"], cwd=folder, capture_output=True, text=True)
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return head.stdout.strip() + ("+" if status.stdout.strip() else "")
+
+
+def _version(name: str) -> str | None:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None

@@ -1,0 +1,40 @@
+"""What can go wrong through a user's input. The command line prints the message and exits with the class's code."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class RilbenchError(Exception):
+    """A failed run: exit code 1. The message says what is wrong, where, and what to do next."""
+
+    exit_code = 1
+
+
+class UsageError(RilbenchError):
+    """A wrong command line: exit code 2."""
+
+    exit_code = 2
+
+
+class ConfigError(RilbenchError):
+    """A wrong configuration, prompt file, weight file or plugin: exit code 3."""
+
+    exit_code = 3
+
+
+class PluginError(ConfigError):
+    """A plugin that is missing, broken or breaks its contract: exit code 3."""
+
+
+class DivergedError(RilbenchError):
+    """A reward, loss or gradient that is no longer finite."""
+
+
+def unknown(kind: str, name: str, known: Iterable[str]) -> str:
+    """One line about an unknown name, with the nearest known one and the whole choice."""
+    names = sorted(known)
+    close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    hint = f" Did you mean {close[0]!r}?" if close else ""
+    return f"unknown {kind} {name!r}.{hint} Known: {', '.join(names) or 'none'}."

@@ -1,0 +1,1 @@
+"""Measuring a model: images of fixed prompts and noise, every metric, intervals."""

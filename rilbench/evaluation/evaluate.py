@@ -1,0 +1,90 @@
+"""One row of the result: every metric on images of the evaluation prompts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from rilbench.config import EvaluateConfig
+from rilbench.contracts import Metric
+from rilbench.errors import DivergedError, PluginError
+from rilbench.evaluation.bootstrap import interval
+from rilbench.model.text_to_image import TextToImage
+from rilbench.randomness import evaluation_noise
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Values and 95 % intervals by metric; scores (prompts, images per prompt) of the metrics that have them."""
+
+    values: dict[str, float]
+    intervals: dict[str, tuple[float, float]]
+    scores: dict[str, Tensor]
+    images: Tensor  # (prompts x images per prompt, 3, H, W) uint8, prompt by prompt
+
+
+def evaluate(
+    model: TextToImage,
+    prompts: Sequence[str],
+    metrics: Mapping[str, Metric],
+    config: EvaluateConfig,
+    *,
+    base_images: Tensor | None = None,
+    on_batch: Callable[[int, int], None] = lambda done, total: None,
+) -> Evaluation:
+    """Generate and measure. `base_images` are the untouched model's, in the order of `Evaluation.images`; without
+    them the images are their own base, which is right for the base model."""
+    scores: dict[str, list[Tensor]] = {}
+    images = []
+    total = len(prompts) * config.images_per_prompt
+    for metric in metrics.values():
+        metric.reset()
+    for batch_prompts, noise in _batches(model, prompts, config):
+        done = sum(map(len, images))
+        batch = generate(model, batch_prompts, noise)
+        images.append((batch * 255).round().to(torch.uint8).cpu())
+        base = batch if base_images is None else base_images[done : done + len(batch)].to(batch) / 255
+        for name, metric in metrics.items():
+            with torch.no_grad():
+                extra = {"base_images": base} if metric.needs_base else {}
+                of_batch = metric.update(batch, batch_prompts, **extra)
+            if of_batch is not None:
+                scores.setdefault(name, []).append(_checked(name, of_batch, len(batch)))
+        on_batch(done + len(batch), total)
+    by_prompt = {name: torch.cat(s).reshape(len(prompts), -1) for name, s in scores.items()}
+    return Evaluation(
+        values={name: float(metric.compute()) for name, metric in metrics.items()},
+        intervals={name: interval(s, resamples=config.bootstrap) for name, s in by_prompt.items()},
+        scores=by_prompt,
+        images=torch.cat(images),
+    )
+
+
+def generate(model: TextToImage, prompts: Sequence[str], noise: Tensor) -> Tensor:
+    """Images (B, 3, H, W) in [0, 1] from noise (B, C, h, w), without gradient; they must be finite."""
+    with torch.no_grad():
+        images = model.decode(model.rollout(noise, prompts))
+    if not torch.isfinite(images).all():
+        raise DivergedError("the model generates images that are not finite (NaN); lower the learning rate")
+    return images
+
+
+def _batches(
+    model: TextToImage, prompts: Sequence[str], config: EvaluateConfig
+) -> Iterator[tuple[list[str], Tensor]]:
+    every = [(prompt, i) for prompt in prompts for i in range(config.images_per_prompt)]
+    for start in range(0, len(every), config.batch_size):
+        part = every[start : start + config.batch_size]
+        noise = [evaluation_noise(config.seed, p, range(i, i + 1), model.latent_shape) for p, i in part]
+        yield [p for p, _ in part], torch.cat(noise)
+
+
+def _checked(name: str, scores: Tensor, n: int) -> Tensor:
+    if scores.shape != (n,):
+        raise PluginError(f"metric {name!r} must return scores of shape ({n},), it returned {tuple(scores.shape)}")
+    if not torch.isfinite(scores).all():
+        raise DivergedError(f"metric {name!r} is not finite (NaN or infinite)")
+    return scores.detach().float().cpu()

@@ -1,0 +1,70 @@
+"""A stage's identity: the hash of everything that determines its weights. It names the stage's folder."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from rilbench.config import RunConfig, TrainConfig
+from rilbench.errors import ConfigError
+from rilbench.resources import fingerprint, resolve
+
+VERSION = 1  # raised when a change of the engine changes the numbers
+_BOOKKEEPING = ("log_gradients_every", "checkpoint_every")  # settings that change no weight
+
+fingerprint_once = cache(fingerprint)
+
+
+def digest(document: Any) -> str:
+    """16 hexadecimal digits of a JSON-able document."""
+    return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def base_document(config: RunConfig) -> dict[str, Any]:
+    """What determines the untouched model's images."""
+    model = asdict(config.model)
+    for key in ("device", "gradient_checkpointing"):
+        del model[key]
+    return {"version": VERSION, "model": model | {"path": fingerprint_once(resolve(config.model.path))}}
+
+
+def stage_document(
+    config: RunConfig,
+    train: TrainConfig,
+    *,
+    strategy: Mapping[str, Any],
+    rewards: Sequence[Mapping[str, Any]],
+    index: int,
+    chain: Sequence[tuple[str, float]],
+) -> dict[str, Any]:
+    """What determines a trained pair: the base, the pairs below it (`chain`), and the training."""
+    settings = {k: v for k, v in asdict(train).items() if k not in _BOOKKEEPING}
+    return base_document(config) | {
+        "adapter": asdict(config.adapter),
+        "train": with_contents(settings),
+        "strategy": with_contents(strategy),
+        "rewards": with_contents(list(rewards)),
+        "seed": config.seed,
+        "index": index,
+        "chain": [list(link) for link in chain],
+    }
+
+
+def with_contents(value: Any) -> Any:
+    """Replace every path to an existing file or folder by the hash of its contents."""
+    if isinstance(value, Mapping):
+        return {key: with_contents(v) for key, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [with_contents(v) for v in value]
+    if isinstance(value, str) and ("/" in value or value.startswith("package:")):
+        try:
+            path = resolve(value)
+        except ConfigError:
+            return value
+        return fingerprint_once(path) if Path(path).exists() else value
+    return value

@@ -1,0 +1,160 @@
+"""The LoRA adapter group (Sec. 4.1, Eq. 4): x_o = W x_i + sum_{i<=t} A_i B_i x_i.
+
+`LoraPair` is one (A_t, B_t) for every adapted layer. `AdapterGroup` attaches the group to a network: the frozen pairs
+are folded into the weights, the pair in training is a branch beside them, and during the rollout it is folded in too.
+So the network costs the same at any number of stages, and one `no_grad` forward costs what the bare network costs.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from rilbench.errors import ConfigError
+
+
+class LoraPair:
+    """A_t (out, r) and B_t (r, in) of every adapted layer, float32. Scaling is 1: alpha equals the rank."""
+
+    def __init__(self, a: dict[str, Tensor], b: dict[str, Tensor]) -> None:
+        self.a, self.b = a, b
+
+    @classmethod
+    def initialised(
+        cls, layers: Mapping[str, nn.Linear], *, rank: int, init: str, generator: torch.Generator
+    ) -> LoraPair:
+        """A new pair with A B = 0. `paper`: B zero, A Kaiming-uniform; `peft`: the mirror image."""
+        a, b = {}, {}
+        for name, layer in layers.items():
+            a[name] = torch.zeros(layer.out_features, rank)
+            b[name] = torch.zeros(rank, layer.in_features)
+            # Kaiming-uniform with a = sqrt(5), the LoRA standard: bound 1 / sqrt(fan_in), fan_in = columns
+            factor = a[name] if init == "paper" else b[name]
+            factor.uniform_(-1, 1, generator=generator).div_(math.sqrt(factor.shape[1]))
+        return cls(a, b).to(next(iter(layers.values())).weight.device)
+
+    @property
+    def factors(self) -> list[Tensor]:
+        """All A and B, in a fixed order."""
+        return [*self.a.values(), *self.b.values()]
+
+    def to(self, device: torch.device | str) -> LoraPair:
+        return LoraPair({k: v.to(device) for k, v in self.a.items()}, {k: v.to(device) for k, v in self.b.items()})
+
+    def trainable(self) -> LoraPair:
+        """A copy whose factors require gradients."""
+        return LoraPair(
+            {k: v.detach().clone().requires_grad_() for k, v in self.a.items()},
+            {k: v.detach().clone().requires_grad_() for k, v in self.b.items()},
+        )
+
+    def copy(self) -> LoraPair:
+        """A detached copy."""
+        return LoraPair(
+            {k: v.detach().clone() for k, v in self.a.items()}, {k: v.detach().clone() for k, v in self.b.items()}
+        )
+
+    @torch.no_grad()
+    def lerp_(self, other: LoraPair, weight: float) -> None:
+        """self <- (1 - weight) self + weight other, factor by factor."""
+        torch._foreach_lerp_(self.factors, [f.detach() for f in other.factors], weight)
+
+    def state(self) -> dict[str, Tensor]:
+        """Factors under PEFT's names: lora_A is the reduction (our B), lora_B the expansion (our A)."""
+        named = {f"unet.{name}.lora_A.weight": b for name, b in self.b.items()}
+        named |= {f"unet.{name}.lora_B.weight": a for name, a in self.a.items()}
+        return {key: value.detach().contiguous() for key, value in named.items()}
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Tensor]) -> LoraPair:
+        """The inverse of `state`."""
+        a, b = {}, {}
+        for key, value in state.items():
+            name, _, factor = key.removeprefix("unet.").removesuffix(".weight").rpartition(".")
+            (b if factor == "lora_A" else a)[name] = value
+        return cls(a, b)
+
+
+class AdapterGroup:
+    """The group on one network. `frozen` weights are W plus every finished pair; `pair` is the one in training."""
+
+    def __init__(self, network: nn.Module, *, targets: Sequence[str]) -> None:
+        self.layers = _target_layers(network, targets)
+        self.base = {name: layer.weight.detach().clone() for name, layer in self.layers.items()}
+        self.frozen = self.base
+        self.pair: LoraPair | None = None
+        self._active: LoraPair | None = None
+        for name, layer in self.layers.items():
+            layer.register_forward_hook(self._branch(name))
+
+    @torch.no_grad()
+    def load_chain(self, chain: Sequence[tuple[LoraPair, float]]) -> None:
+        """Make the network W + sum_i c_i A_i B_i. Always computed from W, so nothing drifts."""
+        self.pair = self._active = None
+        self.frozen = {}
+        for name, weight in self.base.items():
+            total = weight.float()
+            for pair, coefficient in chain:
+                total = total + coefficient * (pair.a[name] @ pair.b[name]).to(weight.device)
+            self.frozen[name] = total.to(weight.dtype)
+        self._write(self.frozen)
+
+    def start(self, pair: LoraPair) -> None:
+        """Attach the pair in training as a branch: x_o = frozen x_i + A_t B_t x_i, with gradient to A_t and B_t."""
+        self.pair = self._active = pair
+
+    @contextmanager
+    def folded(self) -> Iterator[None]:
+        """Within: the pair in training is part of the weights and no branch runs. For forwards without gradient."""
+        assert self.pair is not None, "no pair in training"
+        pair = self.pair
+        with torch.no_grad():
+            self._write({n: w + (pair.a[n] @ pair.b[n]).to(w.dtype) for n, w in self.frozen.items()})
+        self._active = None
+        try:
+            yield
+        finally:
+            self._write(self.frozen)
+            self._active = pair
+
+    @contextmanager
+    def swapped(self, pair: LoraPair) -> Iterator[None]:
+        """Within: another pair, such as the teacher's, in place of the one in training."""
+        before, self._active = self._active, pair
+        try:
+            yield
+        finally:
+            self._active = before
+
+    def _branch(self, name: str) -> Any:
+        def add(layer: nn.Module, inputs: tuple[Tensor], output: Tensor) -> Tensor | None:
+            if self._active is None:
+                return None
+            a, b = self._active.a[name], self._active.b[name]
+            x = inputs[0]
+            if not torch.is_autocast_enabled(x.device.type):
+                x = x.to(b.dtype)
+            return output + nn.functional.linear(nn.functional.linear(x, b), a).to(output.dtype)
+
+        return add
+
+    @torch.no_grad()
+    def _write(self, weights: Mapping[str, Tensor]) -> None:
+        for name, layer in self.layers.items():
+            layer.weight.copy_(weights[name])
+
+
+def _target_layers(network: nn.Module, targets: Sequence[str]) -> dict[str, nn.Linear]:
+    """Linear layers whose name ends in one of the targets, at a dot."""
+    found = {n: m for n, m in network.named_modules() if any(f".{n}".endswith(f".{t}") for t in targets)}
+    other = [f"{n} ({type(m).__name__})" for n, m in found.items() if not isinstance(m, nn.Linear)]
+    if other:
+        raise ConfigError(f"adapter.targets: only linear layers can be adapted, not {', '.join(other[:3])}")
+    if not found:
+        raise ConfigError(f"adapter.targets: the model has no layer named {', '.join(targets)}")
+    return {name: layer for name, layer in found.items() if isinstance(layer, nn.Linear)}

@@ -1,0 +1,78 @@
+"""From a strategy's stages to a resolved plan: identities, chains of adapter pairs, training settings."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rilbench import identity
+from rilbench.components import Components
+from rilbench.config import RunConfig, TrainConfig
+from rilbench.contracts import Stage
+from rilbench.errors import PluginError
+
+Chain = tuple[tuple[str, float], ...]  # (stage identity, coefficient): the pairs that make the model
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlannedStage:
+    """A stage with all that is needed to train it or find it in the store. `train` is None when nothing is trained."""
+
+    stage: Stage
+    id: str
+    document: dict[str, Any]
+    below: Chain  # the frozen pairs it trains on
+    chain: Chain  # the model after it
+    by: str = ""
+    index: int = 0  # among the trained stages of its line, from 1
+    train: TrainConfig | None = None
+
+
+def make_plan(config: RunConfig, components: Components) -> list[PlannedStage]:
+    """The untouched base first, then every stage of the strategy."""
+    names = list(config.rewards)
+    stages = components.strategy(config.strategy).plan(names)
+    missing = set(names) - {r for stage in stages for r in stage.rewards}
+    if missing:
+        raise PluginError(f"strategy {config.strategy!r} plans no stage for {', '.join(sorted(missing))}")
+    document = identity.base_document(config)
+    plan = [PlannedStage(stage=Stage(), id=identity.digest(document), document=document, below=(), chain=())]
+    for stage in stages:
+        plan.append(_merge(stage, plan) if stage.merge else _trained(stage, plan, config, components))
+    return plan
+
+
+def _trained(
+    stage: Stage, plan: Sequence[PlannedStage], config: RunConfig, components: Components
+) -> PlannedStage:
+    by = stage.by or config.strategy
+    below = plan[-1].chain if stage.start == "previous" else ()
+    index = len(below) + 1
+    train = config.train_for((by, config.strategy), list(stage.rewards))
+    rewards = [components.describe("reward", name) | {"weight": w} for name, w in stage.rewards.items()]
+    document = identity.stage_document(
+        config, train, strategy=components.describe("strategy", by), rewards=rewards, index=index, chain=below
+    )
+    key = identity.digest(document)
+    return PlannedStage(
+        stage=stage,
+        id=key,
+        document=document,
+        below=below,
+        chain=(*below, (key, 1.0)),
+        by=by,
+        index=index,
+        train=train,
+    )
+
+
+def _merge(stage: Stage, plan: Sequence[PlannedStage]) -> PlannedStage:
+    """The weighted sum of the weight changes of earlier stages of the plan."""
+    total: dict[str, float] = {}
+    for i, coefficient in stage.merge.items():
+        for key, c in plan[i + 1].chain:
+            total[key] = total.get(key, 0.0) + coefficient * c
+    chain = tuple(total.items())
+    document = plan[0].document | {"merge": [list(link) for link in chain]}
+    return PlannedStage(stage=stage, id=identity.digest(document), document=document, below=chain, chain=chain)

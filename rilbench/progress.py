@@ -1,0 +1,50 @@
+"""Progress on stderr: a live display on a terminal, nothing otherwise."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+
+class Reporter:
+    """Where the engine says what it is doing."""
+
+    def __init__(self, *, stages: int = 0, quiet: bool = False) -> None:
+        self.console = Console(stderr=True, quiet=quiet)
+        self.stages = stages
+
+    def say(self, text: str) -> None:
+        """A passing remark, on a terminal only."""
+        if self.console.is_terminal:
+            self.console.print(f"[dim]{text}[/dim]")
+
+    def warn(self, text: str) -> None:
+        """Something the user should know, always."""
+        self.console.print(f"[yellow]warning:[/yellow] {text}", soft_wrap=True)
+
+    @contextmanager
+    def stage(self, index: int, label: str) -> Iterator[Callable[[int, int, dict[str, float]], None]]:
+        """The training of a stage; yields the function to call after each update."""
+        with self._progress() as progress:
+            task = progress.add_task(f"stage {index} of {self.stages}: {label}", total=None)
+
+            def on_update(update: int, total: int, values: dict[str, float]) -> None:
+                shown = "  ".join(f"{k} {values[k]:.4g}" for k in ("reward", "loss") if k in values)
+                text = f"stage {index} of {self.stages}: {label}  {shown}"
+                progress.update(task, completed=update, total=total, description=text)
+
+            yield on_update
+
+    @contextmanager
+    def evaluation(self, label: str) -> Iterator[Callable[[int, int], None]]:
+        """The evaluation of a stage; yields the function to call after each batch."""
+        with self._progress() as progress:
+            task = progress.add_task(f"  measuring after {label}", total=None)
+            yield lambda done, total: progress.update(task, completed=done, total=total)
+
+    def _progress(self) -> Progress:
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        return Progress(*columns, console=self.console, disable=not self.console.is_terminal, transient=True)

@@ -1,0 +1,32 @@
+"""The picture grid: rows prompts, columns stages, the same noise along a row."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+from pathlib import Path
+
+from PIL import Image, ImageDraw, ImageFont
+
+from rilbench.store import replacing
+
+CELL, MARGIN, TEXT, LINE = 128, 6, 220, 13  # pixels
+
+
+def save_grid(path: Path, *, columns: Sequence[tuple[str, Path]], prompts: Sequence[str]) -> None:
+    """Write the grid of `sample-i.png` of each column's folder; small images are enlarged without smoothing."""
+    width = TEXT + len(columns) * (CELL + MARGIN)
+    grid = Image.new("RGB", (width, 2 * LINE + len(prompts) * (CELL + MARGIN)), "white")
+    draw, font = ImageDraw.Draw(grid), ImageFont.load_default()
+    for x, (label, folder) in enumerate(columns):
+        left = TEXT + x * (CELL + MARGIN)
+        draw.text((left, 4), label[:22], fill="black", font=font)
+        for y in range(len(prompts)):
+            with Image.open(folder / f"sample-{y}.png") as image:
+                how = Image.Resampling.NEAREST if image.width < CELL else Image.Resampling.LANCZOS
+                grid.paste(image.convert("RGB").resize((CELL, CELL), how), (left, 2 * LINE + y * (CELL + MARGIN)))
+    for y, prompt in enumerate(prompts):
+        for i, line in enumerate(textwrap.wrap(prompt, 34)[:8]):
+            draw.text((MARGIN, 2 * LINE + y * (CELL + MARGIN) + i * LINE), line, fill="black", font=font)
+    with replacing(path) as part:
+        grid.save(part, format="PNG")

@@ -1,0 +1,61 @@
+"""Where files are: configurations of the installation, and `package:` paths into an installed package."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import importlib.util
+import os
+from pathlib import Path
+
+from rilbench.errors import ConfigError, unknown
+
+
+def resolve(path: str) -> str:
+    """`package:NAME/FOLDER` as a path in the installed package NAME; anything else (paths, Hub ids) as it is."""
+    if not path.startswith("package:"):
+        return os.path.expanduser(path)
+    name, _, inside = path.removeprefix("package:").partition("/")
+    spec = importlib.util.find_spec(name)
+    if spec is None or not spec.submodule_search_locations:
+        raise ConfigError(f"{path}: the package {name!r} is not installed")
+    found = Path(spec.submodule_search_locations[0]) / inside
+    if not found.exists():
+        raise ConfigError(f"{path}: {name} has no {inside!r} (looked for {found})")
+    return str(found)
+
+
+def config_file(name: str) -> Path:
+    """The file of a configuration given as a path or as the name of one that comes with rilbench."""
+    if name.endswith((".yaml", ".yml")) or os.sep in name:
+        if not Path(name).is_file():
+            raise ConfigError(f"no configuration file at {name!r}")
+        return Path(name)
+    shipped = shipped_configs()
+    if name not in shipped:
+        raise ConfigError(f"{unknown('configuration', name, shipped)} Or give the path of a .yaml file.")
+    return shipped[name]
+
+
+def shipped_configs() -> dict[str, Path]:
+    """Name to file of the configurations beside a source checkout, or in the installed distribution."""
+    checkout = Path(__file__).resolve().parent.parent / "configs"
+    if checkout.is_dir():
+        return {path.stem: path for path in sorted(checkout.glob("*.yaml"))}
+    files = importlib.metadata.files("rilbench") or []
+    found = [Path(str(f.locate())) for f in files if "rilbench/configs/" in str(f) and f.suffix == ".yaml"]
+    return {path.stem: path for path in sorted(found)}
+
+
+def fingerprint(path: str) -> str:
+    """Identity of a resolved model path: the hash of a local file or folder's contents, or the Hub id itself."""
+    root = Path(path)
+    if not root.exists():
+        return path
+    files = [root] if root.is_file() else sorted(p for p in root.rglob("*") if p.is_file())
+    digest = hashlib.sha256()
+    for file in files:
+        digest.update(str(file.relative_to(root)).encode())
+        with file.open("rb") as stream:
+            digest.update(hashlib.file_digest(stream, "sha256").digest())
+    return digest.hexdigest()

@@ -1,0 +1,160 @@
+"""The stage x metric matrix, what it says about forgetting and transfer, and the result of a run (schema 1)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rilbench.errors import ConfigError
+
+SCHEMA = 1
+NAN = float("nan")
+
+
+@dataclass(frozen=True, kw_only=True)
+class MetricInfo:
+    """A column. `target_of` are the rewards whose success it reports; none for general metrics."""
+
+    name: str
+    higher_is_better: bool
+    unit: str = ""
+    target_of: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """A stage. Row 0 is the untouched base model, without rewards. Metrics not measured are absent."""
+
+    label: str
+    rewards: tuple[str, ...] = ()
+    stage_id: str = ""
+    evaluation: str = ""  # folder of scores and sample images, relative to the store
+    values: Mapping[str, float] = field(default_factory=dict)
+    intervals: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    train_seconds: float = 0.0
+    evaluate_seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class ResultMatrix:
+    """a_m^i: metric m after stage i = 0..T; NaN where not measured."""
+
+    rows: tuple[Row, ...]
+    metrics: tuple[MetricInfo, ...]
+
+    def values(self, metric: str) -> list[float]:
+        """a_m^0 .. a_m^T."""
+        return [row.values.get(metric, NAN) for row in self.rows]
+
+    def forgetting(self, metric: str, stage: int = -1) -> float:
+        """F_m (Eq. 3) after a stage (the last by default): the fall from the best of stages 0..stage, never negative."""
+        measured = self.values(metric)[: stage % len(self.rows) + 1]
+        if math.isnan(measured[-1]):
+            return NAN
+        sign = self._sign(metric)
+        return max(sign * a for a in measured if not math.isnan(a)) - sign * measured[-1]
+
+    def masked(self, metric: str, stage: int) -> bool:
+        """Whether a table shows no forgetting: a target whose reward is not trained yet, or trained in this stage."""
+        targets = set(self._info(metric).target_of)
+        trained = {r for row in self.rows[: stage + 1] for r in row.rewards}
+        return stage == 0 or bool(targets) and (not targets & trained or bool(targets & set(self.rows[stage].rewards)))
+
+    def average(self) -> float:
+        """Mean over the trained rewards of the change from base to last stage, relative to the base; + is better."""
+        changes = [self._gain(r, 0, -1) / abs(self.values(r)[0]) for r in self._trained() if self.values(r)[0]]
+        return _mean(changes)
+
+    def backward_transfer(self, reward: str) -> float:
+        """Change of a reward's mean from the stage that trained it to the last one; negative is forgetting."""
+        return self._gain(reward, self._stage_of(reward), -1)
+
+    def forward_transfer(self, reward: str) -> float:
+        """Change of a reward's mean from the base to the stage before it was trained: a gift of the other rewards."""
+        return self._gain(reward, 0, self._stage_of(reward) - 1)
+
+    def learned(self, reward: str) -> float:
+        """Change of a reward's mean from the base to the stage that trained it."""
+        return self._gain(reward, 0, self._stage_of(reward))
+
+    def _gain(self, metric: str, start: int, end: int) -> float:
+        values = self.values(metric)
+        return self._sign(metric) * (values[end] - values[start])
+
+    def _stage_of(self, reward: str) -> int:
+        return max((i for i, row in enumerate(self.rows) if reward in row.rewards), default=0)
+
+    def _trained(self) -> list[str]:
+        names = {m.name for m in self.metrics}
+        return list(dict.fromkeys(r for row in self.rows for r in row.rewards if r in names))
+
+    def _info(self, metric: str) -> MetricInfo:
+        return next(m for m in self.metrics if m.name == metric)
+
+    def _sign(self, metric: str) -> int:
+        return 1 if self._info(metric).higher_is_better else -1
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunResult:
+    """A run, finished or under way."""
+
+    name: str
+    strategy: str
+    rewards: tuple[str, ...]
+    seed: int
+    matrix: ResultMatrix
+    status: str = "running"
+    command: str = ""
+    plugins: Mapping[str, str] = field(default_factory=dict)  # kind/name -> distribution version
+
+    def to_json(self) -> dict[str, Any]:
+        """Schema 1 of `result.json`."""
+        m, last = self.matrix, len(self.matrix.rows) - 1
+        values = asdict(self) | {"schema": SCHEMA}
+        del values["matrix"]
+        values["metrics"] = [asdict(info) for info in m.metrics]
+        values["stages"] = [
+            asdict(row)
+            | {"forgetting": {i.name: m.forgetting(i.name, t) for i in m.metrics if not m.masked(i.name, t)}}
+            for t, row in enumerate(m.rows)
+        ]
+        values["forgetting"] = {info.name: m.forgetting(info.name, last) for info in m.metrics}
+        values["average"] = m.average()
+        for name in ("learned", "backward_transfer", "forward_transfer"):
+            values[name] = {r: getattr(m, name)(r) for r in m._trained()}
+        return values
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any], where: str = "result") -> RunResult:
+        """The inverse of `to_json`; ConfigError for another schema."""
+        if values.get("schema") != SCHEMA:
+            raise ConfigError(f"{where}: schema {values.get('schema')} is not {SCHEMA}, the one this rilbench reads")
+        metrics = tuple(MetricInfo(**m | {"target_of": tuple(m["target_of"])}) for m in values["metrics"])
+        rows = tuple(_row(stage) for stage in values["stages"])
+        plain = {k: values[k] for k in ("name", "strategy", "seed", "status", "command", "plugins")}
+        return cls(**plain, rewards=tuple(values["rewards"]), matrix=ResultMatrix(rows, metrics))
+
+    @classmethod
+    def load(cls, folder: Path) -> RunResult:
+        """The result in a run's folder."""
+        from rilbench.store import read_json
+
+        return cls.from_json(read_json(folder / "result.json"), str(folder / "result.json"))
+
+
+def _row(stage: Mapping[str, Any]) -> Row:
+    plain = {k: stage[k] for k in ("label", "stage_id", "evaluation", "train_seconds", "evaluate_seconds")}
+    return Row(
+        **plain,
+        rewards=tuple(stage["rewards"]),
+        values={k: NAN if v is None else v for k, v in stage["values"].items()},
+        intervals={k: (v[0], v[1]) for k, v in stage["intervals"].items()},
+    )
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values) if values else NAN

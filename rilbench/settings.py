@@ -1,0 +1,40 @@
+"""Typed settings from plain mappings: unknown keys and wrong types are errors that name the place and a remedy."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import ConfigKeyError, OmegaConfBaseException, ValidationError
+
+from rilbench.errors import ConfigError, unknown
+
+T = TypeVar("T")
+
+
+def build(cls: type[T], values: Mapping[str, Any] | DictConfig, where: str) -> T:
+    """A frozen dataclass `cls` from a mapping; ConfigError names `where` the wrong key or value stands."""
+    try:
+        merged = OmegaConf.merge(OmegaConf.structured(cls), values)
+        built = OmegaConf.to_object(merged)
+    except ConfigKeyError as error:
+        raise ConfigError(_unknown_key(error, cls, where)) from None
+    except (ValidationError, OmegaConfBaseException) as error:
+        key = ".".join(part for part in (where, error.full_key) if part)
+        reason = str(error.msg or error).splitlines()[0]
+        raise ConfigError(f"{key}: {reason}") from None
+    except (ValueError, TypeError) as error:
+        raise ConfigError(f"{where or 'configuration'}: {error}") from None
+    assert isinstance(built, cls)
+    return built
+
+
+def _unknown_key(error: ConfigKeyError, cls: type, where: str) -> str:
+    full_key = error.full_key or str(error.key)
+    owner = error.object_type if dataclasses.is_dataclass(error.object_type) else cls
+    known = [field.name for field in dataclasses.fields(owner)]
+    parent = ".".join(part for part in (where, *full_key.split(".")[:-1]) if part)
+    place = f" in {parent}" if parent else ""
+    return unknown(f"setting{place}", full_key.split(".")[-1], known)

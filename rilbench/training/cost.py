@@ -1,0 +1,62 @@
+"""What sampling and training cost on this machine, from two timed forwards."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from rilbench.model.text_to_image import TextToImage
+
+PROBE = 4  # images in a timed forward
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Seconds an image of one denoising step and of one decode; parameters and bytes of the frozen model."""
+
+    denoise: float
+    decode: float
+    parameters: int
+    bytes: int
+    image_bytes: int  # of one decoded image's activations, estimated
+
+    def sampling(self, images: int, steps: int) -> float:
+        """Seconds to generate images."""
+        return images * (steps * self.denoise + self.decode)
+
+    def training(self, samples: int, steps: int, last_steps: int) -> float:
+        """Seconds to train on samples: the rollout, and three forwards' worth for each step that carries gradient."""
+        return samples * ((steps + 2 * last_steps) * self.denoise + 3 * self.decode)
+
+    def memory_gb(self, batch_size: int, images: int) -> float:
+        """Weights, three copies of the adapted ones at most, and activations of a training batch; a rough guide."""
+        return round((2 * self.bytes + batch_size * self.image_bytes) / 1e9 + 0.5, 2)
+
+
+@torch.no_grad()
+def measure(model: TextToImage) -> Cost:
+    """Time one denoising step and one decode of four images."""
+    z = torch.zeros(PROBE, *model.latent_shape, device=model.device)
+    parameters = [p for part in (model.unet, model.vae) for p in part.parameters()]
+    side = model.latent_shape[1] * 2 ** (len(model.vae.config.block_out_channels) - 1)
+    return Cost(
+        denoise=_timed(lambda: model.rollout(z, [""] * PROBE, stop=model.config.steps - 1)) / PROBE,
+        decode=_timed(lambda: model.decode(z)) / PROBE,
+        parameters=sum(p.numel() for p in parameters),
+        bytes=sum(p.numel() * p.element_size() for p in parameters),
+        # a VAE keeps about a dozen float32 maps of its widest full-resolution level for the backward pass
+        image_bytes=12 * 4 * side * side * 2 * model.vae.config.block_out_channels[0],
+    )
+
+
+def _timed(call: Callable[[], Tensor]) -> float:
+    call()
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    start = time.perf_counter()
+    call().sum().item()
+    return time.perf_counter() - start

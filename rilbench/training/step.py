@@ -1,0 +1,105 @@
+"""One training step: the rollout without gradient, then what the strategy asks for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from rilbench.config import TrainConfig
+from rilbench.contracts import Reward
+from rilbench.errors import DivergedError, PluginError
+from rilbench.model.adapters import AdapterGroup, LoraPair
+from rilbench.model.text_to_image import TextToImage
+from rilbench.randomness import generator_for
+
+
+@dataclass
+class Batch:
+    """What is drawn for one update: prompts and z_N (B, C, h, w)."""
+
+    prompts: list[str]
+    z_N: Tensor  # noqa: N815 - the paper's symbol
+
+
+def draw_batch(
+    prompts: Sequence[str], shape: tuple[int, ...], *, seed: int, stage: int, update: int, size: int
+) -> Batch:
+    """The batch of an update; a function of its arguments only, the same for every strategy."""
+    generator = generator_for("train", seed, stage, update)
+    rows = torch.randint(len(prompts), (size,), generator=generator)
+    return Batch([prompts[i] for i in rows.tolist()], torch.randn(size, *shape, generator=generator))
+
+
+@dataclass
+class WeightedReward:
+    """The reward of a stage: sum of weight x R over its rewards, checked on every call."""
+
+    rewards: Mapping[str, Reward]
+    weights: Mapping[str, float]
+
+    def __call__(self, images: Tensor, prompts: Sequence[str]) -> Tensor:
+        """Scores (B,) of images (B, 3, H, W)."""
+        total = torch.zeros(len(images), device=images.device)
+        for name, weight in self.weights.items():
+            total = total + weight * self._checked(name, self.rewards[name](images, prompts), images)
+        return total
+
+    @staticmethod
+    def _checked(name: str, scores: Tensor, images: Tensor) -> Tensor:
+        if not isinstance(scores, Tensor) or scores.shape != (len(images),):
+            got = tuple(scores.shape) if isinstance(scores, Tensor) else type(scores).__name__
+            raise PluginError(f"reward {name!r} must return scores of shape ({len(images)},), it returned {got}")
+        if images.requires_grad and not scores.requires_grad:
+            raise PluginError(f"reward {name!r} has no gradient with respect to the images; it cannot be trained on")
+        if not torch.isfinite(scores).all():
+            raise DivergedError(f"reward {name!r} is not finite (NaN or infinite)")
+        return scores
+
+
+@dataclass
+class TrainingStep:
+    """The `Step` of the contracts."""
+
+    model: TextToImage
+    group: AdapterGroup
+    batch_reward: WeightedReward
+    config: TrainConfig
+    prompts: Sequence[str]
+    z: Tensor
+    terms: dict[str, Tensor] = field(default_factory=dict)
+    scores: Tensor | None = None  # (B,) unscaled, of the images the strategy rewarded
+
+    @property
+    def pair(self) -> LoraPair:
+        assert self.group.pair is not None
+        return self.group.pair
+
+    def denoise(self, pair: LoraPair | None = None) -> Tensor:
+        if pair is None:
+            return self.model.finish(self.z, self.prompts, last_steps=self.config.last_steps)
+        with self.group.swapped(pair):
+            return self.model.finish(self.z, self.prompts, last_steps=self.config.last_steps)
+
+    def decode(self, z_0: Tensor) -> Tensor:
+        return self.model.decode(z_0)
+
+    def reward(self, images: Tensor) -> Tensor:
+        scores = self.batch_reward(images, self.prompts)
+        self.scores = scores.detach()
+        return self.config.reward_scale * scores.mean()
+
+    def term(self, name: str, value: Tensor) -> Tensor:
+        self.terms[name] = value
+        return value
+
+
+def begin_step(
+    model: TextToImage, group: AdapterGroup, reward: WeightedReward, config: TrainConfig, batch: Batch
+) -> TrainingStep:
+    """Denoise z_N to z_K with the pair folded into the weights, where a forward costs what the bare model costs."""
+    with group.folded():
+        z = model.rollout(batch.z_N, batch.prompts, stop=config.last_steps)
+    return TrainingStep(model, group, reward, config, batch.prompts, z)

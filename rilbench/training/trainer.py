@@ -1,0 +1,129 @@
+"""The training loop of one stage."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from rilbench.config import TrainConfig
+from rilbench.contracts import Stage, Strategy
+from rilbench.errors import DivergedError
+from rilbench.model.adapters import AdapterGroup, LoraPair
+from rilbench.model.text_to_image import TextToImage
+from rilbench.randomness import generator_for
+from rilbench.store import load_checkpoint, save_checkpoint
+from rilbench.training.step import TrainingStep, WeightedReward, begin_step, draw_batch
+
+OnUpdate = Callable[[int, int, dict[str, float]], None]  # update, of how many, its logged values
+
+
+@dataclass(kw_only=True)
+class StageTraining:
+    """Everything one stage's training needs. `index` is its position among the run's trained stages, from 1."""
+
+    model: TextToImage
+    group: AdapterGroup
+    strategy: Strategy
+    stage: Stage
+    index: int
+    reward: WeightedReward
+    config: TrainConfig
+    prompts: list[str]
+    rank: int
+    init: str
+    seed: int
+    checkpoint: Path
+    on_update: OnUpdate = lambda update, total, values: None
+    log: list[dict[str, float]] = field(default_factory=list)
+
+    @property
+    def updates(self) -> int:
+        return self.config.samples // self.config.batch_size
+
+    def run(self) -> LoraPair:
+        """Train the stage's pair, from its checkpoint if it was stopped, and return it detached."""
+        generator = generator_for("init", self.seed, self.index)
+        pair = LoraPair.initialised(
+            self.group.layers, rank=self.rank, init=self.init, generator=generator
+        ).trainable()
+        self.group.start(pair)
+        self.strategy.begin(self.stage, pair)
+        optimiser = torch.optim.AdamW(
+            pair.factors, lr=self.config.lr, weight_decay=self.config.weight_decay, betas=(0.9, 0.999)
+        )
+        for update in range(self._resume(pair, optimiser), self.updates):
+            self.log.append(self._update(update, pair, optimiser))
+            self.on_update(update + 1, self.updates, self.log[-1])
+            if (update + 1) % self.config.checkpoint_every == 0 and update + 1 < self.updates:
+                self._save(update + 1, pair, optimiser)
+        return pair.copy()
+
+    def _update(self, update: int, pair: LoraPair, optimiser: torch.optim.Optimizer) -> dict[str, float]:
+        batch = draw_batch(
+            self.prompts,
+            self.model.latent_shape,
+            seed=self.seed,
+            stage=self.index,
+            update=update,
+            size=self.config.batch_size,
+        )
+        step = begin_step(self.model, self.group, self.reward, self.config, batch)
+        values: dict[str, float] = {"update": update + 1}
+        try:
+            loss = self.strategy.loss(step)
+            _finite("loss", loss)
+            values |= {"loss": loss.item()} | {f"loss/{name}": v.item() for name, v in step.terms.items()}
+            if step.scores is not None:
+                values["reward"] = step.scores.mean().item()
+            if update % self.config.log_gradients_every == 0 and len(step.terms) > 1:
+                values |= _term_gradients(step, pair)
+            optimiser.zero_grad(set_to_none=True)
+            loss.backward()  # type: ignore[no-untyped-call]
+            norm = torch.nn.utils.clip_grad_norm_(pair.factors, self.config.clip_grad)
+            _finite("gradient", norm)
+        except DivergedError as error:
+            raise DivergedError(
+                f"{error} in stage {self.index} ({self.stage.label}), update {update + 1} of {self.updates}. "
+                f"Finished stages are kept. Try a lower learning rate (now {self.config.lr:g}) or check the reward."
+            ) from None
+        optimiser.step()
+        self.strategy.after_update(step)
+        return values | {"gradient": norm.item()}
+
+    def _resume(self, pair: LoraPair, optimiser: torch.optim.Optimizer) -> int:
+        saved = load_checkpoint(self.checkpoint)
+        if saved is None:
+            return 0
+        with torch.no_grad():
+            for factor, value in zip(pair.factors, saved["factors"], strict=True):
+                factor.copy_(value)
+        optimiser.load_state_dict(saved["optimiser"])
+        self.strategy.load_state(saved["strategy"])
+        self.log.extend(saved["log"])
+        return int(saved["update"])
+
+    def _save(self, update: int, pair: LoraPair, optimiser: torch.optim.Optimizer) -> None:
+        state: dict[str, Any] = {"update": update, "log": self.log, "optimiser": optimiser.state_dict()}
+        state |= {"factors": [f.detach() for f in pair.factors], "strategy": self.strategy.state()}
+        save_checkpoint(state, self.checkpoint)
+
+
+def _term_gradients(step: TrainingStep, pair: LoraPair) -> dict[str, float]:
+    """The gradient norm of each term of the loss with respect to the pair, before clipping."""
+    norms = {}
+    for name, value in step.terms.items():
+        if value.requires_grad:
+            gradients = torch.autograd.grad(value, pair.factors, retain_graph=True, allow_unused=True)
+            norms[f"gradient/{name}"] = math.sqrt(sum(float(g.pow(2).sum()) for g in gradients if g is not None))
+    return norms
+
+
+def _finite(what: str, value: Tensor) -> None:
+    if not torch.isfinite(value).all():
+        raise DivergedError(f"the {what} is not finite (NaN or infinite)")

@@ -1,0 +1,31 @@
+"""Fixtures shared by all tests. No test uses the network, and MLflow stays quiet unless a test is about it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
+sys.path.insert(0, str(Path(__file__).parent))
+
+
+@pytest.fixture(scope="session")
+def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a tiny random pipeline."""
+    import toy
+
+    folder = tmp_path_factory.mktemp("tiny") / "pipeline"
+    toy.save_pipeline(folder)
+    return folder
+
+
+@pytest.fixture
+def workplace(tmp_path: Path, pipeline: Path) -> Path:
+    """A folder with its own copy of the pipeline, for `toy.config`."""
+    shutil.copytree(pipeline, tmp_path / "pipeline")
+    return tmp_path
