@@ -19,6 +19,8 @@ def build(cls: type[T], values: Mapping[str, Any] | DictConfig, where: str) -> T
     try:
         merged = OmegaConf.merge(OmegaConf.structured(cls), values)
         built = OmegaConf.to_object(merged)
+    except ConfigError as error:  # of a dataclass that checks itself
+        raise ConfigError(f"{where}.{error}" if where else str(error)) from None
     except ConfigKeyError as error:
         raise ConfigError(_unknown_key(error, cls, where)) from None
     except (ValidationError, OmegaConfBaseException) as error:

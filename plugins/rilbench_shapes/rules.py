@@ -20,7 +20,7 @@ def rating(scenes: Scenes) -> Tensor:
     """Noise-free aesthetic rating (B,), about 1 to 10, higher is better."""
     colour = 2.0 * (scenes.saturation - 0.65) / 0.35
     light = 0.8 * scenes.gradient / 0.6 + 0.9 * scenes.shadow / 0.6
-    faults = 1.2 * scenes.blur / 1.2 + 1.4 * scenes.grain / 0.1
+    faults = 0.6 * scenes.blur / 1.2 + 1.4 * scenes.grain / 0.1
     return 5.0 + colour + light - faults
 
 

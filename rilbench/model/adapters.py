@@ -22,7 +22,7 @@ class LoraPair:
     """A_t (out, r) and B_t (r, in) of every adapted layer, float32. Scaling is 1: alpha equals the rank."""
 
     def __init__(self, a: dict[str, Tensor], b: dict[str, Tensor]) -> None:
-        self.a, self.b = a, b
+        self.a, self.b = dict(sorted(a.items())), dict(sorted(b.items()))  # files come back sorted too
 
     @classmethod
     def initialised(

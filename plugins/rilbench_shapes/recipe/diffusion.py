@@ -17,7 +17,7 @@ from rilbench_shapes.renderer import render
 from rilbench_shapes.world import sample_scenes
 
 BATCH = 64
-SCENES = 60_000  # rendered and encoded once; 5,000 steps see each of them five times
+SCENES = 60_000  # rendered and encoded once; 3,000 steps see each of them three times
 STYLE_WORDS = 0.3
 UNCONDITIONAL = 0.1  # share of captions emptied, for classifier-free guidance
 WIDTH = 128  # of the text features
@@ -67,7 +67,7 @@ def scheduler() -> DDIMScheduler:
     )
 
 
-def train(folder: Path, vae: AutoencoderKL, *, steps: int = 5000, seed: int = 0) -> StableDiffusionPipeline:
+def train(folder: Path, vae: AutoencoderKL, *, steps: int = 3000, seed: int = 0) -> StableDiffusionPipeline:
     """Train on encoded scenes (epsilon prediction) and save the pipeline, in half, under `folder/pipeline`."""
     torch.manual_seed(seed)
     models, tokenizer, noise_schedule = build(), tokens.build(), scheduler()

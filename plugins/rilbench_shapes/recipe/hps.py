@@ -19,7 +19,7 @@ BATCH = 96  # pairs
 WRONG = 0.25  # chance that one attribute of a candidate differs from the caption's
 
 
-def train(folder: Path, clip: nn.Module, *, steps: int = 1200, seed: int = 0) -> nn.Module:
+def train(folder: Path, clip: nn.Module, *, steps: int = 600, seed: int = 0) -> nn.Module:
     """Fine-tune a copy of the CLIP model and save it under `folder/hps`."""
     torch.manual_seed(seed)
     model = copy.deepcopy(clip).requires_grad_(True)

@@ -1,0 +1,41 @@
+"""`hps`: which image people prefer for a prompt, by Human Preference Score v2."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from rilbench import Reward
+from rilbench.encoders import ClipEncoder
+
+
+@dataclass(frozen=True)
+class HPSSettings:
+    """model, pretrained: see `ClipEncoder`; "ViT-H-14" with the file HPS_v2_compressed.pt for the published score.
+
+    sha256: what the local weight file must hash to. fit: `pad` is the official preprocessing, `square` crops.
+    """
+
+    model: str = "package:rilbench_shapes/weights/hps"
+    pretrained: str | None = None
+    sha256: str | None = None
+    fit: str = "pad"
+
+
+class HPS(Reward):
+    """The cosine of image and prompt features, in [-1, 1] and without logit scale; about 0.27 for Stable Diffusion.
+
+    Source: Wu et al., Human Preference Score v2 (2023).
+    """
+
+    Settings = HPSSettings
+    settings: HPSSettings
+
+    def __init__(self, settings: HPSSettings, *, device: str = "cpu") -> None:
+        super().__init__(settings, device=device)
+        self.encoder = ClipEncoder(settings.model, settings.pretrained, device, settings.fit, sha256=settings.sha256)
+
+    def __call__(self, images: Tensor, prompts: Sequence[str]) -> Tensor:
+        return (self.encoder.image_features(images) * self.encoder.text_features(prompts)).sum(1)

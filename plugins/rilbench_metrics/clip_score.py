@@ -1,0 +1,36 @@
+"""`clip_score`: how well images show what their prompts say."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from rilbench import MeanMetric
+from rilbench.encoders import ClipEncoder
+
+
+@dataclass(frozen=True)
+class ClipScoreSettings:
+    """model, pretrained: see `ClipEncoder`."""
+
+    model: str = "package:rilbench_shapes/weights/clip"
+    pretrained: str | None = None
+
+
+class ClipScore(MeanMetric):
+    """100 times the cosine of image and prompt features, in [-100, 100]; negative values are kept.
+
+    Source: Hessel et al., CLIPScore (2021), with the usual weight 100 in place of 2.5.
+    """
+
+    Settings = ClipScoreSettings
+    higher_is_better = True
+
+    def __init__(self, settings: ClipScoreSettings, *, device: str = "cpu") -> None:
+        super().__init__(settings, device=device)
+        self.encoder = ClipEncoder(settings.model, settings.pretrained, device)
+
+    def score(self, images: Tensor, prompts: Sequence[str], *, base_images: Tensor | None = None) -> Tensor:
+        return 100 * (self.encoder.image_features(images) * self.encoder.text_features(prompts)).sum(1)

@@ -1,0 +1,134 @@
+"""`fid`: the Frechet distance between the features of the images and those of a reference set."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from rilbench import ConfigError, Metric
+from rilbench.encoders import ClipEncoder, brief, read_tensors
+from rilbench.resources import resolve
+
+Extractor = Callable[[Tensor], Tensor]
+EXTRACTORS = ("clip", "inception")
+
+
+@dataclass(frozen=True)
+class FIDSettings:
+    """extractor: `clip`, unit image features of `model` and `pretrained` (see `ClipEncoder`), or `inception`, the
+    published FID's pooled Inception v3 features (`pretrained` then names its weight file; default: download).
+
+    reference: safetensors with `mean` (D,), `cov` (D, D) and `n` (1,) of the reference set, made by `statistics`.
+    scale: features count times this, so distances times its square. Unit vectors are close together: 10 brings their
+        distances to about 0.1 to 100. Set 1 for the published FID on Inception features.
+    """
+
+    extractor: str = "clip"
+    model: str = "package:rilbench_shapes/weights/clip"
+    pretrained: str | None = None
+    reference: str = "package:rilbench_shapes/weights/fid.safetensors"
+    scale: float = 10.0
+
+    def __post_init__(self) -> None:
+        if self.extractor not in EXTRACTORS:
+            raise ConfigError(f"extractor: {self.extractor!r} is neither clip nor inception")
+        if not self.scale > 0:
+            raise ConfigError(f"scale: {self.scale} is not positive")
+
+
+class FID(Metric):
+    """||m - m_r||^2 + tr(C + C_r - 2 (C C_r)^(1/2)), times scale^2; 0 for equal sets. NaN with fewer than 2 images.
+
+    Biased upwards by about c/N in N images, so compare only equal N; a warning says once when N is smaller than D.
+    Source: Heusel et al., GANs Trained by a Two Time-Scale Update Rule (2017), Eq. 6.
+    """
+
+    Settings = FIDSettings
+    settings: FIDSettings
+    higher_is_better = False
+
+    def __init__(self, settings: FIDSettings, *, device: str = "cpu") -> None:
+        super().__init__(settings, device=device)
+        self.reference = read_reference(settings.reference)
+        self.extract = _extractor(settings, device)
+        self._warned = False
+        self.reset()
+
+    def reset(self) -> None:
+        self._features: list[Tensor] = []
+
+    def update(self, images: Tensor, prompts: Sequence[str], *, base_images: Tensor | None = None) -> None:
+        with torch.no_grad():
+            features = self.extract(images).double().cpu()
+        if features.shape[1] != len(self.reference[0]):
+            raise ConfigError(
+                f"reference: {self.settings.reference} is of {len(self.reference[0])} features, the extractor gives "
+                f"{features.shape[1]}; make the statistics with the same extractor"
+            )
+        self._features.append(features)
+
+    def compute(self) -> float:
+        features = torch.cat(self._features) if self._features else torch.empty(0, 0)
+        if len(features) < 2:
+            return float("nan")
+        self._warn_if_few(*features.shape)
+        return self.settings.scale**2 * frechet(*statistics(features), *self.reference)
+
+    def _warn_if_few(self, n: int, dim: int) -> None:
+        if n < dim and not self._warned:
+            self._warned = True
+            warnings.warn(f"FID of {n} images with {dim} features is strongly biased; use {2 * dim}", stacklevel=3)
+
+
+def statistics(features: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean (D,) and unbiased covariance (D, D), in float64, of features (N, D) with N >= 2."""
+    features = features.double()
+    return features.mean(0), features.T.cov()
+
+
+def frechet(mean: Tensor, cov: Tensor, other_mean: Tensor, other_cov: Tensor) -> float:
+    """The squared Frechet distance of two Gaussians with means (D,) and covariances (D, D), in float64."""
+    from torchmetrics.image.fid import _compute_fid  # torchmetrics has no public function of two statistics
+
+    distance = _compute_fid(mean.double(), cov.double(), other_mean.double(), other_cov.double())
+    return max(float(distance), 0.0)  # rounding may leave it a little below
+
+
+def read_reference(path: str) -> tuple[Tensor, Tensor]:
+    """Mean and covariance of a reference file; ConfigError when it is missing, corrupt or of another kind."""
+    tensors = read_tensors(path, "reference")
+    mean, cov = tensors.get("mean"), tensors.get("cov")
+    if mean is None or cov is None or mean.ndim != 1 or cov.shape != (len(mean), len(mean)):
+        raise ConfigError(f"reference: {path} needs `mean` (D,) and `cov` (D, D)")
+    return mean.double(), cov.double()
+
+
+def _extractor(settings: FIDSettings, device: str) -> Extractor:
+    if settings.extractor == "clip":
+        return ClipEncoder(settings.model, settings.pretrained, device).image_features
+    return _inception(settings.pretrained, device)
+
+
+def _inception(weights: str | None, device: str) -> Extractor:
+    """Pooled features (B, 2048) of the reference Inception v3, which takes whole numbers 0 to 255."""
+    from torchmetrics.image.fid import NoTrainInceptionV3
+
+    path = None if weights is None else resolve(weights)
+    try:
+        model = NoTrainInceptionV3("inception-v3-compat", ["2048"], path, antialias=False)
+    except Exception as error:  # torch-fidelity is missing, or its download or file failed
+        raise ConfigError(
+            f"extractor: cannot load inception ({brief(error)}); pip install torch-fidelity and name its weight file "
+            "in `pretrained`, or use extractor clip"
+        ) from None
+    model.to(device).requires_grad_(False)
+
+    def extract(images: Tensor) -> Tensor:
+        features: Tensor = model((images.clamp(0, 1) * 255).round().to(device, torch.uint8))
+        return features
+
+    return extract

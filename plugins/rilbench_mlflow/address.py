@@ -1,0 +1,38 @@
+"""Where runs are sent: MLFLOW_TRACKING_URI, or a SQLite file in the working folder."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
+
+
+def tracking_uri() -> str:
+    """MLFLOW_TRACKING_URI, or `sqlite:///<working folder>/mlflow.db`. SQLite paths are made absolute."""
+    uri = os.environ.get("MLFLOW_TRACKING_URI") or "sqlite:///mlflow.db"
+    file = database(uri)
+    return f"sqlite:///{file}" if file else uri
+
+
+def experiment_name() -> str:
+    """MLFLOW_EXPERIMENT_NAME, or `rilbench`."""
+    return os.environ.get("MLFLOW_EXPERIMENT_NAME") or "rilbench"
+
+
+def database(uri: str) -> Path | None:
+    """The absolute path of a SQLite URI's file; None for any other URI."""
+    scheme, _, path = uri.partition(":///")
+    return Path(path).resolve() if scheme == "sqlite" and path else None
+
+
+def is_http(uri: str) -> bool:
+    """Whether a tracking server is behind the URI."""
+    return uri.startswith(("http://", "https://"))
+
+
+def public(uri: str) -> str:
+    """The URI without user name and password, fit for files and screens."""
+    parts = urlsplit(uri)
+    if "@" not in parts.netloc:
+        return uri
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))

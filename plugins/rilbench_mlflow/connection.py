@@ -1,0 +1,102 @@
+"""A quiet and impatient MLflow client. The only place that imports mlflow."""
+
+from __future__ import annotations
+
+import http.client
+import logging
+import os
+import ssl
+import urllib.error
+import urllib.request
+from collections.abc import Sequence
+from typing import Any
+
+from filelock import FileLock
+
+from rilbench.errors import RilbenchError
+from rilbench_mlflow.address import database, is_http, public
+
+PROBE_SECONDS = 3
+LOCK_SECONDS = 60
+SETTINGS = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_LOGGING_LEVEL": "ERROR",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "5",
+}
+
+
+def connect(uri: str) -> Any:
+    """An MlflowClient of a server that answers or of a SQLite file, made if missing.
+
+    RilbenchError when the server does not answer within seconds. A SQLite file is opened under a lock: processes
+    that create the same one at once destroy it.
+    """
+    if is_http(uri):
+        _probe(uri)
+    for name, value in SETTINGS.items():
+        os.environ.setdefault(name, value)
+    file = database(uri)
+    if file is None:
+        return _client(uri)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(f"{file}.lock", timeout=LOCK_SECONDS):
+        client = _client(uri)
+        client.search_experiments(max_results=1)  # opens the file
+    return client
+
+
+def experiment(client: Any, uri: str, name: str) -> str:
+    """The id of an experiment, made if missing. Artifacts of a SQLite file lie beside it in `mlartifacts`."""
+    from mlflow.exceptions import MlflowException
+
+    found = client.get_experiment_by_name(name)
+    if found is not None:
+        return str(found.experiment_id)
+    file = database(uri)
+    artifacts = (file.parent / "mlartifacts").as_uri() if file else None
+    try:
+        return str(client.create_experiment(name, artifact_location=artifacts))
+    except MlflowException:  # another process was faster
+        return str(client.get_experiment_by_name(name).experiment_id)
+
+
+def alive(client: Any, run_id: str) -> bool:
+    """Whether the server has the run, not deleted. Any trouble but a missing run is raised."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return bool(client.get_run(run_id).info.lifecycle_stage == "active")
+    except MlflowException as error:
+        if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+            return False
+        raise
+
+
+def metrics(points: Sequence[tuple[str, float, int, int]]) -> list[Any]:
+    """MLflow's metric objects of (key, value, step, time in ms)."""
+    from mlflow.entities import Metric
+
+    return [Metric(key, value, time, step) for key, value, step, time in points]
+
+
+def _client(uri: str) -> Any:
+    from mlflow.tracking import MlflowClient
+
+    logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)  # announces every retry
+    return MlflowClient(tracking_uri=uri)
+
+
+def _probe(uri: str) -> None:
+    """Any HTTP answer at all is a live server; its own errors come later with a better message."""
+    try:
+        with urllib.request.urlopen(f"{public(uri).rstrip('/')}/health", timeout=PROBE_SECONDS):
+            return
+    except urllib.error.HTTPError as error:
+        error.close()
+    except (OSError, ValueError, http.client.HTTPException) as error:
+        reason = getattr(error, "reason", error)
+        if not isinstance(reason, ssl.SSLError):
+            raise RilbenchError(f"no answer within {PROBE_SECONDS} s: {reason}") from None

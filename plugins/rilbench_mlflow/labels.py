@@ -1,0 +1,48 @@
+"""What identifies a run in MLflow: a few parameters, tags, and files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from rilbench.result import RunResult
+
+AT_START = ("config.yaml", "environment.json")
+AT_END = ("result.json", "table.md", "samples.png")
+
+
+def params(result: RunResult) -> dict[str, str]:
+    """The columns that tell runs apart; all other settings are in the artifact `config.yaml`."""
+    return {"strategy": result.strategy, "rewards": " > ".join(result.rewards), "seed": str(result.seed)}
+
+
+def tags(folder: Path, result: RunResult) -> dict[str, str]:
+    """Version, commit, command and folder; those MLflow knows fill its own columns."""
+    from rilbench.store import read_json
+
+    path = folder / "environment.json"
+    environment: dict[str, Any] = read_json(path) if path.exists() else {}
+    commit = environment.get("commit") or ""
+    values = {
+        "rilbench.version": environment.get("packages", {}).get("rilbench"),
+        "rilbench.commit": commit,
+        "rilbench.command": result.command,
+        "rilbench.run": result.name,
+        "rilbench.folder": str(folder.resolve()),
+        "mlflow.source.name": "rilbench",
+        "mlflow.source.type": "LOCAL",
+        "mlflow.source.git.commit": commit.rstrip("+"),
+    }
+    return {key: value for key, value in values.items() if value}
+
+
+def description(folder: Path) -> dict[str, str]:
+    """The tag MLflow shows as Markdown on top of a run's page: the result's table."""
+    path = folder / "table.md"
+    return {"mlflow.note.content": path.read_text(encoding="utf-8")} if path.exists() else {}
+
+
+def samples(store: Path, result: RunResult, stage: int) -> list[Path]:
+    """The sample pictures of a stage."""
+    evaluation = result.matrix.rows[stage].evaluation
+    return sorted((store / evaluation).glob("sample-*.png")) if evaluation else []

@@ -1,0 +1,54 @@
+"""What is sent already: `mlflow.json` in a run's folder, and where a person finds the run."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from rilbench_mlflow.address import database, is_http, public, tracking_uri
+
+FILE = "mlflow.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class State:
+    """`stages` counts the rows sent; `status` is what the MLflow run was last told to be, empty before its files."""
+
+    uri: str = ""
+    experiment_id: str = ""
+    run_id: str = ""
+    name: str = ""
+    stages: int = 0
+    status: str = ""
+
+
+def load(folder: Path) -> State:
+    """The state of a run's folder, empty when nothing was sent; ConfigError when the file is corrupt."""
+    from rilbench.store import read_json  # imports torch: not for `rilbench ui`
+
+    return State(**read_json(folder / FILE)) if (folder / FILE).exists() else State()
+
+
+def save(folder: Path, state: State) -> None:
+    """Replace the state of a run's folder."""
+    from rilbench.store import write_json
+
+    write_json(folder / FILE, asdict(state))
+
+
+def complete(folder: Path) -> bool:
+    """Whether everything was sent to today's address. Believes the file, so a repeated run needs no server."""
+    state, uri = load(folder), tracking_uri()
+    file = database(uri)
+    return state.status == "FINISHED" and state.uri == public(uri) and (file is None or file.exists())
+
+
+def location(folder: Path) -> str | None:
+    """One line saying where a run is; None when it was never sent."""
+    state = load(folder)
+    if not state.run_id:
+        return None
+    rest = f"; incomplete, `rilbench upload {folder}` sends the rest" if state.status in ("", "RUNNING") else ""
+    if is_http(state.uri):
+        return f"{state.uri.rstrip('/')}/#/experiments/{state.experiment_id}/runs/{state.run_id}{rest}"
+    return f"run {state.name} in {state.uri} (rilbench ui opens it){rest}"

@@ -1,0 +1,42 @@
+"""`rilbench explain` for people."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from omegaconf import OmegaConf
+from rich.console import Console
+from rich.table import Table
+
+
+def show(told: dict[str, Any], console: Console) -> None:
+    """Print the plan, the estimates and the resolved settings."""
+    parameters, estimate = told["parameters"], told["estimate"]
+    table = Table(title=f"{told['strategy']}: {' > '.join(told['rewards'])}")
+    for name in ("stage", "trained by", "starts from", "samples", "updates", "lr", "batch", "in store", "seconds"):
+        table.add_column(name, justify="left" if name in ("stage", "trained by", "starts from") else "right")
+    for i, stage in enumerate(told["stages"]):
+        train = stage["train"] or {}
+        table.add_row(
+            f"{i} {stage['label']}",
+            stage["trained_by"] or "-",
+            stage["start"] if stage["train"] else "-",
+            str(stage["samples"]),
+            str(stage["updates"]),
+            f"{train['lr']:g}" if train else "-",
+            str(train.get("batch_size", "-")),
+            "yes" if stage["in_store"] else "no",
+            f"{stage['seconds']:.0f}",
+        )
+    console.print(table)
+    lines = {
+        "trainable": f"{parameters['trainable']:,} numbers in {parameters['adapted_layers']} layers, new in each stage",
+        "frozen": f"{parameters['frozen']:,} numbers",
+        "measured": f"{told['evaluation_images']} images after every stage",
+        "time": f"about {estimate['seconds']:.0f} s on {told['device']} ({estimate['how']})",
+        "memory": f"about {estimate['memory_gb']} GB",
+    }
+    for name, value in lines.items():
+        console.print(f"{name:10} {value}", highlight=False)
+    console.print("\nsettings", highlight=False)
+    console.print(OmegaConf.to_yaml(OmegaConf.create(told["settings"])), highlight=False)

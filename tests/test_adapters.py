@@ -1,0 +1,158 @@
+"""Eq. 4 and its gradient, against plain autograd written here."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+import toy
+from safetensors.torch import load_file
+from torch import Tensor
+
+from rilbench.config import AdapterConfig, ModelConfig
+from rilbench.errors import ConfigError
+from rilbench.model.adapters import AdapterGroup, LoraPair
+from rilbench.model.files import load_pair, save_pair
+from rilbench.model.text_to_image import TextToImage
+
+TARGETS = ("to_q", "to_k", "to_v", "to_out.0")
+
+
+@pytest.fixture
+def model(pipeline: Path) -> TextToImage:
+    return TextToImage.load(ModelConfig(path=str(pipeline), steps=3, device="cpu"))
+
+
+def random_pair(group: AdapterGroup, seed: int) -> LoraPair:
+    g = torch.Generator().manual_seed(seed)
+    pair = LoraPair.initialised(group.layers, rank=2, init="paper", generator=g)
+    for factor in pair.factors:
+        factor.copy_(0.2 * torch.randn(factor.shape, generator=g))
+    return pair
+
+
+def forward(model: TextToImage) -> Tensor:
+    z = torch.randn(2, *model.latent_shape, generator=torch.Generator().manual_seed(1))
+    return model.finish(z, ["a red circle", "a blue ring"], last_steps=1)
+
+
+@pytest.mark.parametrize("init", ["paper", "peft"])
+def test_a_new_pair_changes_nothing(model: TextToImage, init: str) -> None:
+    before = forward(model)
+    group = AdapterGroup(model.unet, targets=TARGETS)
+    pair = LoraPair.initialised(group.layers, rank=4, init=init, generator=torch.Generator().manual_seed(0))
+    zero, filled = (pair.b, pair.a) if init == "paper" else (pair.a, pair.b)
+    assert all((m == 0).all() for m in zero.values())
+    for matrix in filled.values():
+        assert 0 < matrix.abs().max() <= matrix.shape[1] ** -0.5
+    group.start(pair)
+    assert torch.equal(forward(model), before)
+
+
+@pytest.mark.parametrize("earlier", [0, 2])
+def test_gradient_equals_plain_autograd_on_full_weights(model: TextToImage, earlier: int) -> None:
+    """One step's gradient against d loss / d W of a bare network, pulled back by hand: dA = dW B^T, dB = A^T dW."""
+    group = AdapterGroup(model.unet, targets=TARGETS)
+    old = [(random_pair(group, 10 + i), 1.0) for i in range(earlier)]
+    new = random_pair(group, 3).trainable()
+    group.load_chain(old)
+    group.start(new)
+    with group.folded():
+        noise = torch.randn(2, *model.latent_shape, generator=torch.Generator().manual_seed(2))
+        z = model.rollout(noise, ["a"] * 2, stop=1)
+    loss = model.decode(model.finish(z, ["a"] * 2, last_steps=1)).pow(2).mean()
+    ours = torch.autograd.grad(loss, new.factors)
+
+    plain = TextToImage.load(model.config)
+    layers = {n: plain.unet.get_submodule(n) for n in sorted(group.layers)}
+    weights = []
+    for name, layer in layers.items():
+        total = group.base[name].double()
+        for pair, _ in [*old, (new, 1.0)]:
+            total = total + pair.a[name].detach().double() @ pair.b[name].detach().double()
+        layer.weight.data = total.float()
+        layer.weight.requires_grad_()
+        weights.append(layer.weight)
+    reference_loss = plain.decode(plain.finish(z, ["a"] * 2, last_steps=1)).pow(2).mean()
+    assert torch.allclose(loss, reference_loss, rtol=1e-5)
+    d_w = dict(zip(layers, torch.autograd.grad(reference_loss, weights), strict=True))
+    reference = [d_w[n] @ new.b[n].detach().T for n in layers] + [new.a[n].detach().T @ d_w[n] for n in layers]
+    error = torch.cat([(o - r).flatten() for o, r in zip(ours, reference, strict=True)]).norm()
+    assert error / torch.cat([r.flatten() for r in reference]).norm() < 1e-5
+
+
+def test_folded_equals_branch_and_leaves_weights_bit_identical(model: TextToImage) -> None:
+    group = AdapterGroup(model.unet, targets=TARGETS)
+    group.load_chain([(random_pair(group, 1), 1.0)])
+    frozen = {n: layer.weight.clone() for n, layer in group.layers.items()}
+    group.start(random_pair(group, 2))
+    branch = forward(model)
+    for _ in range(3):
+        with group.folded():
+            assert not torch.equal(next(iter(group.layers.values())).weight, next(iter(frozen.values())))
+            assert torch.allclose(forward(model), branch, atol=1e-5)
+    assert all(torch.equal(layer.weight, frozen[n]) for n, layer in group.layers.items())
+    group.load_chain([])
+    assert all(torch.equal(layer.weight, group.base[n]) for n, layer in group.layers.items())
+
+
+def test_swapped_runs_the_other_pair(model: TextToImage) -> None:
+    group = AdapterGroup(model.unet, targets=TARGETS)
+    student, teacher = random_pair(group, 1), random_pair(group, 2)
+    group.start(teacher)
+    expected = forward(model)
+    group.start(student)
+    with group.swapped(teacher):
+        assert torch.equal(forward(model), expected)
+    assert not torch.equal(forward(model), expected)
+
+
+def test_merge_averages_changes_not_factors(model: TextToImage) -> None:
+    group = AdapterGroup(model.unet, targets=TARGETS)
+    one, two = random_pair(group, 1), random_pair(group, 2)
+    group.load_chain([(one, 0.5), (two, 0.5)])
+    name = next(iter(group.layers))
+    change = group.layers[name].weight - group.base[name]
+    expected = 0.5 * one.a[name] @ one.b[name] + 0.5 * two.a[name] @ two.b[name]
+    assert torch.allclose(change, expected, atol=1e-6)
+
+
+def test_only_linear_layers_that_exist(model: TextToImage) -> None:
+    with pytest.raises(ConfigError, match="no layer named to_nothing"):
+        AdapterGroup(model.unet, targets=["to_nothing"])
+    with pytest.raises(ConfigError, match="only linear layers"):
+        AdapterGroup(model.unet, targets=["conv_in"])
+
+
+def test_pair_on_disk_is_a_peft_lora(model: TextToImage, tmp_path: Path) -> None:
+    """PEFT, given our files, computes what we compute."""
+    from peft import LoraConfig, inject_adapter_in_model, set_peft_model_state_dict
+
+    group = AdapterGroup(model.unet, targets=TARGETS)
+    pair = random_pair(group, 4)
+    save_pair(tmp_path, pair, AdapterConfig(rank=2))
+    loaded = load_pair(tmp_path)
+    assert all(torch.equal(a, b) for a, b in zip(pair.factors, loaded.factors, strict=True))
+    group.start(pair)
+    expected = forward(model)
+
+    other = TextToImage.load(model.config)
+    config = LoraConfig.from_pretrained(str(tmp_path))
+    inject_adapter_in_model(config, other.unet)
+    state = {k.removeprefix("unet."): v for k, v in load_file(tmp_path / "adapter_model.safetensors").items()}
+    outcome = set_peft_model_state_dict(other.unet, state)
+    assert not outcome.unexpected_keys
+    assert torch.allclose(forward(other), expected, atol=1e-5)
+
+
+def test_corrupt_adapter_is_one_clear_error(tmp_path: Path) -> None:
+    (tmp_path / "adapter_model.safetensors").write_bytes(b"not tensors")
+    with pytest.raises(ConfigError, match="cannot read"):
+        load_pair(tmp_path)
+
+
+def test_toy_pipeline_is_random_but_fixed(tmp_path: Path, pipeline: Path) -> None:
+    toy.save_pipeline(tmp_path / "again")
+    name = "unet/diffusion_pytorch_model.safetensors"
+    assert (tmp_path / "again" / name).read_bytes() == (pipeline / name).read_bytes()

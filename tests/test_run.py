@@ -1,0 +1,192 @@
+"""Whole runs on a tiny random model: identity, continuing, sharing, and everything that can go wrong."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from importlib.metadata import EntryPoint
+from pathlib import Path
+
+import pytest
+import torch
+import toy
+from safetensors.torch import load_file
+
+from rilbench import engine
+from rilbench.errors import ConfigError, DivergedError, PluginError, RilbenchError
+from rilbench.progress import Reporter
+from rilbench.result import RunResult
+from rilbench.training import trainer
+
+
+def run(folder: Path, *overrides: str, extra: tuple[EntryPoint, ...] = ()) -> tuple[Path, RunResult]:
+    return engine.run(toy.config(folder, *overrides), catalog=toy.catalog(*extra), reporter=Reporter(quiet=True))
+
+
+def adapters(folder: Path) -> dict[str, bytes]:
+    return {p.parent.name: p.read_bytes() for p in (folder / "runs" / "stages").glob("*/adapter_model.safetensors")}
+
+
+def test_run_writes_what_it_promises(workplace: Path) -> None:
+    folder, result = run(workplace, "strategy=rid")
+    assert [row.label for row in result.matrix.rows] == ["base", "red", "dark"]
+    assert {m.name for m in result.matrix.metrics} == {"red", "dark", "toy_contrast", "likeness"}
+    assert result.matrix.values("likeness")[0] == 1.0 > result.matrix.values("likeness")[2]
+    for name in ("config.yaml", "environment.json", "result.json", "table.md", "samples.png"):
+        assert (folder / name).stat().st_size > 0
+    saved = json.loads((folder / "result.json").read_text())
+    assert saved["schema"] == 1
+    assert saved["status"] == "finished"
+    assert saved["plugins"]["strategy/rid"].startswith("rilbench ")
+    assert RunResult.load(folder) == result
+    scores = load_file(workplace / "runs" / result.matrix.rows[2].evaluation / "scores.safetensors")
+    assert scores["red"].shape == (3, 2)
+    assert scores["red"].mean().item() == pytest.approx(result.matrix.values("red")[2], abs=1e-6)
+    log = json.loads((workplace / "runs" / "stages" / result.matrix.rows[1].stage_id / "stage.json").read_text())["log"]
+    assert len(log) == 4
+    assert {"loss/reward", "loss/distillation", "gradient/reward", "gradient/distillation"} <= set(log[0])
+
+
+@pytest.mark.parametrize("strategy", ["baseline", "rid", "joint", "soup"])
+def test_the_trained_reward_rises(workplace: Path, strategy: str) -> None:
+    _, result = run(workplace, f"strategy={strategy}", "rewards=[red]", "train.samples=24")
+    values = result.matrix.values("red")
+    assert values[1] > values[0] + 0.005
+
+
+def test_same_seed_same_bytes_other_seed_other_bytes(workplace: Path) -> None:
+    _, first = run(workplace)
+    weights = adapters(workplace)
+    shutil.rmtree(workplace / "runs")
+    _, again = run(workplace)
+    assert adapters(workplace) == weights
+    assert again.matrix.values("red") == first.matrix.values("red")
+    _, other = run(workplace, "seed=1")
+    assert other.matrix.values("red")[0] == first.matrix.values("red")[0]
+    assert other.matrix.values("red")[1] != first.matrix.values("red")[1]
+
+
+def test_a_finished_stage_is_never_trained_twice(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _, first = run(workplace, "strategy=baseline")
+    before = adapters(workplace)
+    _, soup = run(workplace, "strategy=soup")  # its first model is the baseline's first stage
+    assert soup.matrix.rows[1].stage_id == first.matrix.rows[1].stage_id
+    assert len(adapters(workplace)) == len(before) + 1
+    monkeypatch.setattr(trainer.StageTraining, "run", lambda self: pytest.fail("trained again"))
+    assert run(workplace, "strategy=baseline")[1] == first
+
+
+def test_earlier_pairs_stay_bit_identical(workplace: Path) -> None:
+    _, one = run(workplace, "rewards=[red]")
+    before = adapters(workplace)
+    _, two = run(workplace, "rewards=[red,dark]")
+    assert two.matrix.rows[1].stage_id == one.matrix.rows[1].stage_id
+    assert before.items() <= adapters(workplace).items()
+
+
+@pytest.mark.parametrize("checkpoint_every", [100, 2])
+def test_a_stopped_run_continues_to_the_same_numbers(
+    workplace: Path, monkeypatch: pytest.MonkeyPatch, checkpoint_every: int
+) -> None:
+    """Stopped in the middle of stage 2; continues at the stage's start, or at a checkpoint inside it."""
+    _, whole = run(workplace, "strategy=rid")
+    weights = adapters(workplace)
+    shutil.rmtree(workplace / "runs")
+
+    update = trainer.StageTraining._update
+
+    def stop(self: trainer.StageTraining, number: int, *arguments: object) -> dict[str, float]:
+        if self.index == 2 and number == 3:
+            raise KeyboardInterrupt
+        return update(self, number, *arguments)  # type: ignore[arg-type]
+
+    every = f"train.checkpoint_every={checkpoint_every}"
+    with monkeypatch.context() as patched:
+        patched.setattr(trainer.StageTraining, "_update", stop)
+        with pytest.raises(KeyboardInterrupt):
+            run(workplace, "strategy=rid", every)
+    assert len(adapters(workplace)) == 1
+    _, continued = run(workplace, "strategy=rid", every)
+    assert adapters(workplace) == weights
+    assert continued.matrix.values("dark") == whole.matrix.values("dark")
+    assert not list((workplace / "runs").rglob("checkpoint.pt"))
+
+
+def test_images_do_not_depend_on_the_batch_size(workplace: Path) -> None:
+    _, together = run(workplace, "rewards=[red]", "train.samples=2")
+    images = load_file(workplace / "runs" / together.matrix.rows[0].evaluation / "images.safetensors")["images"]
+    shutil.rmtree(workplace / "runs")
+    _, apart = run(workplace, "rewards=[red]", "train.samples=2", "evaluate.batch_size=1")
+    alone = load_file(workplace / "runs" / apart.matrix.rows[0].evaluation / "images.safetensors")["images"]
+    assert (images.int() - alone.int()).abs().max() <= 1
+    assert apart.matrix.values("red")[1] == pytest.approx(together.matrix.values("red")[1], abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "error", "message"),
+    [
+        (["rewards=[nan]"], DivergedError, r"reward 'nan' is not finite.*stage 1 \(nan\), update 1 of 4"),
+        (["rewards=[shape]"], PluginError, r"reward 'shape' must return scores of shape \(2,\), it returned \(2, 3\)"),
+        (["rewards=[flat]"], PluginError, "reward 'flat' has no gradient"),
+        (["rewards=[rad]"], ConfigError, "unknown reward 'rad'. Did you mean 'red'"),
+        (["strategy=ridd"], ConfigError, "unknown strategy 'ridd'. Did you mean 'rid'"),
+        (["evaluate.metrics=[liken]"], ConfigError, "unknown metric 'liken'. Did you mean 'likeness'"),
+        (["strategies.rid.lamda=1"], ConfigError, "unknown setting in strategies.rid 'lamda'. Did you mean 'lam'"),
+        (["strategies.rid.alpha=2"], ConfigError, "strategies.rid.alpha: 2.* is not between 0 and 1"),
+        (["strategies.ridd.lam=1"], ConfigError, "unknown strategy 'ridd'"),
+        (["recipes.rid.red.lrr=1"], ConfigError, "unknown setting in recipes.rid.red 'lrr'. Did you mean 'lr'"),
+        (["train.samples=1"], ConfigError, "samples / train.batch_size: 0 is not at least 1"),
+        (["train.last_steps=9"], ConfigError, "last_steps: 9 is not between 1"),
+        (["strategy=forgetful"], PluginError, "strategy 'forgetful' plans no stage for dark"),
+        (["evaluate.prompts=none.txt"], ConfigError, "no prompt file at 'none.txt'"),
+        (["model.path=nowhere/at/all"], ConfigError, "model.path: no folder at"),
+        (["model.device=cuda"], ConfigError, "model.device: 'cuda' is not available"),
+        (["model.device=abacus"], ConfigError, "model.device: 'abacus' is not a device"),
+    ],
+)
+def test_bad_input_is_one_clear_error(
+    workplace: Path, overrides: list[str], error: type[RilbenchError], message: str
+) -> None:
+    if overrides == ["model.device=cuda"] and torch.cuda.is_available():
+        pytest.skip("this machine has a GPU")
+    with pytest.raises(error, match=message):
+        run(workplace, *overrides)
+
+
+def test_finished_stages_survive_a_failure(workplace: Path) -> None:
+    with pytest.raises(DivergedError, match="Finished stages are kept"):
+        run(workplace, "rewards=[red,nan]")
+    assert len(adapters(workplace)) == 1
+
+
+def test_empty_prompts_and_corrupt_weights(workplace: Path) -> None:
+    config = toy.config(workplace)
+    (workplace / "empty.txt").write_text("\n \n")
+    with pytest.raises(ConfigError, match="holds no prompt"):
+        run(workplace, f"evaluate.prompts={workplace}/empty.txt")
+    weights = Path(config.model.path) / "unet" / "diffusion_pytorch_model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:1000])
+    with pytest.raises(ConfigError, match="cannot load"):
+        run(workplace)
+
+
+def test_a_broken_hook_costs_a_warning(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    broken = EntryPoint("noisy", "toy:BrokenHook", "rilbench.hooks")
+    config = toy.config(workplace, "tracking=true")
+    catalog = toy.catalog(broken)
+    catalog.__dict__["plugins"] = [p for p in catalog.plugins if p.name != "mlflow"]
+    _, result = engine.run(config, catalog=catalog, reporter=Reporter())
+    assert result.status == "finished"
+    error = capsys.readouterr().err
+    assert error.count("no disk in the drive") == 1
+    assert "'noisy' failed in stage_finished and is left out" in error
+
+
+def test_a_full_disk_is_a_clear_error(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*arguments: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("rilbench.store.save_file", full)
+    with pytest.raises(RilbenchError, match="cannot write .*No space left on device.*choose another store"):
+        run(workplace)
+    assert not list((workplace / "runs").rglob("*.safetensors"))
