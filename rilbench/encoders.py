@@ -15,7 +15,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file
-from torch import Tensor, nn
+from torch import Tensor
 
 from rilbench.errors import ConfigError, unknown
 from rilbench.resources import resolve

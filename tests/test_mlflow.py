@@ -24,9 +24,7 @@ from rilbench.hooks import Hooks
 from rilbench.result import MetricInfo, ResultMatrix, Row, RunResult
 from rilbench.store import write_json, write_text
 
-pytestmark = [
-    pytest.mark.filterwarnings("ignore::DeprecationWarning:mlflow.*"),
-]
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:mlflow.*")
 
 NAN = float("nan")
 METRICS = (

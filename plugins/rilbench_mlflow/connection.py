@@ -9,6 +9,7 @@ import ssl
 import urllib.error
 import urllib.request
 from collections.abc import Sequence
+from importlib import import_module
 from typing import Any
 
 from filelock import FileLock
@@ -42,6 +43,7 @@ def connect(uri: str) -> Any:
     if file is None:
         return _client(uri)
     file.parent.mkdir(parents=True, exist_ok=True)
+    import_module("mlflow.store.tracking.sqlalchemy_store")  # takes seconds: not while others wait for the lock
     with FileLock(f"{file}.lock", timeout=LOCK_SECONDS):
         client = _client(uri)
         client.search_experiments(max_results=1)  # opens the file

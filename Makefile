@@ -1,0 +1,36 @@
+# `make run` and `make test` set everything up on a bare machine with Python 3.11 or newer, pip and venv.
+PYTHON ?= python3
+BIN := .venv/bin
+UV := $(shell command -v uv 2>/dev/null)
+INSTALL := $(if $(UV),$(UV) pip install --quiet --python $(BIN)/python,$(BIN)/python -m pip install --quiet --disable-pip-version-check)
+
+.PHONY: run test check clean
+
+run: .venv/.run
+	$(BIN)/rilbench run --strategy rid --rewards aesthetic,hps
+
+test: .venv/.test
+	$(BIN)/python -m pytest
+
+check: .venv/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+$(BIN)/python:
+	$(PYTHON) -m venv .venv
+
+.venv/.run: $(BIN)/python pyproject.toml constraints.txt
+	$(INSTALL) -c constraints.txt -e .
+	touch $@
+
+.venv/.test: $(BIN)/python pyproject.toml constraints.txt
+	$(INSTALL) -c constraints.txt -e '.[test]'
+	touch $@ .venv/.run
+
+.venv/.dev: $(BIN)/python pyproject.toml constraints.txt
+	$(INSTALL) -c constraints.txt -e '.[dev]'
+	touch $@ .venv/.run .venv/.test
+
+clean:
+	rm -rf .venv build *.egg-info

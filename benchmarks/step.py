@@ -1,0 +1,124 @@
+"""What a training step costs, as ratios measured in one run:
+
+    python benchmarks/step.py
+
+* over_unet: a step over the bare UNet forwards it cannot do without (N of them, guidance included);
+* rid_over_baseline: a RID step over a baseline step of the same batch (N = 20);
+* stage_n_over_1: a step with n - 1 frozen pairs below over a step with none.
+
+Steps of the things compared alternate, so a drift of the machine's speed cancels; the medians are compared.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Annotated
+
+import torch
+import typer
+
+from rilbench.catalog import Catalog
+from rilbench.components import Components
+from rilbench.config import RunConfig, load
+from rilbench.contracts import Stage
+from rilbench.model.adapters import AdapterGroup, LoraPair
+from rilbench.model.text_to_image import TextToImage
+from rilbench.randomness import generator_for
+from rilbench.training.step import WeightedReward
+from rilbench.training.trainer import StageTraining
+
+STAGES = (1, 4, 8)
+
+
+def main(
+    steps: Annotated[int, typer.Option(help="N, denoising steps")] = 20,
+    repeats: Annotated[int, typer.Option(help="Timed steps of each kind")] = 15,
+    reward: str = "aesthetic",
+    config: str = "shapes",
+) -> None:
+    """Print the ratios as JSON."""
+    loaded = load(config, [f"model.steps={steps}", "train.samples=80000", "train.checkpoint_every=100000"])
+    with TemporaryDirectory() as folder:
+        kinds = {f"{s}@{n}": training(loaded, s, n, reward, Path(folder)) for s in ("baseline", "rid") for n in STAGES}
+        kinds["unet"] = bare_forwards(loaded)
+        times: dict[str, list[float]] = {kind: [] for kind in kinds}
+        for _ in range(repeats + 1):
+            for kind, step in kinds.items():
+                start = time.perf_counter()
+                step()
+                times[kind].append(time.perf_counter() - start)
+    median = {kind: statistics.median(values[1:]) for kind, values in times.items()}
+    result = {
+        "steps": steps,
+        "batch_size": loaded.train.batch_size,
+        "threads": torch.get_num_threads(),
+        "seconds": {kind: round(value, 4) for kind, value in median.items()},
+        "over_unet": {s: round(median[f"{s}@1"] / median["unet"], 3) for s in ("baseline", "rid")},
+        "rid_over_baseline": round(median["rid@1"] / median["baseline@1"], 3),
+        "stage_n_over_1": {
+            s: {n: round(median[f"{s}@{n}"] / median[f"{s}@1"], 3) for n in STAGES} for s in ("baseline", "rid")
+        },
+    }
+    typer.echo(json.dumps(result, indent=1))
+
+
+def training(config: RunConfig, strategy: str, stage: int, reward: str, folder: Path) -> Callable[[], None]:
+    """A function that does the next update of a stage with `stage - 1` frozen pairs below it."""
+    components = Components(config, Catalog())
+    model = TextToImage.load(config.model)
+    group = AdapterGroup(model.unet, targets=config.adapter.targets)
+    group.load_chain([(random_pair(group, config, i), 1.0) for i in range(1, stage)])
+    pair = random_pair(group, config, stage).trainable()
+    group.start(pair)
+    job = StageTraining(
+        model=model,
+        group=group,
+        strategy=components.strategy(strategy),
+        stage=Stage(rewards={reward: 1.0}),
+        index=stage,
+        reward=WeightedReward({reward: components.reward(reward)}, {reward: 1.0}),
+        config=config.train,
+        prompts=["a large red circle in the middle on a white background"] * 8,
+        rank=config.adapter.rank,
+        init=config.adapter.init,
+        seed=0,
+        checkpoint=folder / "none.pt",
+    )
+    job.strategy.begin(job.stage, pair)
+    optimiser = torch.optim.AdamW(pair.factors, lr=1e-4)
+    updates = iter(range(1_000_000))
+
+    def update() -> None:
+        job._update(next(updates), pair, optimiser)
+
+    return update
+
+
+def random_pair(group: AdapterGroup, config: RunConfig, index: int) -> LoraPair:
+    """A small random pair."""
+    generator = generator_for("benchmark", index)
+    pair = LoraPair.initialised(group.layers, rank=config.adapter.rank, init="paper", generator=generator)
+    for factor in pair.factors:
+        factor.copy_(0.01 * torch.randn(factor.shape, generator=generator))
+    return pair
+
+
+def bare_forwards(config: RunConfig) -> Callable[[], None]:
+    """The UNet forwards of one rollout, on a model without adapters."""
+    model = TextToImage.load(config.model)
+    z = torch.zeros(config.train.batch_size, *model.latent_shape)
+    prompts = ["a large red circle in the middle on a white background"] * len(z)
+
+    def forwards() -> None:
+        model.rollout(z, prompts)
+
+    return forwards
+
+
+if __name__ == "__main__":
+    typer.run(main)
