@@ -3,8 +3,8 @@
     python benchmarks/search.py --out search.json
 
 Each trial trains one reward from the base with one seed that no published table uses (100), with the same number
-of samples, and measures the target reward and what else changed. Batch sizes and learning rates are a grid; for
-`rid` lambda takes the place of one axis, so both strategies get the same number of trials.
+of samples, and measures the target reward and what else changed. The grid is learning rate x batch size for `baseline`, and learning
+rate x reward scale (the inverse of lambda, in effect) for `rid`: four trials a reward each.
 """
 
 from __future__ import annotations
@@ -21,14 +21,16 @@ from rilbench.catalog import Catalog
 from rilbench.config import load
 from rilbench.progress import Reporter
 
+LAM = 100.0  # of rid; what counts is its ratio to reward_scale, which is searched
+SCALES = {"aesthetic": (0.3, 1.0), "hps": (3.0, 10.0), "compressibility": (20.0, 60.0)}
 GRID: dict[str, dict[str, list[dict[str, float]]]] = {
     "baseline": {
         reward: [{"lr": lr, "batch_size": size} for lr, size in itertools.product((1e-3, 3e-3), (8, 16))]
-        for reward in ("aesthetic", "hps", "compressibility")
+        for reward in SCALES
     },
     "rid": {
-        reward: [{"lr": lr, "lam": lam} for lr, lam in itertools.product((1e-3, 3e-3), lams)]
-        for reward, lams in (("aesthetic", (30, 300)), ("hps", (3, 30)), ("compressibility", (30, 300)))
+        reward: [{"lr": lr, "reward_scale": scale} for lr, scale in itertools.product((1e-3, 3e-3), scales)]
+        for reward, scales in SCALES.items()
     },
 }
 
@@ -45,9 +47,8 @@ def main(out: Annotated[Path, typer.Option(help="JSON file to write")], seed: in
 
 
 def _trial(strategy: str, reward: str, chosen: dict[str, float], seed: int) -> dict[str, Any]:
-    overrides = [f"recipes.{strategy}.{reward}.{k}={v}" for k, v in chosen.items() if k != "lam"]
-    overrides += [f"strategies.{strategy}.lam={chosen['lam']}"] if "lam" in chosen else []
-    overrides += ["store=runs/search", "tracking=false"]
+    overrides = [f"recipes.{strategy}.{reward}.{key}={value}" for key, value in chosen.items()]
+    overrides += [f"strategies.rid.lam={LAM}", "store=runs/search", "tracking=false"]
     config = load("shapes", overrides, strategy=strategy, rewards=reward, seed=seed)
     _, result = engine.run(config, catalog=Catalog(), reporter=Reporter())
     base, row = result.matrix.rows

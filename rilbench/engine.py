@@ -58,7 +58,9 @@ def run(config: RunConfig, *, catalog: Catalog, reporter: Reporter, command: str
         result = replace(result, status="finished")
         _close(folder, result, session)
     except BaseException as error:
-        moments.run_failed(folder=folder, result=replace(result, status="failed"), error=error)
+        result = replace(result, status="failed")
+        write_json(folder / "result.json", result.to_json())
+        moments.run_failed(folder=folder, result=result, error=error)
         raise
     moments.run_finished(folder=folder, result=result)
     return folder, result

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import open_clip
 import torch
+from PIL import Image
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -74,3 +77,16 @@ def directional_derivatives(
     with torch.no_grad():
         change = function(at + step * direction).sum() - function(at - step * direction).sum()
     return (gradient * direction).sum().item(), (change / (2 * step)).item()
+
+
+def jpeg_round_trip(x: Tensor, quality: int) -> Tensor:
+    """8-bit images (B, 3, H, W) in [0, 1] after writing and reading a JPEG file with Pillow, 4:2:0."""
+    return torch.stack([_through_file(image, quality) for image in (x * 255).round().to(torch.uint8)])
+
+
+def _through_file(image: Tensor, quality: int) -> Tensor:
+    buffer = io.BytesIO()
+    Image.fromarray(image.permute(1, 2, 0).contiguous().numpy()).save(
+        buffer, "JPEG", quality=quality, subsampling="4:2:0"
+    )
+    return torch.from_numpy(np.array(Image.open(buffer))).permute(2, 0, 1) / 255

@@ -44,6 +44,8 @@ class Compressibility(Reward):
         from kornia.enhance import jpeg_codec_differentiable
 
         images = images.to(torch.promote_types(images.dtype, torch.float32))  # half is too coarse for small errors
-        decoded: Tensor = jpeg_codec_differentiable(images, torch.tensor([float(self.settings.quality)]))
+        decoded: Tensor = jpeg_codec_differentiable(
+            images, torch.tensor([float(self.settings.quality)], device=images.device)
+        )
         error = (images - decoded).pow(2).flatten(1)
         return -error.mean(1) if self.settings.reduction == "mean" else -error.sum(1)

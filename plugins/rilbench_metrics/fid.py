@@ -15,12 +15,13 @@ from rilbench.resources import resolve
 
 Extractor = Callable[[Tensor], Tensor]
 EXTRACTORS = ("clip", "inception")
+INCEPTION = "weights-inception-2015-12-05-6726825d.pth of github.com/toshas/torch-fidelity, release v0.2.0"
 
 
 @dataclass(frozen=True)
 class FIDSettings:
     """extractor: `clip`, unit image features of `model` and `pretrained` (see `ClipEncoder`), or `inception`, the
-    published FID's pooled Inception v3 features (`pretrained` then names its weight file; default: download).
+    published FID's pooled Inception v3 features (`pretrained` then names its weight file).
 
     reference: safetensors with `mean` (D,), `cov` (D, D) and `n` (1,) of the reference set, made by `statistics`.
     scale: features count times this, so distances times its square. Unit vectors are close together: 10 brings their
@@ -117,13 +118,15 @@ def _inception(weights: str | None, device: str) -> Extractor:
     """Pooled features (B, 2048) of the reference Inception v3, which takes whole numbers 0 to 255."""
     from torchmetrics.image.fid import NoTrainInceptionV3
 
-    path = None if weights is None else resolve(weights)
+    if weights is None:
+        raise ConfigError(f"pretrained: extractor inception needs its weight file; download {INCEPTION} and name it")
+    read_tensors(weights, "pretrained")  # torch-fidelity would run pickled code
     try:
-        model = NoTrainInceptionV3("inception-v3-compat", ["2048"], path, antialias=False)
-    except Exception as error:  # torch-fidelity is missing, or its download or file failed
+        model = NoTrainInceptionV3("inception-v3-compat", ["2048"], resolve(weights), antialias=False)
+    except Exception as error:  # torch-fidelity is missing, or the file is of another model
         raise ConfigError(
-            f"extractor: cannot load inception ({brief(error)}); pip install torch-fidelity and name its weight file "
-            "in `pretrained`, or use extractor clip"
+            f"extractor: cannot load inception from {weights} ({brief(error)}); pip install torch-fidelity and name "
+            f"{INCEPTION} in `pretrained`, or use extractor clip"
         ) from None
     model.to(device).requires_grad_(False)
 

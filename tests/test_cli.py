@@ -1,0 +1,97 @@
+"""The command line as a user meets it: exit codes, streams, one line for a mistake."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import toy
+
+HEAVY = ("torch", "diffusers", "mlflow", "transformers", "open_clip")
+
+
+def rilbench(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "rilbench.cli", *arguments], cwd=cwd, capture_output=True, text=True, check=False
+    )
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["plugins", "list"]])
+def test_quick_commands_import_nothing_heavy(arguments: list[str]) -> None:
+    code = (
+        "import sys, runpy\n"
+        f"sys.argv = ['rilbench', *{arguments!r}]\n"
+        "try:\n    runpy.run_module('rilbench.cli', run_name='__main__')\nexcept SystemExit:\n    pass\n"
+        f"print('LOADED', [m for m in {HEAVY!r} if m in sys.modules])\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.rstrip().endswith("LOADED []")
+
+
+def test_plugins_list_json(tmp_path: Path) -> None:
+    found = json.loads(rilbench("plugins", "list", "--json", cwd=tmp_path).stdout)
+    names = {(p["kind"], p["name"]) for p in found}
+    assert {("reward", "aesthetic"), ("strategy", "rid"), ("metric", "fid"), ("hook", "mlflow")} <= names
+    assert {p["status"] for p in found} == {"ok"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["run", "--rewards", "esthetic"], 3, "unknown reward 'esthetic'. Did you mean 'aesthetic'"),
+        (["run", "--strategy", "rdi"], 3, "unknown strategy 'rdi'. Did you mean 'rid'"),
+        (["run", "evaluate.metrics=[fud]"], 3, "unknown metric 'fud'. Did you mean 'fid'"),
+        (["run", "trian.lr=1"], 3, "unknown setting 'trian'. Did you mean 'train'"),
+        (["run", "train.lr=fast"], 3, "train.lr: Value 'fast'"),
+        (["run", "train.prompts=nowhere.txt"], 3, "no prompt file at 'nowhere.txt'"),
+        (["run", "--config", "shape"], 3, "unknown configuration 'shape'. Did you mean 'shapes'"),
+        (["run", "--config", "nothing.yaml"], 3, "no configuration file at 'nothing.yaml'"),
+        (["run", "lr"], 3, "'lr' is not a setting; write key=value"),
+        (["compare"], 2, "Missing argument"),
+        (["run", "--stratgy", "rid"], 2, "No such option"),
+        (["compare", "nowhere"], 3, "cannot read nowhere/result.json"),
+        (["upload", "nowhere"], 3, "cannot read nowhere/result.json"),
+    ],
+)
+def test_a_mistake_is_a_clear_line_and_an_exit_code(
+    tmp_path: Path, arguments: list[str], code: int, message: str
+) -> None:
+    done = rilbench(*arguments, cwd=tmp_path)
+    assert done.returncode == code, done.stderr
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
+
+
+def test_a_broken_yaml_names_the_file(tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text("train: {lr: [")
+    done = rilbench("run", "--config", "mine.yaml", cwd=tmp_path)
+    assert done.returncode == 3
+    assert "mine.yaml" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_run_explain_compare_end_to_end(workplace: Path) -> None:
+    """On the tiny model with a reward that needs no weights; stdout is data only."""
+    toy.config(workplace)
+    common = ["--config", "toy.yaml", "--rewards", "compressibility", "evaluate.metrics=[png_kb]"]
+    told = rilbench("explain", "--json", *common, cwd=workplace)
+    assert told.returncode == 0, told.stderr
+    plan = json.loads(told.stdout)
+    assert [s["updates"] for s in plan["stages"]] == [0, 4]
+    assert plan["parameters"]["trainable"] > 0
+    assert not (workplace / "runs" / "stages").exists()
+
+    done = rilbench("run", "--json", *common, cwd=workplace)
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    assert result["status"] == "finished"
+    assert done.stderr == ""
+    shown = rilbench("run", *common, cwd=workplace)
+    assert "compressibility" in shown.stdout
+    assert "repeat    rilbench run --config toy.yaml" in shown.stdout
+    table = rilbench("compare", "--markdown", result["folder"], cwd=workplace)
+    assert table.stdout.count("\n|") >= 3

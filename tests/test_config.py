@@ -1,0 +1,71 @@
+"""Composition, precedence, and that every shipped configuration is valid."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from rilbench import config
+from rilbench.catalog import Catalog
+from rilbench.components import Components
+from rilbench.errors import ConfigError
+from rilbench.resources import resolve, shipped_configs
+
+CONFIGS = Path(__file__).parent.parent / "configs"
+
+
+def test_precedence_defaults_file_options_overrides(tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text("strategy: joint\nseed: 3\ntrain: {lr: 0.5, batch_size: 4}\n")
+    loaded = config.load(str(file), ["train.lr=0.25"], strategy="soup", rewards="hps, aesthetic")
+    assert (loaded.strategy, loaded.seed, loaded.rewards) == ("soup", 3, ("hps", "aesthetic"))
+    assert (loaded.train.lr, loaded.train.batch_size, loaded.train.samples) == (0.25, 4, 320)
+
+
+def test_recipes_from_general_to_special(tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text(
+        "train: {lr: 1}\nrecipes:\n  any: {any: {lr: 2}, hps: {lr: 3}}\n  rid: {any: {lr: 4}, hps: {lr: 5}}\n"
+        "  soup: {hps: {batch_size: 2}}\n"
+    )
+    loaded = config.load(str(file))
+    assert loaded.train_for(["baseline"], ["aesthetic"]).lr == 2
+    assert loaded.train_for(["baseline"], ["hps"]).lr == 3
+    assert loaded.train_for(["rid"], ["aesthetic"]).lr == 4
+    assert loaded.train_for(["rid"], ["hps"]).lr == 5
+    both = loaded.train_for(["rid", "soup"], ["hps"])
+    assert (both.lr, both.batch_size) == (5, 2)
+
+
+def test_yaml_round_trip(tmp_path: Path) -> None:
+    loaded = config.load("shapes", ["train.lr=0.125"], rewards="hps")
+    (tmp_path / "again.yaml").write_text(config.to_yaml(loaded))
+    assert config.load(str(tmp_path / "again.yaml")) == loaded
+
+
+@pytest.mark.parametrize("name", sorted(p.stem for p in CONFIGS.glob("*.yaml")))
+def test_every_shipped_configuration_is_valid_and_says_its_command(name: str) -> None:
+    loaded = config.load(name, rewards="aesthetic,hps,compressibility")
+    components = Components(loaded, Catalog())
+    for strategy in ("rid", "baseline", "joint", "soup"):
+        components.settings("strategy", strategy)
+        for reward in loaded.rewards:
+            loaded.train_for([strategy], [reward])
+    for reward in loaded.rewards:
+        components.settings("reward", reward)
+    assert components.metric_infos()
+    header = (CONFIGS / f"{name}.yaml").read_text().split("\n\n")[0]
+    assert f"--config {name}" in header or f"--config {name}" in (CONFIGS / f"{name}.yaml").read_text()[:600]
+
+
+def test_shipped_configurations_are_found() -> None:
+    assert {"shapes", "sd15"} <= set(shipped_configs())
+
+
+def test_package_paths() -> None:
+    assert Path(resolve("package:rilbench_shapes/prompts/train.txt")).is_file()
+    with pytest.raises(ConfigError, match="'nobody' is not installed"):
+        resolve("package:nobody/x")
+    with pytest.raises(ConfigError, match="has no 'nothing'"):
+        resolve("package:rilbench_shapes/nothing")

@@ -1,0 +1,145 @@
+"""The procedural world, its oracle, and the quality of the shipped weights on held-out data."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+import rilbench_shapes
+from rilbench.errors import ConfigError
+from rilbench.prompts import read_prompts
+from rilbench_shapes import captions, rules
+from rilbench_shapes.oracle import agreement
+from rilbench_shapes.recipe import fit as fitting
+from rilbench_shapes.recipe import tokenizer
+from rilbench_shapes.renderer import render
+from rilbench_shapes.world import PALETTE, Scenes, sample_scenes
+
+ROOT = Path(rilbench_shapes.__file__).parent
+
+
+def scenes(n: int, seed: int = 0) -> Scenes:
+    return sample_scenes(n, torch.Generator().manual_seed(seed))
+
+
+def plain(n: int) -> Scenes:
+    """Scenes without style: full colour, no gradient, shadow, blur or grain, no jitter."""
+    zero, one = torch.zeros(n), torch.ones(n)
+    style = {"gradient": zero, "shadow": zero, "blur": zero, "grain": zero, "dx": zero, "dy": zero}
+    return scenes(n).with_(saturation=one, brightness=one, scale=one, **style)
+
+
+def test_captions_and_parse_are_inverse() -> None:
+    drawn = scenes(200)
+    for i, caption in enumerate(captions.write(drawn, torch.Generator().manual_seed(1), style_words=0.8)):
+        content = captions.parse(caption)
+        assert content is not None
+        assert all(content[name] == getattr(drawn, name)[i] for name in content)
+    assert captions.parse("a photo of a cat") is None
+    assert len(set(captions.every())) == 2800
+
+
+def test_renderer_draws_the_palette_and_style_words_mean_style() -> None:
+    drawn = plain(64)
+    images = render(drawn, torch.Generator())
+    corner = images[:, :, 0, 0]
+    assert torch.allclose(corner, torch.tensor(PALETTE)[drawn.background], atol=1e-5)
+    grainy = render(drawn.with_(grain=torch.full((64,), 0.1)), torch.Generator().manual_seed(0))
+    assert 0.05 < (grainy - images).std() < 0.1
+    blurred = render(drawn.with_(blur=torch.ones(64)), torch.Generator())
+    assert (blurred.diff(dim=-1).abs().amax() < images.diff(dim=-1).abs().amax()).all()
+    assert captions.style_word("saturation", 0.9) == "vivid"
+    assert captions.style_word("saturation", 0.65) == ""
+
+
+def test_rules_disagree_where_they_say() -> None:
+    drawn = plain(100)
+    pale = drawn.with_(saturation=torch.full((100,), 0.3))
+    assert (rules.rating(drawn) > rules.rating(pale)).all()
+    assert (rules.utility(drawn, drawn) < rules.utility(pale, drawn)).all()
+    wrong = drawn.with_(shape=(drawn.shape + 1) % 5)
+    assert torch.allclose(rules.utility(drawn, drawn) - rules.utility(wrong, drawn), torch.tensor(0.4))
+
+
+def test_oracle_reads_renders_and_sees_wrong_captions() -> None:
+    drawn = scenes(500, seed=7)
+    images = render(drawn, torch.Generator().manual_seed(7))
+    right = agreement(images, captions.write(drawn))
+    assert all(hits.float().mean() > 0.85 for hits in right.values())
+    wrong = agreement(images, captions.write(drawn.with_(shape=(drawn.shape + 1) % 5)))
+    assert wrong["shape"].float().mean() < 0.1
+    assert torch.equal(wrong["colour"], right["colour"])
+
+
+def test_oracle_refuses_other_worlds() -> None:
+    with pytest.raises(ConfigError, match="not a caption of the `shapes` world"):
+        agreement(torch.zeros(1, 3, 32, 32), ["a cat"])
+    with pytest.raises(ConfigError, match="32 x 32"):
+        agreement(torch.zeros(1, 3, 64, 64), captions.every()[:1])
+
+
+def test_prompts_are_disjoint_and_complete() -> None:
+    train, test = (read_prompts(str(ROOT / "prompts" / f"{name}.txt")) for name in ("train", "eval"))
+    assert (len(set(train)), len(set(test))) == (750, 50)
+    assert not set(train) & set(test)
+    assert all(captions.parse(p) for p in (*train, *test))
+
+
+def test_tokenizer_knows_the_words_and_survives_others() -> None:
+    words = tokenizer.build()
+    assert len(words.tokenize("a large red circle at the left")) == 7
+    assert words.decode(words("Émile's cat, 42!").input_ids, skip_special_tokens=True).replace(" ", "") != ""
+    assert words.eos_token_id == len(words) - 1  # CLIP pools at the highest number
+
+
+def test_a_stopped_training_continues_to_the_same_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fitting, "CHECKPOINT_EVERY", 5)
+
+    def train(folder: Path, stop: int | None) -> torch.Tensor:
+        torch.manual_seed(0)
+        model = nn.Linear(3, 1)
+        folder.mkdir(exist_ok=True)
+        calls = 0
+
+        def loss(generator: torch.Generator) -> torch.Tensor:
+            nonlocal calls
+            calls += 1
+            if calls == stop:
+                raise KeyboardInterrupt
+            return (model(torch.randn(8, 3, generator=generator)) - 1).pow(2).mean()
+
+        fitting.fit("line", model, loss, steps=12, lr=0.1, folder=folder)
+        return model.weight.detach().clone()
+
+    whole = train(tmp_path / "whole", None)
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path / "cut", 8)
+    assert torch.equal(train(tmp_path / "cut", None), whole)
+
+
+def test_shipped_weights_are_as_good_as_the_model_card_says() -> None:
+    """The card's figures meet the benchmark's bar, and the cheap ones are measured again."""
+    from rilbench_aesthetic.head import LinearHead
+    from rilbench_shapes.recipe import aesthetic, clip, hps, measure
+
+    card = json.loads((ROOT / "weights" / "quality.json").read_text())
+    assert card["vae_psnr_db"] >= 26
+    assert min(card["oracle_on_renders"].values()) >= 0.85
+    assert min(card["oracle_on_base_model"][k] for k in ("shape", "colour", "background")) >= 0.75
+    assert card["clip_retrieval_of_100"] >= 0.70
+    assert card["aesthetic_correlation"] >= 0.85
+    assert card["hps_pair_accuracy"] >= 0.85
+
+    encoder = measure.load_clip(ROOT / "weights" / "clip")
+    head = LinearHead.load(ROOT / "weights" / "aesthetic.safetensors")
+    assert clip.retrieval(encoder, rounds=3, seed=9) >= 0.70
+    assert aesthetic.correlation(encoder, head, n=1000, seed=9) >= 0.83
+    assert hps.accuracy(measure.load_clip(ROOT / "weights" / "hps"), n=500, seed=9) >= 0.83
+
+
+def test_shipped_weights_are_small() -> None:
+    assert sum(p.stat().st_size for p in ROOT.rglob("*") if p.is_file()) < 25e6
