@@ -2,9 +2,9 @@
 
     python benchmarks/search.py --out search.json
 
-Each trial trains one reward from the base with one seed that no published table uses (100), with the same number
-of samples, and measures the target reward and what else changed. The grid is learning rate x batch size for `baseline`, and learning
-rate x reward scale (the inverse of lambda, in effect) for `rid`: four trials a reward each.
+Each trial trains one reward from the base with one seed that no published table uses (100), with the same number of
+samples, and measures every metric. The grid is learning rate x batch size for `baseline`, and learning rate x reward
+scale (the inverse of lambda, in effect) for `rid`: four trials a reward each.
 """
 
 from __future__ import annotations
@@ -41,7 +41,9 @@ def main(out: Annotated[Path, typer.Option(help="JSON file to write")], seed: in
     for strategy, rewards in GRID.items():
         for reward, settings in rewards.items():
             for chosen in settings:
-                trials.append({"strategy": strategy, "reward": reward, **chosen, **_trial(strategy, reward, chosen, seed)})
+                trials.append(
+                    {"strategy": strategy, "reward": reward, **chosen, **_trial(strategy, reward, chosen, seed)}
+                )
                 out.write_text(json.dumps(trials, indent=1))
                 typer.echo(trials[-1])
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from yaml import YAMLError
+from yaml import YAMLError  # type: ignore[import-untyped]
 
 from rilbench import settings
 from rilbench.errors import ConfigError
@@ -116,7 +116,7 @@ class RunConfig:
                 part = (self.recipes.get(by) or {}).get(on) or {}
                 settings.build(TrainConfig, part, f"recipes.{by}.{on}")
                 values |= part
-        train = settings.build(TrainConfig, OmegaConf.merge(OmegaConf.structured(self.train), values), "train")
+        train = settings.build(TrainConfig, dict(asdict(self.train), **values), "train")
         _at_least_one("train.batch_size", train.batch_size)
         _at_least_one("train.samples / train.batch_size", train.samples // train.batch_size)
         if not 1 <= train.last_steps <= self.model.steps:
@@ -167,5 +167,3 @@ def _checked(overrides: Sequence[str]) -> list[str]:
 def _at_least_one(key: str, value: int) -> None:
     if value < 1:
         raise ConfigError(f"{key}: {value} is not at least 1")
-
-

@@ -25,7 +25,7 @@ class NoSettings:
     """For a component without settings."""
 
 
-class Component(ABC):
+class Component:
     """What the three contracts share."""
 
     api_version: ClassVar[int] = API_VERSION
@@ -36,7 +36,7 @@ class Component(ABC):
         self.device = device
 
 
-class Reward(Component):
+class Reward(Component, ABC):
     """Scores images: `reward(images, prompts) -> scores`, higher is better.
 
     Models inside must be frozen and in eval mode. `metrics` names the metrics that report the reward's success in
@@ -51,7 +51,7 @@ class Reward(Component):
         """Score images (B, 3, H, W), float in [0, 1], made for B prompts: (B,), finite, differentiable in images."""
 
 
-class Metric(Component):
+class Metric(Component, ABC):
     """Measures a set of images in batches. `compute` covers everything since the last `reset`."""
 
     higher_is_better: ClassVar[bool]
@@ -64,9 +64,7 @@ class Metric(Component):
         """Forget every image."""
 
     @abstractmethod
-    def update(
-        self, images: Tensor, prompts: Sequence[str], *, base_images: Tensor | None = None
-    ) -> Tensor | None:
+    def update(self, images: Tensor, prompts: Sequence[str], *, base_images: Tensor | None = None) -> Tensor | None:
         """Add images (B, 3, H, W) in [0, 1]; return (B,) scores of single images, None for set metrics such as FID."""
 
     @abstractmethod

@@ -77,9 +77,7 @@ def repeat_command(arguments: list[str]) -> str:
     return shlex.join(["rilbench", *arguments])
 
 
-def _open(
-    config: RunConfig, components: Components, plan: list[PlannedStage], command: str
-) -> tuple[Path, RunResult]:
+def _open(config: RunConfig, components: Components, plan: list[PlannedStage], command: str) -> tuple[Path, RunResult]:
     name = run_name(config, plan)
     folder = Path(config.store) / name
     write_json(folder / "environment.json", environment.describe(components.device))

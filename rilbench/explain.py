@@ -40,9 +40,7 @@ def explain(config: RunConfig, plan: list[PlannedStage]) -> dict[str, Any]:
     }
 
 
-def _stage(
-    planned: PlannedStage, config: RunConfig, cost: Cost, images: int, trainable: int
-) -> dict[str, Any]:
+def _stage(planned: PlannedStage, config: RunConfig, cost: Cost, images: int, trainable: int) -> dict[str, Any]:
     folder = Path(config.store) / "stages" / planned.id
     train = planned.train
     done = train is None or has_pair(folder)

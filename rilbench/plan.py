@@ -43,9 +43,7 @@ def make_plan(config: RunConfig, components: Components) -> list[PlannedStage]:
     return plan
 
 
-def _trained(
-    stage: Stage, plan: Sequence[PlannedStage], config: RunConfig, components: Components
-) -> PlannedStage:
+def _trained(stage: Stage, plan: Sequence[PlannedStage], config: RunConfig, components: Components) -> PlannedStage:
     by = stage.by or config.strategy
     below = plan[-1].chain if stage.start == "previous" else ()
     index = len(below) + 1

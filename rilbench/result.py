@@ -50,7 +50,7 @@ class ResultMatrix:
         return [row.values.get(metric, NAN) for row in self.rows]
 
     def forgetting(self, metric: str, stage: int = -1) -> float:
-        """F_m (Eq. 3) after a stage (the last by default): the fall from the best of stages 0..stage, never negative."""
+        """F_m (Eq. 3) after a stage (default: the last): the fall from the best of stages 0..stage, never negative."""
         measured = self.values(metric)[: stage % len(self.rows) + 1]
         if math.isnan(measured[-1]):
             return NAN
@@ -61,7 +61,9 @@ class ResultMatrix:
         """Whether a table shows no forgetting: a target whose reward is not trained yet, or trained in this stage."""
         targets = set(self._info(metric).target_of)
         trained = {r for row in self.rows[: stage + 1] for r in row.rewards}
-        return stage == 0 or bool(targets) and (not targets & trained or bool(targets & set(self.rows[stage].rewards)))
+        return stage == 0 or (
+            bool(targets) and (not targets & trained or bool(targets & set(self.rows[stage].rewards)))
+        )
 
     def average(self) -> float:
         """Mean over the trained rewards of the change from base to last stage, relative to the base; + is better."""

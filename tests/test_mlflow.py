@@ -16,13 +16,13 @@ from typing import Any
 import pluggy
 import pytest
 from PIL import Image
-from rilbench_mlflow import MlflowTracker, location, sync
-from rilbench_mlflow.ui import serve
 
 from rilbench.errors import RilbenchError
 from rilbench.hooks import Hooks
 from rilbench.result import MetricInfo, ResultMatrix, Row, RunResult
 from rilbench.store import write_json, write_text
+from rilbench_mlflow import MlflowTracker, location, sync
+from rilbench_mlflow.ui import serve
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:mlflow.*")
 

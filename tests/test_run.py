@@ -187,6 +187,6 @@ def test_a_full_disk_is_a_clear_error(workplace: Path, monkeypatch: pytest.Monke
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("rilbench.store.save_file", full)
-    with pytest.raises(RilbenchError, match="cannot write .*No space left on device.*choose another store"):
+    with pytest.raises(RilbenchError, match=r"cannot write .*No space left on device.*choose another store"):
         run(workplace)
     assert not list((workplace / "runs").rglob("*.safetensors"))

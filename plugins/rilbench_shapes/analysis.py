@@ -34,9 +34,7 @@ class Hypotheses:
 @cache
 def hypotheses() -> Hypotheses:
     """Every shape, size and place with every jitter."""
-    grid = list(
-        itertools.product(range(len(SHAPES)), range(len(SIZES)), range(len(PLACES)), JITTER, JITTER, SCALES)
-    )
+    grid = list(itertools.product(range(len(SHAPES)), range(len(SIZES)), range(len(PLACES)), JITTER, JITTER, SCALES))
     shape, size, place = (torch.tensor([row[i] for row in grid]) for i in range(3))
     dx, dy, scale = (torch.tensor([row[i] for row in grid]) for i in range(3, 6))
     centre = torch.tensor(CENTRE)[place]

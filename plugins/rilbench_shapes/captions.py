@@ -23,7 +23,9 @@ def write(scenes: Scenes, generator: torch.Generator | None = None, *, style_wor
     captions = []
     for i in range(len(scenes)):
         content = {name: words[columns[name][i]] for name, words in CONTENT.items()}
-        words = [style_word(name, columns[name][i]) for name, on in zip(STYLE_WORDS, named[i].tolist()) if on]
+        words = [
+            style_word(name, columns[name][i]) for name, on in zip(STYLE_WORDS, named[i].tolist(), strict=True) if on
+        ]
         style = " ".join(word for word in words if word)
         captions.append(TEMPLATE.format(**content) + (f", {style}" if style else ""))
     return captions

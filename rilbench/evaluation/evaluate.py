@@ -38,12 +38,12 @@ def evaluate(
     """Generate and measure. `base_images` are the untouched model's, in the order of `Evaluation.images`; without
     them the images are their own base, which is right for the base model."""
     scores: dict[str, list[Tensor]] = {}
-    images = []
+    images: list[Tensor] = []
     total = len(prompts) * config.images_per_prompt
     for metric in metrics.values():
         metric.reset()
     for batch_prompts, noise in _batches(model, prompts, config):
-        done = sum(map(len, images))
+        done = sum(len(part) for part in images)
         batch = generate(model, batch_prompts, noise)
         images.append((batch * 255).round().to(torch.uint8).cpu())
         base = batch if base_images is None else base_images[done : done + len(batch)].to(batch) / 255
@@ -72,9 +72,7 @@ def generate(model: TextToImage, prompts: Sequence[str], noise: Tensor) -> Tenso
     return images
 
 
-def _batches(
-    model: TextToImage, prompts: Sequence[str], config: EvaluateConfig
-) -> Iterator[tuple[list[str], Tensor]]:
+def _batches(model: TextToImage, prompts: Sequence[str], config: EvaluateConfig) -> Iterator[tuple[list[str], Tensor]]:
     every = [(prompt, i) for prompt in prompts for i in range(config.images_per_prompt)]
     for start in range(0, len(every), config.batch_size):
         part = every[start : start + config.batch_size]

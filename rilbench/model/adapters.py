@@ -29,7 +29,8 @@ class LoraPair:
         cls, layers: Mapping[str, nn.Linear], *, rank: int, init: str, generator: torch.Generator
     ) -> LoraPair:
         """A new pair with A B = 0. `paper`: B zero, A Kaiming-uniform; `peft`: the mirror image."""
-        a, b = {}, {}
+        a: dict[str, Tensor] = {}
+        b: dict[str, Tensor] = {}
         for name, layer in layers.items():
             a[name] = torch.zeros(layer.out_features, rank)
             b[name] = torch.zeros(rank, layer.in_features)
@@ -73,7 +74,8 @@ class LoraPair:
     @classmethod
     def from_state(cls, state: Mapping[str, Tensor]) -> LoraPair:
         """The inverse of `state`."""
-        a, b = {}, {}
+        a: dict[str, Tensor] = {}
+        b: dict[str, Tensor] = {}
         for key, value in state.items():
             name, _, factor = key.removeprefix("unet.").removesuffix(".weight").rpartition(".")
             (b if factor == "lora_A" else a)[name] = value

@@ -66,7 +66,7 @@ class TextToImage:
         """(C, h, w) of a latent."""
         factor = 2 ** (len(self.vae.config.block_out_channels) - 1)
         side = self.config.resolution // factor if self.config.resolution else self.unet.config.sample_size
-        return self.unet.config.in_channels, side, side
+        return int(self.unet.config.in_channels), int(side), int(side)
 
     @torch.no_grad()
     def encode(self, prompts: Sequence[str]) -> Tensor:
@@ -94,7 +94,7 @@ class TextToImage:
     def decode(self, z_0: Tensor) -> Tensor:
         """Latents to images (B, 3, H, W), float32 in [0, 1]; differentiable."""
         with self._autocast():
-            images = self.vae.decode(z_0.to(self.vae.dtype) / self.vae.config.scaling_factor).sample
+            images: Tensor = self.vae.decode(z_0.to(self.vae.dtype) / self.vae.config.scaling_factor).sample
         return (images.float() / 2 + 0.5).clamp(0, 1)
 
     def _denoise(self, z: Tensor, prompts: Sequence[str], first: int, stop: int) -> Tensor:
@@ -103,15 +103,21 @@ class TextToImage:
             context = torch.cat([self.encode([""] * len(prompts)), context])
         for i in range(first, stop, -1):
             t = self.scheduler.timesteps[self.config.steps - i]
-            z = self.scheduler.step(self._epsilon(z, t, context), t, z).prev_sample
+            z = self._step(z, t, context)
         return z
+
+    def _step(self, z: Tensor, t: Tensor, context: Tensor) -> Tensor:
+        previous: Tensor = self.scheduler.step(self._epsilon(z, t, context), t, z).prev_sample
+        return previous
 
     def _epsilon(self, z: Tensor, t: Tensor, context: Tensor) -> Tensor:
         """The noise prediction in float32, with classifier-free guidance when the context holds both halves."""
         with self._autocast():
-            if len(context) == len(z):
-                return self.unet(z.to(self.unet.dtype), t, context).sample.float()
-            free, bound = self.unet(torch.cat([z, z]).to(self.unet.dtype), t, context).sample.float().chunk(2)
+            doubled = z if len(context) == len(z) else torch.cat([z, z])
+            epsilon: Tensor = self.unet(doubled.to(self.unet.dtype), t, context).sample.float()
+        if len(context) == len(z):
+            return epsilon
+        free, bound = epsilon.chunk(2)
         return free + self.config.guidance * (bound - free)
 
     def _autocast(self) -> torch.autocast:

@@ -81,7 +81,9 @@ def compare(runs: Sequence[RunResult]) -> list[Group]:
     """Group runs by strategy and order. UsageError when there are none or one is not finished."""
     unfinished = [run.name for run in runs if run.status != "finished"]
     if unfinished or not runs:
-        raise UsageError(f"not finished: {', '.join(unfinished)}. Run it again to continue." if runs else "no runs given")
+        raise UsageError(
+            f"not finished: {', '.join(unfinished)}. Run it again to continue." if runs else "no runs given"
+        )
     groups: dict[tuple[str, tuple[str, ...]], list[RunResult]] = {}
     for run in runs:
         groups.setdefault((run.strategy, run.rewards), []).append(run)

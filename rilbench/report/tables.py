@@ -39,9 +39,7 @@ def rows(result: RunResult) -> list[list[str]]:
     """All cells, a list a stage, the stage's label first."""
     matrix = result.matrix
     labels = [row.label if i == 0 else f"{i} {row.label}" for i, row in enumerate(matrix.rows)]
-    return [
-        [label, *(cell(matrix, info.name, i) for info in matrix.metrics)] for i, label in enumerate(labels)
-    ]
+    return [[label, *(cell(matrix, info.name, i) for info in matrix.metrics)] for i, label in enumerate(labels)]
 
 
 def terminal(result: RunResult) -> Table:

@@ -21,7 +21,7 @@ class Batch:
     """What is drawn for one update: prompts and z_N (B, C, h, w)."""
 
     prompts: list[str]
-    z_N: Tensor  # noqa: N815 - the paper's symbol
+    z_N: Tensor
 
 
 def draw_batch(

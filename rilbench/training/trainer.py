@@ -49,9 +49,7 @@ class StageTraining:
     def run(self) -> LoraPair:
         """Train the stage's pair, from its checkpoint if it was stopped, and return it detached."""
         generator = generator_for("init", self.seed, self.index)
-        pair = LoraPair.initialised(
-            self.group.layers, rank=self.rank, init=self.init, generator=generator
-        ).trainable()
+        pair = LoraPair.initialised(self.group.layers, rank=self.rank, init=self.init, generator=generator).trainable()
         self.group.start(pair)
         self.strategy.begin(self.stage, pair)
         optimiser = torch.optim.AdamW(

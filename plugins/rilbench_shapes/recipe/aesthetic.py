@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from safetensors.torch import save_file
-from torch import Tensor, nn
+from torch import Tensor
 
 from rilbench_aesthetic.head import LinearHead
 from rilbench_shapes import rules
@@ -21,7 +22,7 @@ BATCH = 512
 WIDTHS = (128, 128, 64, 32, 16, 1)
 
 
-def train(folder: Path, clip: nn.Module, *, steps: int = 3000, seed: int = 0) -> LinearHead:
+def train(folder: Path, clip: Any, *, steps: int = 3000, seed: int = 0) -> LinearHead:
     """Train on frozen CLIP features and save `folder/aesthetic.safetensors`."""
     torch.manual_seed(seed)
     features, ratings = rated_features(clip, SCENES, generator_for(seed, "aesthetic scenes"), noisy=True)
@@ -37,9 +38,7 @@ def train(folder: Path, clip: nn.Module, *, steps: int = 3000, seed: int = 0) ->
 
 
 @torch.no_grad()
-def rated_features(
-    clip: nn.Module, n: int, generator: torch.Generator, *, noisy: bool
-) -> tuple[Tensor, Tensor]:
+def rated_features(clip: Any, n: int, generator: torch.Generator, *, noisy: bool) -> tuple[Tensor, Tensor]:
     """Normalised image features (n, 128) and ratings (n,) of new scenes."""
     scenes = sample_scenes(n, generator)
     features = [
@@ -49,7 +48,7 @@ def rated_features(
     return torch.cat(features), rules.rate(scenes, generator) if noisy else rules.rating(scenes)
 
 
-def correlation(clip: nn.Module, head: LinearHead, *, n: int = 2000, seed: int = 1) -> float:
+def correlation(clip: Any, head: LinearHead, *, n: int = 2000, seed: int = 1) -> float:
     """Pearson correlation of the head with the noise-free rule on held-out scenes."""
     features, ratings = rated_features(clip, n, generator_for(seed, "aesthetic held out"), noisy=False)
     with torch.no_grad():

@@ -54,9 +54,7 @@ def write(folder: Path, quality: dict[str, object]) -> None:
 
 def losses(folder: Path) -> dict[str, list[float]]:
     """The mean loss of every 100 steps of each training."""
-    return {
-        path.stem: [float(line) for line in path.read_text().split()] for path in sorted(folder.glob("*.losses"))
-    }
+    return {path.stem: [float(line) for line in path.read_text().split()] for path in sorted(folder.glob("*.losses"))}
 
 
 def _shares(hits: dict[str, Tensor]) -> dict[str, float]:

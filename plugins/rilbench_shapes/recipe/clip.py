@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import open_clip
 import torch
 import torch.nn.functional as F
 from safetensors.torch import save_file
-from torch import Tensor, nn
+from torch import Tensor
 
 from rilbench_shapes import captions
 from rilbench_shapes.recipe import tokenizer as tokens
@@ -21,7 +22,7 @@ BATCH = 192
 STYLE_WORDS = 0.5
 GROUP = 12  # scenes of one content in the second phase
 GROUP_STYLE_WORDS = 0.9
-CONFIG = {
+CONFIG: dict[str, dict[str, Any]] = {
     "model_cfg": {
         "embed_dim": 128,
         "vision_cfg": {
@@ -44,12 +45,12 @@ CONFIG = {
 }
 
 
-def build() -> nn.Module:
+def build() -> Any:
     """The untrained model."""
     return open_clip.CLIP(**CONFIG["model_cfg"])
 
 
-def save(model: nn.Module, folder: Path) -> None:
+def save(model: Any, folder: Path) -> None:
     """Write a folder that `open_clip.create_model("local-dir:FOLDER")` loads: config, weights in half, tokenizer."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "open_clip_config.json").write_text(json.dumps(CONFIG, indent=2))
@@ -59,7 +60,10 @@ def save(model: nn.Module, folder: Path) -> None:
 
 def tokenize(texts: list[str]) -> Tensor:
     """Token numbers (B, 24)."""
-    return TOKENIZER(texts, padding="max_length", truncation=True, max_length=tokens.CONTEXT, return_tensors="pt").input_ids
+    ids: Tensor = TOKENIZER(
+        texts, padding="max_length", truncation=True, max_length=tokens.CONTEXT, return_tensors="pt"
+    ).input_ids
+    return ids
 
 
 TOKENIZER = tokens.build()
@@ -70,7 +74,7 @@ def normalised(images: Tensor) -> Tensor:
     return 2 * images - 1
 
 
-def train(folder: Path, *, steps: int = 2000, style_steps: int = 1500, seed: int = 0) -> nn.Module:
+def train(folder: Path, *, steps: int = 2000, style_steps: int = 1500, seed: int = 0) -> Any:
     """Train in two phases and save under `folder/clip`.
 
     Among random scenes the content alone tells captions apart and the features forget style, which the rewards need.
@@ -95,7 +99,7 @@ def train(folder: Path, *, steps: int = 2000, style_steps: int = 1500, seed: int
     return model
 
 
-def contrastive(model: nn.Module, scenes: Scenes, generator: torch.Generator, *, style_words: float) -> Tensor:
+def contrastive(model: Any, scenes: Scenes, generator: torch.Generator, *, style_words: float) -> Tensor:
     """CLIP's symmetric cross-entropy over a batch of scenes and their captions."""
     texts = tokenize(captions.write(scenes, generator, style_words=style_words))
     image, text, scale = model(normalised(render(scenes, generator)), texts)
@@ -104,7 +108,7 @@ def contrastive(model: nn.Module, scenes: Scenes, generator: torch.Generator, *,
     return (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2
 
 
-def retrieval(model: nn.Module, *, rounds: int = 20, seed: int = 1) -> float:
+def retrieval(model: Any, *, rounds: int = 20, seed: int = 1) -> float:
     """Share of held-out images whose own caption wins among 100 distinct captions without style words."""
     generator, hits = generator_for(seed, "clip retrieval"), 0.0
     for _ in range(rounds):

@@ -107,8 +107,7 @@ def encoded_scenes(vae: AutoencoderKL, folder: Path, seed: int) -> tuple[Tensor,
     if cache.exists():
         return torch.load(cache, weights_only=True), texts
     chunks = [
-        vae.encode(2 * render(scenes[slice(i, i + 200)], generator) - 1).latent_dist.mean
-        for i in range(0, SCENES, 200)
+        vae.encode(2 * render(scenes[slice(i, i + 200)], generator) - 1).latent_dist.mean for i in range(0, SCENES, 200)
     ]
     latents = torch.cat(chunks) * vae.config.scaling_factor
     torch.save(latents, cache)

@@ -50,7 +50,7 @@ def fit(
                 group["lr"] = lr * min((step + 1) / warmup, 0.5 + 0.5 * math.cos(math.pi * step / steps))
             value = loss(generator_for(seed, name, step))
             optimiser.zero_grad(set_to_none=True)
-            value.backward()
+            value.backward()  # type: ignore[no-untyped-call]
             nn.utils.clip_grad_norm_(parameters, 1.0)
             optimiser.step()
             decay = min(EMA_DECAY, (step + 1) / (step + 10))

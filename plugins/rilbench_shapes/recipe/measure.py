@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import open_clip
-from torch import nn
 
 from rilbench.config import ModelConfig
 from rilbench.model.text_to_image import TextToImage
@@ -33,7 +33,7 @@ def measure(folder: Path) -> str:
     return json.dumps({k: v for k, v in quality.items() if k != "losses"}, indent=1)
 
 
-def load_clip(folder: Path) -> nn.Module:
+def load_clip(folder: Path) -> Any:
     """A saved open_clip folder, frozen, in float32."""
-    model: nn.Module = open_clip.create_model(f"local-dir:{folder}", precision="fp32")
+    model = open_clip.create_model(f"local-dir:{folder}", precision="fp32")
     return model.eval().requires_grad_(False)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import save_file
-from torch import nn
 
 from rilbench_metrics.fid import statistics
 from rilbench_shapes import captions
@@ -19,7 +19,7 @@ IMAGES = 20_000
 TRAIN, TEST = 750, 50
 
 
-def save_statistics(folder: Path, clip: nn.Module, *, seed: int = 0) -> None:
+def save_statistics(folder: Path, clip: Any, *, seed: int = 0) -> None:
     """Mean and covariance of CLIP features of rendered scenes, in `folder/fid.safetensors`."""
     generator = generator_for(seed, "fid reference")
     features = []

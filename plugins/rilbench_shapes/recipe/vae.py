@@ -41,7 +41,8 @@ def train(folder: Path, *, steps: int = 3000, seed: int = 0) -> AutoencoderKL:
         noise = torch.randn(posterior.mean.shape, generator=generator)
         decoded = vae.decode(posterior.mean + posterior.std * noise).sample
         kl = posterior.kl().mean() / posterior.mean[0].numel()
-        return F.l1_loss(decoded, images) + F.mse_loss(decoded, images) + KL_WEIGHT * kl
+        total: Tensor = F.l1_loss(decoded, images) + F.mse_loss(decoded, images) + KL_WEIGHT * kl
+        return total
 
     fit("vae", vae, loss, steps=steps, lr=1e-3, folder=folder, seed=seed)
     generator = generator_for(seed, "vae scale")
@@ -60,4 +61,4 @@ def clean_psnr(vae: AutoencoderKL, *, n: int = 500, seed: int = 1) -> float:
     with torch.no_grad():
         decoded = vae.decode(vae.encode(2 * images - 1).latent_dist.mean).sample / 2 + 0.5
     error = (decoded.clamp(0, 1) - images).pow(2).mean((1, 2, 3))
-    return (-10 * error.log10()).mean().item()
+    return float((-10 * error.log10()).mean())
