@@ -117,9 +117,8 @@ class ClipEncoder:
     @torch.no_grad()
     def _encode(self, prompt: str) -> Tensor:
         """One prompt at a time: its features must not depend on the batch it first came in."""
-        with torch.inference_mode(False):
-            tokens = self._tokenize([prompt]).to(self.device)
-            return F.normalize(self.model.encode_text(tokens), dim=-1)[0]
+        tokens = self._tokenize([prompt]).to(self.device)
+        return F.normalize(self.model.encode_text(tokens), dim=-1)[0]
 
 
 def _locate(model: str, pretrained: str | None, setting: str) -> tuple[str, str | None]:

@@ -61,9 +61,8 @@ class ResultMatrix:
         """Whether a table shows no forgetting: a target whose reward is not trained yet, or trained in this stage."""
         targets = set(self._info(metric).target_of)
         trained = {r for row in self.rows[: stage + 1] for r in row.rewards}
-        return stage == 0 or (
-            bool(targets) and (not targets & trained or bool(targets & set(self.rows[stage].rewards)))
-        )
+        not_yet = bool(targets) and not targets & trained
+        return stage == 0 or not_yet or bool(targets & set(self.rows[stage].rewards))
 
     def average(self) -> float:
         """Mean over the trained rewards of the change from base to last stage, relative to the base; + is better."""
