@@ -20,7 +20,7 @@ BATCH = 96  # pairs
 WRONG = 0.25  # chance that one attribute of a candidate differs from the caption's
 
 
-def train(folder: Path, clip: Any, *, steps: int = 1100, seed: int = 0) -> Any:
+def train(folder: Path, clip: Any, *, steps: int = 1900, seed: int = 0) -> Any:
     """Fine-tune a copy of the CLIP model and save it under `folder/hps`."""
     torch.manual_seed(seed)
     model = copy.deepcopy(clip).requires_grad_(True)
