@@ -1,10 +1,14 @@
-"""The search that chose the recipes of `configs/shapes.yaml`: every strategy gets the same trials.
+"""The search that chose the recipes of `configs/shapes.yaml`: every strategy gets the same samples and trials.
 
-    python benchmarks/search.py --out search.json
+    OMP_NUM_THREADS=1 python benchmarks/search.py run --strategy baseline &
+    OMP_NUM_THREADS=1 python benchmarks/search.py run --strategy rid; wait
+    python benchmarks/search.py choose
 
-Each trial trains one reward from the base with one seed that no published table uses (100), with the same number of
-samples, and measures every metric. The grid is learning rate x batch size for `baseline`, and learning rate x reward
-scale (the inverse of lambda, in effect) for `rid`: four trials a reward each.
+Each trial trains one reward from the base (joint: all three) with a seed that no published table uses, and measures
+every metric. Four trials a reward: learning rate x batch size for `baseline` and `joint`, learning rate x reward scale
+for `rid`, whose lambda only counts relative to it. The choice, the same for all: of the trials whose gain on the
+target is at least two thirds of the largest gain any trial reached, the one that keeps the most structure (SSIM to the
+base model's images); for `joint` the gain is the sum over rewards, each relative to the largest single gain.
 """
 
 from __future__ import annotations
@@ -21,41 +25,83 @@ from rilbench.catalog import Catalog
 from rilbench.config import load
 from rilbench.progress import Reporter
 
-LAM = 100.0  # of rid; what counts is its ratio to reward_scale, which is searched
-SCALES = {"aesthetic": (0.3, 1.0), "hps": (3.0, 10.0), "compressibility": (20.0, 60.0)}
+SEED = 100
+REWARDS = ("aesthetic", "hps", "compressibility")
+JOINT = "+".join(REWARDS)
+RATE_BY_BATCH = [{"lr": lr, "batch_size": size} for lr, size in itertools.product((1e-3, 3e-3), (8, 16))]
+SCALES = {"aesthetic": (0.005, 0.015), "hps": (0.1, 0.3), "compressibility": (30.0, 100.0)}
 GRID: dict[str, dict[str, list[dict[str, float]]]] = {
-    "baseline": {
-        reward: [{"lr": lr, "batch_size": size} for lr, size in itertools.product((1e-3, 3e-3), (8, 16))]
-        for reward in SCALES
-    },
+    "baseline": dict.fromkeys(REWARDS, RATE_BY_BATCH),
     "rid": {
         reward: [{"lr": lr, "reward_scale": scale} for lr, scale in itertools.product((1e-3, 3e-3), scales)]
         for reward, scales in SCALES.items()
     },
+    "joint": {JOINT: RATE_BY_BATCH},
 }
+Folder = Annotated[Path, typer.Option(help="Folder of the trials")]
+app = typer.Typer(no_args_is_help=True)
 
 
-def main(out: Annotated[Path, typer.Option(help="JSON file to write")], seed: int = 100) -> None:
-    """Run every trial and write its settings with the final row."""
-    trials: list[dict[str, Any]] = []
-    for strategy, rewards in GRID.items():
-        for reward, settings in rewards.items():
-            for chosen in settings:
-                trials.append(
-                    {"strategy": strategy, "reward": reward, **chosen, **_trial(strategy, reward, chosen, seed)}
-                )
-                out.write_text(json.dumps(trials, indent=1))
-                typer.echo(trials[-1])
+@app.command()
+def run(strategy: Annotated[str, typer.Option(help="baseline, rid or joint")], folder: Folder = Path("search")) -> None:
+    """Run a strategy's trials and write FOLDER/STRATEGY.json; finished trials come from the store."""
+    folder.mkdir(exist_ok=True)
+    trials = []
+    for reward, settings in GRID[strategy].items():
+        for chosen in settings:
+            trials.append(_trial(strategy, reward, chosen, folder))
+            (folder / f"{strategy}.json").write_text(json.dumps(trials, indent=1))
 
 
-def _trial(strategy: str, reward: str, chosen: dict[str, float], seed: int) -> dict[str, Any]:
+@app.command()
+def choose(folder: Folder = Path("search")) -> None:
+    """Print all trials as a Markdown table, the chosen ones marked."""
+    trials = [trial for file in sorted(folder.glob("*.json")) for trial in json.loads(file.read_text())]
+    largest = {r: max(t["gain"][r] for t in trials if t["reward"] == r) for r in REWARDS}
+    typer.echo("| strategy | reward | settings | gain on target | structure | hps | oracle | chosen |")
+    typer.echo("|---|---|---|---:|---:|---:|---:|---|")
+    for (_, reward), group in itertools.groupby(trials, key=lambda t: (t["strategy"], t["reward"])):
+        members = list(group)
+        best = _best(members, {t["name"]: _gain(t, reward, largest) for t in members})
+        for t in members:
+            gain = _gain(t, reward, largest) * (largest[reward] if reward in largest else 1)
+            row = (
+                t["strategy"],
+                reward,
+                t["name"],
+                f"{gain:.4g}",
+                *(f"{t['after'][k]:.3f}" for k in ("structure", "hps", "oracle")),
+            )
+            typer.echo(f"| {' | '.join(row)} | {'yes' if t is best else ''} |")
+
+
+def _gain(trial: dict[str, Any], reward: str, largest: dict[str, float]) -> float:
+    """Gain on the target as a share of the largest any trial reached."""
+    rewards = REWARDS if reward == JOINT else (reward,)
+    return float(sum(trial["gain"][r] / largest[r] for r in rewards))
+
+
+def _best(trials: list[dict[str, Any]], gain: dict[str, float]) -> dict[str, Any]:
+    reference = 1.0 if trials[0]["reward"] != JOINT else max(gain.values())
+    enough = [t for t in trials if gain[t["name"]] >= 2 / 3 * reference]
+    return max(enough, key=lambda t: t["after"]["structure"]) if enough else max(trials, key=lambda t: gain[t["name"]])
+
+
+def _trial(strategy: str, reward: str, chosen: dict[str, float], folder: Path) -> dict[str, Any]:
     overrides = [f"recipes.{strategy}.{reward}.{key}={value}" for key, value in chosen.items()]
-    overrides += [f"strategies.rid.lam={LAM}", "store=runs/search", "tracking=false"]
-    config = load("shapes", overrides, strategy=strategy, rewards=reward, seed=seed)
+    overrides += [f"store={folder}/runs", "tracking=false"]
+    config = load("shapes", overrides, strategy=strategy, rewards=",".join(reward.split("+")), seed=SEED)
     _, result = engine.run(config, catalog=Catalog(), reporter=Reporter())
     base, row = result.matrix.rows
-    return {"base": dict(base.values), "after": dict(row.values), "seconds": row.train_seconds + row.evaluate_seconds}
+    return {
+        "strategy": strategy,
+        "reward": reward,
+        "name": ", ".join(f"{key} {value:g}" for key, value in chosen.items()),
+        "gain": {r: row.values[r] - base.values[r] for r in REWARDS},
+        "after": dict(row.values),
+        "seconds": row.train_seconds + row.evaluate_seconds,
+    }
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    app()

@@ -14,6 +14,7 @@ from rilbench_shapes.world import CONTENT, Scenes
 
 RATING_NOISE = 0.3
 PREFERENCE_NOISE = 0.1
+TIE = 0.15  # pairs closer than this in utility, noise included, are not recorded as preferences
 
 
 def rating(scenes: Scenes) -> Tensor:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import torch
+from PIL import Image
 from torch import Tensor
 
 from rilbench.evaluation.evaluate import generate
 from rilbench.model.text_to_image import TextToImage
 from rilbench.randomness import evaluation_noise
+from rilbench.report.grid import save_grid
 from rilbench_shapes import captions
 from rilbench_shapes.oracle import agreement
 from rilbench_shapes.recipe.fit import generator_for
@@ -33,6 +36,20 @@ def oracle_on_model(model: TextToImage, prompts: list[str], *, images: int = 8, 
         for name, hits in agreement(generate(model, [prompt] * images, noise), [prompt] * images).items():
             found.setdefault(name, []).append(hits)
     return _shares({name: torch.cat(hits) for name, hits in found.items()})
+
+
+def picture(model: TextToImage, prompts: list[str], path: Path, *, columns: int = 4) -> None:
+    """A grid of the base model's images: rows prompts, columns noises."""
+    with TemporaryDirectory() as scratch:
+        folders = [Path(scratch) / str(i) for i in range(columns)]
+        for folder in folders:
+            folder.mkdir()
+        for row, prompt in enumerate(prompts):
+            noise = evaluation_noise(0, prompt, range(columns), model.latent_shape)
+            for folder, image in zip(folders, generate(model, [prompt] * columns, noise), strict=True):
+                pixels = (image * 255).round().byte().permute(1, 2, 0).numpy()
+                Image.fromarray(pixels).save(folder / f"sample-{row}.png")
+        save_grid(path, columns=[(f"noise {i}", folder) for i, folder in enumerate(folders)], prompts=prompts)
 
 
 def write(folder: Path, quality: dict[str, object]) -> None:

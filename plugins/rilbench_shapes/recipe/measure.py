@@ -18,6 +18,8 @@ from rilbench_shapes.recipe import aesthetic, card, clip, hps, vae
 def measure(folder: Path) -> str:
     """The quality figures as JSON; also written to `folder/quality.json` and `folder/README.md`."""
     model = TextToImage.load(ModelConfig(path=str(folder / "pipeline"), device="cpu"))
+    prompts = read_prompts(str(folder / "prompts" / "eval.txt"))
+    card.picture(model, prompts[:8], folder / "samples.png")
     encoder = load_clip(folder / "clip")
     head = LinearHead.load(folder / "aesthetic.safetensors")
     quality: dict[str, object] = {
@@ -26,7 +28,7 @@ def measure(folder: Path) -> str:
         "aesthetic_correlation": aesthetic.correlation(encoder, head),
         "hps_pair_accuracy": hps.accuracy(load_clip(folder / "hps")),
         "oracle_on_renders": card.oracle_on_renders(),
-        "oracle_on_base_model": card.oracle_on_model(model, read_prompts(str(folder / "prompts" / "eval.txt"))),
+        "oracle_on_base_model": card.oracle_on_model(model, prompts),
         "losses": card.losses(folder),
     }
     card.write(folder, quality)
