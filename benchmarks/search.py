@@ -64,14 +64,9 @@ def choose(folder: Folder = Path("search")) -> None:
         members = list(group)
         best = _best(members, {t["name"]: _gain(t, reward, largest) for t in members})
         for t in members:
-            gain = _gain(t, reward, largest) * (largest[reward] if reward in largest else 1)
-            row = (
-                t["strategy"],
-                reward,
-                t["name"],
-                f"{gain:.4g}",
-                *(f"{t['after'][k]:.3f}" for k in ("structure", "hps", "oracle")),
-            )
+            gain = _gain(t, reward, largest) * largest.get(reward, 1)
+            kept = [f"{t['after'][k]:.3f}" for k in ("structure", "hps", "oracle")]
+            row = (t["strategy"], reward, t["name"], f"{gain:.4g}", *kept)
             typer.echo(f"| {' | '.join(row)} | {'yes' if t is best else ''} |")
 
 
