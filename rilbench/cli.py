@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import sys
 from pathlib import Path
@@ -51,7 +52,11 @@ def run(
     _quiet_libraries()
     loaded = load(config, settings or (), strategy=strategy, rewards=rewards, seed=seed)
     command = engine.repeat_command(sys.argv[1:])
-    folder, result = engine.run(loaded, catalog=Catalog(), reporter=Reporter(), command=command)
+    try:
+        folder, result = engine.run(loaded, catalog=Catalog(), reporter=Reporter(), command=command)
+    except KeyboardInterrupt:  # Typer would turn it into a silent exit
+        Console(stderr=True).print("interrupted; finished work is kept, the same command continues")
+        raise typer.Exit(130) from None
     if as_json:
         _print_json(result.to_json() | {"folder": str(folder)})
         return
@@ -146,18 +151,20 @@ def main() -> None:
     try:
         app()
     except RilbenchError as error:
+        if os.environ.get("RILBENCH_DEBUG"):
+            raise
         Console(stderr=True).print(f"[red]error:[/red] {_escaped(error)}", soft_wrap=True, highlight=False)
         raise SystemExit(error.exit_code) from None
-    except KeyboardInterrupt:
-        Console(stderr=True).print("interrupted; finished work is kept, the same command continues")
-        raise SystemExit(130) from None
+    except OSError as error:
+        Console(stderr=True).print(f"[red]error:[/red] {_escaped(error)}", soft_wrap=True, highlight=False)
+        raise SystemExit(1) from None
 
 
 def _terminate(signum: int, frame: Any) -> None:
     raise KeyboardInterrupt
 
 
-def _escaped(error: RilbenchError) -> str:
+def _escaped(error: Exception) -> str:
     from rich.markup import escape
 
     return escape(str(error))
@@ -182,7 +189,7 @@ def _print_result(folder: Path, result: Any) -> None:
     except ImportError:
         pass
     for name, value in lines.items():
-        console.print(f"{name:9} {value}", soft_wrap=True, highlight=False)
+        console.print(f"{name:9} {value}", soft_wrap=True, highlight=False, markup=False)
 
 
 def _print_json(value: Any) -> None:
@@ -194,7 +201,6 @@ def _print_json(value: Any) -> None:
 def _quiet_libraries() -> None:
     """Keep the chatter and progress bars of the libraries off the user's screen."""
     import logging
-    import os
 
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from rilbench import settings
+from rilbench import identity, settings
 from rilbench.catalog import Catalog, Plugin
-from rilbench.config import RunConfig
+from rilbench.config import ANY, RunConfig
 from rilbench.contracts import Component, MeanMetric, Metric, NoSettings, Reward, Strategy
-from rilbench.errors import PluginError, RilbenchError, unknown
+from rilbench.errors import ConfigError, PluginError, RilbenchError, blamed, unknown
 from rilbench.result import MetricInfo
 
 if TYPE_CHECKING:
@@ -44,11 +44,22 @@ class Components:
         for kind, section in SECTIONS.items():
             for name in getattr(self.config, section):
                 self.settings(kind, name)
+        for by, recipes in self.config.recipes.items():
+            for on in recipes:
+                self._check_recipe(by, on)
         self.settings("strategy", self.config.strategy)
         for name in self.config.rewards:
             self.settings("reward", name)
         for name in self.metric_names():
             self.settings(self.metric_kind(name), name)
+
+    def _check_recipe(self, by: str, on: str) -> None:
+        """A recipe nobody would ever use is a misspelt name."""
+        for kind, names in (("strategy", [by]), ("reward", on.split("+"))):
+            for name in names:
+                if name != ANY and name not in self.catalog.names(kind):
+                    known = unknown(kind, name, [ANY, *self.catalog.names(kind)])
+                    raise ConfigError(f"recipes.{by}.{on}: {known}")
 
     def plugin(self, kind: str, name: str) -> Plugin:
         return self.catalog.get(kind, name)
@@ -82,6 +93,14 @@ class Components:
         assert isinstance(made, Metric)
         return made
 
+    def evaluation_document(self) -> dict[str, Any]:
+        """What determines an evaluation's numbers, besides the model."""
+        evaluate = asdict(self.config.evaluate)
+        del evaluate["batch_size"], evaluate["metrics"]
+        metrics = [self.describe(self.metric_kind(name), name) for name in sorted(self.metric_names())]
+        document: dict[str, Any] = identity.with_contents({"evaluate": evaluate, "metrics": metrics})
+        return document
+
     def metric_kind(self, name: str) -> str:
         if name in self.catalog.names("metric"):
             return "metric"
@@ -111,13 +130,11 @@ class Components:
     def _make(self, kind: str, name: str) -> Component:
         if (kind, name) not in self._made:
             plugin, values = self.plugin(kind, name), self.settings(kind, name)
-            try:
-                self._made[kind, name] = plugin.load()(values, device=self.device)
-            except RilbenchError as error:
-                raise type(error)(f"{kind} {name!r}: {error}") from None
-            except Exception as error:
-                blame = f"{plugin.distribution} {plugin.version}"
-                raise PluginError(f"{kind} {name!r} of {blame} failed: {type(error).__name__}: {error}") from error
+            with blamed(f"{kind} {name!r} of {plugin.distribution} {plugin.version}"):
+                try:
+                    self._made[kind, name] = plugin.load()(values, device=self.device)
+                except RilbenchError as error:
+                    raise type(error)(f"{kind} {name!r}: {error}") from None
         return self._made[kind, name]
 
 

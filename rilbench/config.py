@@ -24,7 +24,7 @@ class ModelConfig:
     path: str = "package:rilbench_shapes/weights/pipeline"  # diffusers folder, `package:` path or Hub id
     revision: str | None = None  # of a Hub id
     device: str = "auto"  # auto, cpu, cuda, cuda:1
-    precision: str = "fp32"  # fp32, bf16 or fp16: of the frozen weights; adapters are always fp32
+    precision: str = "fp32"  # fp32 or bf16: of the frozen weights; adapters are always fp32
     steps: int = 10  # N, DDIM steps
     guidance: float = 2.0  # classifier-free guidance weight; 1 turns it off
     spacing: str = "leading"  # DDIM timestep spacing: leading, trailing or linspace
@@ -82,43 +82,43 @@ class RunConfig:
     adapter: AdapterConfig = field(default_factory=AdapterConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
     evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
-    reward: dict[str, Any] = field(default_factory=dict)  # name -> its plugin's settings
-    metric: dict[str, Any] = field(default_factory=dict)
-    strategies: dict[str, Any] = field(default_factory=dict)
-    recipes: dict[str, Any] = field(default_factory=dict)  # strategy or any -> reward or any -> of TrainConfig
-    tracking: bool = True
+    reward: dict[str, dict[str, Any]] = field(default_factory=dict)  # name -> its plugin's settings
+    metric: dict[str, dict[str, Any]] = field(default_factory=dict)
+    strategies: dict[str, dict[str, Any]] = field(default_factory=dict)
+    recipes: dict[str, dict[str, dict[str, Any]]] = field(default_factory=dict)  # strategy -> reward -> TrainConfig
+    tracking: bool = True  # call the hook plugins, MLflow among them
 
     def __post_init__(self) -> None:
         choices = {
-            "model.precision": (self.model.precision, ("fp32", "bf16", "fp16")),
+            "model.precision": (self.model.precision, ("fp32", "bf16")),
             "model.spacing": (self.model.spacing, ("leading", "trailing", "linspace")),
             "adapter.init": (self.adapter.init, ("paper", "peft")),
         }
         for key, (value, allowed) in choices.items():
             if value not in allowed:
                 raise ConfigError(f"{key}: {value!r} is not one of {', '.join(allowed)}")
-        _at_least_one("model.steps", self.model.steps)
-        _at_least_one("adapter.rank", self.adapter.rank)
-        for key in ("images_per_prompt", "batch_size"):
-            _at_least_one(f"evaluate.{key}", getattr(self.evaluate, key))
+        _positive("model", self.model, "steps")
+        _positive("adapter", self.adapter, "rank")
+        _positive("evaluate", self.evaluate, "images_per_prompt", "batch_size", "bootstrap")
         if not self.rewards:
             raise ConfigError("rewards: name at least one, for example --rewards aesthetic,hps")
 
     def train_for(self, strategies: Sequence[str], rewards: Sequence[str]) -> TrainConfig:
         """The training settings of a stage; later wins: train, any/any, any/REWARD, STRATEGY/any, STRATEGY/REWARD.
 
-        strategies: the one that trains the stage, then the one that planned it. Several rewards are `one+two`.
+        strategies: the one that trains the stage, then the one that planned it. Several rewards are `one+two`, in any
+            order.
         """
-        name = "+".join(rewards)
         values: dict[str, Any] = {}
         for by in dict.fromkeys((ANY, *strategies)):
-            for on in (ANY, name):
-                part = (self.recipes.get(by) or {}).get(on) or {}
+            for on, part in sorted((self.recipes.get(by) or {}).items(), key=lambda item: item[0] != ANY):
                 settings.build(TrainConfig, part, f"recipes.{by}.{on}")
-                values |= part
+                if on == ANY or sorted(on.split("+")) == sorted(rewards):
+                    values |= part
         train = settings.build(TrainConfig, dict(asdict(self.train), **values), "train")
-        _at_least_one("train.batch_size", train.batch_size)
-        _at_least_one("train.samples / train.batch_size", train.samples // train.batch_size)
+        _positive("train", train, "batch_size", "lr", "clip_grad", "log_gradients_every", "checkpoint_every")
+        if train.samples < train.batch_size:
+            raise ConfigError(f"train.samples: {train.samples} is less than one batch of {train.batch_size}")
         if not 1 <= train.last_steps <= self.model.steps:
             raise ConfigError(f"train.last_steps: {train.last_steps} is not between 1 and model.steps")
         return train
@@ -164,6 +164,7 @@ def _checked(overrides: Sequence[str]) -> list[str]:
     return list(overrides)
 
 
-def _at_least_one(key: str, value: int) -> None:
-    if value < 1:
-        raise ConfigError(f"{key}: {value} is not at least 1")
+def _positive(where: str, section: object, *keys: str) -> None:
+    for key in keys:
+        if not getattr(section, key) > 0:
+            raise ConfigError(f"{where}.{key}: {getattr(section, key)} is not positive")

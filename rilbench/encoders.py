@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import hashlib
+import warnings
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -173,9 +174,11 @@ def _load(name: str, pretrained: str | None, device: str, setting: str) -> tuple
     import open_clip
 
     try:
-        model = open_clip.create_model(
-            name, pretrained, precision="fp32", device=device, require_pretrained=True, weights_only=True
-        )
+        with warnings.catch_warnings():
+            warnings.filterwarnings("error", message="QuickGELU mismatch")  # other activation, other scores
+            model = open_clip.create_model(
+                name, pretrained, precision="fp32", device=device, require_pretrained=True, weights_only=True
+            )
         tokenizer = open_clip.get_tokenizer(name)
     except Exception as error:  # open_clip passes on whatever json, safetensors, pickle, torch or the Hub raise
         where = f"{name} with {pretrained}" if pretrained else name.removeprefix("local-dir:")

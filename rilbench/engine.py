@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from rilbench import environment, identity
 from rilbench.catalog import Catalog
 from rilbench.components import Components, versions
 from rilbench.config import RunConfig
+from rilbench.errors import RilbenchError
 from rilbench.moments import Moments
 from rilbench.plan import PlannedStage, make_plan
 from rilbench.progress import Reporter
@@ -18,7 +20,7 @@ from rilbench.report.grid import save_grid
 from rilbench.report.tables import markdown
 from rilbench.result import ResultMatrix, Row, RunResult
 from rilbench.session import Session
-from rilbench.store import write_json, write_text
+from rilbench.store import read_json, write_json, write_text
 
 
 def prepare(config: RunConfig, catalog: Catalog) -> tuple[Components, list[PlannedStage]]:
@@ -49,26 +51,35 @@ def run(config: RunConfig, *, catalog: Catalog, reporter: Reporter, command: str
     moments.run_started(folder=folder, result=result)
     session = Session(config, components, plan, reporter)
     rows: list[Row] = []
+    finished = _finished(folder)
     try:
         for i, planned in enumerate(plan):
             rows.append(session.row(planned))
             result = replace(result, matrix=ResultMatrix(tuple(rows), result.matrix.metrics))
-            write_json(folder / "result.json", result.to_json())
+            if not finished:
+                write_json(folder / "result.json", result.to_json())
             moments.stage_finished(folder=folder, result=result, stage=i)
         result = replace(result, status="finished")
         _close(folder, result, session)
     except BaseException as error:
         result = replace(result, status="failed")
-        write_json(folder / "result.json", result.to_json())
+        with suppress(RilbenchError):  # a full disk must not hide the error
+            write_json(folder / "result.json", result.to_json())
         moments.run_failed(folder=folder, result=result, error=error)
         raise
     moments.run_finished(folder=folder, result=result)
     return folder, result
 
 
-def run_name(config: RunConfig, plan: list[PlannedStage]) -> str:
+def _finished(folder: Path) -> bool:
+    """Whether the folder holds a finished result, which a repetition must not replace by a partial one."""
+    file = folder / "result.json"
+    return file.exists() and read_json(file).get("status") == "finished"
+
+
+def run_name(config: RunConfig, components: Components, plan: list[PlannedStage]) -> str:
     """Strategy, rewards and seed for people; the hash of the plan and of what is measured for uniqueness."""
-    document = [planned.id for planned in plan] + [identity.with_contents(configuration.as_mapping(config)["evaluate"])]
+    document = [[planned.id for planned in plan], components.evaluation_document()]
     return f"{config.strategy}-{'-'.join(config.rewards)}-seed{config.seed}-{identity.digest(document)[:8]}"
 
 
@@ -78,9 +89,10 @@ def repeat_command(arguments: list[str]) -> str:
 
 
 def _open(config: RunConfig, components: Components, plan: list[PlannedStage], command: str) -> tuple[Path, RunResult]:
-    name = run_name(config, plan)
+    name = run_name(config, components, plan)
     folder = Path(config.store) / name
-    write_json(folder / "environment.json", environment.describe(components.device))
+    if not (folder / "environment.json").exists():
+        write_json(folder / "environment.json", environment.describe(components.device))
     write_text(folder / "config.yaml", configuration.to_yaml(config))
     used = {
         "strategy": sorted({config.strategy, *(planned.by for planned in plan if planned.by)}),

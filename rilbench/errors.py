@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 
 class RilbenchError(Exception):
@@ -30,6 +31,18 @@ class PluginError(ConfigError):
 
 class DivergedError(RilbenchError):
     """A reward, loss or gradient that is no longer finite."""
+
+
+@contextmanager
+def blamed(what: str) -> Iterator[None]:
+    """Turn whatever a plugin's code raises into a PluginError that names it."""
+    try:
+        yield
+    except RilbenchError:
+        raise
+    except Exception as error:
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        raise PluginError(f"{what} failed: {reason}. RILBENCH_DEBUG=1 shows where.") from error
 
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> str:

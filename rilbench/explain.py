@@ -33,7 +33,7 @@ def explain(config: RunConfig, plan: list[PlannedStage]) -> dict[str, Any]:
         "stages": stages,
         "estimate": {
             "seconds": sum(stage["seconds"] for stage in stages),
-            "memory_gb": cost.memory_gb(_largest_batch(plan), images),
+            "memory_gb": cost.memory_gb(_largest_batch(plan)),
             "how": "from two timed forwards on this machine; rewards and metrics are left out",
         },
         "settings": configuration.as_mapping(config),

@@ -61,10 +61,11 @@ def with_contents(value: Any) -> Any:
         return {key: with_contents(v) for key, v in value.items()}
     if isinstance(value, list | tuple):
         return [with_contents(v) for v in value]
-    if isinstance(value, str) and ("/" in value or value.startswith("package:")):
+    if isinstance(value, str):
         try:
-            path = resolve(value)
+            path = Path(resolve(value))
         except ConfigError:
             return value
-        return fingerprint_once(path) if Path(path).exists() else value
+        if path.is_file() or ("/" in value and path.exists()):
+            return fingerprint_once(str(path))
     return value

@@ -7,7 +7,6 @@ from typing import Any
 import pluggy
 
 from rilbench.catalog import Catalog
-from rilbench.errors import PluginError
 from rilbench.hooks import Hooks
 from rilbench.progress import Reporter
 
@@ -24,7 +23,7 @@ class Moments:
             try:
                 manager.register(catalog.get("hook", name).load()(), name)
                 manager.check_pending()
-            except (PluginError, pluggy.PluginValidationError, TypeError) as error:
+            except Exception as error:  # whatever a stranger's constructor raises
                 reporter.warn(f"hook plugin {name!r} is left out: {error}")
                 continue
             self.managers[name] = manager

@@ -9,8 +9,8 @@ from typing import Any
 from rilbench import identity
 from rilbench.components import Components
 from rilbench.config import RunConfig, TrainConfig
-from rilbench.contracts import Stage
-from rilbench.errors import PluginError
+from rilbench.contracts import Stage, Strategy
+from rilbench.errors import ConfigError, PluginError, blamed
 
 Chain = tuple[tuple[str, float], ...]  # (stage identity, coefficient): the pairs that make the model
 
@@ -32,7 +32,8 @@ class PlannedStage:
 def make_plan(config: RunConfig, components: Components) -> list[PlannedStage]:
     """The untouched base first, then every stage of the strategy."""
     names = list(config.rewards)
-    stages = components.strategy(config.strategy).plan(names)
+    with blamed(f"strategy {config.strategy!r}"):
+        stages = components.strategy(config.strategy).plan(names)
     missing = set(names) - {r for stage in stages for r in stage.rewards}
     if missing:
         raise PluginError(f"strategy {config.strategy!r} plans no stage for {', '.join(sorted(missing))}")
@@ -45,6 +46,11 @@ def make_plan(config: RunConfig, components: Components) -> list[PlannedStage]:
 
 def _trained(stage: Stage, plan: Sequence[PlannedStage], config: RunConfig, components: Components) -> PlannedStage:
     by = stage.by or config.strategy
+    if type(components.strategy(by)).loss is Strategy.loss:
+        raise ConfigError(f"strategy {by!r} only plans; it cannot train stages (strategies.{config.strategy}.by)")
+    for name in stage.rewards:
+        if not components.plugin("reward", name).load().differentiable:
+            raise PluginError(f"reward {name!r} is not differentiable; it can be measured, not trained on")
     below = plan[-1].chain if stage.start == "previous" else ()
     index = len(below) + 1
     train = config.train_for((by, config.strategy), list(stage.rewards))

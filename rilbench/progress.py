@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 
@@ -19,11 +20,11 @@ class Reporter:
     def say(self, text: str) -> None:
         """A passing remark, on a terminal only."""
         if self.console.is_terminal:
-            self.console.print(f"[dim]{text}[/dim]")
+            self.console.print(text, style="dim", markup=False)
 
     def warn(self, text: str) -> None:
         """Something the user should know, always."""
-        self.console.print(f"[yellow]warning:[/yellow] {text}", soft_wrap=True)
+        self.console.print(f"[yellow]warning:[/yellow] {escape(text)}", soft_wrap=True, highlight=False)
 
     @contextmanager
     def stage(self, index: int, label: str) -> Iterator[Callable[[int, int, dict[str, float]], None]]:

@@ -39,9 +39,9 @@ def config_file(name: str) -> Path:
 
 def shipped_configs() -> dict[str, Path]:
     """Name to file of the configurations beside a source checkout, or in the installed distribution."""
-    checkout = Path(__file__).resolve().parent.parent / "configs"
-    if checkout.is_dir():
-        return {path.stem: path for path in sorted(checkout.glob("*.yaml"))}
+    checkout = Path(__file__).resolve().parent.parent
+    if (checkout / "pyproject.toml").is_file():
+        return {path.stem: path for path in sorted((checkout / "configs").glob("*.yaml"))}
     files = importlib.metadata.files("rilbench") or []
     found = [Path(str(f.locate())) for f in files if "rilbench/configs/" in str(f) and f.suffix == ".yaml"]
     return {path.stem: path for path in sorted(found)}

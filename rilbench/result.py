@@ -51,7 +51,7 @@ class ResultMatrix:
 
     def forgetting(self, metric: str, stage: int = -1) -> float:
         """F_m (Eq. 3) after a stage (default: the last): the fall from the best of stages 0..stage, never negative."""
-        measured = self.values(metric)[: stage % len(self.rows) + 1]
+        measured = self.values(metric)[: stage % len(self.rows) + 1] if self.rows else [NAN]
         if math.isnan(measured[-1]):
             return NAN
         sign = self._sign(metric)
@@ -66,7 +66,7 @@ class ResultMatrix:
 
     def average(self) -> float:
         """Mean over the trained rewards of the change from base to last stage, relative to the base; + is better."""
-        changes = [self._gain(r, 0, -1) / abs(self.values(r)[0]) for r in self._trained() if self.values(r)[0]]
+        changes = [self._gain(r, 0, -1) / abs(self.values(r)[0]) for r in self.trained_rewards() if self.values(r)[0]]
         return _mean(changes)
 
     def backward_transfer(self, reward: str) -> float:
@@ -88,7 +88,8 @@ class ResultMatrix:
     def _stage_of(self, reward: str) -> int:
         return max((i for i, row in enumerate(self.rows) if reward in row.rewards), default=0)
 
-    def _trained(self) -> list[str]:
+    def trained_rewards(self) -> list[str]:
+        """Rewards some stage was trained on, in order."""
         names = {m.name for m in self.metrics}
         return list(dict.fromkeys(r for row in self.rows for r in row.rewards if r in names))
 
@@ -126,7 +127,7 @@ class RunResult:
         values["forgetting"] = {info.name: m.forgetting(info.name, last) for info in m.metrics}
         values["average"] = m.average()
         for name in ("learned", "backward_transfer", "forward_transfer"):
-            values[name] = {r: getattr(m, name)(r) for r in m._trained()}
+            values[name] = {r: getattr(m, name)(r) for r in m.trained_rewards()}
         return values
 
     @classmethod

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
-from dataclasses import asdict
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 from PIL import Image
-from torch import Tensor
+from safetensors import SafetensorError, safe_open
 
 from rilbench import identity
 from rilbench.components import Components
 from rilbench.config import RunConfig
+from rilbench.errors import ConfigError, DivergedError
 from rilbench.evaluation.evaluate import Evaluation, evaluate
 from rilbench.model.adapters import AdapterGroup
 from rilbench.model.files import has_pair, load_pair, save_pair
@@ -24,7 +25,7 @@ from rilbench.plan import Chain, PlannedStage
 from rilbench.progress import Reporter
 from rilbench.prompts import read_prompts
 from rilbench.result import Row
-from rilbench.store import load_tensors, read_json, replacing, save_tensors, write_json
+from rilbench.store import read_json, replacing, save_tensors, write_json
 from rilbench.training.step import WeightedReward
 from rilbench.training.trainer import StageTraining
 
@@ -51,7 +52,7 @@ class Session:
         """The row of a stage: from the store, or trained and measured now."""
         folder = self.stages / planned.id
         folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder / ".lock"):
+        with self._locked(folder):
             if planned.train is not None and not has_pair(folder):
                 self._train(planned, folder)
             measured = self.evaluation_folder(planned)
@@ -59,14 +60,23 @@ class Session:
                 self._evaluate(planned, measured)
         return self._read_row(planned, measured)
 
+    @contextmanager
+    def _locked(self, folder: Path) -> Iterator[None]:
+        """One process at a time works on a stage; the next finds it done."""
+        lock = FileLock(folder / ".lock")
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            self.reporter.warn(f"another process works on {folder}; waiting for it")
+            lock.acquire()
+        try:
+            yield
+        finally:
+            lock.release()
+
     def evaluation_folder(self, planned: PlannedStage) -> Path:
         """Where a stage's evaluation lies; its name is the hash of what is measured and on what."""
-        settings = asdict(self.config.evaluate)
-        del settings["batch_size"], settings["metrics"]
-        kinds = {name: self.components.metric_kind(name) for name in self.components.metric_names()}
-        metrics = [self.components.describe(kind, name) for name, kind in sorted(kinds.items())]
-        document = identity.with_contents({"evaluate": settings, "metrics": metrics})
-        return self.stages / planned.id / "evaluations" / identity.digest(document)
+        return self.stages / planned.id / "evaluations" / identity.digest(self.components.evaluation_document())
 
     def _train(self, planned: PlannedStage, folder: Path) -> None:
         assert planned.train is not None
@@ -103,18 +113,32 @@ class Session:
         self._load(planned.chain)
         metrics = {name: self.components.metric(name) for name in self.components.metric_names()}
         base = None
-        if planned is not self.plan[0] and any(metric.needs_base for metric in metrics.values()):
+        is_base = planned is self.plan[0]
+        if not is_base and any(metric.needs_base for metric in metrics.values()):
             base = self._base_images()
         start = time.perf_counter()
         with self.reporter.evaluation(planned.stage.label if planned.stage.rewards else "model") as on_batch:
-            result = evaluate(
-                self.model, self.prompts, metrics, self.config.evaluate, base_images=base, on_batch=on_batch
-            )
-        self._write(result, folder, seconds=time.perf_counter() - start, keep_images=planned is self.plan[0])
+            try:
+                result = evaluate(
+                    self.model,
+                    self.prompts,
+                    metrics,
+                    self.config.evaluate,
+                    base_images=base,
+                    keep_images=is_base,
+                    on_batch=on_batch,
+                )
+            except DivergedError as error:
+                raise DivergedError(f"{error}, measured after stage {planned.index} ({planned.stage.label})") from None
+        self._write(result, folder, seconds=time.perf_counter() - start)
 
-    def _base_images(self) -> Tensor:
-        """The base model's evaluation images; the base is always the first row, so they are there."""
-        return load_tensors(self.evaluation_folder(self.plan[0]) / "images.safetensors")["images"]
+    def _base_images(self) -> Any:
+        """The base model's evaluation images, read a batch at a time: the paper's 10,000 take 8 GB."""
+        file = self.evaluation_folder(self.plan[0]) / "images.safetensors"
+        try:
+            return safe_open(file, framework="pt").get_slice("images")  # type: ignore[no-untyped-call]
+        except (OSError, SafetensorError) as error:
+            raise ConfigError(f"cannot read {file}: {error}. Delete its folder to have it made again.") from None
 
     def _load(self, chain: Chain) -> None:
         """Make the model W + sum c_i A_i B_i."""
@@ -123,12 +147,11 @@ class Session:
             self.group.load_chain(pairs)
             self._loaded = chain
 
-    def _write(self, result: Evaluation, folder: Path, *, seconds: float, keep_images: bool) -> None:
-        each = self.config.evaluate.images_per_prompt
-        for i in range(min(self.config.evaluate.samples, len(self.prompts))):
+    def _write(self, result: Evaluation, folder: Path, *, seconds: float) -> None:
+        for i, image in enumerate(result.samples):
             with replacing(folder / f"sample-{i}.png") as part:
-                Image.fromarray(result.images[i * each].permute(1, 2, 0).numpy()).save(part, format="PNG")
-        if keep_images:
+                Image.fromarray(image.permute(1, 2, 0).numpy()).save(part, format="PNG")
+        if result.images is not None:
             save_tensors(folder / "images.safetensors", {"images": result.images})
         save_tensors(folder / "scores.safetensors", result.scores)
         write_json(

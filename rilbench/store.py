@@ -6,7 +6,7 @@ import json
 import math
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,8 @@ def replacing(path: Path) -> Iterator[Path]:
     except (OSError, SafetensorError, RuntimeError) as error:
         raise RilbenchError(f"cannot write {path}: {error}. Free the disk or choose another store=.") from None
     finally:
-        part.unlink(missing_ok=True)
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -50,8 +51,10 @@ def read_json(path: Path) -> Any:
     """Read JSON; ConfigError when the file is not."""
     try:
         return json.loads(path.read_text())
+    except FileNotFoundError:
+        raise ConfigError(f"cannot read {path}: there is no such file") from None
     except (OSError, ValueError) as error:
-        raise ConfigError(f"cannot read {path}: {error}. Delete it to have it made again.") from None
+        raise ConfigError(f"cannot read {path}: {error}. Delete its folder to have it made again.") from None
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
@@ -79,7 +82,7 @@ def load_checkpoint(path: Path) -> dict[str, Any] | None:
     if not path.exists():
         return None
     try:
-        state: dict[str, Any] = torch.load(path, weights_only=True)
+        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         raise ConfigError(f"cannot read {path}: {error}. Delete it to start the stage again.") from None
     return state

@@ -156,3 +156,34 @@ def test_toy_pipeline_is_random_but_fixed(tmp_path: Path, pipeline: Path) -> Non
     toy.save_pipeline(tmp_path / "again")
     name = "unet/diffusion_pytorch_model.safetensors"
     assert (tmp_path / "again" / name).read_bytes() == (pipeline / name).read_bytes()
+
+
+def test_bf16_keeps_small_changes(pipeline: Path) -> None:
+    """A change below half a unit in the last place of the weights must not vanish in the rollout."""
+    model = TextToImage.load(ModelConfig(path=str(pipeline), steps=3, precision="bf16", device="cpu"))
+    group = AdapterGroup(model.unet, targets=TARGETS)
+    name = next(iter(group.layers))
+    x = torch.ones(1, group.layers[name].in_features, dtype=torch.bfloat16)
+    before = group.layers[name](x)
+    one, two = random_pair(group, 1), random_pair(group, 2)
+    group.load_chain([(one, 1.0), (two, 0.5)])
+    group.start(random_pair(group, 3))
+    with group.folded():
+        change = (group.layers[name](x) - before).float()
+    pairs = ((one, 1.0), (two, 0.5), (group.pair, 1.0))
+    expected = sum(c * (x.float() @ p.b[name].T) @ p.a[name].T for p, c in pairs if p is not None)
+    assert torch.allclose(change, expected, atol=0.05)
+    assert all(torch.equal(layer.weight, group.base[n]) for n, layer in group.layers.items())
+
+
+def test_gradient_checkpointing_changes_nothing(pipeline: Path) -> None:
+    """Checkpointing runs the hooks again in the backward pass; the branch must still be there."""
+    gradients = []
+    for checkpointing in (False, True):
+        config = ModelConfig(path=str(pipeline), steps=3, device="cpu", gradient_checkpointing=checkpointing)
+        model = TextToImage.load(config)
+        group = AdapterGroup(model.unet, targets=TARGETS)
+        pair = random_pair(group, 1).trainable()
+        group.start(pair)
+        gradients.append(torch.autograd.grad(model.decode(forward(model)).mean(), pair.factors))
+    assert all(torch.allclose(a, b, rtol=1e-4, atol=1e-9) for a, b in zip(*gradients, strict=True))

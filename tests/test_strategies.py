@@ -93,8 +93,8 @@ def test_rid_is_algorithm_1(bench: Bench, space: str, lam: float) -> None:
     assert torch.allclose(loss, expected, rtol=1e-3)
     ours = torch.autograd.grad(loss, bench.pair.factors)
     theirs = torch.autograd.grad(expected, bench.pair.factors)
-    for a, b in zip(ours, theirs, strict=True):
-        assert torch.allclose(a, b, rtol=1e-3, atol=1e-7)
+    error = torch.cat([(a - b).flatten() for a, b in zip(ours, theirs, strict=True)]).norm()
+    assert error / torch.cat([b.flatten() for b in theirs]).norm() < 1e-3
     assert set(step.terms) == {"reward", "distillation"}
 
 

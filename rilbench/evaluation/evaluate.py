@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from rilbench.config import EvaluateConfig
 from rilbench.contracts import Metric
-from rilbench.errors import DivergedError, PluginError
+from rilbench.errors import DivergedError, PluginError, blamed
 from rilbench.evaluation.bootstrap import interval
 from rilbench.model.text_to_image import TextToImage
 from rilbench.randomness import evaluation_noise
@@ -23,7 +24,8 @@ class Evaluation:
     values: dict[str, float]
     intervals: dict[str, tuple[float, float]]
     scores: dict[str, Tensor]
-    images: Tensor  # (prompts x images per prompt, 3, H, W) uint8, prompt by prompt
+    samples: list[Tensor]  # the first image of the first prompts, (3, H, W) uint8
+    images: Tensor | None  # of the base model, (prompts x images per prompt, 3, H, W) uint8, prompt by prompt
 
 
 def evaluate(
@@ -32,34 +34,44 @@ def evaluate(
     metrics: Mapping[str, Metric],
     config: EvaluateConfig,
     *,
-    base_images: Tensor | None = None,
+    base_images: Any = None,
+    keep_images: bool = False,
     on_batch: Callable[[int, int], None] = lambda done, total: None,
 ) -> Evaluation:
-    """Generate and measure. `base_images` are the untouched model's, in the order of `Evaluation.images`; without
-    them the images are their own base, which is right for the base model."""
+    """Generate and measure.
+
+    base_images: the untouched model's, anything that slices to (B, 3, H, W) uint8, in the order of `Evaluation.images`;
+        without them the images are their own base, which is right for the base model.
+    """
     scores: dict[str, list[Tensor]] = {}
     images: list[Tensor] = []
-    total = len(prompts) * config.images_per_prompt
+    samples: list[Tensor] = []
+    wanted = range(0, min(config.samples, len(prompts)) * config.images_per_prompt, config.images_per_prompt)
+    done, total = 0, len(prompts) * config.images_per_prompt
     for metric in metrics.values():
         metric.reset()
     for batch_prompts, noise in _batches(model, prompts, config):
-        done = sum(len(part) for part in images)
         batch = generate(model, batch_prompts, noise)
-        images.append((batch * 255).round().to(torch.uint8).cpu())
+        pixels = (batch * 255).round().to(torch.uint8).cpu()
+        samples += [pixels[i - done] for i in wanted if done <= i < done + len(batch)]
+        if keep_images:
+            images.append(pixels)
         base = batch if base_images is None else base_images[done : done + len(batch)].to(batch) / 255
         for name, metric in metrics.items():
-            with torch.no_grad():
+            with torch.no_grad(), blamed(f"metric {name!r}"):
                 extra = {"base_images": base} if metric.needs_base else {}
                 of_batch = metric.update(batch, batch_prompts, **extra)
             if of_batch is not None:
                 scores.setdefault(name, []).append(_checked(name, of_batch, len(batch)))
-        on_batch(done + len(batch), total)
+        done += len(batch)
+        on_batch(done, total)
     by_prompt = {name: torch.cat(s).reshape(len(prompts), -1) for name, s in scores.items()}
     return Evaluation(
         values={name: float(metric.compute()) for name, metric in metrics.items()},
         intervals={name: interval(s, resamples=config.bootstrap) for name, s in by_prompt.items()},
         scores=by_prompt,
-        images=torch.cat(images),
+        samples=samples,
+        images=torch.cat(images) if images else None,
     )
 
 

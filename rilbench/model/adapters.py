@@ -65,6 +65,15 @@ class LoraPair:
         """self <- (1 - weight) self + weight other, factor by factor."""
         torch._foreach_lerp_(self.factors, [f.detach() for f in other.factors], weight)
 
+    @classmethod
+    def concatenated(cls, chain: Sequence[tuple[LoraPair, float]]) -> LoraPair:
+        """One pair of the summed rank whose A B is sum c_i A_i B_i, exactly."""
+        first = chain[0][0]
+        return cls(
+            {name: torch.cat([c * pair.a[name] for pair, c in chain], dim=1) for name in first.a},
+            {name: torch.cat([pair.b[name] for pair, _ in chain], dim=0) for name in first.b},
+        )
+
     def state(self) -> dict[str, Tensor]:
         """Factors under PEFT's names: lora_A is the reduction (our B), lora_B the expansion (our A)."""
         named = {f"unet.{name}.lora_A.weight": b for name, b in self.b.items()}
@@ -91,14 +100,20 @@ class AdapterGroup:
         self.frozen = self.base
         self.pair: LoraPair | None = None
         self._active: LoraPair | None = None
+        # half precision would round small weight changes away: there every pair stays a branch, the frozen ones as one
+        self._half = any(weight.dtype != torch.float32 for weight in self.base.values())
+        self._below: LoraPair | None = None
         for name, layer in self.layers.items():
             layer.register_forward_hook(self._branch(name))
 
     @torch.no_grad()
     def load_chain(self, chain: Sequence[tuple[LoraPair, float]]) -> None:
         """Make the network W + sum_i c_i A_i B_i. Always computed from W, so nothing drifts."""
-        self.pair = self._active = None
+        self.pair = self._active = self._below = None
         self.frozen = {}
+        if self._half:
+            self._below = LoraPair.concatenated(chain) if chain else None
+            chain = ()
         for name, weight in self.base.items():
             total = weight.float()
             for pair, coefficient in chain:
@@ -115,6 +130,9 @@ class AdapterGroup:
         """Within: the pair in training is part of the weights and no branch runs. For forwards without gradient."""
         assert self.pair is not None, "no pair in training"
         pair = self.pair
+        if self._half:
+            yield
+            return
         with torch.no_grad():
             self._write({n: w + (pair.a[n] @ pair.b[n]).to(w.dtype) for n, w in self.frozen.items()})
         self._active = None
@@ -134,14 +152,15 @@ class AdapterGroup:
             self._active = before
 
     def _branch(self, name: str) -> Any:
-        def add(layer: nn.Module, inputs: tuple[Tensor], output: Tensor) -> Tensor | None:
-            if self._active is None:
-                return None
-            a, b = self._active.a[name], self._active.b[name]
+        def add(layer: nn.Module, inputs: tuple[Tensor], output: Tensor) -> Tensor:
             x = inputs[0]
             if not torch.is_autocast_enabled(x.device.type):
-                x = x.to(b.dtype)
-            return output + nn.functional.linear(nn.functional.linear(x, b), a).to(output.dtype)
+                x = x.float()
+            for pair in (self._below, self._active):
+                if pair is not None:
+                    change = nn.functional.linear(nn.functional.linear(x, pair.b[name]), pair.a[name])
+                    output = output + change.to(output.dtype)
+            return output
 
         return add
 

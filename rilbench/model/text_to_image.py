@@ -13,7 +13,7 @@ from rilbench.config import ModelConfig
 from rilbench.errors import ConfigError
 from rilbench.resources import resolve
 
-DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 
 class TextToImage:
@@ -32,6 +32,9 @@ class TextToImage:
             self.unet.enable_gradient_checkpointing()
             self.vae.enable_gradient_checkpointing()
         self.scheduler = _scheduler(pipeline.scheduler, config)
+        factor = self.pixels_per_latent
+        if config.resolution is not None and (config.resolution < factor or config.resolution % factor):
+            raise ConfigError(f"model.resolution: {config.resolution} is not a multiple of {factor}")
         self._texts: dict[str, Tensor] = {}
 
     @classmethod
@@ -62,25 +65,34 @@ class TextToImage:
         return cls(pipeline, config, device=pick_device(config.device))
 
     @property
+    def pixels_per_latent(self) -> int:
+        """The autoencoder's downsampling factor."""
+        return int(2 ** (len(self.vae.config.block_out_channels) - 1))
+
+    @property
     def latent_shape(self) -> tuple[int, int, int]:
         """(C, h, w) of a latent."""
-        factor = 2 ** (len(self.vae.config.block_out_channels) - 1)
-        side = self.config.resolution // factor if self.config.resolution else self.unet.config.sample_size
+        side = (
+            self.config.resolution // self.pixels_per_latent if self.config.resolution else self.unet.config.sample_size
+        )
         return int(self.unet.config.in_channels), int(side), int(side)
 
     @torch.no_grad()
     def encode(self, prompts: Sequence[str]) -> Tensor:
         """Text features (B, L, D), computed once per distinct prompt."""
-        new = sorted({p for p in prompts if p not in self._texts})
-        for start in range(0, len(new), 64):
-            chunk = new[start : start + 64]
-            length = min(self._tokenizer.model_max_length, self._text_encoder.config.max_position_embeddings)
-            ids = self._tokenizer(
-                chunk, padding="max_length", max_length=length, truncation=True, return_tensors="pt"
-            ).input_ids
-            features = self._text_encoder(ids.to(self.device)).last_hidden_state
-            self._texts.update(zip(chunk, features, strict=True))
+        for prompt in prompts:
+            if prompt not in self._texts:
+                self._texts[prompt] = self._encode_one(prompt)
         return torch.stack([self._texts[p] for p in prompts])
+
+    def _encode_one(self, prompt: str) -> Tensor:
+        """(L, D); alone, so that the features do not depend on which prompts came before."""
+        length = min(self._tokenizer.model_max_length, self._text_encoder.config.max_position_embeddings)
+        tokens = self._tokenizer(
+            [prompt], padding="max_length", max_length=length, truncation=True, return_tensors="pt"
+        )
+        features: Tensor = self._text_encoder(tokens.input_ids.to(self.device)).last_hidden_state[0]
+        return features
 
     @torch.no_grad()
     def rollout(self, z: Tensor, prompts: Sequence[str], *, stop: int = 0) -> Tensor:
@@ -130,12 +142,12 @@ def pick_device(name: str) -> str:
     """`auto` is cuda when there is one; ConfigError for a device that is not there."""
     if name == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
-    if name.startswith("cuda") and not torch.cuda.is_available():
-        raise ConfigError(f"model.device: {name!r} is not available on this machine; use cpu or auto")
     try:
-        return str(torch.device(name))
-    except RuntimeError:
-        raise ConfigError(f"model.device: {name!r} is not a device; use auto, cpu or cuda") from None
+        torch.empty(1, device=name)
+    except Exception as error:  # torch raises several kinds for an unknown or absent device
+        reason = str(error).splitlines()[0]
+        raise ConfigError(f"model.device: {name!r} is not available here ({reason}); use auto, cpu or cuda") from None
+    return name
 
 
 def _scheduler(source: Any, config: ModelConfig) -> Any:

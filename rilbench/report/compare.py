@@ -47,6 +47,9 @@ class Group:
     def metrics(self) -> tuple[MetricInfo, ...]:
         return self.runs[0].matrix.metrics
 
+    def has(self, metric: str) -> bool:
+        return any(m.name == metric for m in self.metrics)
+
     def base(self, metric: str) -> float:
         return self.runs[0].matrix.values(metric)[0]
 
@@ -87,6 +90,10 @@ def compare(runs: Sequence[RunResult]) -> list[Group]:
     groups: dict[tuple[str, tuple[str, ...]], list[RunResult]] = {}
     for run in runs:
         groups.setdefault((run.strategy, run.rewards), []).append(run)
+    for (strategy, _), found in groups.items():
+        if len({run.seed for run in found}) < len(found):
+            names = ", ".join(run.name for run in found)
+            raise UsageError(f"{names}: runs of {strategy} with the same seed differ in settings; compare them apart")
     return [Group(s, r, tuple(sorted(found, key=lambda x: x.seed))) for (s, r), found in sorted(groups.items())]
 
 
@@ -109,11 +116,11 @@ def markdown(groups: Sequence[Group]) -> str:
 
 def _lines(groups: Sequence[Group]) -> list[list[str]]:
     metrics = list({m.name: m for group in groups for m in group.metrics}.values())
-    base = {m.name: next(g.base(m.name) for g in groups if m in g.metrics) for m in metrics}
+    base = {m.name: next(g.base(m.name) for g in groups if g.has(m.name)) for m in metrics}
     lines = [["strategy", "order", "seeds", *map(header, metrics)]]
     lines.append(["base", "", "", *(number(base[m.name]) for m in metrics)])
     for group in groups:
-        cells = [_cell(group, m, base[m.name]) if m in group.metrics else "" for m in metrics]
+        cells = [_cell(group, m, base[m.name]) if group.has(m.name) else "" for m in metrics]
         lines.append([group.strategy, " > ".join(group.rewards), str(len(group.runs)), *cells])
     return lines
 

@@ -37,6 +37,6 @@ def show(told: dict[str, Any], console: Console) -> None:
         "memory": f"about {estimate['memory_gb']} GB",
     }
     for name, value in lines.items():
-        console.print(f"{name:10} {value}", highlight=False)
-    console.print("\nsettings", highlight=False)
-    console.print(OmegaConf.to_yaml(OmegaConf.create(told["settings"])), highlight=False)
+        console.print(f"{name:10} {value}", highlight=False, markup=False)
+    console.print("\nsettings", highlight=False, markup=False)
+    console.print(OmegaConf.to_yaml(OmegaConf.create(told["settings"])), highlight=False, markup=False)

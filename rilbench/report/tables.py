@@ -12,7 +12,7 @@ from rilbench.result import MetricInfo, ResultMatrix, RunResult
 
 def header(info: MetricInfo) -> str:
     """Name, unit and direction of a column."""
-    unit = f" {info.unit}" if info.unit and info.unit not in info.name else ""
+    unit = f" {info.unit}" if info.unit and info.unit.lower() not in info.name.lower() else ""
     return f"{info.name}{unit} {'↑' if info.higher_is_better else '↓'}"
 
 

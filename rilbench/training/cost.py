@@ -32,8 +32,8 @@ class Cost:
         """Seconds to train on samples: the rollout, and three forwards' worth for each step that carries gradient."""
         return samples * ((steps + 2 * last_steps) * self.denoise + 3 * self.decode)
 
-    def memory_gb(self, batch_size: int, images: int) -> float:
-        """Weights, three copies of the adapted ones at most, and activations of a training batch; a rough guide."""
+    def memory_gb(self, batch_size: int) -> float:
+        """Two copies of the weights at most, and the decoder's activations of a training batch; a rough guide."""
         return round((2 * self.bytes + batch_size * self.image_bytes) / 1e9 + 0.5, 2)
 
 
@@ -42,7 +42,7 @@ def measure(model: TextToImage) -> Cost:
     """Time one denoising step and one decode of four images."""
     z = torch.zeros(PROBE, *model.latent_shape, device=model.device)
     parameters = [p for part in (model.unet, model.vae) for p in part.parameters()]
-    side = model.latent_shape[1] * 2 ** (len(model.vae.config.block_out_channels) - 1)
+    side = model.latent_shape[1] * model.pixels_per_latent
     return Cost(
         denoise=_timed(lambda: model.rollout(z, [""] * PROBE, stop=model.config.steps - 1)) / PROBE,
         decode=_timed(lambda: model.decode(z)) / PROBE,

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from rilbench.config import TrainConfig
 from rilbench.contracts import Reward
-from rilbench.errors import DivergedError, PluginError
+from rilbench.errors import DivergedError, PluginError, blamed
 from rilbench.model.adapters import AdapterGroup, LoraPair
 from rilbench.model.text_to_image import TextToImage
 from rilbench.randomness import generator_for
@@ -44,7 +44,9 @@ class WeightedReward:
         """Scores (B,) of images (B, 3, H, W)."""
         total = torch.zeros(len(images), device=images.device)
         for name, weight in self.weights.items():
-            total = total + weight * self._checked(name, self.rewards[name](images, prompts), images)
+            with blamed(f"reward {name!r}"):
+                scores = self.rewards[name](images, prompts)
+            total = total + weight * self._checked(name, scores, images)
         return total
 
     @staticmethod

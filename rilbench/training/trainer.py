@@ -13,7 +13,7 @@ from torch import Tensor
 
 from rilbench.config import TrainConfig
 from rilbench.contracts import Stage, Strategy
-from rilbench.errors import DivergedError
+from rilbench.errors import DivergedError, blamed
 from rilbench.model.adapters import AdapterGroup, LoraPair
 from rilbench.model.text_to_image import TextToImage
 from rilbench.randomness import generator_for
@@ -74,7 +74,8 @@ class StageTraining:
         step = begin_step(self.model, self.group, self.reward, self.config, batch)
         values: dict[str, float] = {"update": update + 1}
         try:
-            loss = self.strategy.loss(step)
+            with blamed(f"strategy {type(self.strategy).__name__}"):
+                loss = self.strategy.loss(step)
             _finite("loss", loss)
             values |= {"loss": loss.item()} | {f"loss/{name}": v.item() for name, v in step.terms.items()}
             if step.scores is not None:

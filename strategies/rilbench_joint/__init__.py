@@ -24,4 +24,4 @@ class Joint(Strategy):
 
     def plan(self, rewards: Sequence[str]) -> list[Stage]:
         weights = self.settings.weights
-        return [Stage(rewards={name: float(weights.get(name, 1.0)) for name in rewards}, by=self.settings.by)]
+        return [Stage(rewards={name: float(weights.get(name, 1.0)) for name in sorted(rewards)}, by=self.settings.by)]
