@@ -52,20 +52,15 @@ def picture(model: TextToImage, prompts: list[str], path: Path, *, columns: int 
         save_grid(path, columns=[(f"noise {i}", folder) for i, folder in enumerate(folders)], prompts=prompts)
 
 
-def write(folder: Path, quality: dict[str, object]) -> None:
+def write(folder: Path, quality: dict[str, float | dict[str, float]]) -> None:
     """`quality.json` for machines and `README.md`, the card, for people."""
     (folder / "quality.json").write_text(json.dumps(quality, indent=1))
     lines = [CARD, "| measured on held-out data | value |", "|---|---:|"]
     for name, value in quality.items():
-        if isinstance(value, dict):
-            lines += [f"| {name}: {key} | {v:.3f} |" for key, v in value.items()]
-        elif isinstance(value, float):
-            lines.append(f"| {name} | {value:.3f} |")
-    losses = quality.get("losses")
-    if isinstance(losses, dict):
-        lines = [line for line in lines if not line.startswith("| losses")]
-        lines += ["", "| training | steps | first 100 | last 100 |", "|---|---:|---:|---:|"]
-        lines += [f"| {name} | {100 * len(v)} | {v[0]:.4f} | {v[-1]:.4f} |" for name, v in losses.items()]
+        parts = {f"{name}: {key}": v for key, v in value.items()} if isinstance(value, dict) else {name: value}
+        lines += [f"| {label} | {v:.3f} |" for label, v in parts.items()]
+    lines += ["", "| training | steps | loss, first 100 steps | last 100 |", "|---|---:|---:|---:|"]
+    lines += [f"| {name} | {100 * len(v)} | {v[0]:.4f} | {v[-1]:.4f} |" for name, v in losses(folder).items()]
     (folder / "README.md").write_text("\n".join(lines) + "\n")
 
 
@@ -90,4 +85,9 @@ in half precision. Licence: that of rilbench.
 * `aesthetic.safetensors`: a LAION-shaped head on the CLIP features, regressed on ratings by `rules.rating` with noise.
 * `hps/`: the CLIP model fine-tuned on preference pairs by `rules.utility` with noise.
 * `fid.safetensors`: mean and covariance of the CLIP features of 20,000 rendered scenes.
+
+The shipped weights were made with this recipe, but the number of steps was changed while three of the trainings ran,
+which bends the cosine schedule of the learning rate: CLIP's first phase was begun for 3,200 steps and ended at 2,000,
+the diffusion model for 5,000 and ended at 3,000, the preference model was begun for 600 and prolonged to 1,100
+and 1,900. Training again from nothing gives models of the same kind, not the same bytes.
 """

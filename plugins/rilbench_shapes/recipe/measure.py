@@ -22,17 +22,16 @@ def measure(folder: Path) -> str:
     card.picture(model, prompts[:8], folder / "samples.png")
     encoder = load_clip(folder / "clip")
     head = LinearHead.load(folder / "aesthetic.safetensors")
-    quality: dict[str, object] = {
+    quality: dict[str, float | dict[str, float]] = {
         "vae_psnr_db": vae.clean_psnr(model.vae),
         "clip_retrieval_of_100": clip.retrieval(encoder),
         "aesthetic_correlation": aesthetic.correlation(encoder, head),
         "hps_pair_accuracy": hps.accuracy(load_clip(folder / "hps")),
         "oracle_on_renders": card.oracle_on_renders(),
         "oracle_on_base_model": card.oracle_on_model(model, prompts),
-        "losses": card.losses(folder),
     }
     card.write(folder, quality)
-    return json.dumps({k: v for k, v in quality.items() if k != "losses"}, indent=1)
+    return json.dumps(quality, indent=1)
 
 
 def load_clip(folder: Path) -> Any:
