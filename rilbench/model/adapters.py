@@ -126,25 +126,28 @@ class AdapterGroup:
         self.pair = self._active = pair
 
     @contextmanager
-    def folded(self) -> Iterator[None]:
-        """Within: the pair in training is part of the weights and no branch runs. For forwards without gradient."""
-        assert self.pair is not None, "no pair in training"
-        pair = self.pair
-        if self._half:
-            yield
-            return
-        with torch.no_grad():
-            self._write({n: w + (pair.a[n] @ pair.b[n]).to(w.dtype) for n, w in self.frozen.items()})
-        self._active = None
-        try:
-            yield
-        finally:
-            self._write(self.frozen)
-            self._active = pair
+    def folded(self, pair: LoraPair | None = None) -> Iterator[None]:
+        """Within: a pair (default: the one in training) is part of the weights and no branch runs.
+
+        For forwards without gradient. The weights are the frozen ones again at the end, bit by bit, so a graph made
+        before may still be differentiated after.
+        """
+        pair = pair or self.pair
+        assert pair is not None, "no pair in training"
+        with self.swapped(pair if self._half else None):
+            if self._half:
+                yield
+                return
+            with torch.no_grad():
+                self._write({n: w + (pair.a[n] @ pair.b[n]).to(w.dtype) for n, w in self.frozen.items()})
+            try:
+                yield
+            finally:
+                self._write(self.frozen)
 
     @contextmanager
-    def swapped(self, pair: LoraPair) -> Iterator[None]:
-        """Within: another pair, such as the teacher's, in place of the one in training."""
+    def swapped(self, pair: LoraPair | None) -> Iterator[None]:
+        """Within: another pair, such as the teacher's, or none, in place of the one in training."""
         before, self._active = self._active, pair
         try:
             yield
@@ -164,10 +167,9 @@ class AdapterGroup:
 
         return add
 
-    @torch.no_grad()
     def _write(self, weights: Mapping[str, Tensor]) -> None:
         for name, layer in self.layers.items():
-            layer.weight.copy_(weights[name])
+            layer.weight.data.copy_(weights[name])  # data: autograd need not know, see `folded`
 
 
 def _target_layers(network: nn.Module, targets: Sequence[str]) -> dict[str, nn.Linear]:

@@ -82,7 +82,7 @@ class TrainingStep:
     def denoise(self, pair: LoraPair | None = None) -> Tensor:
         if pair is None:
             return self.model.finish(self.z, self.prompts, last_steps=self.config.last_steps)
-        with self.group.swapped(pair):
+        with self.group.swapped(pair) if torch.is_grad_enabled() else self.group.folded(pair):
             return self.model.finish(self.z, self.prompts, last_steps=self.config.last_steps)
 
     def decode(self, z_0: Tensor) -> Tensor:
