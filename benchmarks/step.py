@@ -6,8 +6,8 @@
 * rid_over_baseline: a RID step over a baseline step of the same batch (N = 20);
 * stage_n_over_1: a step with n - 1 frozen pairs below over a step with none.
 
-Steps of the things compared alternate in shuffled rounds. Other work on the machine only ever adds time, so a kind's time
-is the mean of its fastest third.
+Steps of the things compared alternate in shuffled rounds. Other work on the machine only ever adds time, so a kind's
+time is the mean of its fastest third.
 """
 
 from __future__ import annotations
