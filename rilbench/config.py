@@ -100,6 +100,7 @@ class RunConfig:
         _positive("model", self.model, "steps")
         _positive("adapter", self.adapter, "rank")
         _positive("evaluate", self.evaluate, "images_per_prompt", "batch_size", "bootstrap")
+        _not_negative("evaluate", self.evaluate, "samples")
         if not self.rewards:
             raise ConfigError("rewards: name at least one, for example --rewards aesthetic,hps")
 
@@ -117,6 +118,7 @@ class RunConfig:
                     values |= part
         train = settings.build(TrainConfig, dict(asdict(self.train), **values), "train")
         _positive("train", train, "batch_size", "lr", "clip_grad", "log_gradients_every", "checkpoint_every")
+        _not_negative("train", train, "weight_decay")
         if train.samples < train.batch_size:
             raise ConfigError(f"train.samples: {train.samples} is less than one batch of {train.batch_size}")
         if not 1 <= train.last_steps <= self.model.steps:
@@ -131,7 +133,7 @@ def load(config: str, overrides: Sequence[str] = (), **options: Any) -> RunConfi
     try:
         layers = [OmegaConf.load(file), OmegaConf.create(given), OmegaConf.from_dotlist(_checked(overrides))]
         merged = OmegaConf.merge(*layers)
-    except (OmegaConfBaseException, YAMLError, UnicodeDecodeError, ValueError) as error:
+    except (OmegaConfBaseException, YAMLError, OSError, TypeError, ValueError) as error:
         raise ConfigError(f"{file}: {' '.join(str(error).split())}") from None
     if not isinstance(merged, DictConfig):
         raise ConfigError(f"{file}: holds a list, not settings")
@@ -162,6 +164,12 @@ def _checked(overrides: Sequence[str]) -> list[str]:
         if "=" not in text:
             raise ConfigError(f"{text!r} is not a setting; write key=value, for example train.lr=1e-3")
     return list(overrides)
+
+
+def _not_negative(where: str, section: object, *keys: str) -> None:
+    for key in keys:
+        if not getattr(section, key) >= 0:
+            raise ConfigError(f"{where}.{key}: {getattr(section, key)} is negative")
 
 
 def _positive(where: str, section: object, *keys: str) -> None:

@@ -26,7 +26,7 @@ def build(cls: type[T], values: Mapping[str, Any] | DictConfig, where: str) -> T
     except (ValidationError, OmegaConfBaseException) as error:
         key = ".".join(part for part in (where, error.full_key) if part)
         reason = str(error.msg or error).splitlines()[0]
-        raise ConfigError(f"{key}: {reason}") from None
+        raise ConfigError(f"{key or 'configuration'}: {reason}") from None
     except (ValueError, TypeError) as error:
         raise ConfigError(f"{where or 'configuration'}: {error}") from None
     assert isinstance(built, cls)

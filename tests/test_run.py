@@ -12,7 +12,7 @@ import torch
 import toy
 from safetensors.torch import load_file
 
-from rilbench import engine
+from rilbench import engine, identity
 from rilbench.errors import ConfigError, DivergedError, PluginError, RilbenchError
 from rilbench.progress import Reporter
 from rilbench.result import RunResult
@@ -138,6 +138,10 @@ def test_images_do_not_depend_on_the_batch_size(workplace: Path) -> None:
         (["train.samples=1"], ConfigError, "train.samples: 1 is less than one batch of 2"),
         (["train.lr=-1"], ConfigError, "train.lr: -1.0 is not positive"),
         (["model.steps=0"], ConfigError, "model.steps: 0 is not positive"),
+        (["model.steps=1001"], ConfigError, "model.steps: 1001 is more than the model's 1000"),
+        (["evaluate.samples=-1"], ConfigError, "evaluate.samples: -1 is negative"),
+        (["train.lr=nan"], ConfigError, "train.lr: nan is not positive"),
+        (["strategies.joint.by=soup", "strategy=joint"], ConfigError, "strategy 'soup' only plans"),
         (["model.resolution=15"], ConfigError, "model.resolution: 15 is not a multiple of 2"),
         (["recipes.rdi.red.lr=1"], ConfigError, "recipes.rdi.red: unknown strategy 'rdi'. Did you mean 'rid'"),
         (["recipes.rid.rad.lr=1"], ConfigError, "recipes.rid.rad: unknown reward 'rad'. Did you mean 'red'"),
@@ -196,3 +200,37 @@ def test_a_full_disk_is_a_clear_error(workplace: Path, monkeypatch: pytest.Monke
     with pytest.raises(RilbenchError, match=r"cannot write .*No space left on device.*choose another store"):
         run(workplace)
     assert not list((workplace / "runs").rglob("*.safetensors"))
+
+
+def test_interrupted_before_the_first_row(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(*arguments: object, **named: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("rilbench.session.evaluate", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            run(workplace)
+    (folder,) = (workplace / "runs").glob("rid-*")
+    assert json.loads((folder / "result.json").read_text())["status"] == "failed"
+    assert run(workplace)[1].status == "finished"
+
+
+def test_an_edited_prompt_file_is_another_stage(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also when it is named without a folder."""
+    monkeypatch.chdir(workplace)
+    toy.config(workplace)
+    _, first = run(workplace, "rewards=[red]", "train.prompts=prompts.txt")
+    assert run(workplace, "rewards=[red]", "train.prompts=prompts.txt")[1] == first
+    (workplace / "prompts.txt").write_text("a white cross\n")
+    identity.fingerprint_once.cache_clear()
+    _, second = run(workplace, "rewards=[red]", "train.prompts=prompts.txt")
+    assert second.matrix.rows[1].stage_id != first.matrix.rows[1].stage_id
+
+
+def test_a_plugin_that_raises_is_named(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(self: toy.Redness, images: torch.Tensor, prompts: list[str]) -> torch.Tensor:
+        raise IndexError("list index out of range")
+
+    monkeypatch.setattr(toy.Redness, "__call__", broken)
+    with pytest.raises(PluginError, match=r"'red' failed: IndexError: list index out of range"):
+        run(workplace)

@@ -140,7 +140,7 @@ def test_plans() -> None:
     assert dict(merge.merge) == {0: 0.5, 1: 0.7}
 
 
-@pytest.mark.parametrize("values", [{"alpha": 1.5}, {"space": "fourier"}])
+@pytest.mark.parametrize("values", [{"alpha": 1.5}, {"space": "fourier"}, {"lam": -1.0}])
 def test_rid_refuses_impossible_settings(values: dict[str, object]) -> None:
     with pytest.raises(ConfigError, match=next(iter(values))):
         RIDSettings(**values)  # type: ignore[arg-type]

@@ -155,5 +155,9 @@ def _scheduler(source: Any, config: ModelConfig) -> Any:
     from diffusers import DDIMScheduler
 
     scheduler = DDIMScheduler.from_config(source.config, timestep_spacing=config.spacing, clip_sample=False)
+    if config.steps > scheduler.config.num_train_timesteps:
+        raise ConfigError(
+            f"model.steps: {config.steps} is more than the model's {scheduler.config.num_train_timesteps}"
+        )
     scheduler.set_timesteps(config.steps)
     return scheduler

@@ -33,6 +33,8 @@ class RIDSettings:
     def __post_init__(self) -> None:
         if not 0 <= self.alpha <= 1:
             raise ConfigError(f"alpha: {self.alpha} is not between 0 and 1")
+        if not self.lam >= 0:
+            raise ConfigError(f"lam: {self.lam} is negative")
         if self.space not in ("pixel", "latent"):
             raise ConfigError(f"space: {self.space!r} is neither pixel nor latent")
 
