@@ -18,7 +18,6 @@ import statistics
 import time
 from collections.abc import Callable
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Annotated
 
 import torch
@@ -35,6 +34,8 @@ from rilbench.training.step import WeightedReward
 from rilbench.training.trainer import StageTraining
 
 STAGES = (1, 4, 8)
+PROMPT = "a large red circle in the middle on a white background"
+Kind = tuple[Callable[[], None], Callable[[], None]]
 
 
 def main(
@@ -45,16 +46,15 @@ def main(
 ) -> None:
     """Print the ratios as JSON."""
     loaded = load(config, [f"model.steps={steps}", "train.samples=80000", "train.checkpoint_every=100000"])
-    with TemporaryDirectory() as folder:
-        kinds = {f"{s}@{n}": training(loaded, s, n, reward, Path(folder)) for s in ("baseline", "rid") for n in STAGES}
-        kinds["unet"] = bare_forwards(loaded)
-        times: dict[str, list[float]] = {kind: [] for kind in kinds}
-        for _ in range(repeats + 1):
-            for kind, step in random.sample(sorted(kinds.items()), len(kinds)):
-                start = time.perf_counter()
-                step()
-                times[kind].append(time.perf_counter() - start)
-
+    bench = Bench(loaded, reward)
+    kinds = {f"{s}@{n}": bench.step(s, n) for s in ("baseline", "rid") for n in STAGES} | {"unet": bench.forwards()}
+    times: dict[str, list[float]] = {kind: [] for kind in kinds}
+    for _ in range(repeats + 1):
+        for kind, (prepare, step) in random.sample(sorted(kinds.items()), len(kinds)):
+            prepare()
+            start = time.perf_counter()
+            step()
+            times[kind].append(time.perf_counter() - start)
     fast = {kind: statistics.mean(sorted(values[1:])[: max(1, repeats // 3)]) for kind, values in times.items()}
 
     def ratio(a: str, b: str) -> float:
@@ -72,36 +72,54 @@ def main(
     typer.echo(json.dumps(result, indent=1))
 
 
-def training(config: RunConfig, strategy: str, stage: int, reward: str, folder: Path) -> Callable[[], None]:
-    """A function that does the next update of a stage with `stage - 1` frozen pairs below it."""
-    components = Components(config, Catalog())
-    model = TextToImage.load(config.model)
-    group = AdapterGroup(model.unet, targets=config.adapter.targets)
-    group.load_chain([(random_pair(group, config, i), 1.0) for i in range(1, stage)])
-    pair = random_pair(group, config, stage).trainable()
-    group.start(pair)
-    job = StageTraining(
-        model=model,
-        group=group,
-        strategy=components.strategy(strategy),
-        stage=Stage(rewards={reward: 1.0}),
-        index=stage,
-        reward=WeightedReward({reward: components.reward(reward)}, {reward: 1.0}),
-        config=config.train,
-        prompts=["a large red circle in the middle on a white background"] * 8,
-        rank=config.adapter.rank,
-        init=config.adapter.init,
-        seed=0,
-        checkpoint=folder / "none.pt",
-    )
-    job.strategy.begin(job.stage, pair)
-    optimiser = torch.optim.AdamW(pair.factors, lr=1e-4)
-    updates = iter(range(1_000_000))
+class Bench:
+    """One model for all kinds of step: two copies in memory alone differ in speed by several percent."""
 
-    def update() -> None:
-        job._update(next(updates), pair, optimiser)
+    def __init__(self, config: RunConfig, reward: str) -> None:
+        self.config, self.name = config, reward
+        self.components = Components(config, Catalog())
+        self.model = TextToImage.load(config.model)
+        self.group = AdapterGroup(self.model.unet, targets=config.adapter.targets)
 
-    return update
+    def step(self, strategy: str, stage: int) -> Kind:
+        """What comes before a timed step, and the step: the next update with `stage - 1` frozen pairs below."""
+        below = [(random_pair(self.group, self.config, i), 1.0) for i in range(1, stage)]
+        pair = random_pair(self.group, self.config, stage).trainable()
+        job = StageTraining(
+            model=self.model,
+            group=self.group,
+            strategy=type(self.components.strategy(strategy))(self.components.settings("strategy", strategy)),
+            stage=Stage(rewards={self.name: 1.0}),
+            index=stage,
+            reward=WeightedReward({self.name: self.components.reward(self.name)}, {self.name: 1.0}),
+            config=self.config.train,
+            prompts=[PROMPT],
+            rank=self.config.adapter.rank,
+            init=self.config.adapter.init,
+            seed=0,
+            checkpoint=Path("unused"),
+        )
+        job.strategy.begin(job.stage, pair)
+        optimiser = torch.optim.AdamW(pair.factors, lr=1e-4)
+        updates = iter(range(1_000_000))
+
+        def prepare() -> None:
+            self.group.load_chain(below)
+            self.group.start(pair)
+
+        def update() -> None:
+            job._update(next(updates), pair, optimiser)
+
+        return prepare, update
+
+    def forwards(self) -> Kind:
+        """The bare UNet forwards of one rollout, without any pair."""
+        z = torch.zeros(self.config.train.batch_size, *self.model.latent_shape)
+
+        def rollout() -> None:
+            self.model.rollout(z, [PROMPT] * len(z))
+
+        return lambda: self.group.load_chain([]), rollout
 
 
 def random_pair(group: AdapterGroup, config: RunConfig, index: int) -> LoraPair:
@@ -111,18 +129,6 @@ def random_pair(group: AdapterGroup, config: RunConfig, index: int) -> LoraPair:
     for factor in pair.factors:
         factor.copy_(0.01 * torch.randn(factor.shape, generator=generator))
     return pair
-
-
-def bare_forwards(config: RunConfig) -> Callable[[], None]:
-    """The UNet forwards of one rollout, on a model without adapters."""
-    model = TextToImage.load(config.model)
-    z = torch.zeros(config.train.batch_size, *model.latent_shape)
-    prompts = ["a large red circle in the middle on a white background"] * len(z)
-
-    def forwards() -> None:
-        model.rollout(z, prompts)
-
-    return forwards
 
 
 if __name__ == "__main__":
