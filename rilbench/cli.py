@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import sys
+import warnings
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -81,8 +82,7 @@ def explain(
 
     _quiet_libraries()
     loaded = load(config, settings or (), strategy=strategy, rewards=rewards, seed=seed)
-    _, plan = prepare(loaded, Catalog())
-    told = explained(loaded, plan)
+    told = explained(loaded, *prepare(loaded, Catalog()))
     if as_json:
         _print_json(told)
     else:
@@ -206,6 +206,7 @@ def _quiet_libraries() -> None:
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("DIFFUSERS_VERBOSITY", "error")
     logging.getLogger().setLevel(logging.ERROR)
+    warnings.formatwarning = lambda message, *_, **__: f"warning: {message}\n"
 
 
 if __name__ == "__main__":

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from rilbench import config as configuration
+from rilbench import identity
+from rilbench.components import Components
 from rilbench.config import RunConfig
 from rilbench.model.adapters import AdapterGroup
 from rilbench.model.files import has_pair
@@ -16,14 +18,15 @@ from rilbench.prompts import read_prompts
 from rilbench.training.cost import Cost, measure
 
 
-def explain(config: RunConfig, plan: list[PlannedStage]) -> dict[str, Any]:
+def explain(config: RunConfig, components: Components, plan: list[PlannedStage]) -> dict[str, Any]:
     """The plan, resolved settings, samples, updates, trainable parameters, and estimates from two timed forwards."""
     model = TextToImage.load(config.model)
     group = AdapterGroup(model.unet, targets=config.adapter.targets)
     trainable = sum(config.adapter.rank * (m.in_features + m.out_features) for m in group.layers.values())
     images = len(read_prompts(config.evaluate.prompts)) * config.evaluate.images_per_prompt
     cost = measure(model)
-    stages = [_stage(planned, config, cost, images, trainable) for planned in plan]
+    evaluation = identity.digest(components.evaluation_document())
+    stages = [_stage(planned, config, cost, evaluation, images, trainable) for planned in plan]
     return {
         "strategy": config.strategy,
         "rewards": list(config.rewards),
@@ -40,11 +43,14 @@ def explain(config: RunConfig, plan: list[PlannedStage]) -> dict[str, Any]:
     }
 
 
-def _stage(planned: PlannedStage, config: RunConfig, cost: Cost, images: int, trainable: int) -> dict[str, Any]:
+def _stage(
+    planned: PlannedStage, config: RunConfig, cost: Cost, evaluation: str, images: int, trainable: int
+) -> dict[str, Any]:
     folder = Path(config.store) / "stages" / planned.id
     train = planned.train
     done = train is None or has_pair(folder)
-    seconds = cost.sampling(images, config.model.steps)
+    measured = (folder / "evaluations" / evaluation / "metrics.json").exists()
+    seconds = 0.0 if measured else cost.sampling(images, config.model.steps)
     if train is not None and not done:
         seconds += cost.training(train.samples, config.model.steps, train.last_steps)
     return {
@@ -55,7 +61,7 @@ def _stage(planned: PlannedStage, config: RunConfig, cost: Cost, images: int, tr
         "samples": train.samples if train else 0,
         "updates": train.samples // train.batch_size if train else 0,
         "trainable_parameters": trainable if train else 0,
-        "in_store": has_pair(folder) if train else folder.exists(),
+        "in_store": done and measured,
         "seconds": round(seconds, 1),
         "train": asdict(train) if train else None,
     }

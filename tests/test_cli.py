@@ -92,6 +92,9 @@ def test_run_explain_compare_end_to_end(workplace: Path) -> None:
     assert done.stderr == ""
     shown = rilbench("run", *common, cwd=workplace)
     assert "compressibility" in shown.stdout
-    assert "repeat    rilbench run --config toy.yaml" in shown.stdout
+    line = "repeat    rilbench run --config toy.yaml --rewards compressibility 'evaluate.metrics=[png_kb]'"
+    assert line in shown.stdout.splitlines()
+    told = json.loads(rilbench("explain", "--json", *common, cwd=workplace).stdout)
+    assert all(stage["in_store"] and stage["seconds"] == 0 for stage in told["stages"])
     table = rilbench("compare", "--markdown", result["folder"], cwd=workplace)
     assert table.stdout.count("\n|") >= 3
