@@ -70,8 +70,9 @@ def test_every_other_command_is_known(folder: Path) -> None:
 
 
 def test_configurations_in_the_readme_load() -> None:
-    for name in re.findall(r"--config (\w+)", README):
-        load(name)
+    names = set(re.findall(r"--config (\w+)", README))
+    assert "sd15" in names
+    assert all(load(name).rewards for name in names)
 
 
 def test_the_readme_reward_works(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
