@@ -19,7 +19,7 @@ from rilbench.config import load
 from rilbench.evaluation.bootstrap import interval
 from rilbench.progress import Reporter
 from rilbench.result import Row, RunResult
-from rilbench.store import load_tensors
+from rilbench.tensors import load_tensors
 
 STRATEGIES = ("rid", "baseline", "joint", "soup")
 REWARDS = ("aesthetic", "hps", "compressibility")
@@ -32,7 +32,7 @@ def main(store: Annotated[Path, typer.Option(help="Store of the runs")] = Path("
     for strategy in STRATEGIES:
         for reward in REWARDS:
             config = load("shapes", [f"store={store}", "tracking=false"], strategy=strategy, rewards=reward)
-            _, result = engine.run(config, catalog=Catalog(), reporter=Reporter())
+            result = engine.run(config, catalog=Catalog(), reporter=Reporter()).result
             first, last = (load_tensors(store / row.evaluation / "scores.safetensors")[reward] for row in ends(result))
             gain, (low, high) = (last - first).mean().item(), interval(last - first)
             numbers = (f"{v:.4g}" for v in (first.mean().item(), last.mean().item(), gain))

@@ -86,7 +86,7 @@ def _trial(strategy: str, reward: str, chosen: dict[str, float], folder: Path) -
     overrides = [f"recipes.{strategy}.{reward}.{key}={value}" for key, value in chosen.items()]
     overrides += [f"store={folder}/runs", "tracking=false"]
     config = load("shapes", overrides, strategy=strategy, rewards=",".join(reward.split("+")), seed=SEED)
-    _, result = engine.run(config, catalog=Catalog(), reporter=Reporter())
+    result = engine.run(config, catalog=Catalog(), reporter=Reporter()).result
     base, row = result.matrix.rows
     return {
         "strategy": strategy,

@@ -1,97 +1,161 @@
-"""Which rewards, metrics, strategies and hooks are installed, found without importing any of them."""
+"""The components of this installation: listed without importing them, imported under guard."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import contextlib
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from functools import cached_property
-from importlib.metadata import EntryPoint, entry_points
+from importlib import import_module
 from typing import Any
 
-from rilbench.contracts import API_VERSION, Component, Metric, Reward, Strategy
+from rilbench import admission, control, discovery
+from rilbench.discovery import GROUPS, OK, Entry
 from rilbench.errors import ConfigError, PluginError, unknown
-
-GROUPS = {
-    "reward": "rilbench.rewards",
-    "metric": "rilbench.metrics",
-    "strategy": "rilbench.strategies",
-    "hook": "rilbench.hooks",
-}
-CONTRACTS: dict[str, type[Component]] = {"reward": Reward, "metric": Metric, "strategy": Strategy}
+from rilbench.known import pip_line
 
 
-@dataclass(frozen=True)
-class Plugin:
+class Plugin(Entry):
     """One registered component, not yet imported."""
 
-    kind: str
-    name: str
-    entry_point: EntryPoint
-    status: str = "ok"
+    def __str__(self) -> str:
+        return f"{self.kind} {self.name!r} of {self.origin} ({self.value})"
 
     @property
-    def distribution(self) -> str:
-        return self.entry_point.dist.name if self.entry_point.dist else "unknown"
+    def refusal(self) -> str:
+        """Why it cannot be used, when that is known before importing it."""
+        who = f"{self.kind} {self.name!r}" if self.conflicting else str(self)
+        return f"{who} cannot be used: {self.status}"
 
     @property
-    def version(self) -> str:
-        return self.entry_point.dist.version if self.entry_point.dist else "unknown"
+    def conflicting(self) -> bool:
+        """Whether another distribution claims the name."""
+        return self.status.startswith("conflict:")
 
     def load(self) -> Any:
-        """Import the component; PluginError with the reason and the distribution to blame when it cannot be."""
-        where = f"{self.kind} {self.name!r} of {self.distribution} {self.version} ({self.entry_point.value})"
-        if self.status != "ok":
-            raise PluginError(f"{where}: {self.status}")
+        """Import the component; PluginError with the distribution to blame, caused by the plugin's own error."""
+        if self.status != OK:
+            raise PluginError(self.refusal)
         try:
-            loaded = self.entry_point.load()
-        except Exception as error:
-            raise PluginError(f"{where} cannot be imported: {type(error).__name__}: {error}") from error
-        contract = CONTRACTS.get(self.kind)
-        if contract is None:
-            return loaded
-        if not (isinstance(loaded, type) and issubclass(loaded, contract)):
-            raise PluginError(f"{where} is not a subclass of rilbench.{contract.__name__}")
-        if loaded.api_version not in (API_VERSION, API_VERSION - 1):
-            raise PluginError(f"{where} is for API version {loaded.api_version}; this rilbench has {API_VERSION}")
+            with contextlib.redirect_stdout(sys.stderr):  # stdout is for results
+                loaded = self._imported()
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # a plugin may even call sys.exit
+            reason = " ".join(str(error).split())
+            raise PluginError(f"{self} cannot be imported: {type(error).__name__}: {reason}") from error
+        fault = admission.fault(self.kind, loaded)
+        if fault:
+            raise PluginError(f"{self} {fault}")
+        return loaded
+
+    def _imported(self) -> Any:
+        module, _, attribute = self.value.partition(":")
+        loaded: Any = import_module(module)
+        for part in filter(None, attribute.split(".")):
+            loaded = getattr(loaded, part)
         return loaded
 
 
 class Catalog:
     """All registered components, and `extra` ones that are not installed."""
 
-    def __init__(self, extra: Sequence[EntryPoint] = ()) -> None:
+    def __init__(self, extra: Sequence[Entry] = ()) -> None:
         self.extra = tuple(extra)
 
     @cached_property
     def plugins(self) -> list[Plugin]:
-        """Sorted by kind and name; a name that two distributions claim is kept twice, as a conflict."""
-        found = [
-            Plugin(kind, ep.name, ep)
-            for kind, group in GROUPS.items()
-            for ep in (*entry_points(group=group), *(e for e in self.extra if e.group == group))
-        ]
-        found = list({(p.kind, p.name, p.entry_point.value, p.distribution): p for p in found}.values())
-        claims: dict[tuple[str, str], list[str]] = {}
-        for plugin in found:
-            claims.setdefault((plugin.kind, plugin.name), []).append(plugin.distribution)
-        order = list(GROUPS)
-        return sorted(
-            (self._marked(p, claims[p.kind, p.name]) for p in found), key=lambda p: (order.index(p.kind), p.name)
-        )
-
-    @staticmethod
-    def _marked(plugin: Plugin, claims: list[str]) -> Plugin:
-        if len(claims) == 1:
-            return plugin
-        return Plugin(plugin.kind, plugin.name, plugin.entry_point, f"claimed by {' and '.join(sorted(claims))}")
+        """Sorted by kind and name; what is switched off, broken or claimed twice is kept, and its status says so."""
+        entries = _with_conflicts([*control.controlled(discovery.entries()), *self.extra])
+        order = [*GROUPS, "unknown"]
+        plugins = [Plugin(**vars(entry)) for entry in entries]
+        return sorted(plugins, key=lambda p: (order.index(p.kind), p.name, p.origin))
 
     def names(self, kind: str) -> list[str]:
-        """The registered names of a kind."""
-        return sorted({p.name for p in self.plugins if p.kind == kind})
+        """The names of a kind that can be asked for."""
+        return sorted({p.name for p in self.plugins if p.kind == kind and not control.off(p)})
 
     def get(self, kind: str, name: str) -> Plugin:
-        """The plugin of a name; ConfigError with a suggestion when there is none."""
+        """The plugin of a name; ConfigError when there is none, PluginError when several claim it."""
+        found = [p for p in self.plugins if (p.kind, p.name) == (kind, name)]
+        active = [p for p in found if not control.off(p)]
+        if active:
+            return active[0]
+        if found:
+            raise ConfigError(f"{found[0]} is switched off: {found[0].status.removeprefix('off: ')}")
+        raise ConfigError(self._missing(kind, name))
+
+    def find(self, name: str) -> Plugin:
+        """The plugin of a name or kind/name, whatever its kind; ConfigError when there is none, or one of each kind."""
+        kind, _, bare = name.rpartition("/")
+        kinds = [k for k in GROUPS if bare in self.names(k) and k == (kind or k)]
+        if len(kinds) > 1:
+            choices = " or ".join(f"{k}/{bare}" for k in kinds)
+            raise ConfigError(f"{name!r} is ambiguous: say {choices}")
+        if kinds:
+            return self.get(kinds[0], bare)
+        if kind in GROUPS:
+            return self.get(kind, bare)
+        everything = [n for k in GROUPS for n in self.names(k)]
+        line = next(filter(None, (pip_line(k, bare) for k in GROUPS)), None)
+        if line:
+            raise ConfigError(f"plugin {bare!r} is known but not installed; install it with: {line}")
+        raise ConfigError(f"{unknown('plugin', name, everything)} `rilbench plugins list` shows what is installed.")
+
+    def survey(self, warn: Callable[[str], None]) -> None:
+        """Import every component that is not switched off and warn once of each that cannot be used.
+
+        PluginError, naming them all, with RILBENCH_STRICT_PLUGINS=1. Hooks are reported by `Moments`, which needs them.
+        """
+        faults = [*control.strangers(self.plugins), *self._conflicts(), *self._broken()]
+        if faults and control.strict():
+            raise PluginError(f"{'; '.join(faults)}. {control.STRICT} is set, so nothing is started")
+        for fault in faults:
+            warn(fault)
+
+    def _missing(self, kind: str, name: str) -> str:
+        line = pip_line(kind, name)
+        if line:
+            return f"{kind} {name!r} is known but not installed; install it with: {line}"
+        others = [p.kind for p in self.plugins if p.name == name and p.kind in GROUPS]
+        hint = f" There is a {others[0]} of that name." if others else ""
+        return f"{unknown(kind, name, self.names(kind))}{hint} `rilbench plugins list` shows what is installed."
+
+    def _conflicts(self) -> Iterable[str]:
+        return {p.status: p.refusal for p in self.plugins if p.conflicting}.values()
+
+    def _broken(self) -> Iterable[str]:
         for plugin in self.plugins:
-            if (plugin.kind, plugin.name) == (kind, name):
-                return plugin
-        raise ConfigError(f"{unknown(kind, name, self.names(kind))} `rilbench plugins list` shows what is installed.")
+            if plugin.kind == "hook" or control.off(plugin) or plugin.conflicting:
+                continue
+            try:
+                plugin.load()
+            except PluginError as error:
+                yield f"{error}; everything else works"
+
+
+def _with_conflicts(entries: Sequence[Entry]) -> list[Entry]:
+    """Names that several entries claim. Rewards and metrics share one space: both are columns of the result."""
+    claims: dict[tuple[str, str], list[Entry]] = {}
+    for entry in entries:
+        if entry.status == OK:
+            claims.setdefault((_space(entry.kind), entry.name), []).append(entry)
+    return [_marked(entry, claims.get((_space(entry.kind), entry.name), [])) for entry in entries]
+
+
+def _space(kind: str) -> str:
+    return "column" if kind in ("reward", "metric") else kind
+
+
+def _marked(entry: Entry, claims: Sequence[Entry]) -> Entry:
+    if entry.status != OK or len(claims) < 2:
+        return entry
+    who = " and ".join(sorted(f"{c.origin} ({c.kind} {c.value})" for c in claims))
+    return replace(entry, status=f"conflict: claimed by {who}; switch one off, for example {_remedy(claims)}")
+
+
+def _remedy(claims: Sequence[Entry]) -> str:
+    guest = next((c for c in claims if c.distribution != control.OWN), claims[0])
+    alone = all(c.distribution == guest.distribution for c in claims)
+    return f"{control.DISABLE}={guest.kind}/{guest.name}" if alone else f"{control.DISABLE}={guest.distribution}"

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from rilbench import identity, settings
+from rilbench import control, identity, settings
 from rilbench.catalog import Catalog, Plugin
 from rilbench.config import ANY, RunConfig
 from rilbench.contracts import Component, MeanMetric, Metric, NoSettings, Reward, Strategy
@@ -71,9 +71,12 @@ class Components:
         return settings.build(cls, values, f"{SECTIONS[kind]}.{name}")
 
     def describe(self, kind: str, name: str) -> dict[str, Any]:
-        """What identifies a component in a stage's identity: version and settings."""
+        """What identifies a component in a stage's identity: version, settings and, if it is a guest's, its source."""
         plugin = self.plugin(kind, name)
-        return {"name": name, "version": plugin.version, "settings": asdict(self.settings(kind, name))}
+        described = {"name": name, "version": plugin.version, "settings": asdict(self.settings(kind, name))}
+        if plugin.distribution != control.OWN:  # its author changes it without changing the version
+            described["source"] = identity.source(plugin.load())
+        return described
 
     def reward(self, name: str) -> Reward:
         made = self._make("reward", name)
@@ -130,18 +133,14 @@ class Components:
     def _make(self, kind: str, name: str) -> Component:
         if (kind, name) not in self._made:
             plugin, values = self.plugin(kind, name), self.settings(kind, name)
-            with blamed(f"{kind} {name!r} of {plugin.distribution} {plugin.version}"):
+            with blamed(f"{kind} {name!r} of {plugin.origin}"):
                 try:
                     self._made[kind, name] = plugin.load()(values, device=self.device)
                 except RilbenchError as error:
-                    raise type(error)(f"{kind} {name!r}: {error}") from None
+                    raise type(error)(f"{kind} {name!r}: {error}") from error.__cause__
         return self._made[kind, name]
 
 
 def versions(catalog: Catalog, used: Mapping[str, list[str]]) -> dict[str, str]:
     """`kind/name` to `distribution version` of the components that take part."""
-    return {
-        f"{kind}/{name}": f"{catalog.get(kind, name).distribution} {catalog.get(kind, name).version}"
-        for kind, names in used.items()
-        for name in names
-    }
+    return {f"{kind}/{name}": catalog.get(kind, name).origin for kind, names in used.items() for name in names}

@@ -78,6 +78,7 @@ class RunConfig:
     rewards: tuple[str, ...] = ("aesthetic", "hps")
     seed: int = 0
     store: str = "runs"
+    requires: tuple[str, ...] = ()  # plugin distributions that must be installed, such as "rilbench-warmth>=0.1"
     model: ModelConfig = field(default_factory=ModelConfig)
     adapter: AdapterConfig = field(default_factory=AdapterConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
@@ -86,7 +87,7 @@ class RunConfig:
     metric: dict[str, dict[str, Any]] = field(default_factory=dict)
     strategies: dict[str, dict[str, Any]] = field(default_factory=dict)
     recipes: dict[str, dict[str, dict[str, Any]]] = field(default_factory=dict)  # strategy -> reward -> TrainConfig
-    tracking: bool = True  # call the hook plugins, MLflow among them
+    tracking: bool = True  # call the hook plugins, MLflow and the JSON-lines log among them
 
     def __post_init__(self) -> None:
         choices = {
@@ -145,6 +146,16 @@ def load(config: str, overrides: Sequence[str] = (), **options: Any) -> RunConfi
 def split_names(text: str) -> list[str]:
     """`a, b` as a list; Typer and OmegaConf leave it whole."""
     return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def values_of(overrides: Sequence[str]) -> dict[str, Any]:
+    """`key=value` strings as nested plain values."""
+    try:
+        values = OmegaConf.to_container(OmegaConf.from_dotlist(_checked(overrides)))
+    except (OmegaConfBaseException, YAMLError, ValueError) as error:
+        raise ConfigError(f"settings: {' '.join(str(error).split())}") from None
+    assert isinstance(values, dict)
+    return {str(key): value for key, value in values.items()}
 
 
 def as_mapping(config: RunConfig) -> dict[str, Any]:

@@ -2,7 +2,9 @@
 
 A component declares its settings as a frozen dataclass in `Settings`; the engine validates the user's values and
 passes an instance, with the device, to the constructor. Contracts only grow: new arguments are keyword-only with a
-default, so a component written for API version 1 keeps working.
+default, so a component written for the API version before keeps working.
+
+API version 2 added `Reward.uses_prompts` and `Reward.precision`.
 """
 
 from __future__ import annotations
@@ -17,7 +19,8 @@ if TYPE_CHECKING:
 
     from rilbench.model.adapters import LoraPair
 
-API_VERSION = 1
+API_VERSION = 2
+SUPPORTED = (API_VERSION - 1, API_VERSION)
 
 
 @dataclass(frozen=True)
@@ -26,7 +29,10 @@ class NoSettings:
 
 
 class Component:
-    """What the three contracts share."""
+    """What the three contracts share.
+
+    api_version: the version of this API a component was written for; write the number down in a published plugin.
+    """
 
     api_version: ClassVar[int] = API_VERSION
     Settings: ClassVar[type] = NoSettings
@@ -40,10 +46,14 @@ class Reward(Component, ABC):
     """Scores images: `reward(images, prompts) -> scores`, higher is better.
 
     Models inside must be frozen and in eval mode. `metrics` names the metrics that report the reward's success in
-    tables besides its own mean, which is always measured.
+    tables besides its own mean, which is always measured. `uses_prompts` is False when the prompts are not looked at.
+    `precision` is the finest in which images are scored: fp64 when nothing is rounded to less on the way, as in closed
+    forms; gradients are checked in it.
     """
 
     differentiable: ClassVar[bool] = True
+    uses_prompts: ClassVar[bool] = True
+    precision: ClassVar[Literal["fp32", "fp64"]] = "fp32"
     metrics: ClassVar[tuple[str, ...]] = ()
 
     @abstractmethod

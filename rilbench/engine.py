@@ -6,14 +6,15 @@ import shlex
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 from rilbench import config as configuration
-from rilbench import environment, identity
+from rilbench import environment, identity, requirements
 from rilbench.catalog import Catalog
 from rilbench.components import Components, versions
 from rilbench.config import RunConfig
 from rilbench.errors import RilbenchError
-from rilbench.moments import Moments
+from rilbench.moments import Moments, Warn
 from rilbench.plan import PlannedStage, make_plan
 from rilbench.progress import Reporter
 from rilbench.report.grid import save_grid
@@ -23,11 +24,13 @@ from rilbench.session import Session
 from rilbench.store import read_json, write_json, write_text
 
 
-def prepare(config: RunConfig, catalog: Catalog) -> tuple[Components, list[PlannedStage]]:
-    """Check everything that can be checked without loading a weight, and plan."""
+def prepare(config: RunConfig, catalog: Catalog, warn: Warn) -> tuple[Components, list[PlannedStage]]:
+    """Check everything that can be checked without loading a weight, and plan; `warn` hears of broken plugins."""
     from rilbench.model.text_to_image import pick_device
     from rilbench.prompts import read_prompts
 
+    requirements.check(config.requires)
+    catalog.survey(warn)
     components = Components(config, catalog, device=pick_device(config.model.device))
     components.check()
     read_prompts(config.evaluate.prompts)
@@ -38,16 +41,24 @@ def prepare(config: RunConfig, catalog: Catalog) -> tuple[Components, list[Plann
     return components, plan
 
 
-def run(config: RunConfig, *, catalog: Catalog, reporter: Reporter, command: str = "") -> tuple[Path, RunResult]:
-    """Do what is not in the store yet. Returns the run's folder and its result.
+class Outcome(NamedTuple):
+    """A finished run: its folder, its result, and where its hook plugins put it (name to text)."""
+
+    folder: Path
+    result: RunResult
+    summary: dict[str, str]
+
+
+def run(config: RunConfig, *, catalog: Catalog, reporter: Reporter, command: str = "") -> Outcome:
+    """Do what is not in the store yet.
 
     A finished stage is never trained again, so the same call continues a stopped run and repeats a finished one
     at once.
     """
-    components, plan = prepare(config, catalog)
+    components, plan = prepare(config, catalog, reporter.warn)
     reporter.stages = sum(planned.train is not None for planned in plan)
-    folder, result = _open(config, components, plan, command)
-    moments = Moments(catalog, reporter, enabled=config.tracking)
+    moments = Moments(catalog, reporter.warn, enabled=config.tracking)
+    folder, result = _open(config, components, plan, command, hooks=list(moments.managers))
     moments.run_started(folder=folder, result=result)
     session = Session(config, components, plan, reporter)
     rows: list[Row] = []
@@ -68,7 +79,7 @@ def run(config: RunConfig, *, catalog: Catalog, reporter: Reporter, command: str
         moments.run_failed(folder=folder, result=result, error=error)
         raise
     moments.run_finished(folder=folder, result=result)
-    return folder, result
+    return Outcome(folder, result, moments.summary(folder=folder, result=result))
 
 
 def _finished(folder: Path) -> bool:
@@ -88,7 +99,9 @@ def repeat_command(arguments: list[str]) -> str:
     return shlex.join(["rilbench", *arguments])
 
 
-def _open(config: RunConfig, components: Components, plan: list[PlannedStage], command: str) -> tuple[Path, RunResult]:
+def _open(
+    config: RunConfig, components: Components, plan: list[PlannedStage], command: str, *, hooks: list[str]
+) -> tuple[Path, RunResult]:
     name = run_name(config, components, plan)
     folder = Path(config.store) / name
     if not (folder / "environment.json").exists():
@@ -96,8 +109,9 @@ def _open(config: RunConfig, components: Components, plan: list[PlannedStage], c
     write_text(folder / "config.yaml", configuration.to_yaml(config))
     used = {
         "strategy": sorted({config.strategy, *(planned.by for planned in plan if planned.by)}),
-        "reward": list(config.rewards),
+        "reward": [r for r in components.metric_names() if components.metric_kind(r) == "reward"],
         "metric": [m for m in components.metric_names() if components.metric_kind(m) == "metric"],
+        "hook": hooks,
     }
     return folder, RunResult(
         name=name,

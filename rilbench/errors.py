@@ -26,7 +26,7 @@ class ConfigError(RilbenchError):
 
 
 class PluginError(ConfigError):
-    """A plugin that is missing, broken or breaks its contract: exit code 3."""
+    """A plugin that is missing, broken or breaks its contract: exit code 3. Its cause is the plugin's own error."""
 
 
 class DivergedError(RilbenchError):
@@ -42,7 +42,7 @@ def blamed(what: str) -> Iterator[None]:
         raise
     except Exception as error:
         reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
-        raise PluginError(f"{what} failed: {reason}. RILBENCH_DEBUG=1 shows where.") from error
+        raise PluginError(f"{what} failed: {reason}") from error
 
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> str:

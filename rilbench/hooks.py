@@ -1,7 +1,12 @@
-"""The moments of a run that plugins can take part in (pluggy, entry-point group `rilbench.hooks`)."""
+"""The moments of a run that plugins can take part in (pluggy, entry-point group `rilbench.hooks`).
+
+A hook plugin is a class without constructor arguments, or a module, with functions marked `hookimpl`. A hook may take
+any of the arguments below, by name. docs/plugins.md describes each with the plugin that uses it.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 import pluggy
@@ -16,8 +21,8 @@ hookimpl = pluggy.HookimplMarker("rilbench")
 
 
 class Hooks:
-    """Every hook gets the run's folder, where configuration and finished results lie. A hook that raises is reported
-    and left out for the rest of the run; it cannot stop the training."""
+    """`folder` is the run's folder, where configuration and finished results lie. A hook that raises is reported and
+    left out for the rest of the run; it cannot stop the training."""
 
     @hookspec
     def run_started(self, folder: Path, result: RunResult) -> None:
@@ -34,3 +39,14 @@ class Hooks:
     @hookspec
     def run_failed(self, folder: Path, result: RunResult, error: BaseException) -> None:
         """The run stopped early; the finished stages are in the store."""
+
+    @hookspec
+    def summary(self, folder: Path, result: RunResult) -> Mapping[str, str]:  # type: ignore[empty-body]
+        """Lines to print under a finished result, name to text: where the plugin put it."""
+
+    @hookspec
+    def commands(self) -> Mapping[str, Callable[..., None]]:  # type: ignore[empty-body]
+        """Commands to add to `rilbench`, name to a function that Typer can read: annotated, with a docstring."""
+
+
+NAMES = tuple(name for name in vars(Hooks) if not name.startswith("_"))

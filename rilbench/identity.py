@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from functools import cache
@@ -53,6 +54,15 @@ def stage_document(
         "index": index,
         "chain": [list(link) for link in chain],
     }
+
+
+def source(component: type) -> str:
+    """The hash of the Python files of the package, or of the single module, that defines a component."""
+    top = sys.modules.get(component.__module__.partition(".")[0])
+    folders = [Path(folder) for folder in getattr(top, "__path__", ())]
+    file = getattr(top, "__file__", None)
+    files = sorted(path for folder in folders for path in folder.rglob("*.py")) or ([Path(file)] if file else [])
+    return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()[:16]
 
 
 def with_contents(value: Any) -> Any:

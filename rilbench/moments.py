@@ -1,32 +1,48 @@
-"""Calls the hooks of `rilbench.hooks`: one broken plugin is reported and left out, the run goes on."""
+"""Calls the hooks of `rilbench.hooks`. Every hook plugin has a pluggy manager of its own: one that is broken or raises
+is reported and left out, the others and the run go on."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pluggy
 
-from rilbench.catalog import Catalog
+from rilbench import control
+from rilbench.catalog import Catalog, Plugin
+from rilbench.errors import PluginError
 from rilbench.hooks import Hooks
-from rilbench.progress import Reporter
+
+Warn = Callable[[str], None]
+
+
+def manager_of(plugin: Plugin) -> pluggy.PluginManager:
+    """A manager with one hook plugin; PluginError when it cannot be made or implements what is no hook."""
+    loaded = plugin.load()
+    manager = pluggy.PluginManager("rilbench")
+    manager.add_hookspecs(Hooks)
+    try:
+        manager.register(loaded() if isinstance(loaded, type) else loaded, plugin.name)
+        manager.check_pending()
+    except Exception as error:  # whatever a stranger's constructor raises
+        reason = " ".join(str(error).split())
+        raise PluginError(f"{plugin} cannot be registered: {type(error).__name__}: {reason}") from error
+    return manager
 
 
 class Moments:
-    """The hook plugins of one run."""
+    """The hook plugins of one run or one command line."""
 
-    def __init__(self, catalog: Catalog, reporter: Reporter, *, enabled: bool = True) -> None:
-        self.reporter = reporter
+    def __init__(self, catalog: Catalog, warn: Warn, *, enabled: bool = True) -> None:
+        self.warn = warn
         self.managers: dict[str, pluggy.PluginManager] = {}
+        self.plugins: dict[str, Plugin] = {}
         for name in catalog.names("hook") if enabled else ():
-            manager = pluggy.PluginManager("rilbench")
-            manager.add_hookspecs(Hooks)
+            plugin = catalog.get("hook", name)
             try:
-                manager.register(catalog.get("hook", name).load()(), name)
-                manager.check_pending()
-            except Exception as error:  # whatever a stranger's constructor raises
-                reporter.warn(f"hook plugin {name!r} is left out: {error}")
-                continue
-            self.managers[name] = manager
+                self.managers[name], self.plugins[name] = manager_of(plugin), plugin
+            except PluginError as error:
+                self._left_out(f"{error}; it is left out", error)
 
     def run_started(self, **arguments: Any) -> None:
         self._call("run_started", arguments)
@@ -38,14 +54,39 @@ class Moments:
         self._call("run_finished", arguments)
 
     def run_failed(self, **arguments: Any) -> None:
-        self._call("run_failed", arguments)
+        try:
+            self._call("run_failed", arguments)
+        except PluginError as error:  # must not hide why the run failed
+            self.warn(str(error))
 
-    def _call(self, moment: str, arguments: dict[str, Any]) -> None:
+    def summary(self, **arguments: Any) -> dict[str, str]:
+        """Name to text of the lines all plugins want under the result; the first plugin of a name has it."""
+        lines: dict[str, str] = {}
+        for _, answer in self._call("summary", arguments, read=dict):
+            for key, text in answer.items():
+                lines.setdefault(str(key), str(text))
+        return lines
+
+    def commands(self) -> Iterator[tuple[Plugin, str, Callable[..., None]]]:
+        """The commands that plugins add, with the plugin each comes from."""
+        for name, answer in self._call("commands", {}, read=dict):
+            yield from ((self.plugins[name], command, function) for command, function in answer.items())
+
+    def _call(
+        self, moment: str, arguments: dict[str, Any], *, read: Callable[[Any], Any] = lambda answer: answer
+    ) -> list[tuple[str, Any]]:
+        """The answers of the plugins that implement the hook, each through `read`."""
+        answers = []
         for name, manager in list(self.managers.items()):
             try:
-                getattr(manager.hook, moment)(**arguments)
+                answers += [(name, read(answer)) for answer in getattr(manager.hook, moment)(**arguments)]
             except Exception as error:
-                self.reporter.warn(
-                    f"hook plugin {name!r} failed in {moment} and is left out: {type(error).__name__}: {error}"
-                )
                 del self.managers[name]
+                plugin = self.plugins[name]
+                self._left_out(f"{plugin} failed in {moment}: {type(error).__name__}: {error}; it is left out", error)
+        return answers
+
+    def _left_out(self, why: str, error: Exception) -> None:
+        if control.strict():
+            raise PluginError(f"{why}. {control.STRICT} is set") from error
+        self.warn(why)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from rilbench.errors import ConfigError
+from rilbench.store import read_json
 
 SCHEMA = 1
 NAN = float("nan")
@@ -132,19 +133,21 @@ class RunResult:
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any], where: str = "result") -> RunResult:
-        """The inverse of `to_json`; ConfigError for another schema."""
+        """The inverse of `to_json`; ConfigError for another schema or when something is missing."""
         if values.get("schema") != SCHEMA:
             raise ConfigError(f"{where}: schema {values.get('schema')} is not {SCHEMA}, the one this rilbench reads")
-        metrics = tuple(MetricInfo(**m | {"target_of": tuple(m["target_of"])}) for m in values["metrics"])
-        rows = tuple(_row(stage) for stage in values["stages"])
-        plain = {k: values[k] for k in ("name", "strategy", "seed", "status", "command", "plugins")}
-        return cls(**plain, rewards=tuple(values["rewards"]), matrix=ResultMatrix(rows, metrics))
+        try:
+            metrics = tuple(MetricInfo(**m | {"target_of": tuple(m["target_of"])}) for m in values["metrics"])
+            rows = tuple(_row(stage) for stage in values["stages"])
+            plain = {k: values[k] for k in ("name", "strategy", "seed", "status", "command", "plugins")}
+            return cls(**plain, rewards=tuple(values["rewards"]), matrix=ResultMatrix(rows, metrics))
+        except (AttributeError, LookupError, TypeError) as error:
+            why = f"{type(error).__name__}: {error}"
+            raise ConfigError(f"{where} is damaged ({why}); repeat the run's command to write it again") from None
 
     @classmethod
     def load(cls, folder: Path) -> RunResult:
         """The result in a run's folder."""
-        from rilbench.store import read_json
-
         return cls.from_json(read_json(folder / "result.json"), str(folder / "result.json"))
 
 

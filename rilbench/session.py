@@ -25,7 +25,8 @@ from rilbench.plan import Chain, PlannedStage
 from rilbench.progress import Reporter
 from rilbench.prompts import read_prompts
 from rilbench.result import Row
-from rilbench.store import read_json, replacing, save_tensors, write_json
+from rilbench.store import read_json, replacing, write_json
+from rilbench.tensors import save_tensors
 from rilbench.training.step import WeightedReward
 from rilbench.training.trainer import StageTraining
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import toy
 
-HEAVY = ("torch", "diffusers", "mlflow", "transformers", "open_clip")
+HEAVY = ("pydantic", "torch", "diffusers", "mlflow", "transformers", "open_clip")
 
 
 def rilbench(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
@@ -19,7 +19,7 @@ def rilbench(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["plugins", "list"]])
+@pytest.mark.parametrize("arguments", [["--help"], ["plugins", "list"], ["plugins", "list", "--json"]])
 def test_quick_commands_import_nothing_heavy(arguments: list[str]) -> None:
     code = (
         "import sys, runpy\n"

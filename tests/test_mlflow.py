@@ -91,6 +91,7 @@ def a_result(rows: int = 3, status: str = "finished") -> RunResult:
         matrix=matrix,
         status=status,
         command="rilbench run",
+        plugins={"strategy/rid": "rilbench 0.1.0", "reward/blue": "my-blue 2.0"},
     )
 
 
@@ -150,6 +151,7 @@ def test_everything_of_a_finished_run_is_sent_once(place: Path, capfd: pytest.Ca
     assert run.data.params == {"strategy": "rid", "rewards": "red > blue", "seed": "7"}
     assert run.data.tags["rilbench.commit"] == "abc+"
     assert run.data.tags["rilbench.command"] == "rilbench run"
+    assert run.data.tags["rilbench.plugins"] == "reward/blue = my-blue 2.0; strategy/rid = rilbench 0.1.0"
     assert run.data.tags["mlflow.note.content"] == "| a |\n"
     pictures = {f"samples/stage-{i}/sample-0.png" for i in range(3)}
     files = {"config.yaml", "environment.json", "result.json", "table.md", "samples.png"}

@@ -82,7 +82,7 @@ def test_the_readme_reward_works(workplace: Path, monkeypatch: pytest.MonkeyPatc
     (value,) = re.findall(r'redness = "(.*?)"', README)
     reward = EntryPoint("redness", value, "rilbench.rewards")
     config = toy.config(workplace, "rewards=[redness]", "train.samples=24", "strategy=baseline")
-    _, result = engine.run(config, catalog=toy.catalog(reward), reporter=Reporter(quiet=True))
+    result = engine.run(config, catalog=toy.catalog(reward), reporter=Reporter(quiet=True)).result
     before, after = result.matrix.values("redness")
     assert after > before
 

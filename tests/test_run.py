@@ -20,7 +20,7 @@ from rilbench.training import trainer
 
 
 def run(folder: Path, *overrides: str, extra: tuple[EntryPoint, ...] = ()) -> tuple[Path, RunResult]:
-    return engine.run(toy.config(folder, *overrides), catalog=toy.catalog(*extra), reporter=Reporter(quiet=True))
+    return engine.run(toy.config(folder, *overrides), catalog=toy.catalog(*extra), reporter=Reporter(quiet=True))[:2]
 
 
 def adapters(folder: Path) -> dict[str, bytes]:
@@ -180,23 +180,24 @@ def test_empty_prompts_and_corrupt_weights(workplace: Path) -> None:
         run(workplace)
 
 
-def test_a_broken_hook_costs_a_warning(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_broken_hook_costs_a_warning(
+    workplace: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RILBENCH_DISABLE_PLUGINS", "mlflow")
     broken = EntryPoint("noisy", "toy:BrokenHook", "rilbench.hooks")
     config = toy.config(workplace, "tracking=true")
-    catalog = toy.catalog(broken)
-    catalog.__dict__["plugins"] = [p for p in catalog.plugins if p.name != "mlflow"]
-    _, result = engine.run(config, catalog=catalog, reporter=Reporter())
+    result = engine.run(config, catalog=toy.catalog(broken), reporter=Reporter()).result
     assert result.status == "finished"
     error = capsys.readouterr().err
     assert error.count("no disk in the drive") == 1
-    assert "'noisy' failed in stage_finished and is left out" in error
+    assert "hook 'noisy' of unknown (toy:BrokenHook) failed in stage_finished: RuntimeError" in error
 
 
 def test_a_full_disk_is_a_clear_error(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*arguments: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("rilbench.store.save_file", full)
+    monkeypatch.setattr("rilbench.tensors.save_file", full)
     with pytest.raises(RilbenchError, match=r"cannot write .*No space left on device.*choose another store"):
         run(workplace)
     assert not list((workplace / "runs").rglob("*.safetensors"))

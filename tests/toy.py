@@ -6,15 +6,13 @@ from collections.abc import Sequence
 from importlib.metadata import EntryPoint
 from pathlib import Path
 
-import torch
-from diffusers import AutoencoderKL, StableDiffusionPipeline, UNet2DConditionModel
 from torch import Tensor
-from transformers import CLIPTextConfig, CLIPTextModel
 
 from rilbench import MeanMetric, Reward, Stage, Step, Strategy, hookimpl
 from rilbench.catalog import Catalog
 from rilbench.config import RunConfig, load
-from rilbench_shapes.recipe import diffusion, tokenizer
+from rilbench.discovery import from_entry_point
+from rilbench.testing.tiny import save_pipeline as save_pipeline
 
 
 class Redness(Reward):
@@ -98,54 +96,7 @@ TOYS = {
 def catalog(*more: EntryPoint) -> Catalog:
     """The installed components and the toys above."""
     toys = [EntryPoint(n, f"toy:{c}", group) for group, names in TOYS.items() for n, c in names.items()]
-    return Catalog([*toys, *more])
-
-
-def save_pipeline(folder: Path) -> None:
-    """A random Stable-Diffusion-like pipeline: 16 px images, 8 x 8 latents, 20 k parameters."""
-    torch.manual_seed(0)
-    words = tokenizer.build()
-    text = CLIPTextModel(
-        CLIPTextConfig(
-            vocab_size=len(words),
-            hidden_size=16,
-            intermediate_size=16,
-            num_hidden_layers=1,
-            num_attention_heads=2,
-            max_position_embeddings=tokenizer.CONTEXT,
-            bos_token_id=words.bos_token_id,
-            eos_token_id=words.eos_token_id,
-            pad_token_id=words.pad_token_id,
-        )
-    )
-    unet = UNet2DConditionModel(
-        sample_size=8,
-        layers_per_block=1,
-        block_out_channels=(8, 16),
-        down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"),
-        up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"),
-        cross_attention_dim=16,
-        attention_head_dim=2,
-        norm_num_groups=4,
-    )
-    vae = AutoencoderKL(
-        block_out_channels=(8, 8),
-        down_block_types=("DownEncoderBlock2D",) * 2,
-        up_block_types=("UpDecoderBlock2D",) * 2,
-        norm_num_groups=4,
-        layers_per_block=1,
-        sample_size=16,
-    )
-    StableDiffusionPipeline(
-        vae=vae,
-        text_encoder=text,
-        tokenizer=words,
-        unet=unet,
-        scheduler=diffusion.scheduler(),
-        safety_checker=None,
-        feature_extractor=None,
-        requires_safety_checker=False,
-    ).save_pretrained(folder)
+    return Catalog([from_entry_point(point) for point in (*toys, *more)])
 
 
 def config(folder: Path, *overrides: str) -> RunConfig:

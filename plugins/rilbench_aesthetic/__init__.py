@@ -35,6 +35,7 @@ class Aesthetic(Reward):
 
     Settings = AestheticSettings
     settings: AestheticSettings
+    uses_prompts = False
 
     def __init__(self, settings: AestheticSettings, *, device: str = "cpu") -> None:
         super().__init__(settings, device=device)

@@ -38,6 +38,8 @@ class Compressibility(Reward):
 
     Settings = CompressibilitySettings
     settings: CompressibilitySettings
+    uses_prompts = False
+    precision = "fp64"
     metrics = ("png_kb", "jpeg_kb")
 
     def __call__(self, images: Tensor, prompts: Sequence[str]) -> Tensor:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from rilbench.result import RunResult
+from rilbench.store import read_json
 
 AT_START = ("config.yaml", "environment.json")
 AT_END = ("result.json", "table.md", "samples.png")
@@ -18,8 +19,6 @@ def params(result: RunResult) -> dict[str, str]:
 
 def tags(folder: Path, result: RunResult) -> dict[str, str]:
     """Version, commit, command and folder; those MLflow knows fill its own columns."""
-    from rilbench.store import read_json
-
     path = folder / "environment.json"
     environment: dict[str, Any] = read_json(path) if path.exists() else {}
     commit = environment.get("commit") or ""
@@ -28,6 +27,7 @@ def tags(folder: Path, result: RunResult) -> dict[str, str]:
         "rilbench.commit": commit,
         "rilbench.command": result.command,
         "rilbench.run": result.name,
+        "rilbench.plugins": "; ".join(f"{name} = {origin}" for name, origin in sorted(result.plugins.items())),
         "rilbench.folder": str(folder.resolve()),
         "mlflow.source.name": "rilbench",
         "mlflow.source.type": "LOCAL",

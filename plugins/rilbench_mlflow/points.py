@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from rilbench.result import RunResult
+from rilbench.store import read_json
 
 
 class Point(NamedTuple):
@@ -55,8 +56,6 @@ def _training(store: Path, result: RunResult, stage: int) -> Iterator[Point]:
 
 def _stage_file(store: Path, result: RunResult, stage: int) -> tuple[Mapping[str, Any], int]:
     """A stage's record and when it was written in ms; empty for the base model and merged stages."""
-    from rilbench.store import read_json
-
     path = store / "stages" / result.matrix.rows[stage].stage_id / "stage.json"
     return (read_json(path), _written(path)) if path.exists() else ({}, 0)
 

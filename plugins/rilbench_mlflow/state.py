@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from rilbench.errors import ConfigError
+from rilbench.store import read_json, write_json
 from rilbench_mlflow.address import database, is_http, public, tracking_uri
 
 FILE = "mlflow.json"
@@ -24,15 +26,17 @@ class State:
 
 def load(folder: Path) -> State:
     """The state of a run's folder, empty when nothing was sent; ConfigError when the file is corrupt."""
-    from rilbench.store import read_json  # imports torch: not for `rilbench ui`
-
-    return State(**read_json(folder / FILE)) if (folder / FILE).exists() else State()
+    file = folder / FILE
+    if not file.exists():
+        return State()
+    try:
+        return State(**read_json(file))
+    except TypeError as error:
+        raise ConfigError(f"{file} is damaged ({error}); delete it, the run is then sent again as a new one") from None
 
 
 def save(folder: Path, state: State) -> None:
     """Replace the state of a run's folder."""
-    from rilbench.store import write_json
-
     write_json(folder / FILE, asdict(state))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -11,8 +12,9 @@ from rich.markup import escape
 
 from rilbench import hookimpl
 from rilbench.result import RunResult
+from rilbench_mlflow import commands
 from rilbench_mlflow.address import public, tracking_uri
-from rilbench_mlflow.state import complete
+from rilbench_mlflow.state import complete, location
 from rilbench_mlflow.upload import reason, send
 from rilbench_mlflow.worker import Worker
 
@@ -49,6 +51,16 @@ class MlflowTracker:
         killed = isinstance(error, KeyboardInterrupt | SystemExit)
         self._send(folder, result, "KILLED" if killed else "FAILED")
         self._wait(folder)
+
+    @hookimpl
+    def summary(self, folder: Path) -> dict[str, str]:
+        """Where the run is in MLflow."""
+        return {"mlflow": location(folder) or "not logged"}
+
+    @hookimpl
+    def commands(self) -> dict[str, Callable[..., None]]:
+        """`rilbench upload` and `rilbench ui`."""
+        return {"upload": commands.upload, "ui": commands.ui}
 
     def _send(self, folder: Path, result: RunResult, status: str) -> None:
         if not complete(folder):

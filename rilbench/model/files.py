@@ -6,7 +6,8 @@ from pathlib import Path
 
 from rilbench.config import AdapterConfig
 from rilbench.model.adapters import LoraPair
-from rilbench.store import load_tensors, save_tensors, write_json
+from rilbench.store import write_json
+from rilbench.tensors import load_tensors, save_tensors
 
 WEIGHTS = "adapter_model.safetensors"
 CONFIG = "adapter_config.json"

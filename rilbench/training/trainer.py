@@ -17,7 +17,7 @@ from rilbench.errors import DivergedError, blamed
 from rilbench.model.adapters import AdapterGroup, LoraPair
 from rilbench.model.text_to_image import TextToImage
 from rilbench.randomness import generator_for
-from rilbench.store import load_checkpoint, save_checkpoint
+from rilbench.tensors import load_checkpoint, save_checkpoint
 from rilbench.training.step import TrainingStep, WeightedReward, begin_step, draw_batch
 
 OnUpdate = Callable[[int, int, dict[str, float]], None]  # update, of how many, its logged values

@@ -1,0 +1,41 @@
+"""`clip`: how well an image matches its prompt, by CLIP similarity."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from rilbench import Reward
+from rilbench.encoders import ClipEncoder
+
+
+@dataclass(frozen=True)
+class ClipSettings:
+    """model, pretrained: see `ClipEncoder`; for instance "ViT-L-14" with the tag "openai".
+
+    sha256: what the local weight file must hash to. fit: `square` is CLIP's preprocessing, `pad` cuts nothing off.
+    """
+
+    model: str = "package:rilbench_shapes/weights/clip"
+    pretrained: str | None = None
+    sha256: str | None = None
+    fit: str = "square"
+
+
+class Clip(Reward):
+    """The cosine of image and prompt features, in [-1, 1] and without logit scale.
+
+    Source: Radford et al., Learning Transferable Visual Models From Natural Language Supervision (2021).
+    """
+
+    Settings = ClipSettings
+    settings: ClipSettings
+
+    def __init__(self, settings: ClipSettings, *, device: str = "cpu") -> None:
+        super().__init__(settings, device=device)
+        self.encoder = ClipEncoder(settings.model, settings.pretrained, device, settings.fit, sha256=settings.sha256)
+
+    def __call__(self, images: Tensor, prompts: Sequence[str]) -> Tensor:
+        return (self.encoder.image_features(images) * self.encoder.text_features(prompts)).sum(1)

@@ -1,0 +1,96 @@
+"""ImageReward's network, made of transformers' BLIP modules and filled from the original checkpoint."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import asdict
+
+import torch
+from torch import Tensor, nn
+
+from rilbench import ConfigError
+from rilbench_imagereward.sizes import Sizes
+
+SHIFT, SCALE = 0.16717362830052426, 1.0333394966054072  # mean and deviation over the training set
+UNUSED = re.compile(r"blip\.(vision|text)_proj\.(weight|bias)|blip\.text_encoder\.embeddings\.position_ids")
+RENAMED = (  # a name here, and what the checkpoint calls it
+    (r"^mlp\.", "mlp.layers."),
+    (r"^text\.", "blip.text_encoder."),
+    (r"^vision\.embeddings\.class_embedding$", "blip.visual_encoder.cls_token"),
+    (r"^vision\.embeddings\.position_embedding$", "blip.visual_encoder.pos_embed"),
+    (r"^vision\.embeddings\.patch_embedding\.", "blip.visual_encoder.patch_embed.proj."),
+    (r"^vision\.post_layernorm\.", "blip.visual_encoder.norm."),
+    (r"^vision\.encoder\.layers\.", "blip.visual_encoder.blocks."),
+    (r"\.layer_norm([12])\.", r".norm\1."),
+    (r"\.self_attn\.qkv\.", ".attn.qkv."),
+    (r"\.self_attn\.projection\.", ".attn.proj."),
+)
+
+
+class Network(nn.Module):
+    """An image encoder, a text encoder that looks at its output, and a head without activations.
+
+    Source: Xu et al., ImageReward (2023); github.com/THUDM/ImageReward.
+    """
+
+    def __init__(self, sizes: Sizes) -> None:
+        from transformers.models.blip.configuration_blip import BlipTextConfig, BlipVisionConfig
+        from transformers.models.blip.modeling_blip import BlipVisionModel
+        from transformers.models.blip.modeling_blip_text import BlipTextModel
+
+        super().__init__()
+        text = asdict(sizes)
+        vision = text.pop("vision")
+        text["encoder_hidden_size"] = vision["hidden_size"]
+        self.vision = BlipVisionModel(BlipVisionConfig(**vision, layer_norm_eps=1e-5))
+        # is_decoder gives the layers their cross attention; the forward's own flag, off, keeps them bidirectional
+        self.text = BlipTextModel(BlipTextConfig(**text, is_decoder=True), add_pooling_layer=False)
+        self.mlp = nn.Sequential(
+            nn.Linear(sizes.hidden_size, 1024),
+            nn.Dropout(0.2),
+            nn.Linear(1024, 128),
+            nn.Dropout(0.2),
+            nn.Linear(128, 64),
+            nn.Dropout(0.1),
+            nn.Linear(64, 16),
+            nn.Linear(16, 1),
+        )
+
+    def forward(self, pixels: Tensor, tokens: Tensor, mask: Tensor) -> Tensor:
+        """Normalised pixels (B, 3, S, S), tokens and mask (B, L) to scores (B,)."""
+        image = self.vision(pixel_values=pixels).last_hidden_state  # (B, N + 1, D)
+        text = self.text(input_ids=tokens, attention_mask=mask, encoder_hidden_states=image).last_hidden_state
+        scores: Tensor = (self.mlp(text[:, 0]).squeeze(1) - SHIFT) / SCALE
+        return scores
+
+
+def original(key: str) -> str:
+    """What the published checkpoint calls a tensor of `Network`."""
+    for here, there in RENAMED:
+        key = re.sub(here, there, key)
+    return key
+
+
+def filled(sizes: Sizes, state: Mapping[str, Tensor], source: str) -> Network:
+    """A network in float32 with the tensors of a checkpoint; ConfigError unless all are there, known and fit."""
+    with torch.device("meta"):  # random weights would take longer than the file
+        network = Network(sizes)
+    names = {key: original(key) for key in network.state_dict()}
+    _compare({names[key]: value for key, value in network.state_dict().items()}, state, source)
+    network.load_state_dict({key: state[name].float() for key, name in names.items()}, assign=True)
+    network.text.embeddings.position_ids = torch.arange(sizes.max_position_embeddings)[None]  # in no state dict
+    return network
+
+
+def _compare(wanted: Mapping[str, Tensor], state: Mapping[str, Tensor], source: str) -> None:
+    faults = [f"{key} is missing" for key in wanted if key not in state]
+    faults += [f"{key} is unexpected" for key in state if key not in wanted and not UNUSED.fullmatch(key)]
+    for key, value in wanted.items():
+        if key in state and state[key].shape != value.shape:
+            faults.append(f"{key} has shape {tuple(state[key].shape)}, not {tuple(value.shape)}")
+    if faults:
+        more = f" and {len(faults) - 1} more" if len(faults) > 1 else ""
+        raise ConfigError(
+            f"weights: {source} does not fit: {faults[0]}{more}; take ImageReward.pt, or the `config` it was made for"
+        )

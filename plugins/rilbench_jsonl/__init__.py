@@ -1,0 +1,73 @@
+"""`jsonl`: what happens in a run, one JSON object a line, in `log.jsonl` in the run's folder.
+
+Every line has `time` (when it was written, ISO 8601 in UTC), `event` and `run` (the run's name), and depending on the
+event:
+
+run_started      strategy, rewards, seed, command, plugins
+update           stage, label, update (counted from 1 in each stage), values: the training curves
+stage_finished   stage (0 is the base model), label, rewards, values, forgetting (as tables show it, without masked
+                 metrics), train_seconds, evaluate_seconds
+run_finished     values after the last stage, forgetting over the whole run, average
+run_failed       stages (how many rows are finished), error (its class), message
+
+Values are those of `result.json`; what is not finite is null. A stage and its updates stand in the file once, however
+often the run is continued or repeated; the start and the end of every attempt are logged.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from rilbench import hookimpl
+from rilbench.result import RunResult
+from rilbench_jsonl.log import opened
+
+FILE = "log.jsonl"
+STAGE = ("label", "rewards", "values", "forgetting", "train_seconds", "evaluate_seconds")
+
+
+class JsonLog:
+    """The hook plugin. Keeps nothing between two calls: what is logged is read from the file."""
+
+    api_version = 2
+
+    @hookimpl
+    def run_started(self, folder: Path, result: RunResult) -> None:
+        """Log what is run."""
+        plan = {"strategy": result.strategy, "rewards": result.rewards, "seed": result.seed}
+        with opened(folder / FILE, run=result.name) as log:
+            log.write("run_started", **plan, command=result.command, plugins=result.plugins)
+
+    @hookimpl
+    def stage_finished(self, folder: Path, result: RunResult, stage: int) -> None:
+        """Log a row and, before it, its training curves."""
+        row = result.to_json()["stages"][stage]
+        with opened(folder / FILE, run=result.name) as log:
+            for entry in _training(folder.parent, row["stage_id"]):
+                values = {key: value for key, value in entry.items() if key != "update"}
+                log.write_once("update", stage=stage, update=int(entry["update"]), label=row["label"], values=values)
+            log.write_once("stage_finished", stage=stage, **{key: row[key] for key in STAGE})
+
+    @hookimpl
+    def run_finished(self, folder: Path, result: RunResult) -> None:
+        """Log the final numbers."""
+        final = result.to_json()
+        values = final["stages"][-1]["values"]
+        with opened(folder / FILE, run=result.name) as log:
+            log.write("run_finished", values=values, forgetting=final["forgetting"], average=final["average"])
+
+    @hookimpl
+    def run_failed(self, folder: Path, result: RunResult, error: BaseException) -> None:
+        """Log why the run stopped."""
+        with opened(folder / FILE, run=result.name) as log:
+            log.write("run_failed", stages=len(result.matrix.rows), error=type(error).__name__, message=str(error))
+
+
+def _training(store: Path, stage_id: str) -> list[dict[str, Any]]:
+    """The logged updates of a stage; none for the base model and merged stages."""
+    from rilbench.store import read_json  # imports torch
+
+    path = store / "stages" / stage_id / "stage.json"
+    log: list[dict[str, Any]] = read_json(path)["log"] if path.exists() else []
+    return log

@@ -1,0 +1,76 @@
+"""`pickscore`: which image users pick for a prompt, by PickScore v1."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from rilbench import Reward
+from rilbench.encoders import resize
+from rilbench_pickscore.load import load_model, load_tokenizer
+
+__all__ = ["PickScore", "PickScoreSettings"]
+
+MEAN = (0.48145466, 0.4578275, 0.40821073)  # of CLIP, which PickScore was tuned from
+STD = (0.26862954, 0.26130258, 0.27577711)
+
+
+@dataclass(frozen=True)
+class PickScoreSettings:
+    """model: a folder with config.json and model.safetensors (a path or `package:NAME/FOLDER`), or a Hub id.
+
+    processor: a folder or Hub id with the tokenizer of the model. sha256: what the folder's model.safetensors must
+    hash to.
+    """
+
+    model: str = "yuvalkirstain/PickScore_v1"
+    processor: str = "laion/CLIP-ViT-H-14-laion2B-s32B-b79K"
+    sha256: str | None = None
+
+
+class PickScore(Reward):
+    """exp(logit scale) times the cosine of image and prompt features; about 20 for generated images.
+
+    Source: Kirstain et al., Pick-a-Pic: An Open Dataset of User Preferences for Text-to-Image Generation (2023).
+    """
+
+    Settings = PickScoreSettings
+    settings: PickScoreSettings
+
+    def __init__(self, settings: PickScoreSettings, *, device: str = "cpu") -> None:
+        super().__init__(settings, device=device)
+        self.model = load_model(settings.model, settings.sha256, device)
+        self._tokenizer = load_tokenizer(settings.processor, self.model.config.text_config.vocab_size)
+        self._text: dict[str, Tensor] = {}
+
+    def __call__(self, images: Tensor, prompts: Sequence[str]) -> Tensor:
+        cosine = (self.image_features(images) * self.text_features(prompts)).sum(1)
+        scores: Tensor = self.model.logit_scale.exp() * cosine
+        return scores
+
+    def image_features(self, images: Tensor) -> Tensor:
+        """Images (B, 3, H, W) in [0, 1] to unit vectors (B, D), differentiable in the images."""
+        weight = self.model.logit_scale
+        mean, std = (weight.new_tensor(values)[:, None, None] for values in (MEAN, STD))
+        pixels = (resize(images.to(weight), self.model.config.vision_config.image_size) - mean) / std
+        pooled = self.model.vision_model(pixel_values=pixels).pooler_output
+        return F.normalize(self.model.visual_projection(pooled), dim=-1)
+
+    def text_features(self, prompts: Sequence[str]) -> Tensor:
+        """Prompts to unit vectors (B, D), without gradient; computed once per prompt and then remembered."""
+        for prompt in prompts:
+            if prompt not in self._text:
+                self._text[prompt] = self._encode(prompt)
+        return torch.stack([self._text[prompt] for prompt in prompts])
+
+    @torch.no_grad()
+    def _encode(self, prompt: str) -> Tensor:
+        """One prompt at a time, so without padding: its features must not depend on the batch it first came in."""
+        limit = self.model.config.text_config.max_position_embeddings  # 77
+        tokens = self._tokenizer([prompt], truncation=True, max_length=limit, return_tensors="pt")
+        pooled = self.model.text_model(input_ids=tokens["input_ids"].to(self.device)).pooler_output
+        return F.normalize(self.model.text_projection(pooled), dim=-1)[0]

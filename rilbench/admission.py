@@ -1,0 +1,34 @@
+"""What an imported object must be before the engine works with it. Each fault is one sentence for its author."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+
+from rilbench.contracts import API_VERSION, SUPPORTED, Component, Metric, Reward, Strategy
+
+CONTRACTS: dict[str, type[Component]] = {"reward": Reward, "metric": Metric, "strategy": Strategy}
+
+
+def fault(kind: str, loaded: object) -> str | None:
+    """Why an object cannot be a component of its kind; None when it can."""
+    contract = CONTRACTS.get(kind)
+    version = getattr(loaded, "api_version", API_VERSION)
+    if version not in SUPPORTED:
+        remedy = "update the plugin" if isinstance(version, int) and version < API_VERSION else "update rilbench"
+        supported = " and ".join(map(str, SUPPORTED))
+        return f"is for API version {version}; this rilbench supports {supported}: {remedy}"
+    return None if contract is None else _contract_fault(loaded, contract)
+
+
+def _contract_fault(loaded: object, contract: type[Component]) -> str | None:
+    if not (isinstance(loaded, type) and issubclass(loaded, contract)):
+        return f"is not a subclass of rilbench.{contract.__name__}"
+    if inspect.isabstract(loaded):
+        missing = ", ".join(sorted(getattr(loaded, "__abstractmethods__", ())))
+        return f"does not implement {missing} of rilbench.{contract.__name__}"
+    if not dataclasses.is_dataclass(loaded.Settings):
+        return "has Settings that are not a dataclass"
+    if issubclass(loaded, Metric) and not isinstance(getattr(loaded, "higher_is_better", None), bool):
+        return "does not say whether higher_is_better, True or False"
+    return None

@@ -1,0 +1,49 @@
+"""The group of commands: rilbench's own, and those of hook plugins, which are imported only when they are needed."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from rilbench.cli.quick import QuickGroup
+
+
+class Commands(QuickGroup):
+    """Plugins are asked for commands when help is printed or a command is unknown; they cannot replace one of ours."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return [*super().list_commands(ctx), *self.added]
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        return super().get_command(ctx, cmd_name) or self.added.get(cmd_name)
+
+    @cached_property
+    def added(self) -> dict[str, Any]:
+        """The commands of hook plugins. One that is taken or cannot be read is left out with a warning."""
+        from rilbench.catalog import Catalog
+        from rilbench.moments import Moments
+
+        found: dict[str, Any] = {}
+        for plugin, name, function in Moments(Catalog(), _warn).commands():
+            if name in self.commands or name in found:
+                _warn(f"{plugin} adds the command {name!r}, which exists already; it is left out")
+                continue
+            try:
+                found[name] = _command(name, function)
+            except Exception as error:  # Typer on a stranger's annotations
+                _warn(f"{plugin}: the command {name!r} is left out: {type(error).__name__}: {error}")
+        return found
+
+
+def _command(name: str, function: Any) -> Any:
+    app = typer.Typer(add_completion=False)
+    app.command(name)(function)
+    return typer.main.get_command(app)
+
+
+def _warn(text: str) -> None:
+    Console(stderr=True).print(f"[yellow]warning:[/yellow] {escape(text)}", soft_wrap=True, highlight=False)

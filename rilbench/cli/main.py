@@ -1,0 +1,49 @@
+"""The commands put together, and what a mistake looks like."""
+
+from __future__ import annotations
+
+import os
+import signal
+from typing import Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from rilbench.cli import plugins, runs
+from rilbench.cli.group import Commands
+from rilbench.cli.output import plugin_traceback
+from rilbench.errors import RilbenchError
+
+app = typer.Typer(
+    cls=Commands,
+    help="Tune a text-to-image model on one reward after another, and see what it forgets.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.command()(runs.run)
+app.command()(runs.explain)
+app.command()(runs.compare)
+app.add_typer(plugins.app, name="plugins")
+
+
+def main() -> None:
+    """Run a command; a user's mistake is one line on stderr and an exit code, never a traceback.
+
+    A plugin's mistake shows the plugin's own traceback above the line. RILBENCH_DEBUG=1 shows every traceback.
+    """
+    signal.signal(signal.SIGTERM, _terminate)
+    try:
+        app()
+    except (RilbenchError, OSError) as error:
+        if os.environ.get("RILBENCH_DEBUG"):
+            raise
+        console = Console(stderr=True)
+        console.print(plugin_traceback(error), end="", markup=False, highlight=False, soft_wrap=True)
+        console.print(f"[red]error:[/red] {escape(str(error))}", soft_wrap=True, highlight=False)
+        raise SystemExit(getattr(error, "exit_code", 1)) from None
+
+
+def _terminate(signum: int, frame: Any) -> None:
+    raise KeyboardInterrupt

@@ -1,0 +1,85 @@
+"""What commands print."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import traceback
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+from rich.console import Console
+
+from rilbench.errors import PluginError
+from rilbench.store import finite
+
+if TYPE_CHECKING:
+    from rilbench.engine import Outcome
+
+ENGINE = str(Path(__file__).resolve().parent.parent)
+
+
+def stdout() -> Console:
+    """Tables keep their width when stdout is a file or a pipe."""
+    console = Console()
+    return console if console.is_terminal else Console(width=200)
+
+
+def print_json(value: Any) -> None:
+    """A value as JSON; numbers that are not finite become null."""
+    typer.echo(json.dumps(finite(value), indent=1))
+
+
+def print_outcome(outcome: Outcome) -> None:
+    """The table of a finished run and where everything is."""
+    from rilbench.report.tables import terminal
+
+    console = stdout()
+    console.print(terminal(outcome.result))
+    folder = outcome.folder
+    lines = {"result": folder / "result.json", "pictures": folder / "samples.png", "repeat": outcome.result.command}
+    for name, value in (lines | outcome.summary).items():
+        console.print(f"{name:9} {value}", soft_wrap=True, highlight=False, markup=False)
+
+
+def print_table(head: list[str], rows: list[list[str]]) -> None:
+    """A plain table that breaks long cells rather than cutting them."""
+    from rich.table import Table
+
+    table = Table(*head)
+    for row in rows:
+        table.add_row(*row)
+    stdout().print(table)
+
+
+def print_fields(values: Mapping[str, str]) -> None:
+    """Name and value, a line each."""
+    width = max(map(len, values))
+    for name, value in values.items():
+        indented = value.replace("\n", "\n" + " " * (width + 2))
+        stdout().print(f"{name:{width}}  {indented}", soft_wrap=True, highlight=False, markup=False)
+
+
+def plugin_traceback(error: Exception) -> str:
+    """The traceback of a plugin's own error, from where the engine called it; empty for any other error."""
+    if not isinstance(error, PluginError) or error.__cause__ is None:
+        return ""
+    told = traceback.TracebackException.from_exception(error.__cause__)
+    frames = list(told.stack)
+    while frames and (frames[0].filename.startswith((ENGINE, "<frozen")) or "importlib" in frames[0].filename):
+        frames.pop(0)
+    told.stack = traceback.StackSummary.from_list(frames)
+    return "".join(told.format())
+
+
+def quiet_libraries() -> None:
+    """Keep the chatter and progress bars of the libraries off the user's screen."""
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("DIFFUSERS_VERBOSITY", "error")
+    logging.getLogger().setLevel(logging.ERROR)
+    warnings.formatwarning = lambda message, *_, **__: f"warning: {message}\n"

@@ -1,0 +1,95 @@
+"""`rilbench run`, `explain` and `compare`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+
+from rilbench.cli.options import AsJson, Config, Given, Rewards, Seed, Settings, Strategy, catalog
+from rilbench.cli.output import print_json, print_outcome, quiet_libraries, stdout
+
+if TYPE_CHECKING:
+    from rilbench.engine import Outcome
+
+
+def run(
+    settings: Settings = None,
+    strategy: Strategy = None,
+    rewards: Rewards = None,
+    config: Config = "shapes",
+    seed: Seed = None,
+    plugin: Given = None,
+    as_json: AsJson = False,
+) -> None:
+    """Train a sequence of rewards and measure every metric after each.
+
+    The same command again continues a stopped run, or prints a finished one at once.
+    """
+    from rilbench import engine
+    from rilbench.config import load
+    from rilbench.progress import Reporter
+
+    quiet_libraries()
+    loaded = load(config, settings or (), strategy=strategy, rewards=rewards, seed=seed)
+    command = engine.repeat_command(sys.argv[1:])
+    try:
+        outcome = engine.run(loaded, catalog=catalog(plugin), reporter=Reporter(), command=command)
+    except KeyboardInterrupt:  # Typer would turn it into a silent exit
+        Console(stderr=True).print("interrupted; finished work is kept, the same command continues")
+        raise typer.Exit(130) from None
+    _show(outcome, as_json)
+
+
+def _show(outcome: Outcome, as_json: bool) -> None:
+    if as_json:
+        print_json(outcome.result.to_json() | {"folder": str(outcome.folder)})
+    else:
+        print_outcome(outcome)
+
+
+def explain(
+    settings: Settings = None,
+    strategy: Strategy = None,
+    rewards: Rewards = None,
+    config: Config = "shapes",
+    seed: Seed = None,
+    plugin: Given = None,
+    as_json: AsJson = False,
+) -> None:
+    """Print the plan, the resolved settings and an estimate of time and memory; train nothing."""
+    from rilbench.config import load
+    from rilbench.engine import prepare
+    from rilbench.explain import explain as explained
+    from rilbench.progress import Reporter
+    from rilbench.report.explained import show
+
+    quiet_libraries()
+    loaded = load(config, settings or (), strategy=strategy, rewards=rewards, seed=seed)
+    told = explained(loaded, *prepare(loaded, catalog(plugin), Reporter().warn))
+    if as_json:
+        print_json(told)
+    else:
+        show(told, stdout())
+
+
+def compare(
+    runs: Annotated[list[Path], typer.Argument(help="Folders of finished runs")],
+    as_json: AsJson = False,
+    as_markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown")] = False,
+) -> None:
+    """Put finished runs side by side: mean over seeds, 95 % interval, forgetting."""
+    from rilbench.report.compare import compare as compared
+    from rilbench.report.compare import markdown, terminal
+    from rilbench.result import RunResult
+
+    groups = compared([RunResult.load(folder) for folder in runs])
+    if as_json:
+        print_json([group.to_json() for group in groups])
+    elif as_markdown:
+        typer.echo(markdown(groups))
+    else:
+        stdout().print(terminal(groups))

@@ -1,0 +1,120 @@
+"""Which of the installed plugins take part: two lists in the environment, and plugins given by hand."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from importlib import import_module
+from pathlib import Path
+
+from rilbench.contracts import Metric, Reward, Strategy
+from rilbench.discovery import OK, Entry
+from rilbench.errors import PluginError, UsageError
+
+ALLOW, DISABLE, STRICT = "RILBENCH_PLUGINS", "RILBENCH_DISABLE_PLUGINS", "RILBENCH_STRICT_PLUGINS"
+OWN = "rilbench"  # the distribution that an allow-list always contains
+
+
+def strict() -> bool:
+    """Whether any broken plugin ends the program."""
+    return os.environ.get(STRICT, "").lower() not in ("", "0", "false", "no")
+
+
+def controlled(entries: Iterable[Entry]) -> list[Entry]:
+    """The entries, those switched off marked as such.
+
+    Both lists hold names of components (`warmth` or `reward/warmth`) or of distributions, separated by commas. An
+    allow-list that is set, even empty, switches off everything it does not name except what comes with rilbench.
+    """
+    allowed, disabled = _listed(ALLOW), _listed(DISABLE) or ()
+    return [_controlled(entry, allowed, disabled) for entry in entries]
+
+
+def strangers(entries: Sequence[Entry]) -> list[str]:
+    """One line for each listed name that nothing installed has: most likely it is misspelt."""
+    known = {name for entry in entries for name in _names(entry)}
+    return [
+        f"{variable} names {name!r}, which is not installed"
+        for variable in (ALLOW, DISABLE)
+        for name in _listed(variable) or ()
+        if name not in known
+    ]
+
+
+def given(text: str) -> Entry:
+    """The entry of `module:Class` or `name=module:Class`, importable from the working folder or the path.
+
+    The name is the class's in lower case with underscores; the version is a hash of the source, so that changed code
+    is trained again.
+    """
+    name, _, value = text.rpartition("=")
+    module, _, attribute = value.partition(":")
+    if not module or not attribute:
+        raise UsageError(f"--plugin {text!r} is not of the form module:Class, for example my_rewards:Redness")
+    loaded = _imported(text, module, attribute)
+    return Entry(
+        kind=_kind(text, loaded),
+        name=name or re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", attribute).lower(),
+        value=value,
+        distribution="--plugin",
+        version=_source_hash(module),
+    )
+
+
+def _imported(text: str, module: str, attribute: str) -> object:
+    if os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())  # as `python -m` does: the module lies where the user works
+    try:
+        loaded: object = import_module(module)
+        for part in attribute.split("."):
+            loaded = getattr(loaded, part)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        raise PluginError(f"--plugin {text} cannot be imported: {type(error).__name__}: {error}") from error
+    return loaded
+
+
+def _kind(text: str, loaded: object) -> str:
+    for kind, contract in {"reward": Reward, "metric": Metric, "strategy": Strategy}.items():
+        if isinstance(loaded, type) and issubclass(loaded, contract):
+            return kind
+    if any(hasattr(value, "rilbench_impl") for value in vars(loaded).values()):
+        return "hook"
+    raise PluginError(f"--plugin {text} is no subclass of Reward, Metric or Strategy and implements no hook")
+
+
+def _source_hash(module: str) -> str:
+    file = getattr(sys.modules[module], "__file__", None)
+    return f"source-{hashlib.sha256(Path(file).read_bytes()).hexdigest()[:8]}" if file else "unknown"
+
+
+def _controlled(entry: Entry, allowed: Sequence[str] | None, disabled: Sequence[str]) -> Entry:
+    if _names(entry) & set(disabled):
+        return replace(entry, status=f"off: by {DISABLE}")
+    if allowed is not None and entry.distribution != OWN and not _names(entry) & set(allowed):
+        return replace(entry, status=f"off: not in {ALLOW}")
+    return entry
+
+
+def _names(entry: Entry) -> set[str]:
+    return {entry.name, f"{entry.kind}/{entry.name}", entry.distribution}
+
+
+def _listed(variable: str) -> list[str] | None:
+    text = os.environ.get(variable)
+    return None if text is None else [name.strip() for name in text.split(",") if name.strip()]
+
+
+def off(entry: Entry) -> bool:
+    """Whether the user switched the entry off."""
+    return entry.status.startswith("off:")
+
+
+def usable(entry: Entry) -> bool:
+    """Whether nothing is known against the entry before it is imported."""
+    return entry.status == OK

@@ -1,0 +1,83 @@
+"""What installed distributions register under `rilbench.*`, found without importing a plugin."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from importlib.metadata import Distribution, EntryPoint, distributions
+
+GROUPS = {
+    "reward": "rilbench.rewards",
+    "metric": "rilbench.metrics",
+    "strategy": "rilbench.strategies",
+    "hook": "rilbench.hooks",
+}
+OK = "ok"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """One line of a distribution's entry points. `status` is `ok`, or why it cannot be used."""
+
+    kind: str
+    name: str
+    value: str
+    distribution: str
+    version: str
+    status: str = OK
+
+    @property
+    def origin(self) -> str:
+        """The distribution and its version."""
+        return f"{self.distribution} {self.version}".strip()
+
+
+def entries() -> list[Entry]:
+    """Every registered component of every distribution on the path.
+
+    A distribution whose entry points cannot be read is one entry of kind `unknown`. Of two installations of the same
+    distribution the first on the path counts, as it does for imports.
+    """
+    found: dict[str, list[Entry]] = {}
+    for distribution in distributions():
+        registered = list(_entries(distribution))
+        if registered:
+            found.setdefault(_normalised(registered[0].distribution), registered)
+    return [entry for registered in found.values() for entry in registered]
+
+
+def from_entry_point(point: EntryPoint, distribution: str = "unknown", version: str = "") -> Entry:
+    """An entry of one entry point; its status says so when it does not name an object in a module."""
+    kind = next(kind for kind, group in GROUPS.items() if group == point.group)
+    entry = Entry(kind=kind, name=point.name, value=point.value, distribution=distribution, version=version)
+    if not re.fullmatch(r"[\w.]+(:[\w.]+)?", point.value):
+        return replace(entry, status=f"broken: {point.value!r} is not of the form module:Class")
+    return entry
+
+
+def _entries(distribution: Distribution) -> Iterator[Entry]:
+    try:
+        points = [point for point in distribution.entry_points if point.group in GROUPS.values()]
+    except Exception as error:  # whatever the parser of a damaged file raises
+        if "rilbench." in (distribution.read_text("entry_points.txt") or ""):
+            name, version = _identity(distribution)
+            status = f"broken: its entry_points.txt cannot be read ({type(error).__name__}: {error})"
+            yield Entry(kind="unknown", name="-", value="-", distribution=name, version=version, status=status)
+        return
+    if points:
+        name, version = _identity(distribution)
+        yield from (from_entry_point(point, name, version) for point in points)
+
+
+def _identity(distribution: Distribution) -> tuple[str, str]:
+    """Name and version; a distribution with damaged metadata may have neither."""
+    try:
+        metadata = distribution.metadata
+        return metadata["Name"] or "unknown", metadata["Version"] or "unknown"
+    except Exception:  # the metadata file is missing or no text
+        return "unknown", "unknown"
+
+
+def _normalised(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()

@@ -1,0 +1,13 @@
+"""Which checks there are for which kind of component."""
+
+from __future__ import annotations
+
+from rilbench.contracts import Component, Metric, Reward, Strategy
+from rilbench.testing import common, gradients, metrics, plans, resources, rewards, training
+from rilbench.testing.check import Check
+
+CHECKS: dict[type[Component], tuple[Check, ...]] = {
+    Reward: (*common.COMMON, *rewards.CHECKS, *gradients.CHECKS, *resources.CHECKS),
+    Metric: (*common.COMMON, *metrics.CHECKS),
+    Strategy: (*common.COMMON, *plans.CHECKS, *training.CHECKS),
+}

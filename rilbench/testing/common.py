@@ -1,0 +1,100 @@
+"""What every component owes the engine, whatever its kind."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from rilbench import settings
+from rilbench.contracts import SUPPORTED
+from rilbench.errors import ConfigError
+from rilbench.testing.check import Fault, check, require
+from rilbench.testing.subject import Subject
+
+WRONG: tuple[Any, ...] = ({"no": "such value"}, ["no such value"], "no such value")  # no type takes all three
+Any_ = Subject[Any]
+
+
+@check()
+def is_documented(subject: Any_) -> None:
+    """The class says what it measures or does: it is what a user reads to choose it."""
+    require(bool((subject.component.__dict__.get("__doc__") or "").strip()), "the class has no docstring")
+
+
+@check()
+def api_version_is_supported(subject: Any_) -> None:
+    """The version of the contract it was written for is one this rilbench works with; others are refused in a run."""
+    version, known = subject.component.api_version, " or ".join(map(str, SUPPORTED))
+    require(version in SUPPORTED, f"api_version is {version!r}; this rilbench works with {known}")
+
+
+@check()
+def settings_are_a_frozen_dataclass(subject: Any_) -> None:
+    """`Settings` cannot change during a run, because a stage is found again by them."""
+    cls = subject.component.Settings
+    require(isinstance(cls, type) and dataclasses.is_dataclass(cls), f"Settings is {cls!r}, no dataclass")
+    require(cls.__dataclass_params__.frozen, f"Settings ({cls.__name__}) is not frozen")
+
+
+@check(settings_are_a_frozen_dataclass)
+def settings_can_be_built(subject: Any_) -> None:
+    """Every setting has a default or a given value, and the engine's validation takes them."""
+    try:
+        _ = subject.settings
+    except ConfigError as error:
+        raise Fault(f"settings cannot be made of {subject.values or 'the defaults'}: {error}") from error
+
+
+def _no_settings(subject: Any_) -> str | None:
+    cls = subject.component.Settings
+    has_fields = dataclasses.is_dataclass(cls) and dataclasses.fields(cls)
+    return None if has_fields or not dataclasses.is_dataclass(cls) else "it has no settings"
+
+
+@check(settings_can_be_built)
+def settings_refuse_unknown_keys(subject: Any_) -> None:
+    """A misspelt setting is an error; otherwise a run silently uses the default."""
+    refusal = _refusal(subject, {"no_such_setting": 1})
+    require(refusal is not None, "an unknown setting is accepted")
+    require(isinstance(refusal, ConfigError), f"an unknown setting gives {_brief(refusal)}, not a ConfigError")
+
+
+@check(settings_can_be_built, not_for=_no_settings)
+def settings_refuse_wrong_types(subject: Any_) -> None:
+    """Each setting has a type, and a value of another one is an error before a weight is loaded."""
+    for field in dataclasses.fields(subject.component.Settings):
+        refusals = [_refusal(subject, {field.name: value}) for value in WRONG]
+        require(any(refusals), f"setting {field.name!r} accepts a mapping, a list and a text alike; give it a type")
+        for refusal in refusals:
+            fault = f"a wrong value of setting {field.name!r} gives {_brief(refusal)}, not a ConfigError"
+            require(refusal is None or isinstance(refusal, ConfigError), fault)
+
+
+def _refusal(subject: Any_, values: Mapping[str, Any]) -> Exception | None:
+    try:
+        settings.build(subject.component.Settings, {**subject.values, **values}, "settings")
+    except Exception as error:
+        return error
+    return None
+
+
+def _brief(error: Exception | None) -> str:
+    return f"{type(error).__name__}: {error}"
+
+
+@check(settings_can_be_built)
+def can_be_made(subject: Any_) -> None:
+    """`cls(settings, device=...)` gives an instance; it is how the engine makes one."""
+    _ = subject.instance
+
+
+COMMON = (
+    is_documented,
+    api_version_is_supported,
+    settings_are_a_frozen_dataclass,
+    settings_can_be_built,
+    settings_refuse_unknown_keys,
+    settings_refuse_wrong_types,
+    can_be_made,
+)

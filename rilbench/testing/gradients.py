@@ -1,0 +1,92 @@
+"""What the gradient of a reward must be like: it is all a strategy has to train on."""
+
+from __future__ import annotations
+
+import torch
+
+from rilbench.testing import inputs
+from rilbench.testing.check import Check, check, require
+from rilbench.testing.differences import worst_disagreement
+from rilbench.testing.rewards import (
+    scores_are_deterministic,
+    scores_are_finite_at_the_edges,
+    scores_do_not_depend_on_the_batch,
+)
+from rilbench.testing.scoring import BATCH, RewardSubject, brief, pictures, scores_and_gradient
+
+DTYPES = {"fp32": torch.float32, "fp64": torch.float64}
+TOLERANCE = {"fp32": 0.05, "fp64": 1e-4}  # of the gradient's norm
+LEAK = 1e-6  # share of a gradient
+
+
+def not_differentiable(subject: RewardSubject) -> str | None:
+    """Why a reward that is only measured is not asked."""
+    return None if subject.component.differentiable else "it declares differentiable = False"
+
+
+@check(scores_are_deterministic, not_for=not_differentiable)
+def there_is_a_gradient(subject: RewardSubject) -> None:
+    """The scores are connected to the images; `detach`, `no_grad`, `item` and numpy cut the connection."""
+    images = pictures(subject).requires_grad_()
+    scores = subject.instance(images.clone(), list(inputs.PROMPTS[:BATCH]))
+    require(scores.requires_grad, "the scores have no gradient; declare differentiable = False or mend the cut")
+    (gradient,) = torch.autograd.grad(scores.sum(), images, allow_unused=True)
+    require(gradient is not None, "the gradient of the scores does not reach the images")
+
+
+@check(there_is_a_gradient, not_for=not_differentiable)
+def the_gradient_is_finite(subject: RewardSubject) -> None:
+    """No NaN or infinity on ordinary images: it ends a training."""
+    _, gradient = scores_and_gradient(subject, pictures(subject))
+    bad = int((~gradient.isfinite()).sum())
+    require(bad == 0, f"{bad} of {gradient.numel()} values of the gradient are not finite")
+
+
+@check(the_gradient_is_finite, scores_are_finite_at_the_edges, not_for=not_differentiable)
+def the_gradient_is_finite_at_the_edges(subject: RewardSubject) -> None:
+    """All black and all white images have a finite gradient too; square roots and deviations tend to break here."""
+    for value, name in ((0.0, "black"), (1.0, "white")):
+        _, gradient = scores_and_gradient(subject, torch.full_like(pictures(subject, 2), value))
+        bad = int((~gradient.isfinite()).sum())
+        require(bad == 0, f"{bad} of {gradient.numel()} values of the gradient at all {name} images are not finite")
+
+
+@check(the_gradient_is_finite, not_for=not_differentiable)
+def the_gradient_is_not_zero(subject: RewardSubject) -> None:
+    """Every image has a direction to better scores; rounding and saturation take it away."""
+    _, gradient = scores_and_gradient(subject, pictures(subject))
+    norms = gradient.flatten(1).norm(dim=1)
+    require(bool((norms > 0).all()), f"the gradients of {BATCH} images have norms {brief(norms)}")
+
+
+@check(the_gradient_is_finite, scores_do_not_depend_on_the_batch, not_for=not_differentiable)
+def gradients_do_not_mix_images(subject: RewardSubject) -> None:
+    """The score of an image has no gradient to the other images of the batch."""
+    images = pictures(subject).requires_grad_()
+    scores = subject.instance(images.clone(), list(inputs.PROMPTS[:BATCH]))
+    (gradient,) = torch.autograd.grad(scores[0], images)
+    own, leaked = float(gradient[0].norm()), float(gradient[1:].norm())
+    require(leaked <= LEAK * own, f"the score of one image has a gradient of norm {leaked:.3g} to the others")
+
+
+@check(gradients_do_not_mix_images, the_gradient_is_not_zero, not_for=not_differentiable)
+def the_gradient_is_correct(subject: RewardSubject) -> None:
+    """The gradient is the one that finite differences show, in the precision the reward declares."""
+    precision = subject.component.precision
+    images = pictures(subject, dtype=DTYPES.get(precision, torch.float32))
+    scores, gradient = scores_and_gradient(subject, images)
+    if precision == "fp64":
+        require(scores.dtype == torch.float64, f"precision is fp64, but float64 images have {scores.dtype} scores")
+    error = worst_disagreement(subject, images, gradient)
+    fault = f"the gradient differs from finite differences by {error:.3g} of its norm, more than {TOLERANCE[precision]}"
+    require(error <= TOLERANCE[precision], fault)
+
+
+CHECKS: tuple[Check, ...] = (
+    there_is_a_gradient,
+    the_gradient_is_finite,
+    the_gradient_is_finite_at_the_edges,
+    the_gradient_is_not_zero,
+    gradients_do_not_mix_images,
+    the_gradient_is_correct,
+)

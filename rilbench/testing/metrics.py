@@ -1,0 +1,215 @@
+"""What a metric must do: measure a set of images the same way however it is shown to it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TypeAlias
+
+import torch
+from torch import Tensor
+
+from rilbench.contracts import Metric
+from rilbench.testing import inputs
+from rilbench.testing.check import Check, Fault, check, require
+from rilbench.testing.common import can_be_made
+from rilbench.testing.subject import Subject
+from rilbench.testing.surroundings import changed, snapshot
+
+MetricSubject: TypeAlias = Subject[Metric]
+IMAGES = 8
+ROUNDING = 1e-3  # share of a value: what another order of float32 sums may change
+
+
+def pictures(subject: MetricSubject, *, seed: int = 0) -> Tensor:
+    """Eight test images (8, 3, S, S); seed 3 for those of the untouched model."""
+    return inputs.images(IMAGES, subject.image_size, seed=seed, device=subject.device)
+
+
+def update(metric: Metric, images: Tensor, prompts: Sequence[str], base: Tensor) -> Tensor | None:
+    """Add images as the engine does: without gradient, and with base images only where they are asked for."""
+    extra = {"base_images": base} if metric.needs_base else {}
+    with torch.no_grad():
+        return metric.update(images, list(prompts), **extra)
+
+
+def measure(
+    subject: MetricSubject, images: Tensor, *, base: Tensor | None = None, sizes: Sequence[int] = (IMAGES,)
+) -> float:
+    """The shared instance's value of images with the eight prompts, shown in batches of these sizes."""
+    metric, base = subject.instance, pictures(subject, seed=3) if base is None else base
+    metric.reset()
+    start = 0
+    for size in sizes:
+        part = slice(start, start + size)
+        update(metric, images[part].clone(), inputs.PROMPTS[part], base[part].clone())
+        start += size
+    return metric.compute()
+
+
+def alike(found: float, expected: float) -> bool:
+    """Whether two values differ by no more than rounding."""
+    return math.isclose(found, expected, rel_tol=ROUNDING, abs_tol=1e-6) or (math.isnan(found) and math.isnan(expected))
+
+
+@check()
+def the_direction_is_declared(subject: MetricSubject) -> None:
+    """`higher_is_better` is a bool of the class: tables mark the best value, and forgetting has a sign."""
+    value = getattr(subject.component, "higher_is_better", None)
+    require(isinstance(value, bool), f"higher_is_better is {value!r}; declare True or False on the class")
+
+
+@check()
+def the_unit_is_a_string(subject: MetricSubject) -> None:
+    """`unit` is what tables print behind the name; empty for none."""
+    require(isinstance(subject.component.unit, str), f"unit is {subject.component.unit!r}, no string")
+
+
+@check(can_be_made)
+def images_can_be_added(subject: MetricSubject) -> None:
+    """`reset`, `update`, `compute` run through, with base images only where `needs_base` asks for them."""
+    measure(subject, pictures(subject))
+
+
+@check(images_can_be_added)
+def the_value_is_a_float(subject: MetricSubject) -> None:
+    """`compute` gives a Python float: it is written to files and compared."""
+    value = measure(subject, pictures(subject))
+    require(type(value) is float, f"compute gives a {type(value).__name__}, no float")
+
+
+@check(the_value_is_a_float)
+def the_value_is_finite(subject: MetricSubject) -> None:
+    """Eight ordinary images have a value."""
+    value = measure(subject, pictures(subject))
+    require(math.isfinite(value), f"the value of {IMAGES} ordinary images is {value}")
+
+
+@check(the_value_is_finite)
+def nothing_measured_is_nan(subject: MetricSubject) -> None:
+    """Without an image the value is NaN: a number would look like a measurement."""
+    metric = subject.fresh()
+    metric.reset()
+    value = metric.compute()
+    require(math.isnan(value), f"compute without an image gives {value}, not NaN")
+
+
+@check(the_value_is_finite)
+def computing_twice_gives_the_same(subject: MetricSubject) -> None:
+    """`compute` only looks: what was added is still there afterwards."""
+    first, second = measure(subject, pictures(subject)), subject.instance.compute()
+    require(alike(second, first), f"compute gives {first:.6g}, then {second:.6g}")
+
+
+@check(the_value_is_finite)
+def instances_agree(subject: MetricSubject) -> None:
+    """Two instances of the same settings measure the same: nothing is drawn by chance."""
+    values = []
+    for seed in (8_461, 8_462):
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            metric = subject.fresh()
+            metric.reset()
+            update(metric, pictures(subject), inputs.PROMPTS, pictures(subject, seed=3))
+            values.append(metric.compute())
+    require(alike(*values), f"two instances of the same settings measure {values[0]:.6g} and {values[1]:.6g}")
+
+
+@check(instances_agree)
+def reset_forgets(subject: MetricSubject) -> None:
+    """`reset` forgets every image: one instance measures one stage after the other."""
+    metric = subject.fresh()
+    found = []
+    for seed in (0, 5, 0):
+        metric.reset()
+        update(metric, pictures(subject, seed=seed), inputs.PROMPTS, pictures(subject, seed=3))
+        found.append(metric.compute())
+    require(alike(found[2], found[0]), f"the same images measure {found[0]:.6g}, and {found[2]:.6g} after a reset")
+
+
+@check(reset_forgets, computing_twice_gives_the_same)
+def batches_add_up(subject: MetricSubject) -> None:
+    """Images added in several batches measure as in one: the batch size is no part of a result's identity."""
+    whole = measure(subject, pictures(subject))
+    parts = measure(subject, pictures(subject), sizes=(1, 4, 3))
+    require(alike(parts, whole), f"one batch of {IMAGES} measures {whole:.6g}, batches of 1, 4 and 3 {parts:.6g}")
+
+
+@check(reset_forgets)
+def the_order_does_not_matter(subject: MetricSubject) -> None:
+    """A set of images has one value, in whatever order it is shown."""
+    metric, order = subject.instance, torch.tensor([3, 6, 0, 7, 1, 5, 2, 4])
+    images, base = pictures(subject), pictures(subject, seed=3)
+    forward = measure(subject, images)
+    metric.reset()
+    update(metric, images[order], [inputs.PROMPTS[i] for i in order.tolist()], base[order])
+    shuffled = metric.compute()
+    require(alike(shuffled, forward), f"the images measure {forward:.6g}, in another order {shuffled:.6g}")
+
+
+@check(reset_forgets)
+def update_gives_scores_or_none(subject: MetricSubject) -> None:
+    """`update` gives finite scores (B,) without gradient, which intervals are made of, or None for a set metric."""
+    metric, images, base = subject.instance, pictures(subject), pictures(subject, seed=3)
+    metric.reset()
+    for n in (IMAGES, 1):
+        scores = update(metric, images[:n], inputs.PROMPTS[:n], base[:n])
+        if scores is None:
+            continue
+        require(isinstance(scores, Tensor), f"update gives a {type(scores).__name__}, neither a tensor nor None")
+        require(scores.shape == (n,), f"update gives scores of shape {tuple(scores.shape)} for {n} images")
+        require(bool(scores.isfinite().all()), "update gives scores that are not finite")
+        require(not scores.requires_grad, "update gives scores that require a gradient; compute them without")
+
+
+def _without_base(subject: MetricSubject) -> str | None:
+    return None if subject.component.needs_base else "it declares needs_base = False"
+
+
+@check(reset_forgets, not_for=_without_base)
+def base_images_matter(subject: MetricSubject) -> None:
+    """A metric that asks for the untouched model's images uses them; keeping them costs memory."""
+    first = measure(subject, pictures(subject))
+    other = measure(subject, pictures(subject), base=pictures(subject, seed=9))
+    require(not math.isclose(first, other, rel_tol=1e-9), "other base images measure the same; drop needs_base")
+
+
+@check(images_can_be_added)
+def images_are_left_alone(subject: MetricSubject) -> None:
+    """Neither images nor base images are changed in place: the next metric sees the same tensors."""
+    for_metric = pictures(subject), pictures(subject, seed=3)
+    subject.instance.reset()
+    update(subject.instance, for_metric[0], inputs.PROMPTS, for_metric[1])
+    subject.instance.compute()
+    for seen, seed, name in zip(for_metric, (0, 3), ("images", "base images"), strict=True):
+        change = float((seen - pictures(subject, seed=seed)).abs().max())
+        require(change == 0, f"the {name} are changed in place by up to {change:.3g}")
+
+
+@check(images_can_be_added)
+def global_state_is_left_alone(subject: MetricSubject) -> None:
+    """Measuring draws no global random number and changes no global mode."""
+    measure(subject, pictures(subject))  # a first call may import and warm up
+    before = snapshot()
+    measure(subject, pictures(subject))
+    if found := changed(before):
+        raise Fault(f"measuring changes {', '.join(found)}")
+
+
+CHECKS: tuple[Check, ...] = (
+    the_direction_is_declared,
+    the_unit_is_a_string,
+    images_can_be_added,
+    the_value_is_a_float,
+    the_value_is_finite,
+    nothing_measured_is_nan,
+    computing_twice_gives_the_same,
+    instances_agree,
+    reset_forgets,
+    batches_add_up,
+    the_order_does_not_matter,
+    update_gives_scores_or_none,
+    base_images_matter,
+    images_are_left_alone,
+    global_state_is_left_alone,
+)

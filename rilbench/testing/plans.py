@@ -1,0 +1,90 @@
+"""What the plan of a strategy must be like."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeAlias
+
+from rilbench.contracts import Stage, Strategy
+from rilbench.testing.check import Check, check, require
+from rilbench.testing.common import can_be_made
+from rilbench.testing.subject import Subject
+
+StrategySubject: TypeAlias = Subject[Strategy]
+SEQUENCES = (("first",), ("first", "second"), ("first", "second", "third"))  # names of rewards
+
+
+def only_plans(subject: StrategySubject) -> str | None:
+    """Why a strategy whose stages are trained by others is not asked about training."""
+    return "it plans for other strategies and trains none itself" if _trains_none(subject.component) else None
+
+
+def _trains_none(component: type[Strategy]) -> bool:
+    return component.loss is Strategy.loss
+
+
+@check(can_be_made)
+def a_plan_is_a_list_of_stages(subject: StrategySubject) -> None:
+    """`plan` gives a list of Stage, for one reward as for three."""
+    for names in SEQUENCES:
+        plan = subject.instance.plan(list(names))
+        stages = isinstance(plan, list) and all(isinstance(stage, Stage) for stage in plan)
+        require(stages and bool(plan), f"the plan of {len(names)} rewards is {plan!r}, no list of stages")
+
+
+@check(a_plan_is_a_list_of_stages)
+def every_reward_is_planned(subject: StrategySubject) -> None:
+    """Each reward of the sequence is trained on in some stage; a run refuses a plan that leaves one out."""
+    for names in SEQUENCES:
+        missing = set(names).difference(*(stage.rewards for stage in subject.instance.plan(list(names))))
+        require(not missing, f"of {len(names)} rewards {len(missing)} are in no stage: {', '.join(sorted(missing))}")
+
+
+@check(a_plan_is_a_list_of_stages)
+def stages_are_well_formed(subject: StrategySubject) -> None:
+    """A stage trains on rewards of the sequence or merges stages before it, with finite weights, and has a trainer."""
+    for names in SEQUENCES:
+        for i, stage in enumerate(subject.instance.plan(list(names))):
+            fault = _fault(stage, i, names, subject.component)
+            require(not fault, f"stage {i} of the plan of {len(names)} rewards {fault}")
+
+
+def _fault(stage: Stage, position: int, names: Sequence[str], component: type[Strategy]) -> str:
+    """What is wrong with a stage; empty when nothing is."""
+    strangers = [str(name) for name in stage.rewards if name not in names]
+    later = [str(i) for i in stage.merge if not (isinstance(i, int) and 0 <= i < position)]
+    if bool(stage.rewards) == bool(stage.merge):
+        return "has both rewards and a merge" if stage.rewards else "has neither rewards nor a merge"
+    if strangers:
+        return f"trains on {', '.join(strangers)}, not in the sequence"
+    if later:
+        return f"merges stage {', '.join(later)}, which does not come before it"
+    if not (_finite(stage.rewards) and _finite(stage.merge)):
+        return f"has the weights {[*stage.rewards.values(), *stage.merge.values()]}, not all of them finite numbers"
+    if stage.start not in ("previous", "base"):
+        return f"starts from {stage.start!r}, neither previous nor base"
+    if stage.rewards and stage.by is None and _trains_none(component):
+        return "names no strategy that trains it, and this one has no loss"
+    return ""
+
+
+def _finite(weights: Mapping[Any, Any]) -> bool:
+    return all(isinstance(value, int | float) and math.isfinite(value) for value in weights.values())
+
+
+@check(stages_are_well_formed)
+def planning_twice_gives_the_same(subject: StrategySubject) -> None:
+    """A plan depends on settings and rewards only: a stage is planned anew in every run and found in the store."""
+    for names in SEQUENCES:
+        plans = [subject.instance.plan(list(names)) for _ in range(2)] + [subject.fresh().plan(list(names))]
+        require(plans[0] == plans[1], f"planning {len(names)} rewards twice gives two plans")
+        require(plans[0] == plans[2], f"two instances of the same settings plan {len(names)} rewards differently")
+
+
+CHECKS: tuple[Check, ...] = (
+    a_plan_is_a_list_of_stages,
+    every_reward_is_planned,
+    stages_are_well_formed,
+    planning_twice_gives_the_same,
+)

@@ -1,0 +1,108 @@
+"""What a reward holds on to between calls: frozen models, and nothing that grows."""
+
+from __future__ import annotations
+
+import gc
+import weakref
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from rilbench.testing import inputs
+from rilbench.testing.check import Check, Fault, check, require
+from rilbench.testing.gradients import not_differentiable, there_is_a_gradient
+from rilbench.testing.holdings import amount, held, modules, newborn
+from rilbench.testing.rewards import scores_are_finite
+from rilbench.testing.scoring import RewardSubject, pictures, score
+
+CALLS = 50
+
+
+@check(scores_are_finite)
+def parameters_are_frozen(subject: RewardSubject) -> None:
+    """No parameter requires a gradient: it costs memory and time in every step, and may be trained by mistake."""
+    score(subject, pictures(subject, 2))
+    loose = [
+        f"{type(m).__name__}.{name}"
+        for m in modules(subject.instance)
+        for name, p in m.named_parameters()
+        if p.requires_grad
+    ]
+    tensors = [item for item in held(subject.instance) if isinstance(item, Tensor)]
+    loose += [f"a tensor of shape {tuple(t.shape)}" for t in tensors if t.requires_grad and t.is_leaf]
+    require(not loose, f"{len(loose)} parameters require a gradient, such as {loose[0] if loose else ''}")
+
+
+@check(scores_are_finite)
+def modules_are_in_eval_mode(subject: RewardSubject) -> None:
+    """Dropout and batch statistics are off; a new torch module starts in train mode."""
+    score(subject, pictures(subject, 2))
+    training = [type(m).__name__ for top in modules(subject.instance) for m in top.modules() if m.training]
+    require(not training, f"{len(training)} modules are in train mode, such as {training[0] if training else ''}")
+
+
+class _Canary(torch.autograd.Function):
+    """The identity; the graph it is part of keeps `token` alive."""
+
+    @staticmethod
+    def forward(ctx: Any, images: Tensor, token: object) -> Tensor:
+        ctx.token = token
+        return images.clone()
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        return gradients[0], None
+
+
+class _Token:
+    pass
+
+
+@check(there_is_a_gradient, parameters_are_frozen, not_for=not_differentiable)
+def no_graph_is_kept(subject: RewardSubject) -> None:
+    """Nothing of one call's graph lives on: a kept graph holds a whole UNet's activations."""
+    with newborn():
+        alive = _call_and_forget(subject)
+        gc.collect()
+    require(alive() is None, "the graph of a call is still alive after its scores are gone; detach what is stored")
+    images = pictures(subject, 2).requires_grad_()
+    for _ in range(2):
+        subject.instance(images.clone(), list(inputs.PROMPTS[:2])).sum().backward()  # type: ignore[no-untyped-call]
+
+
+def _call_and_forget(subject: RewardSubject) -> weakref.ref[_Token]:
+    token = _Token()
+    images = _Canary.apply(pictures(subject, 2).requires_grad_(), token)
+    subject.instance(images, list(inputs.PROMPTS[:2])).sum().backward()  # type: ignore[no-untyped-call]
+    return weakref.ref(token)
+
+
+@check(scores_are_finite)
+def memory_does_not_grow(subject: RewardSubject) -> None:
+    """Calls with the same prompts leave no more tensors and objects behind the more of them there are."""
+    with newborn():
+        amounts = []
+        for calls in (10, CALLS // 2, CALLS // 2):  # a cache that fills up grows in one half only
+            _call(subject, calls)
+            amounts.append(amount(subject.instance))
+    for unit in ("tensors", "bytes", "objects"):
+        start, middle, end = (getattr(a, unit) for a in amounts)
+        if start < middle < end:
+            what = {"tensors": "tensors", "bytes": "bytes of tensors", "objects": "objects held"}[unit]
+            raise Fault(f"{CALLS} calls leave {end - start} more {what} behind")
+
+
+def _call(subject: RewardSubject, times: int) -> None:
+    images = pictures(subject, 2)
+    for _ in range(times):
+        variable = images.clone().requires_grad_(subject.component.differentiable)
+        subject.instance(variable.clone(), list(inputs.PROMPTS[:2]))
+
+
+CHECKS: tuple[Check, ...] = (
+    parameters_are_frozen,
+    modules_are_in_eval_mode,
+    no_graph_is_kept,
+    memory_does_not_grow,
+)

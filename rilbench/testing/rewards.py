@@ -1,0 +1,178 @@
+"""What the scores of a reward must be like."""
+
+from __future__ import annotations
+
+from typing import get_args, get_type_hints
+
+import torch
+from torch import Tensor
+
+from rilbench.contracts import Reward
+from rilbench.testing import inputs
+from rilbench.testing.check import Check, Fault, check, require
+from rilbench.testing.common import can_be_made
+from rilbench.testing.scoring import BATCH, RewardSubject, brief, distance, pictures, score
+from rilbench.testing.surroundings import changed, snapshot
+
+ROUNDING = 1e-4  # share of the largest score: what another order of float32 sums may change
+HALF = 0.05  # the same for scores of bf16 images, which have three digits
+
+
+@check()
+def declarations_are_valid(subject: RewardSubject) -> None:
+    """The class attributes are of the types the engine expects; a string where a tuple belongs breaks a run late."""
+    cls = subject.component
+    for name in ("differentiable", "uses_prompts"):
+        require(isinstance(getattr(cls, name), bool), f"{name} is {getattr(cls, name)!r}, no bool")
+    known = get_args(get_args(get_type_hints(Reward)["precision"])[0])
+    require(cls.precision in known, f"precision is {cls.precision!r}, not one of {', '.join(known)}")
+    names = isinstance(cls.metrics, tuple) and all(isinstance(name, str) for name in cls.metrics)
+    require(names, f"metrics is {cls.metrics!r}, no tuple of names")
+
+
+@check(can_be_made)
+def there_is_one_score_an_image(subject: RewardSubject) -> None:
+    """Scores are a floating point tensor of shape (B,): weights and means are taken of them."""
+    scores = score(subject, pictures(subject))
+    require(isinstance(scores, Tensor), f"scores are of type {type(scores).__name__}, no tensor")
+    require(scores.shape == (BATCH,), f"scores of {BATCH} images have shape {tuple(scores.shape)}, not ({BATCH},)")
+    require(scores.is_floating_point(), f"scores are of {scores.dtype}, no floating point type")
+
+
+@check(there_is_one_score_an_image)
+def a_batch_of_one_works(subject: RewardSubject) -> None:
+    """One image gives scores of shape (1,); a squeeze too many makes it a scalar."""
+    scores = score(subject, pictures(subject, 1))
+    require(scores.shape == (1,), f"the scores of one image have shape {tuple(scores.shape)}, not (1,)")
+
+
+@check(there_is_one_score_an_image)
+def scores_are_on_the_device(subject: RewardSubject) -> None:
+    """Images on a device have their scores there; a CPU alone must do."""
+    found, wanted = score(subject, pictures(subject)).device.type, torch.device(subject.device).type
+    require(found == wanted, f"scores of images on {wanted} are on {found}")
+
+
+@check(scores_are_on_the_device)
+def scores_are_finite(subject: RewardSubject) -> None:
+    """No NaN or infinity on ordinary images: it ends a training."""
+    scores = score(subject, pictures(subject))
+    require(bool(scores.isfinite().all()), f"scores of ordinary images are {brief(scores)}")
+
+
+@check(scores_are_finite)
+def scores_are_finite_at_the_edges(subject: RewardSubject) -> None:
+    """All black and all white images have finite scores too; a diverging model makes such images."""
+    for value, name in ((0.0, "black"), (1.0, "white")):
+        scores = score(subject, torch.full_like(pictures(subject, 2), value))
+        require(bool(scores.isfinite().all()), f"scores of all {name} images are {brief(scores)}")
+
+
+@check(scores_are_finite)
+def scores_are_deterministic(subject: RewardSubject) -> None:
+    """The same images have the same scores, or results cannot be repeated."""
+    images = pictures(subject)
+    first, second = score(subject, images), score(subject, images)
+    same = torch.equal(first, second) if subject.exact else distance(second, first) < ROUNDING
+    require(same, f"the same call gives {brief(first)}, then {brief(second)}")
+
+
+@check(scores_are_deterministic)
+def instances_agree(subject: RewardSubject) -> None:
+    """Another instance with the same settings scores alike: weights come from files and settings, not from chance."""
+    images = pictures(subject)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(8_461)
+        other = subject.fresh()
+    first, second = score(subject, images), other(images.clone(), list(inputs.PROMPTS[:BATCH]))
+    same = distance(second, first) < ROUNDING
+    require(same, f"two instances of the same settings give {brief(first)} and {brief(second)}")
+
+
+@check(scores_are_deterministic)
+def images_are_left_alone(subject: RewardSubject) -> None:
+    """The images are not changed in place: other rewards and the strategy see the same tensor."""
+    images = pictures(subject)
+    seen = images.clone()
+    subject.instance(seen, list(inputs.PROMPTS[:BATCH]))
+    require(torch.equal(seen, images), f"the call changes the images by up to {(seen - images).abs().max():.3g}")
+    require(not seen.requires_grad, "the call makes the images require a gradient")
+
+
+@check(scores_are_deterministic, a_batch_of_one_works)
+def scores_do_not_depend_on_the_batch(subject: RewardSubject) -> None:
+    """An image scores the same alone, and among others: otherwise the batch size changes every number."""
+    images, prompts = pictures(subject), list(inputs.PROMPTS[:BATCH])
+    together = score(subject, images)
+    alone = torch.cat([score(subject, images[i : i + 1], prompts[i : i + 1]) for i in range(BATCH)])
+    others = torch.cat([images, pictures(subject, 2, seed=7)]).flip(0)
+    among = score(subject, others, [*inputs.OTHER_PROMPTS[:2], *reversed(prompts)]).flip(0)[:BATCH]
+    for found, how in ((alone, "alone"), (among, "in another batch")):
+        error = distance(found, together)
+        require(error < ROUNDING, f"scored {how}, images have scores that differ by {error:.2%}")
+
+
+def _without_prompts(subject: RewardSubject) -> str | None:
+    return None if subject.component.uses_prompts else "it declares uses_prompts = False"
+
+
+def _with_prompts(subject: RewardSubject) -> str | None:
+    return "it declares uses_prompts = True" if subject.component.uses_prompts else None
+
+
+@check(scores_are_deterministic, not_for=_without_prompts)
+def prompts_change_the_scores(subject: RewardSubject) -> None:
+    """A reward that declares to look at prompts does; tables and advice rely on the declaration."""
+    images = pictures(subject)
+    change = distance(score(subject, images, inputs.OTHER_PROMPTS), score(subject, images))
+    require(change > 1e-6, "other prompts give the same scores; declare uses_prompts = False")
+
+
+@check(scores_are_deterministic, not_for=_with_prompts)
+def prompts_do_not_change_the_scores(subject: RewardSubject) -> None:
+    """A reward that declares not to look at prompts does not."""
+    images = pictures(subject)
+    change = distance(score(subject, images, inputs.OTHER_PROMPTS), score(subject, images))
+    tolerance = 0.0 if subject.exact else ROUNDING
+    require(change <= tolerance, f"other prompts change scores by {change:.2%}, but uses_prompts is False")
+
+
+@check(scores_are_deterministic)
+def half_precision_images_work(subject: RewardSubject) -> None:
+    """bf16 images have about the scores of the same values in float32; a model in half precision makes such images."""
+    images = pictures(subject).bfloat16()
+    try:
+        half = score(subject, images)
+    except Exception as error:
+        raise Fault(f"bf16 images give {type(error).__name__}: {error}; convert the images first") from error
+    error_ = distance(half, score(subject, images.float()))
+    require(error_ <= HALF, f"scores of bf16 images differ from those in float32 by {error_:.1%}, more than {HALF:.0%}")
+
+
+@check(can_be_made)
+def global_state_is_left_alone(subject: RewardSubject) -> None:
+    """A call draws no global random number and changes no global mode: every draw of a run has its own generator."""
+    images = pictures(subject)
+    score(subject, images)  # a first call may import and warm up
+    before = snapshot()
+    score(subject, images)
+    if found := changed(before):
+        raise Fault(f"a call changes {', '.join(found)}")
+
+
+CHECKS: tuple[Check, ...] = (
+    declarations_are_valid,
+    there_is_one_score_an_image,
+    a_batch_of_one_works,
+    scores_are_on_the_device,
+    scores_are_finite,
+    scores_are_finite_at_the_edges,
+    scores_are_deterministic,
+    instances_agree,
+    images_are_left_alone,
+    scores_do_not_depend_on_the_batch,
+    prompts_change_the_scores,
+    prompts_do_not_change_the_scores,
+    half_precision_images_work,
+    global_state_is_left_alone,
+)

@@ -1,0 +1,134 @@
+"""Running checks: as a list of results, or as pytest parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from rilbench.contracts import Component, Metric, Reward, Strategy
+from rilbench.errors import ConfigError, unknown
+from rilbench.testing.report import CheckResult
+
+if TYPE_CHECKING:
+    from rilbench.testing.check import Check
+    from rilbench.testing.subject import Subject
+
+
+def check_component(
+    component: type[Component],
+    settings: Mapping[str, Any] | None = None,
+    *,
+    device: str = "cpu",
+    image_size: int = 64,
+    expected_failures: Mapping[str, str] | None = None,
+    only: Iterable[str] | None = None,
+) -> list[CheckResult]:
+    """Run the checks of a Reward, Metric or Strategy subclass; what the component raises is a failed result.
+
+    settings: as a user would write them. image_size: the side of the test images in pixels.
+    expected_failures: check name to the reason why this component may fail it. only: names of the checks to run.
+    ConfigError for an unknown check name and for anything that is not a component.
+    """
+    checks, expected = checks_for(component), expected_failures or {}
+    names = [check.name for check in checks] if only is None else list(only)
+    _known(checks, (*expected, *names))
+    subject = _subject(component, settings, device, image_size)
+    return [_expect(_run(check, subject), expected) for check in checks if check.name in names]
+
+
+def checks_for(component: type[Component]) -> list[Check]:
+    """The checks that apply to a component, in the order they run; `.name` and `.says` describe each."""
+    from rilbench.testing import catalogue
+
+    for contract, checks in catalogue.CHECKS.items():
+        if isinstance(component, type) and issubclass(component, contract):
+            return list(checks)
+    raise ConfigError(f"{component!r} is not a subclass of {', '.join(c.__name__ for c in (Reward, Metric, Strategy))}")
+
+
+def parametrize_with_checks(
+    component: type[Component],
+    settings: Mapping[str, Any] | None = None,
+    *,
+    image_size: int = 64,
+    expected_failures: Mapping[str, str] | None = None,
+) -> Any:
+    """A pytest decorator that calls a test once for each check, with a function `check` to be called.
+
+    Arguments as of `check_component`; an expected failure is a strict xfail, so that it must be struck when mended.
+    """
+    import pytest
+
+    checks, expected = checks_for(component), expected_failures or {}
+    _known(checks, expected)
+    subject = _subject(component, settings, "cpu", image_size)
+    marks = {name: [pytest.mark.xfail(reason=reason, strict=True)] for name, reason in expected.items()}
+    parameters = [pytest.param(_body(c, subject), id=c.name, marks=marks.get(c.name, [])) for c in checks]
+    return pytest.mark.parametrize("check", parameters)
+
+
+def _body(check: Check, subject: Subject[Any]) -> Callable[[], None]:
+    def body() -> None:
+        import pytest
+
+        result = _run(check, subject)
+        if result.status == "skipped":
+            pytest.skip(result.reason)
+        if not result.ok:
+            raise AssertionError(f"{check.name}: {result.reason}")
+
+    body.__doc__ = check.says
+    return body
+
+
+def _subject(
+    component: type[Component], settings: Mapping[str, Any] | None, device: str, image_size: int
+) -> Subject[Any]:
+    from rilbench.testing.subject import Subject
+
+    return Subject(component, settings or {}, device=device, image_size=image_size)
+
+
+def _run(check: Check, subject: Subject[Any]) -> CheckResult:
+    """The result of a check, found once; whatever it needs runs first."""
+    if check not in subject.results:
+        unmet = [need.name for need in check.needs if _blocks(_run(need, subject))]
+        subject.results[check] = (
+            CheckResult(check.name, "skipped", f"needs {unmet[0]}") if unmet else _try(check, subject)
+        )
+    return subject.results[check]
+
+
+def _blocks(result: CheckResult) -> bool:
+    return result.status == "failed" or result.reason.startswith("needs ")
+
+
+def _try(check: Check, subject: Subject[Any]) -> CheckResult:
+    from rilbench.testing.check import Fault, Skip
+    from rilbench.testing.surroundings import undisturbed
+
+    try:
+        with undisturbed():
+            check(subject)
+    except Skip as reason:
+        return CheckResult(check.name, "skipped", str(reason))
+    except Fault as fault:
+        return CheckResult(check.name, "failed", str(fault))
+    except (Exception, SystemExit) as error:  # a plugin may raise anything
+        return CheckResult(check.name, "failed", f"{type(error).__name__}: {' '.join(str(error).split())}")
+    return CheckResult(check.name, "passed")
+
+
+def _expect(result: CheckResult, expected: Mapping[str, str]) -> CheckResult:
+    if result.name not in expected or result.status == "skipped":
+        return result
+    if result.status == "failed":
+        return CheckResult(result.name, "expected failure", expected[result.name])
+    return CheckResult(result.name, "unexpected pass", f"expected to fail: {expected[result.name]}")
+
+
+def _known(checks: Iterable[Check], names: Iterable[str]) -> None:
+    known = [check.name for check in checks]
+    for name in names:
+        if name not in known:
+            raise ConfigError(unknown("check", name, known))

@@ -1,0 +1,46 @@
+"""Calling a reward under test, and comparing what it gives."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TypeAlias
+
+import torch
+from torch import Tensor
+
+from rilbench.contracts import Reward
+from rilbench.testing import inputs
+from rilbench.testing.subject import Subject
+
+RewardSubject: TypeAlias = Subject[Reward]
+BATCH = 4
+
+
+def pictures(subject: RewardSubject, n: int = BATCH, *, seed: int = 0, dtype: torch.dtype = torch.float32) -> Tensor:
+    """Test images (n, 3, S, S) on the subject's device."""
+    return inputs.images(n, subject.image_size, seed=seed, device=subject.device, dtype=dtype)
+
+
+def score(subject: RewardSubject, images: Tensor, prompts: Sequence[str] = inputs.PROMPTS) -> Tensor:
+    """Scores (B,) of a copy of the images, for the first B prompts."""
+    return subject.instance(images.clone(), list(prompts[: len(images)]))
+
+
+def scores_and_gradient(subject: RewardSubject, images: Tensor) -> tuple[Tensor, Tensor]:
+    """Scores (B,) and the gradient of their sum (B, 3, S, S)."""
+    variable = images.clone().requires_grad_()
+    scores = subject.instance(variable.clone(), list(inputs.PROMPTS[: len(images)]))
+    (gradient,) = torch.autograd.grad(scores.sum(), variable)
+    return scores.detach(), gradient
+
+
+def distance(found: Tensor, expected: Tensor) -> float:
+    """The largest difference, as a share of the largest expected value."""
+    found, expected = found.detach().double(), expected.detach().double()
+    return float((found - expected).abs().max() / expected.abs().max().clamp(min=1e-12))
+
+
+def brief(values: Tensor) -> str:
+    """The first few values for a message."""
+    shown = ", ".join(f"{v:.6g}" for v in values.detach().flatten()[:4].tolist())
+    return f"[{shown}{', ...' if values.numel() > 4 else ''}]"

@@ -1,0 +1,165 @@
+"""Every hook: one test each, a description in docs/plugins.md, and a plugin of this repository that uses it."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import sys
+from importlib.metadata import EntryPoint
+from pathlib import Path
+from typing import Any
+
+import fabricate
+import pytest
+import toy
+
+from rilbench import engine, hookimpl
+from rilbench.catalog import Catalog
+from rilbench.cli import main
+from rilbench.errors import PluginError
+from rilbench.hooks import NAMES, Hooks
+from rilbench.progress import Reporter
+from rilbench.result import RunResult
+from rilbench.store import read_json
+
+PAGE = Path(__file__).parent.parent / "docs" / "plugins.md"
+calls: list[tuple[str, dict[str, Any]]] = []
+
+
+class Recorder:
+    """Notes each call with what lies on disk at that moment."""
+
+    @hookimpl
+    def run_started(self, folder: Path, result: RunResult) -> None:
+        calls.append(("run_started", {"result": result, "files": {p.name for p in folder.iterdir()}}))
+
+    @hookimpl
+    def stage_finished(self, folder: Path, result: RunResult, stage: int) -> None:
+        calls.append(("stage_finished", {"result": result, "stage": stage, "disk": read_json(folder / "result.json")}))
+
+    @hookimpl
+    def run_finished(self, folder: Path, result: RunResult) -> None:
+        calls.append(("run_finished", {"result": result, "disk": read_json(folder / "result.json")}))
+
+    @hookimpl
+    def run_failed(self, folder: Path, result: RunResult, error: BaseException) -> None:
+        calls.append(("run_failed", {"result": result, "error": error, "disk": read_json(folder / "result.json")}))
+
+    @hookimpl
+    def summary(self, folder: Path, result: RunResult) -> dict[str, str]:
+        return {"recorder": f"{len(result.matrix.rows)} rows in {folder.name}"}
+
+
+@pytest.fixture(autouse=True)
+def quiet(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls.clear()
+    monkeypatch.setenv("RILBENCH_DISABLE_PLUGINS", "mlflow,jsonl")
+
+
+def recorded(workplace: Path, *overrides: str) -> engine.Outcome:
+    recorder = EntryPoint("recorder", "test_hooks:Recorder", "rilbench.hooks")
+    config = toy.config(workplace, "tracking=true", *overrides)
+    return engine.run(config, catalog=toy.catalog(recorder), reporter=Reporter(quiet=True))
+
+
+def only(moment: str) -> list[dict[str, Any]]:
+    return [values for name, values in calls if name == moment]
+
+
+def test_hook_run_started(workplace: Path) -> None:
+    recorded(workplace)
+    (started,) = only("run_started")
+    assert calls[0][0] == "run_started"
+    assert {"config.yaml", "environment.json"} <= started["files"]
+    assert started["result"].matrix.rows == ()
+
+
+def test_hook_stage_finished(workplace: Path) -> None:
+    result = recorded(workplace).result
+    finished = only("stage_finished")
+    assert [values["stage"] for values in finished] == [0, 1, 2]
+    for values in finished:
+        rows = values["result"].matrix.rows
+        assert rows == result.matrix.rows[: values["stage"] + 1]
+        assert len(values["disk"]["stages"]) == len(rows), "the row is on disk before the hook hears of it"
+
+
+def test_hook_run_finished(workplace: Path) -> None:
+    recorded(workplace)
+    (finished,) = only("run_finished")
+    assert calls[-1][0] == "run_finished"
+    assert finished["result"].status == finished["disk"]["status"] == "finished"
+
+
+def test_hook_run_failed(workplace: Path) -> None:
+    with pytest.raises(PluginError):
+        recorded(workplace, "rewards=[red,flat]")
+    (failed,) = only("run_failed")
+    assert "no gradient" in str(failed["error"])
+    assert failed["result"].status == failed["disk"]["status"] == "failed"
+    assert [values["stage"] for values in only("stage_finished")] == [0, 1]
+    assert not only("run_finished")
+
+
+def test_hook_summary(workplace: Path) -> None:
+    outcome = recorded(workplace)
+    assert outcome.summary == {"recorder": f"3 rows in {outcome.folder.name}"}
+
+
+GREETER = """
+import typer
+
+def greet(name: str, loud: bool = False) -> None:
+    '''Say hello.'''
+    typer.echo(f"hello {name}{'!' if loud else ''}")
+
+def run() -> None:
+    '''Another run.'''
+
+class Hook:
+    @hookimpl
+    def commands(self):
+        return {"greet": greet, "run": run}
+"""
+
+
+def test_hook_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    fabricate.hook(tmp_path / "site", "greeter", GREETER)
+    monkeypatch.syspath_prepend(str(tmp_path / "site"))
+
+    def rilbench(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["rilbench", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        return (int(ended.value.code or 0), *capsys.readouterr())
+
+    assert rilbench("greet", "Ada", "--loud")[:2] == (0, "hello Ada!\n")
+    code, out, err = rilbench("--help")
+    assert code == 0
+    assert "greet" in out
+    assert "Say hello." in out
+    assert "Another run." not in out
+    assert "adds the command 'run', which exists already; it is left out" in err
+    assert rilbench("greet")[0] == 2
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_hook_is_tested_documented_and_used(name: str) -> None:
+    assert f"test_hook_{name}" in globals()
+    arguments = ", ".join(list(inspect.signature(getattr(Hooks, name)).parameters)[1:])
+    assert f"### `{name}({arguments})`" in PAGE.read_text()
+    ours = [plugin.value for plugin in Catalog().plugins if (plugin.kind, plugin.distribution) == ("hook", "rilbench")]
+    users = [value for value in ours if _implements(value, name)]
+    assert users, f"no plugin of this repository uses {name}"
+    section = PAGE.read_text().split(f"### `{name}(")[1].split("### ")[0]
+    assert any(f"`{user.partition(':')[0]}`" in section for user in users), f"say who uses {name}"
+
+
+def _implements(value: str, hook: str) -> bool:
+    module, _, attribute = value.partition(":")
+    return hasattr(getattr(__import__(module), attribute), hook)
+
+
+def test_the_result_json_names_the_hooks(workplace: Path) -> None:
+    folder = recorded(workplace).folder
+    assert json.loads((folder / "result.json").read_text())["plugins"]["hook/recorder"] == "unknown"

@@ -1,0 +1,286 @@
+"""The plugin host: broken plugins cost a warning, control, requirements, and what users read."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import fabricate
+import pytest
+import toy
+from broken_plugins import CASES, Case
+
+from rilbench.cli import main
+
+GROUNDED = ["--config", "toy.yaml", "tracking=true", "evaluate.metrics=[png_kb]"]
+SELECTABLE = [case for case in CASES if "hook" not in case.name]
+
+
+@dataclass
+class Done:
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory, pipeline: Path) -> Path:
+    """A working folder with a tiny pipeline and its store, shared: finished stages are not trained again."""
+    import shutil
+
+    folder = tmp_path_factory.mktemp("place")
+    shutil.copytree(pipeline, folder / "pipeline")
+    toy.config(folder)
+    return folder
+
+
+@pytest.fixture
+def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder on the path, with one good plugin; made-up distributions go here."""
+    folder = tmp_path / "site"
+    fabricate.reward(folder, "good", fabricate.GOOD, cls="Good", version="3.1")
+    monkeypatch.syspath_prepend(str(folder))
+    monkeypatch.setenv("RILBENCH_DISABLE_PLUGINS", "mlflow")
+    yield folder
+    for path in folder.glob("*.py"):
+        sys.modules.pop(path.stem, None)
+
+
+@pytest.fixture
+def rilbench(place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Done]:
+    """The command line in this process."""
+    monkeypatch.chdir(place)
+    monkeypatch.setattr("rilbench.cli.runs.quiet_libraries", lambda: None)  # it changes this process for good
+    monkeypatch.setattr("rilbench.cli.plugins.quiet_libraries", lambda: None)
+
+    def call(*arguments: str) -> Done:
+        monkeypatch.setattr(sys, "argv", ["rilbench", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        return Done(int(ended.value.code or 0), *capsys.readouterr())
+
+    return call
+
+
+def test_there_are_at_least_twelve_of_them() -> None:
+    assert len({case.name for case in CASES}) == len(CASES) >= 12
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_a_broken_plugin_costs_one_warning(case: Case, installed: Path, rilbench: Callable[..., Done]) -> None:
+    """The others work: a run with a built-in and a third party's reward finishes beside it."""
+    case.make(installed, case.name)
+    done = rilbench("run", *GROUNDED, "--rewards", "compressibility,good")
+    assert done.code == 0, done.err
+    assert "2 good" in done.out
+    warnings = [line for line in done.err.splitlines() if line.startswith("warning: ")]
+    assert len(warnings) == (1 if case.warning else 0), done.err
+    assert case.warning.format(name=case.name) in "".join(warnings)
+    assert "Traceback" not in done.err
+
+
+@pytest.mark.parametrize("case", SELECTABLE, ids=lambda case: case.name)
+def test_a_selected_broken_plugin_is_an_error_with_its_own_traceback(
+    case: Case, installed: Path, rilbench: Callable[..., Done]
+) -> None:
+    case.make(installed, case.name)
+    select = case.select or ("--rewards", case.name)
+    done = rilbench("run", *GROUNDED, *(text.format(name=case.name) for text in select))
+    assert done.code == case.exit_code
+    *above, error = [line for line in done.err.splitlines() if not line.startswith("warning: ")]
+    assert error.startswith("error: ")
+    assert (case.selected or case.warning).format(name=case.name) in error
+    assert bool(above) == bool(case.trace)
+    assert case.trace in "\n".join(above)
+    assert "rilbench/catalog.py" not in done.err
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if case.warning], ids=lambda case: case.name)
+def test_strict_makes_every_fault_fatal(
+    case: Case, installed: Path, rilbench: Callable[..., Done], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    case.make(installed, case.name)
+    monkeypatch.setenv("RILBENCH_STRICT_PLUGINS", "1")
+    done = rilbench("run", *GROUNDED, "--rewards", "compressibility,good")
+    assert done.code == 3
+    error = done.err.splitlines()[-1]
+    assert case.warning.format(name=case.name) in error
+    assert "RILBENCH_STRICT_PLUGINS is set" in error
+
+
+def test_strict_without_a_fault_is_silent(
+    installed: Path, rilbench: Callable[..., Done], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RILBENCH_STRICT_PLUGINS", "1")
+    assert rilbench("plugins", "list").code == 0
+    fabricate.reward(installed, "broken", "import nothing_of_that_name\n")
+    done = rilbench("plugins", "list")
+    assert (done.code, done.out) == (3, "")
+
+
+def test_a_plugin_that_prints_leaves_stdout_alone(installed: Path, rilbench: Callable[..., Done]) -> None:
+    fabricate.reward(installed, "chatty", f"print('hello from chatty')\n{fabricate.GOOD}", cls="Good")
+    done = rilbench("run", *GROUNDED, "--rewards", "compressibility,chatty", "--json")
+    assert json.loads(done.out)["plugins"]["reward/chatty"] == "chatty 1.2"
+    assert "hello from chatty" in done.err
+
+
+def test_list_shows_the_status_and_imports_nothing(
+    installed: Path, rilbench: Callable[..., Done], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for case in CASES:
+        case.make(installed, case.name)
+    monkeypatch.setenv("RILBENCH_DISABLE_PLUGINS", "mlflow,syntax_error")
+    before = set(sys.modules)
+    found = {(p["kind"], p["name"]): p for p in json.loads(rilbench("plugins", "list", "--json").out)}
+    assert not {case.name for case in CASES} & (set(sys.modules) - before)
+    assert found["reward", "good"] | {"status": "ok", "version": "3.1"} == found["reward", "good"]
+    assert found["reward", "two_claim_it"]["status"].startswith("conflict: claimed by two_claim_it-1 1.0")
+    assert found["reward", "syntax_error"]["status"] == "off: by RILBENCH_DISABLE_PLUGINS"
+    assert found["reward", "no_object_reference"]["status"].startswith("broken: ")
+    assert found["reward", "hps"]["status"] == "ok"
+    assert all(case.name in rilbench("plugins", "list").out for case in CASES if case.name.isidentifier())
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "usable"),
+    [
+        ("RILBENCH_PLUGINS", "good", {"good"}),
+        ("RILBENCH_PLUGINS", "reward/good, second-dist", {"good", "second"}),
+        ("RILBENCH_PLUGINS", "", set()),
+        ("RILBENCH_DISABLE_PLUGINS", "good", {"second"}),
+        ("RILBENCH_DISABLE_PLUGINS", "second-dist", {"good"}),
+        ("RILBENCH_DISABLE_PLUGINS", "metric/good", {"good", "second"}),
+        ("RILBENCH_DISABLE_PLUGINS", "rilbench", {"good", "second"}),
+    ],
+)
+def test_lists_of_allowed_and_disabled(
+    variable: str, value: str, usable: set[str], installed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from rilbench.catalog import Catalog
+
+    fabricate.distribution(installed, "second-dist", "[rilbench.rewards]\nsecond = good:Good\n")
+    monkeypatch.setenv(variable, value)
+    names = set(Catalog().names("reward"))
+    assert names & {"good", "second"} == usable
+    assert ("hps" in names) == (value != "rilbench")
+
+
+def test_a_plugin_switched_off_says_so_when_it_is_selected(
+    installed: Path, rilbench: Callable[..., Done], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RILBENCH_PLUGINS", "god")
+    done = rilbench("run", *GROUNDED, "--rewards", "good")
+    assert done.code == 3
+    assert "reward 'good' of good 3.1 (good:Good) is switched off: not in RILBENCH_PLUGINS" in done.err
+    assert "warning: RILBENCH_PLUGINS names 'god', which is not installed" in done.err
+
+
+def test_switching_one_off_settles_a_conflict(
+    installed: Path, rilbench: Callable[..., Done], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fabricate.distribution(installed, "rival", "[rilbench.rewards]\ngood = nowhere:Bad\n")
+    monkeypatch.setenv("RILBENCH_DISABLE_PLUGINS", "mlflow,rival")
+    assert rilbench("run", *GROUNDED, "--rewards", "good").code == 0
+
+
+def test_a_plugin_that_is_not_installed(place: Path, rilbench: Callable[..., Done], installed: Path) -> None:
+    file = place / "my_rewards.py"
+    file.write_text(fabricate.GOOD.replace("Good", "MyGreen"))
+    try:
+        run = ("run", *GROUNDED, "--plugin", "my_rewards:MyGreen", "--rewards", "my_green", "--json")
+        first = json.loads(rilbench(*run).out)
+        assert first["plugins"]["reward/my_green"].startswith("--plugin source-")
+        assert "--plugin my_rewards:MyGreen" in first["command"]
+        del sys.modules["my_rewards"]
+        file.write_text(file.read_text().replace("images[:, 1]", "images[:, 2]"))
+        second = json.loads(rilbench(*run).out)
+        assert second["stages"][1]["stage_id"] != first["stages"][1]["stage_id"], "changed code must be trained again"
+        named = rilbench("plugins", "show", "verdure", "--plugin", "verdure=my_rewards:MyGreen", "--json")
+        assert json.loads(named.out)["class"] == "my_rewards:MyGreen"
+    finally:
+        sys.modules.pop("my_rewards", None)
+
+
+@pytest.mark.parametrize(
+    ("text", "code", "message"),
+    [
+        ("my_rewards", 2, "'my_rewards' is not of the form module:Class"),
+        ("nowhere_at_all:Reward", 3, "cannot be imported: ModuleNotFoundError"),
+        ("json:dumps", 3, "--plugin json:dumps is no subclass of Reward, Metric or Strategy"),
+        ("good=good:Good", 3, "claimed by --plugin source-"),
+    ],
+)
+def test_a_wrong_plugin_option(
+    text: str, code: int, message: str, installed: Path, rilbench: Callable[..., Done]
+) -> None:
+    done = rilbench("run", *GROUNDED, "--plugin", text, "--rewards", "good")
+    assert done.code == code
+    assert message in done.err
+
+
+@pytest.mark.parametrize(
+    ("requires", "message"),
+    [
+        ("good>=4", "requires: good>=4 is wanted, 3.1 is installed. Install with: pip install 'good>=4'"),
+        ("absent-plugin", "absent-plugin is not installed. Install with: pip install absent-plugin"),
+        ("good>>4", "requires: 'good>>4' is not a requirement"),
+    ],
+)
+def test_required_plugins_are_checked_before_any_work(
+    requires: str, message: str, installed: Path, place: Path, rilbench: Callable[..., Done]
+) -> None:
+    done = rilbench("run", *GROUNDED, "--rewards", "good", f"requires=['{requires}']", "store=untouched")
+    assert done.code == 3
+    assert message in done.err
+    assert not (place / "untouched").exists()
+
+
+def test_a_fulfilled_requirement_and_what_took_part(installed: Path, rilbench: Callable[..., Done]) -> None:
+    options = ("requires=['good>=3,<4', 'absent; python_version < \"3\"']", "--rewards", "good", "--json")
+    result = json.loads(rilbench("run", *GROUNDED, *options).out)
+    assert result["plugins"] == {
+        "strategy/rid": "rilbench 0.1.0",
+        "reward/good": "good 3.1",
+        "metric/png_kb": "rilbench 0.1.0",
+        "hook/jsonl": "rilbench 0.1.0",
+    }
+
+
+def test_known_names_that_are_not_installed_come_with_the_pip_line(rilbench: Callable[..., Done]) -> None:
+    done = rilbench("run", *GROUNDED, "--rewards", "warmth")
+    assert done.code == 3
+    assert "reward 'warmth' is known but not installed; install it with: pip install ./examples/rilbench-warmth" in (
+        done.err
+    )
+
+
+def test_a_name_of_another_kind_is_pointed_out(rilbench: Callable[..., Done]) -> None:
+    assert "There is a metric of that name." in rilbench("run", *GROUNDED, "--rewards", "fid").err
+
+
+def test_show_prints_contract_settings_and_licence(installed: Path, rilbench: Callable[..., Done]) -> None:
+    shown = rilbench("plugins", "show", "compressibility").out
+    assert "rilbench.Reward: Scores images" in shown
+    assert "Apache-2.0" in shown
+    assert "quality: of JPEG, 1 to 100" in shown
+    assert any(line.split("│")[1:4] == [" quality   ", " int  ", " 80      "] for line in shown.splitlines()), shown
+    told = json.loads(rilbench("plugins", "show", "reward/good", "--json").out)
+    assert (told["licence"], told["about"], told["settings"]) == ("MIT", "The mean of the green channel.", [])
+    assert json.loads(rilbench("plugins", "show", "mlflow", "--json").out)["hooks"][0] == "run_started"
+    assert "Did you mean 'hps'" in rilbench("plugins", "show", "hsp").err
+
+
+def test_check_runs_the_kit(installed: Path, rilbench: Callable[..., Done]) -> None:
+    good = rilbench("plugins", "check", "good", "--image-size", "16")
+    assert good.code == 0, good.out
+    flat = fabricate.GOOD.replace("images[:, 1]", "images[:, 1].detach()")
+    fabricate.reward(installed, "flat", flat, cls="Good")
+    bad = rilbench("plugins", "check", "flat", "--image-size", "16", "--json")
+    assert bad.code == 1
+    assert any(result["status"] == "failed" for result in json.loads(bad.out))
+    wrong = rilbench("plugins", "check", "compressibility", "quality=none")
+    assert "quality" in wrong.out + wrong.err

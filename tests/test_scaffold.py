@@ -1,0 +1,200 @@
+"""`rilbench plugins new`: what it writes, what it refuses, and that it works in an environment of its own."""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import subprocess
+import sys
+import sysconfig
+import tomllib
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+import toy
+
+from rilbench.contracts import API_VERSION
+from rilbench.discovery import GROUPS
+from rilbench.errors import RilbenchError, UsageError
+from rilbench.scaffold import KINDS, create
+
+ENVIRON = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"} | {"OMP_NUM_THREADS": "1"}
+
+
+def run(*command: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(list(map(str, command)), cwd=cwd, env=ENVIRON, capture_output=True, text=True, check=False)
+
+
+def succeed(*command: str | Path, cwd: Path) -> str:
+    done = run(*command, cwd=cwd)
+    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+def fresh_python(folder: Path) -> Path:
+    """A new virtual environment that also sees what is installed here, so that nothing is downloaded."""
+    succeed(sys.executable, "-m", "venv", folder, cwd=folder.parent)
+    python = folder / "bin" / "python"
+    succeed(python, "-m", "pip", "uninstall", "--yes", "setuptools", cwd=folder)  # Python 3.11 brings one too old
+    site = Path(succeed(python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))", cwd=folder).strip())
+    here = dict.fromkeys(sysconfig.get_path(name) for name in ("purelib", "platlib"))
+    lines = [f"import site; site.addsitedir({path!r})\n" for path in here]  # reads editable installs' .pth files too
+    (site / "here.pth").write_text("".join(lines))
+    return python
+
+
+@pytest.fixture(scope="module")
+def packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with my-reward, my-metric and my-strategy."""
+    folder = tmp_path_factory.mktemp("packages")
+    for kind in KINDS:
+        create(kind, f"my-{kind}", folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def python(packages: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The interpreter of a fresh environment in which the three packages are installed, not editable."""
+    fresh = fresh_python(tmp_path_factory.mktemp("fresh") / "venv")
+    offline = ("--no-index", "--no-deps", "--no-build-isolation", "--disable-pip-version-check")
+    succeed(fresh, "-m", "pip", "install", *offline, *(packages / f"my-{kind}" for kind in KINDS), cwd=packages)
+    return fresh
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_package_is_complete(tmp_path: Path, kind: str) -> None:
+    folder = create(kind, "my_own-thing2", tmp_path)
+    assert folder == tmp_path / "my_own-thing2"
+    assert {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()} == {
+        ".github/workflows/test.yml",
+        ".gitignore",
+        "README.md",
+        "my_own_thing2/__init__.py",
+        "my_own_thing2/py.typed",
+        "pyproject.toml",
+        "tests/test_my_own_thing2.py",
+    }
+    project = tomllib.loads((folder / "pyproject.toml").read_text())["project"]
+    assert project["name"] == "my-own-thing2"
+    assert project["entry-points"] == {GROUPS[kind]: {"my_own-thing2": "my_own_thing2:MyOwnThing2"}}
+    assert f"api_version = {API_VERSION} " in (folder / "my_own_thing2" / "__init__.py").read_text()
+    assert [path.name for path in tmp_path.iterdir()] == [folder.name]  # nothing temporary
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", ["x", "my-reward", "thirty-characters-are-the-most"])
+def test_generated_code_compiles_and_is_clean(tmp_path: Path, kind: str, name: str) -> None:
+    folder = create(kind, name, tmp_path)
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    assert not [path for path in files if "$" in path.read_text() or "://" in path.read_text()]
+    for path in files:
+        if path.suffix == ".py":
+            ast.parse(path.read_text())
+    if find_spec("ruff"):  # comes with the dev extra only
+        succeed(sys.executable, "-m", "ruff", "check", "--no-cache", folder, cwd=folder)
+        succeed(sys.executable, "-m", "ruff", "format", "--no-cache", "--check", folder, cwd=folder)
+
+
+def test_the_folder_has_ordinary_permissions(tmp_path: Path) -> None:
+    ordinary = tmp_path / "ordinary"
+    ordinary.mkdir()
+    assert create("reward", "my-reward", tmp_path).stat().st_mode == ordinary.stat().st_mode
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("", "'my-plugin'"),
+        ("3d", "'my-3d'"),
+        ("my reward", "'my-reward'"),
+        ("MyReward", "'my-reward'"),
+        ("-my-reward", "'my-reward'"),
+        ("my--reward", "'my-reward'"),
+        ("../reward", "cannot be used"),
+        ("rouge\n", "cannot be used"),
+        ("größe", "cannot be used"),
+        ("a" * 31, "31 characters: use at most 30"),
+        ("class", "means something in Python"),
+        ("none", "means something in Python"),  # class None
+        ("value-error", "means something in Python"),  # class ValueError
+        ("tests", "folder beside the code"),
+        ("tensor", "would hide Tensor"),  # class Tensor
+        ("json", "standard library"),
+        ("torch", "distribution torch"),
+        ("torch_", "cannot be used"),
+        ("pillow", "distribution pillow"),  # installed, but imported as PIL
+        ("toy", "module toy in"),  # importable, but not a distribution
+        ("rilbench", "distribution rilbench"),
+        ("aesthetic", "reward of rilbench"),
+        ("clip_score", "metric of rilbench"),
+    ],
+)
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_unusable_name_is_refused(tmp_path: Path, kind: str, name: str, message: str) -> None:
+    with pytest.raises(UsageError) as error:
+        create(kind, name, tmp_path)
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_unknown_kind_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="unknown kind of plugin 'rewards'. Did you mean 'reward'"):
+        create("rewards", "my-reward", tmp_path)
+
+
+def test_an_existing_folder_or_file_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "my-reward").mkdir()
+    (tmp_path / "my-metric").write_text("mine")
+    (tmp_path / "my-strategy").symlink_to("nowhere")
+    for kind in KINDS:
+        with pytest.raises(UsageError, match="exists already"):
+            create(kind, f"my-{kind}", tmp_path)
+    assert not list((tmp_path / "my-reward").iterdir())
+    assert (tmp_path / "my-metric").read_text() == "mine"
+    assert not (tmp_path / "nowhere").exists()
+
+
+def test_a_missing_or_closed_folder_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").touch()
+    for parent in (tmp_path / "missing", tmp_path / "file"):
+        with pytest.raises(UsageError, match="there is no folder .* --folder"):
+            create("reward", "my-reward", parent)
+    monkeypatch.setattr(os, "access", lambda path, mode: False)  # root may write anywhere
+    with pytest.raises(UsageError, match="not writable"):
+        create("reward", "my-reward", tmp_path)
+
+
+def test_a_full_disk_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(path: Path, *arguments: object, **options: object) -> int:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_text", full)
+    with pytest.raises(RilbenchError, match="cannot write .*No space left on device"):
+        create("reward", "my-reward", tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_generated_tests_pass_in_a_fresh_environment(packages: Path, python: Path) -> None:
+    where = succeed(python, "-c", "import my_reward as m; print(m.__file__)", cwd=python.parent)
+    assert where.startswith(str(python.parent.parent))
+    folders = [packages / f"my-{kind}" for kind in KINDS]
+    told = succeed(python, "-m", "pytest", "-v", "-p", "no:cacheprovider", *folders, cwd=python.parent)
+    for kind, value_test in zip(KINDS, ("test_value", "test_value", "test_loss"), strict=True):
+        assert f"test_my_{kind}.py::{value_test}[" in told
+        assert f"test_my_{kind}.py::test_contract[can_be_made] PASSED" in told
+
+
+def test_generated_components_work_in_a_run(workplace: Path, python: Path) -> None:
+    toy.config(workplace)
+    settings = ("reward.my-reward.channel=blue", "metric.my-metric.threshold=0.4", "strategies.my-strategy.pull=0.5")
+    chosen = ("--strategy", "my-strategy", "--rewards", "my-reward", "evaluate.metrics=[my-metric]", *settings)
+    told = succeed(python, "-m", "rilbench.cli", "run", "--json", "--config", "toy.yaml", *chosen, cwd=workplace)
+    result = json.loads((Path(json.loads(told)["folder"]) / "result.json").read_text())
+    assert result["status"] == "finished"
+    assert result["plugins"] == {f"{kind}/my-{kind}": f"my-{kind} 0.1.0" for kind in KINDS}
+    assert {metric["name"]: metric["unit"] for metric in result["metrics"]} == {"my-reward": "", "my-metric": "%"}
+    base, trained = result["stages"]
+    assert base["values"]["my-reward"] != trained["values"]["my-reward"]

@@ -1,0 +1,230 @@
+"""The conformance kit: each check finds exactly the fault it is for, and everything rilbench brings passes."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import blip_reference as blip
+import pytest
+import torch
+from broken_components import BREAKERS, GOOD, Deaf, GoodMetric, GoodReward, KeepsTheLast, Planner, Quitter
+from transformers import CLIPConfig, CLIPModel
+
+from rilbench.catalog import Catalog
+from rilbench.contracts import Component, Metric, Reward, Strategy
+from rilbench.errors import ConfigError
+from rilbench.testing import CheckResult, check_component, checks_for, summary, surroundings, tiny
+
+pytest_plugins = ["pytester"]
+SIZE = 16  # pixels a side, where nothing asks for more
+OWN = [p for p in Catalog().plugins if p.kind in ("reward", "metric", "strategy") and p.distribution == "rilbench"]
+SIZES = {"oracle": 32}  # reads images of its own world only; 64 is the default
+
+
+def tiny_pickscore(folder: Path) -> dict[str, Any]:
+    """Settings of a random model of PickScore's architecture."""
+    words = tiny.tokenizer()
+    common = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
+    text = {"vocab_size": len(words), "max_position_embeddings": tiny.CONTEXT, "eos_token_id": words.eos_token_id}
+    vision = {"image_size": 32, "patch_size": 8}
+    config = CLIPConfig(text_config=common | text, vision_config=common | vision, projection_dim=12)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        CLIPModel(config).save_pretrained(folder)
+    words.save_pretrained(folder)
+    return {"model": str(folder), "processor": str(folder)}
+
+
+def tiny_imagereward(folder: Path) -> dict[str, Any]:
+    """Settings of a random model of ImageReward's architecture."""
+    blip.save_tokenizer(folder)
+    blip.save_config(folder / "med_config.json", blip.TINY)
+    torch.save(blip.checkpoint(blip.TINY), folder / "ImageReward.pt")
+    return {
+        "weights": f"{folder}/ImageReward.pt",
+        "config": f"{folder}/med_config.json",
+        "tokenizer": str(folder),
+    }
+
+
+NEEDS: dict[str, Callable[[Path], dict[str, Any]]] = {  # settings of components whose weights are not shipped
+    "pickscore": tiny_pickscore,
+    "imagereward": tiny_imagereward,
+}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    """Tiny tensors are much faster without threads."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def failed(results: list[CheckResult]) -> set[str]:
+    return {result.name for result in results if result.status == "failed"}
+
+
+@pytest.mark.parametrize(("component", "check"), BREAKERS, ids=lambda part: getattr(part, "__name__", part))
+def test_a_fault_fails_its_check_only(component: type[Component], check: str) -> None:
+    results = check_component(component, image_size=SIZE)
+    assert failed(results) == {check}
+    (result,) = (r for r in results if r.name == check)
+    assert len(result.reason) > 10
+    assert "\n" not in result.reason
+
+
+@pytest.mark.parametrize("contract", [Reward, Metric, Strategy])
+def test_every_check_has_a_component_that_fails_it(contract: type[Component]) -> None:
+    tested = {check for c, name in BREAKERS for check in checks_for(c) if check.name == name}
+    assert [check.name for check in checks_for(contract) if check not in tested] == []
+
+
+@pytest.mark.parametrize("contract", [Reward, Metric, Strategy])
+def test_every_check_has_its_own_name_and_says_what_it_demands(contract: type[Component]) -> None:
+    checks = checks_for(contract)
+    assert len({check.name for check in checks}) == len(checks)
+    assert all(check.says for check in checks)
+
+
+@pytest.mark.parametrize("component", GOOD, ids=lambda c: c.__name__)
+def test_a_good_component_passes(component: type[Component]) -> None:
+    results = check_component(component, image_size=SIZE)
+    assert [r for r in results if not r.ok or r.reason.startswith("needs")] == []
+    assert [r.name for r in results] == [check.name for check in checks_for(component)]
+
+
+@pytest.mark.parametrize("plugin", OWN, ids=lambda p: f"{p.kind}-{p.name}")
+def test_what_rilbench_brings_passes(plugin: Any, tmp_path: Path) -> None:
+    settings = NEEDS[plugin.name](tmp_path) if plugin.name in NEEDS else {}
+    component = Catalog().get(plugin.kind, plugin.name).load()
+    results = check_component(component, settings, image_size=SIZES.get(plugin.name, 64))
+    assert [r for r in results if not r.ok or r.reason.startswith("needs")] == []
+    assert sum(r.status == "passed" for r in results) >= 10
+
+
+def test_a_fault_is_described_with_the_figure_found() -> None:
+    (result,) = check_component(Deaf, image_size=SIZE, only=["prompts_change_the_scores"])
+    assert result.reason == "other prompts give the same scores; declare uses_prompts = False"
+    (result,) = check_component(Quitter, only=["can_be_made"])
+    assert result.reason == "SystemExit: 3"
+
+
+def test_what_needs_a_failed_check_is_skipped() -> None:
+    results = {r.name: r for r in check_component(Quitter)}
+    assert results["there_is_one_score_an_image"].reason == "needs can_be_made"
+    assert results["the_gradient_is_correct"].status == "skipped"
+    assert results["is_documented"].status == "passed"
+
+
+def test_what_does_not_apply_is_skipped_with_the_reason() -> None:
+    class Measured(GoodReward):
+        """Has no gradient, and says so."""
+
+        differentiable = False
+
+        def __call__(self, images: torch.Tensor, prompts: Sequence[str]) -> torch.Tensor:
+            return super().__call__(images.detach(), prompts)
+
+    results = check_component(Measured, image_size=SIZE)
+    assert all(r.ok for r in results)
+    skipped = [r.name for r in results if r.reason == "it declares differentiable = False"]
+    assert [r.name for r in results if "gradient" in r.name or "graph" in r.name] == skipped
+    assert len(skipped) == 7
+
+
+def test_an_expected_failure_is_fine_and_an_unexpected_pass_is_not() -> None:
+    expected = {"no_graph_is_kept": "a viewer shows the last scores", "is_documented": "nobody had time"}
+    results = {r.name: r for r in check_component(KeepsTheLast, image_size=SIZE, expected_failures=expected)}
+    kept, documented = results["no_graph_is_kept"], results["is_documented"]
+    assert (kept.status, kept.reason, kept.ok) == ("expected failure", "a viewer shows the last scores", True)
+    assert (documented.status, documented.ok) == ("unexpected pass", False)
+    assert "nobody had time" in documented.reason
+    assert sum(r.status == "passed" for r in results.values()) == len(results) - 4  # two more do not apply
+
+
+@pytest.mark.parametrize("argument", [{"expected_failures": {"is_documentd": "?"}}, {"only": ["is_documentd"]}])
+def test_unknown_check_names_are_refused(argument: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match="Did you mean 'is_documented'"):
+        check_component(GoodReward, **argument)
+
+
+@pytest.mark.parametrize("thing", [object, GoodReward.__call__, None])
+def test_only_components_are_checked(thing: Any) -> None:
+    with pytest.raises(ConfigError, match="not a subclass of Reward, Metric, Strategy"):
+        check_component(thing)
+
+
+def test_given_settings_are_used() -> None:
+    needy = next(c for c, _ in BREAKERS if c.__name__ == "NeedySettings")
+    assert all(r.ok for r in check_component(needy, {"strength": 2.0}, image_size=SIZE))
+
+
+def test_summary_counts_by_status() -> None:
+    results = [CheckResult("a", "passed"), CheckResult("b", "skipped"), CheckResult("c", "passed")]
+    assert summary(results) == "3 checks: 2 passed, 1 skipped"
+    assert summary([*results, CheckResult("d", "failed"), CheckResult("e", "unexpected pass")]) == (
+        "5 checks: 2 passed, 1 failed, 1 unexpected pass, 1 skipped"
+    )
+    assert summary([CheckResult("a", "expected failure")]) == "1 check: 1 expected failure"
+
+
+def test_the_surroundings_are_left_as_they_were() -> None:
+    before = surroundings.snapshot()
+    for component in (GoodReward, GoodMetric, Planner):
+        check_component(component, image_size=SIZE)
+    assert surroundings.changed(before) == []
+
+
+def test_neither_pytest_nor_torch_is_imported_early(monkeypatch: pytest.MonkeyPatch) -> None:
+    heavy = "import sys, rilbench.testing; print({'torch', 'pytest'} & set(sys.modules))"
+    assert subprocess.check_output([sys.executable, "-c", heavy], text=True).strip() == "set()"
+    monkeypatch.setitem(sys.modules, "pytest", None)
+    assert all(r.ok for r in check_component(GoodMetric, image_size=SIZE))
+
+
+QUICK = ("-q", "-p", "no:hypothesispytest")  # whose summary takes seconds
+SUITE = """
+from broken_components import {component} as component
+from rilbench.testing import parametrize_with_checks
+
+@parametrize_with_checks(component, image_size=16, expected_failures={expected})
+def test_component(check):
+    check()
+"""
+
+
+def outcomes(pytester: pytest.Pytester, component: type[Component], expected: dict[str, str]) -> dict[str, int]:
+    pytester.makepyfile(SUITE.format(component=component.__name__, expected=expected))
+    return pytester.runpytest_inprocess(*QUICK).parseoutcomes()
+
+
+def test_each_check_is_a_pytest_test(pytester: pytest.Pytester) -> None:
+    total = len(checks_for(GoodMetric))
+    assert outcomes(pytester, GoodMetric, {}) == {"passed": total - 2, "skipped": 2}
+    result = pytester.runpytest_inprocess(*QUICK, "--collect-only")
+    result.stdout.fnmatch_lines(["*test_component[[]reset_forgets[]]"])
+
+
+def test_pytest_shows_the_fault(pytester: pytest.Pytester) -> None:
+    total = len(checks_for(KeepsTheLast))
+    assert outcomes(pytester, KeepsTheLast, {}) == {"passed": total - 3, "skipped": 2, "failed": 1}
+    result = pytester.runpytest_inprocess(*QUICK, "-k", "no_graph_is_kept")
+    result.stdout.fnmatch_lines(["*AssertionError: no_graph_is_kept: the graph of a call is still alive*"])
+
+
+def test_expected_failures_are_strict_xfails(pytester: pytest.Pytester) -> None:
+    total = len(checks_for(KeepsTheLast))
+    known = {"no_graph_is_kept": "known"}
+    assert outcomes(pytester, KeepsTheLast, known) == {"passed": total - 3, "skipped": 2, "xfailed": 1}
+    known["is_documented"] = "mended since"
+    assert outcomes(pytester, KeepsTheLast, known) == {"passed": total - 4, "skipped": 2, "xfailed": 1, "failed": 1}
+
+
+def test_a_misspelt_expected_failure_stops_the_collection(pytester: pytest.Pytester) -> None:
+    assert outcomes(pytester, GoodReward, {"is_documentd": "?"}) == {"errors": 1}
