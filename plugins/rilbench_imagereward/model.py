@@ -43,7 +43,7 @@ class Network(nn.Module):
         text = asdict(sizes)
         vision = text.pop("vision")
         text["encoder_hidden_size"] = vision["hidden_size"]
-        self.vision = BlipVisionModel(BlipVisionConfig(**vision, layer_norm_eps=1e-5))
+        self.vision = BlipVisionModel(BlipVisionConfig(**vision, layer_norm_eps=1e-6))
         # is_decoder gives the layers their cross attention; the forward's own flag, off, keeps them bidirectional
         self.text = BlipTextModel(BlipTextConfig(**text, is_decoder=True), add_pooling_layer=False)
         self.mlp = nn.Sequential(
