@@ -1,16 +1,23 @@
 """rilbench: Reward Incremental Learning for text-to-image diffusion models.
 
-The names below are the public ones; a plugin needs no others. None of them imports torch at import time.
+The names below are the public ones, with `rilbench.encoders` for plugins that need a CLIP, `rilbench.testing` for
+their tests and `rilbench.result` for hooks. Importing this imports no torch.
 """
+
+from typing import TYPE_CHECKING, Any
 
 from rilbench.contracts import API_VERSION, MeanMetric, Metric, NoSettings, Reward, Stage, Step, Strategy
 from rilbench.errors import ConfigError, PluginError, RilbenchError
 from rilbench.hooks import hookimpl
 
+if TYPE_CHECKING:
+    from rilbench.model.adapters import LoraPair
+
 __version__ = "0.1.0"
 __all__ = [
     "API_VERSION",
     "ConfigError",
+    "LoraPair",
     "MeanMetric",
     "Metric",
     "NoSettings",
@@ -22,3 +29,12 @@ __all__ = [
     "Strategy",
     "hookimpl",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """`LoraPair` imports torch, so it is fetched when it is asked for."""
+    if name == "LoraPair":
+        from rilbench.model.adapters import LoraPair
+
+        return LoraPair
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 KNOWN = {  # kind/name -> what pip installs; only what its publisher asked to be listed here
     "reward/warmth": "./examples/rilbench-warmth",
-    "metric/colour_temperature": "./examples/rilbench-warmth",
+    "metric/warm_share": "./examples/rilbench-warmth",
 }
 
 

@@ -141,7 +141,7 @@ def test_an_unusable_name_is_refused(tmp_path: Path, kind: str, name: str, messa
 
 
 def test_an_unknown_kind_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="unknown kind of plugin 'rewards'. Did you mean 'reward'"):
+    with pytest.raises(UsageError, match=r"unknown kind of plugin 'rewards'\. Did you mean 'reward'"):
         create("rewards", "my-reward", tmp_path)
 
 
@@ -160,7 +160,7 @@ def test_an_existing_folder_or_file_is_left_alone(tmp_path: Path) -> None:
 def test_a_missing_or_closed_folder_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").touch()
     for parent in (tmp_path / "missing", tmp_path / "file"):
-        with pytest.raises(UsageError, match="there is no folder .* --folder"):
+        with pytest.raises(UsageError, match=r"there is no folder .* --folder"):
             create("reward", "my-reward", parent)
     monkeypatch.setattr(os, "access", lambda path, mode: False)  # root may write anywhere
     with pytest.raises(UsageError, match="not writable"):
@@ -172,7 +172,7 @@ def test_a_full_disk_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.M
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Path, "write_text", full)
-    with pytest.raises(RilbenchError, match="cannot write .*No space left on device"):
+    with pytest.raises(RilbenchError, match=r"cannot write .*No space left on device"):
         create("reward", "my-reward", tmp_path)
     assert not list(tmp_path.iterdir())
 

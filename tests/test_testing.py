@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -9,13 +10,18 @@ from pathlib import Path
 from typing import Any
 
 import blip_reference as blip
+import numpy as np
 import pytest
 import torch
-from broken_components import BREAKERS, GOOD, Deaf, GoodMetric, GoodReward, KeepsTheLast, Planner, Quitter
+from broken_components import BREAKERS
+from broken_gradients import KeepsTheLast
+from broken_rewards import Deaf
+from broken_settings import NeedySettings, Quitter
+from good_components import GOOD, GoodMetric, GoodReward, Planner
 from transformers import CLIPConfig, CLIPModel
 
 from rilbench.catalog import Catalog
-from rilbench.contracts import Component, Metric, Reward, Strategy
+from rilbench.contracts import Component, Metric, Reward, Stage, Strategy
 from rilbench.errors import ConfigError
 from rilbench.testing import CheckResult, check_component, checks_for, summary, surroundings, tiny
 
@@ -161,8 +167,55 @@ def test_only_components_are_checked(thing: Any) -> None:
 
 
 def test_given_settings_are_used() -> None:
-    needy = next(c for c, _ in BREAKERS if c.__name__ == "NeedySettings")
-    assert all(r.ok for r in check_component(needy, {"strength": 2.0}, image_size=SIZE))
+    assert all(r.ok for r in check_component(NeedySettings, {"strength": 2.0}, image_size=SIZE))
+
+
+@pytest.mark.parametrize(
+    ("stage", "fault"),
+    [
+        (Stage(), "neither rewards nor a merge"),
+        (Stage(rewards={"first": 1.0}, merge={0: 1.0}), "both rewards and a merge"),
+        (Stage(rewards={"fourth": 1.0}, by="baseline"), "trains on fourth, not in the sequence"),
+        (Stage(rewards={"first": "1"}, by="baseline"), "not all of them finite"),  # type: ignore[dict-item]
+        (Stage(merge={0: float("inf")}), "not all of them finite"),
+        (Stage(merge={1: 1.0}), "merges stage 1, which does not come before"),
+        (Stage(merge={-1: 1.0}), "merges stage -1, which does not come before"),
+        (Stage(rewards={"first": 1.0}, start="top", by="baseline"), "starts from 'top'"),  # type: ignore[arg-type]
+        (Stage(rewards={"first": 1.0}), "names no strategy that trains it"),
+    ],
+)
+def test_a_malformed_stage_is_described(stage: Stage, fault: str) -> None:
+    class Odd(Planner):
+        def plan(self, rewards: Sequence[str]) -> list[Stage]:
+            return [*super().plan(rewards)[:1], stage]
+
+    (result,) = check_component(Odd, only=["stages_are_well_formed"])
+    assert result.reason.startswith("stage 1 of the plan of 1 rewards ")
+    assert fault in result.reason
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        (lambda: torch.rand(()), "torch's random generator"),
+        (random.random, "random's generator"),
+        (np.random.random, "numpy's random generator"),
+        (lambda: torch.set_default_dtype(torch.float64), "torch's default dtype"),
+        (lambda: torch.set_grad_enabled(False), "torch's grad mode"),
+        (lambda: torch.set_num_threads(2), "torch's number of threads"),
+        (lambda: torch.use_deterministic_algorithms(True), "torch's deterministic mode"),
+    ],
+)
+def test_a_change_of_global_state_is_named(change: Callable[[], Any], named: str) -> None:
+    before = surroundings.snapshot()
+    try:
+        change()
+        assert surroundings.changed(before) == [named]
+    finally:
+        torch.set_default_dtype(torch.float32)
+        torch.set_grad_enabled(True)
+        torch.set_num_threads(1)
+        torch.use_deterministic_algorithms(False)
 
 
 def test_summary_counts_by_status() -> None:
@@ -190,7 +243,7 @@ def test_neither_pytest_nor_torch_is_imported_early(monkeypatch: pytest.MonkeyPa
 
 QUICK = ("-q", "-p", "no:hypothesispytest")  # whose summary takes seconds
 SUITE = """
-from broken_components import {component} as component
+from {module} import {component} as component
 from rilbench.testing import parametrize_with_checks
 
 @parametrize_with_checks(component, image_size=16, expected_failures={expected})
@@ -200,7 +253,7 @@ def test_component(check):
 
 
 def outcomes(pytester: pytest.Pytester, component: type[Component], expected: dict[str, str]) -> dict[str, int]:
-    pytester.makepyfile(SUITE.format(component=component.__name__, expected=expected))
+    pytester.makepyfile(SUITE.format(module=component.__module__, component=component.__name__, expected=expected))
     return pytester.runpytest_inprocess(*QUICK).parseoutcomes()
 
 

@@ -21,6 +21,7 @@ from typing import Any
 
 from rilbench import hookimpl
 from rilbench.result import RunResult
+from rilbench.store import read_json
 from rilbench_jsonl.log import opened
 
 FILE = "log.jsonl"
@@ -63,11 +64,14 @@ class JsonLog:
         with opened(folder / FILE, run=result.name) as log:
             log.write("run_failed", stages=len(result.matrix.rows), error=type(error).__name__, message=str(error))
 
+    @hookimpl
+    def summary(self, folder: Path) -> dict[str, str]:
+        """Where the log is."""
+        return {"log": str(folder / FILE)}
+
 
 def _training(store: Path, stage_id: str) -> list[dict[str, Any]]:
     """The logged updates of a stage; none for the base model and merged stages."""
-    from rilbench.store import read_json  # imports torch
-
     path = store / "stages" / stage_id / "stage.json"
     log: list[dict[str, Any]] = read_json(path)["log"] if path.exists() else []
     return log

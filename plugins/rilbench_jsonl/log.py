@@ -11,6 +11,8 @@ from typing import Any, BinaryIO
 
 from filelock import FileLock
 
+from rilbench.store import finite
+
 LOCK_SECONDS = 60
 
 Key = tuple[Any, Any, Any]  # event, stage, update
@@ -32,8 +34,6 @@ class Log:
 
     def write(self, event: str, **fields: Any) -> None:
         """Append one line and hand it to the system at once; NaN and infinities become null."""
-        from rilbench.store import finite  # imports torch
-
         time = datetime.now(UTC).isoformat(timespec="milliseconds")
         line = json.dumps(finite({"time": time, "event": event, "run": self._run, **fields}), allow_nan=False)
         self._file.write(f"{line}\n".encode())

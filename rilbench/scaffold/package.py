@@ -60,7 +60,7 @@ def _texts(kind: str, names: Names) -> dict[str, str]:
     """The files of the package: path to content."""
     values = {"kind": kind, "name": names.name, "module": names.module, "cls": names.cls, "group": GROUPS[kind]}
     values |= {"distribution": names.distribution, "api_version": str(API_VERSION)}
-    values["use"] = _filled(f"{kind}/use.txt", values)
+    values["about"], _, values["use"] = _filled(f"{kind}/use.txt", values).partition("\n\n")
     return {_text(path, values): _filled(_text(template, values), values) for path, template in FILES.items()}
 
 

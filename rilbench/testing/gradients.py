@@ -8,6 +8,7 @@ from rilbench.testing import inputs
 from rilbench.testing.check import Check, check, require
 from rilbench.testing.differences import worst_disagreement
 from rilbench.testing.rewards import (
+    declarations_are_valid,
     scores_are_deterministic,
     scores_are_finite_at_the_edges,
     scores_do_not_depend_on_the_batch,
@@ -15,7 +16,7 @@ from rilbench.testing.rewards import (
 from rilbench.testing.scoring import BATCH, RewardSubject, brief, pictures, scores_and_gradient
 
 DTYPES = {"fp32": torch.float32, "fp64": torch.float64}
-TOLERANCE = {"fp32": 0.05, "fp64": 1e-4}  # of the gradient's norm
+TOLERANCE = {"fp32": 0.05, "fp64": 1e-6}  # of the gradient's norm; what rilbench brings is at 0.002 and 2e-10
 LEAK = 1e-6  # share of a gradient
 
 
@@ -69,11 +70,11 @@ def gradients_do_not_mix_images(subject: RewardSubject) -> None:
     require(leaked <= LEAK * own, f"the score of one image has a gradient of norm {leaked:.3g} to the others")
 
 
-@check(gradients_do_not_mix_images, the_gradient_is_not_zero, not_for=not_differentiable)
+@check(gradients_do_not_mix_images, the_gradient_is_not_zero, declarations_are_valid, not_for=not_differentiable)
 def the_gradient_is_correct(subject: RewardSubject) -> None:
     """The gradient is the one that finite differences show, in the precision the reward declares."""
     precision = subject.component.precision
-    images = pictures(subject, dtype=DTYPES.get(precision, torch.float32))
+    images = pictures(subject, dtype=DTYPES[precision])
     scores, gradient = scores_and_gradient(subject, images)
     if precision == "fp64":
         require(scores.dtype == torch.float64, f"precision is fp64, but float64 images have {scores.dtype} scores")

@@ -66,9 +66,6 @@ def no_graph_is_kept(subject: RewardSubject) -> None:
         alive = _call_and_forget(subject)
         gc.collect()
     require(alive() is None, "the graph of a call is still alive after its scores are gone; detach what is stored")
-    images = pictures(subject, 2).requires_grad_()
-    for _ in range(2):
-        subject.instance(images.clone(), list(inputs.PROMPTS[:2])).sum().backward()  # type: ignore[no-untyped-call]
 
 
 def _call_and_forget(subject: RewardSubject) -> weakref.ref[_Token]:

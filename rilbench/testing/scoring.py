@@ -40,6 +40,11 @@ def distance(found: Tensor, expected: Tensor) -> float:
     return float((found - expected).abs().max() / expected.abs().max().clamp(min=1e-12))
 
 
+def rounding(subject: RewardSubject) -> float:
+    """What another order of float32 sums may change, as a share of the largest score; more where TF32 is used."""
+    return 1e-4 if subject.exact else 1e-3
+
+
 def brief(values: Tensor) -> str:
     """The first few values for a message."""
     shown = ", ".join(f"{v:.6g}" for v in values.detach().flatten()[:4].tolist())

@@ -16,7 +16,7 @@ from rilbench import ConfigError, Stage, Step, Strategy
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from rilbench.model.adapters import LoraPair
+    from rilbench import LoraPair
 
 
 @dataclass(frozen=True)
