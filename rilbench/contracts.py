@@ -75,7 +75,10 @@ class Metric(Component, ABC):
 
     @abstractmethod
     def update(self, images: Tensor, prompts: Sequence[str], *, base_images: Tensor | None = None) -> Tensor | None:
-        """Add images (B, 3, H, W) in [0, 1]; return (B,) scores of single images, None for set metrics such as FID."""
+        """Add images (B, 3, H, W) in [0, 1]; return (B,) scores of single images, None for set metrics such as FID.
+
+        B = 0 changes nothing.
+        """
 
     @abstractmethod
     def compute(self) -> float:
@@ -95,6 +98,8 @@ class MeanMetric(Metric):
         self._sum, self._count = 0.0, 0
 
     def update(self, images: Tensor, prompts: Sequence[str], *, base_images: Tensor | None = None) -> Tensor:
+        if not len(images):
+            return images.new_zeros(0)  # models cannot take an empty batch
         scores = self.score(images, prompts, base_images=base_images)
         self._sum += float(scores.double().sum())
         self._count += len(scores)

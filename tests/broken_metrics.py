@@ -98,6 +98,15 @@ class MeanOfMeans(GoodMetric):
         return scores
 
 
+@breaks("an_empty_batch_changes_nothing")
+class CountsCalls(GoodMetric):
+    """Takes a batch for at least one image."""
+
+    def update(self, images: Tensor, prompts: Sequence[str], *, base_images: Tensor | None = None) -> Tensor:
+        self._count += not len(images)
+        return super().update(images, prompts)
+
+
 @breaks("the_order_does_not_matter")
 class LaterCountsMore(GoodMetric):
     """Each image counts more than the one before."""

@@ -63,6 +63,8 @@ class FID(Metric):
         self._features: list[Tensor] = []
 
     def update(self, images: Tensor, prompts: Sequence[str], *, base_images: Tensor | None = None) -> None:
+        if not len(images):
+            return
         with torch.no_grad():
             features = self.extract(images).double().cpu()
         if features.shape[1] != len(self.reference[0]):

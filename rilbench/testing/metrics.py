@@ -135,6 +135,18 @@ def batches_add_up(subject: MetricSubject) -> None:
     require(alike(parts, whole), f"one batch of {IMAGES} measures {whole:.6g}, batches of 1, 4 and 3 {parts:.6g}")
 
 
+def _before_version_2(subject: MetricSubject) -> str | None:
+    return "the contract demands it from API version 2 on" if subject.component.api_version < 2 else None
+
+
+@check(batches_add_up, not_for=_before_version_2)
+def an_empty_batch_changes_nothing(subject: MetricSubject) -> None:
+    """Adding no image leaves the value as it was: the last batch of a share of the work may be empty."""
+    plain = measure(subject, pictures(subject))
+    padded = measure(subject, pictures(subject), sizes=(0, IMAGES, 0))
+    require(alike(padded, plain), f"{IMAGES} images measure {plain:.6g}, with empty batches around them {padded:.6g}")
+
+
 @check(reset_forgets)
 def the_order_does_not_matter(subject: MetricSubject) -> None:
     """A set of images has one value, in whatever order it is shown."""
@@ -207,6 +219,7 @@ CHECKS: tuple[Check, ...] = (
     instances_agree,
     reset_forgets,
     batches_add_up,
+    an_empty_batch_changes_nothing,
     the_order_does_not_matter,
     update_gives_scores_or_none,
     base_images_matter,

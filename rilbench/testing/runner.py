@@ -52,7 +52,7 @@ def parametrize_with_checks(
     *,
     image_size: int = 64,
     expected_failures: Mapping[str, str] | None = None,
-) -> Any:
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """A pytest decorator that calls a test once for each check, with a function `check` to be called.
 
     Arguments as of `check_component`; an expected failure is a strict xfail, so that it must be struck when mended.
