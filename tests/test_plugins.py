@@ -270,7 +270,7 @@ def test_show_prints_contract_settings_and_licence(installed: Path, rilbench: Ca
     assert any(line.split("│")[1:4] == [" quality   ", " int  ", " 80      "] for line in shown.splitlines()), shown
     told = json.loads(rilbench("plugins", "show", "reward/good", "--json").out)
     assert (told["licence"], told["about"], told["settings"]) == ("MIT", "The mean of the green channel.", [])
-    assert json.loads(rilbench("plugins", "show", "mlflow", "--json").out)["hooks"][0] == "run_started"
+    assert json.loads(rilbench("plugins", "show", "jsonl", "--json").out)["hooks"][0] == "run_started"
     assert "Did you mean 'hps'" in rilbench("plugins", "show", "hsp").err
 
 

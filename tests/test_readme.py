@@ -14,6 +14,7 @@ import pytest
 import toy
 
 from rilbench import engine
+from rilbench.catalog import Catalog
 from rilbench.config import load
 from rilbench.progress import Reporter
 
@@ -64,9 +65,15 @@ def test_short_real_run_of_the_other_strategies(folder: Path, strategy: str) -> 
 
 def test_every_other_command_is_known(folder: Path) -> None:
     for command in COMMANDS:
-        name = shlex.split(command)[1]
-        done = rilbench([name, "--help"], folder)
+        name, *rest = shlex.split(command)[1:]
+        done = rilbench([name, *(rest[:1] if name == "plugins" else []), "--help"], folder)
         assert done.returncode == 0, command
+
+
+def test_every_reward_is_in_the_table() -> None:
+    rewards = {p.name for p in Catalog().plugins if (p.kind, p.distribution) == ("reward", "rilbench")}
+    cells = re.findall(r"^\| (`\w+`(?:, `\w+`)*) \| [^|]+ \| [^|]+ \|$", README, re.M)
+    assert {name for cell in cells for name in re.findall(r"`(\w+)`", cell)} == rewards
 
 
 def test_configurations_in_the_readme_load() -> None:

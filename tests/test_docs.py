@@ -1,0 +1,67 @@
+"""docs/plugins.md is true: the checks, messages, variables and code it shows are those of the program."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from string import Template
+
+import pytest
+from broken_plugins import CASES, Case
+
+from rilbench import Metric, Reward, Strategy, control
+from rilbench.contracts import Component
+from rilbench.discovery import GROUPS
+from rilbench.testing import checks_for
+
+ROOT = Path(__file__).parent.parent
+PAGE = (ROOT / "docs" / "plugins.md").read_text()
+TITLES = {"Rewards also:": Reward, "Metrics also:": Metric, "Strategies also:": Strategy}
+
+
+def listed(title: str) -> list[str]:
+    """The checks of a table."""
+    table = PAGE.split(title)[1].split("\n\n")[1]
+    return re.findall(r"^\| `(\w+)` \|", table, re.M)
+
+
+@pytest.mark.parametrize("title", TITLES)
+def test_every_check_is_listed(title: str) -> None:
+    names = [check.name for check in checks_for(TITLES[title])]
+    assert [*listed("For every kind:"), *listed(title)] == names
+
+
+def test_the_checks_of_every_kind_are() -> None:
+    common = set.intersection(*({c.name for c in checks_for(kind)} for kind in TITLES.values()))
+    assert set(listed("For every kind:")) <= common
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_every_message_of_a_broken_plugin_is_shown(case: Case) -> None:
+    fault, message = case.name.replace("_", " "), (case.warning or case.selected).format(name="acme")
+    assert f"| {fault} | {message} |" in PAGE
+
+
+def test_every_group_and_variable_is_described() -> None:
+    assert all(f"`{group}`" in PAGE for group in GROUPS.values())
+    assert {control.ALLOW, control.DISABLE, control.STRICT} == set(re.findall(r"^\| `(RILBENCH_\w+)=", PAGE, re.M))
+
+
+def test_the_code_shown_is_the_code_written() -> None:
+    template = (ROOT / "rilbench/scaffold/templates/reward/module.txt").read_text()
+    written = Template(template).safe_substitute(name="my-reward", module="my_reward", cls="MyReward")
+    (shown,) = (block for block in re.findall(r"```python\n(.*?)```", PAGE, re.S) if "def __call__" in block)
+    assert shown in written
+
+
+@pytest.mark.parametrize("kind", TITLES.values(), ids=lambda kind: kind.__name__)
+def test_every_attribute_of_a_contract_is_in_the_table(kind: type[Component]) -> None:
+    (row,) = re.findall(rf"^\| {kind.__name__.lower()} \|.*$", PAGE, re.M)
+    public = {n for c in (kind, Component) for n in vars(c) if not n.startswith("_")} - {"api_version"}
+    assert all(f"`{name}" in row for name in public), public
+
+
+def test_the_links_lead_somewhere() -> None:
+    targets = re.findall(r"\]\(([^)#:]+)\)", PAGE)
+    assert targets
+    assert all((ROOT / "docs" / target).exists() for target in targets), targets
