@@ -14,9 +14,9 @@ from typing import Annotated
 import typer
 
 from rilbench import engine
-from rilbench.catalog import Catalog
 from rilbench.config import load
 from rilbench.evaluation.bootstrap import interval
+from rilbench.host.catalog import Catalog
 from rilbench.progress import Reporter
 from rilbench.result import Row, RunResult
 from rilbench.tensors import load_tensors

@@ -1,6 +1,8 @@
 """How long `rilbench plugins list` takes with many plugins installed, and over the bare start of Python.
 
     python benchmarks/plugins.py --distributions 50 --repeats 9
+
+The distributions are made up in a temporary folder; each registers a reward, a metric and a hook.
 """
 
 from __future__ import annotations

@@ -21,8 +21,8 @@ from typing import Annotated, Any
 import typer
 
 from rilbench import engine
-from rilbench.catalog import Catalog
 from rilbench.config import load
+from rilbench.host.catalog import Catalog
 from rilbench.progress import Reporter
 
 SEED = 100

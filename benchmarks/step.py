@@ -23,10 +23,10 @@ from typing import Annotated
 import torch
 import typer
 
-from rilbench.catalog import Catalog
 from rilbench.components import Components
 from rilbench.config import RunConfig, load
 from rilbench.contracts import Stage
+from rilbench.host.catalog import Catalog
 from rilbench.model.adapters import AdapterGroup, LoraPair
 from rilbench.model.text_to_image import TextToImage
 from rilbench.randomness import generator_for

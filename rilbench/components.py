@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from rilbench import control, identity, settings
-from rilbench.catalog import Catalog, Plugin
+from rilbench import identity, settings
 from rilbench.config import ANY, RunConfig
 from rilbench.contracts import Component, MeanMetric, Metric, NoSettings, Reward, Strategy
 from rilbench.errors import ConfigError, PluginError, RilbenchError, blamed, unknown
+from rilbench.host import control
+from rilbench.host.catalog import Catalog, Plugin
 from rilbench.result import MetricInfo
 
 if TYPE_CHECKING:

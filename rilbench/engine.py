@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 from rilbench import config as configuration
-from rilbench import environment, identity, requirements
-from rilbench.catalog import Catalog
+from rilbench import environment, identity
 from rilbench.components import Components, versions
 from rilbench.config import RunConfig
 from rilbench.errors import RilbenchError
-from rilbench.moments import Moments, Warn
+from rilbench.host import requirements
+from rilbench.host.catalog import Catalog
+from rilbench.host.moments import Moments, Warn
 from rilbench.plan import PlannedStage, make_plan
 from rilbench.progress import Reporter
 from rilbench.report.grid import save_grid

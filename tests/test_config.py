@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from rilbench import config
-from rilbench.catalog import Catalog
 from rilbench.components import Components
 from rilbench.errors import ConfigError
+from rilbench.host.catalog import Catalog
 from rilbench.resources import resolve, shipped_configs
 
 CONFIGS = Path(__file__).parent.parent / "configs"

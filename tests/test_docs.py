@@ -9,9 +9,10 @@ from string import Template
 import pytest
 from broken_plugins import CASES, Case
 
-from rilbench import Metric, Reward, Strategy, control
+from rilbench import Metric, Reward, Strategy
 from rilbench.contracts import Component
-from rilbench.discovery import GROUPS
+from rilbench.host import control
+from rilbench.host.discovery import GROUPS
 from rilbench.testing import checks_for
 
 ROOT = Path(__file__).parent.parent

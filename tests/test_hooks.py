@@ -14,10 +14,10 @@ import pytest
 import toy
 
 from rilbench import engine, hookimpl
-from rilbench.catalog import Catalog
 from rilbench.cli import main
 from rilbench.errors import PluginError
 from rilbench.hooks import NAMES, Hooks
+from rilbench.host.catalog import Catalog
 from rilbench.progress import Reporter
 from rilbench.result import RunResult
 from rilbench.store import read_json

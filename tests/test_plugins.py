@@ -95,7 +95,7 @@ def test_a_selected_broken_plugin_is_an_error_with_its_own_traceback(
     assert (case.selected or case.warning).format(name=case.name) in error
     assert bool(above) == bool(case.trace)
     assert case.trace in "\n".join(above)
-    assert "rilbench/catalog.py" not in done.err
+    assert "rilbench/host/catalog.py" not in done.err
 
 
 @pytest.mark.parametrize("case", [case for case in CASES if case.warning], ids=lambda case: case.name)
@@ -160,7 +160,7 @@ def test_list_shows_the_status_and_imports_nothing(
 def test_lists_of_allowed_and_disabled(
     variable: str, value: str, usable: set[str], installed: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from rilbench.catalog import Catalog
+    from rilbench.host.catalog import Catalog
 
     fabricate.distribution(installed, "second-dist", "[rilbench.rewards]\nsecond = good:Good\n")
     monkeypatch.setenv(variable, value)

@@ -14,8 +14,8 @@ import pytest
 import toy
 
 from rilbench import engine
-from rilbench.catalog import Catalog
 from rilbench.config import load
+from rilbench.host.catalog import Catalog
 from rilbench.progress import Reporter
 
 ROOT = Path(__file__).parent.parent

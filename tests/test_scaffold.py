@@ -16,8 +16,8 @@ import pytest
 import toy
 
 from rilbench.contracts import API_VERSION
-from rilbench.discovery import GROUPS
 from rilbench.errors import RilbenchError, UsageError
+from rilbench.host.discovery import GROUPS
 from rilbench.scaffold import KINDS, create
 
 ENVIRON = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"} | {"OMP_NUM_THREADS": "1"}

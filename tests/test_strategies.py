@@ -8,10 +8,10 @@ import pytest
 import torch
 import toy
 
-from rilbench.catalog import Catalog
 from rilbench.config import ModelConfig, TrainConfig
 from rilbench.contracts import NoSettings, Stage
 from rilbench.errors import ConfigError
+from rilbench.host.catalog import Catalog
 from rilbench.model.adapters import AdapterGroup, LoraPair
 from rilbench.model.text_to_image import TextToImage
 from rilbench.training.step import TrainingStep, WeightedReward, begin_step, draw_batch

@@ -20,9 +20,9 @@ from broken_settings import NeedySettings, Quitter
 from good_components import GOOD, GoodMetric, GoodReward, Planner
 from transformers import CLIPConfig, CLIPModel
 
-from rilbench.catalog import Catalog
 from rilbench.contracts import Component, Metric, Reward, Stage, Strategy
 from rilbench.errors import ConfigError
+from rilbench.host.catalog import Catalog
 from rilbench.testing import CheckResult, check_component, checks_for, summary, surroundings, tiny
 
 pytest_plugins = ["pytester"]

@@ -9,9 +9,9 @@ from pathlib import Path
 from torch import Tensor
 
 from rilbench import MeanMetric, Reward, Stage, Step, Strategy, hookimpl
-from rilbench.catalog import Catalog
 from rilbench.config import RunConfig, load
-from rilbench.discovery import from_entry_point
+from rilbench.host.catalog import Catalog
+from rilbench.host.discovery import from_entry_point
 from rilbench.testing.tiny import save_pipeline as save_pipeline
 
 

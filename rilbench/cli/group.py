@@ -24,8 +24,8 @@ class Commands(QuickGroup):
     @cached_property
     def added(self) -> dict[str, Any]:
         """The commands of hook plugins. One that is taken or cannot be read is left out with a warning."""
-        from rilbench.catalog import Catalog
-        from rilbench.moments import Moments
+        from rilbench.host.catalog import Catalog
+        from rilbench.host.moments import Moments
 
         found: dict[str, Any] = {}
         for plugin, name, function in Moments(Catalog(), _warn).commands():

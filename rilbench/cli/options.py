@@ -9,7 +9,7 @@ import typer
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from rilbench.catalog import Catalog
+    from rilbench.host.catalog import Catalog
 
 Settings = Annotated[list[str] | None, typer.Argument(help="Settings as key=value, for example train.lr=1e-3")]
 Strategy = Annotated[str | None, typer.Option("--strategy", "-s", help="rid, baseline, joint, soup or a plugin's")]
@@ -25,7 +25,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON")]
 
 def catalog(given: Sequence[str] | None = None) -> Catalog:
     """What is installed, and what `--plugin` adds."""
-    from rilbench import control
-    from rilbench.catalog import Catalog
+    from rilbench.host import control
+    from rilbench.host.catalog import Catalog
 
     return Catalog([control.given(text) for text in given or ()])

@@ -21,11 +21,11 @@ def list_plugins(as_json: AsJson = False) -> None:
 
     With RILBENCH_STRICT_PLUGINS=1 all are imported, and any that cannot be used is an error.
     """
-    from rilbench import control
+    from rilbench.host import control
 
     found = catalog()
     if control.strict():
-        from rilbench.moments import Moments
+        from rilbench.host.moments import Moments
 
         found.survey(lambda text: None)
         Moments(found, lambda text: None)
@@ -40,7 +40,7 @@ def list_plugins(as_json: AsJson = False) -> None:
 @app.command()
 def show(name: Name, plugin: Given = None, as_json: AsJson = False) -> None:
     """The contract a plugin fulfils, its settings with defaults and meaning, its licence."""
-    from rilbench.describe import described
+    from rilbench.host.describe import described
 
     told = described(catalog(plugin).find(name))
     if as_json:

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, distribution
 from importlib.util import find_spec
 
-from rilbench import discovery
 from rilbench.errors import UsageError
+from rilbench.host import discovery
 
 USABLE = re.compile(r"[a-z][a-z0-9]*([-_][a-z0-9]+)*")
 LONGEST = 30  # characters; import lines of the generated code then fit

@@ -11,8 +11,8 @@ from string import Template
 from tempfile import TemporaryDirectory
 
 from rilbench.contracts import API_VERSION
-from rilbench.discovery import GROUPS
 from rilbench.errors import RilbenchError, UsageError, unknown
+from rilbench.host.discovery import GROUPS
 from rilbench.scaffold.names import Names, free, usable
 
 KINDS = ("reward", "metric", "strategy")

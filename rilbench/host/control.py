@@ -12,8 +12,8 @@ from importlib import import_module
 from pathlib import Path
 
 from rilbench.contracts import Metric, Reward, Strategy
-from rilbench.discovery import OK, Entry
 from rilbench.errors import PluginError, UsageError
+from rilbench.host.discovery import OK, Entry
 
 ALLOW, DISABLE, STRICT = "RILBENCH_PLUGINS", "RILBENCH_DISABLE_PLUGINS", "RILBENCH_STRICT_PLUGINS"
 OWN = "rilbench"  # the distribution that an allow-list always contains

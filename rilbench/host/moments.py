@@ -8,10 +8,10 @@ from typing import Any
 
 import pluggy
 
-from rilbench import control
-from rilbench.catalog import Catalog, Plugin
 from rilbench.errors import PluginError
 from rilbench.hooks import Hooks
+from rilbench.host import control
+from rilbench.host.catalog import Catalog, Plugin
 
 Warn = Callable[[str], None]
 

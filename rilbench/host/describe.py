@@ -7,10 +7,10 @@ import inspect
 from importlib.metadata import PackageNotFoundError, metadata
 from typing import Any
 
-from rilbench.admission import CONTRACTS
-from rilbench.catalog import Plugin
 from rilbench.contracts import Component, Metric, Reward
 from rilbench.hooks import NAMES
+from rilbench.host.admission import CONTRACTS
+from rilbench.host.catalog import Plugin
 
 
 def described(plugin: Plugin) -> dict[str, Any]:

@@ -10,10 +10,10 @@ from functools import cached_property
 from importlib import import_module
 from typing import Any
 
-from rilbench import admission, control, discovery
-from rilbench.discovery import GROUPS, OK, Entry
 from rilbench.errors import ConfigError, PluginError, unknown
-from rilbench.known import pip_line
+from rilbench.host import admission, control, discovery
+from rilbench.host.discovery import GROUPS, OK, Entry
+from rilbench.host.known import pip_line
 
 
 class Plugin(Entry):
