@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,17 @@ def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("tiny") / "pipeline"
     toy.save_pipeline(folder)
     return folder
+
+
+@pytest.fixture(autouse=True)
+def imports(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A test's temporary modules are forgotten after it, as the path to them is."""
+    path, temporary = list(sys.path), str(tmp_path_factory.getbasetemp())
+    yield
+    sys.path[:] = path
+    for name, module in list(sys.modules.items()):
+        if str(getattr(module, "__file__", None) or "").startswith(temporary):
+            del sys.modules[name]
 
 
 @pytest.fixture

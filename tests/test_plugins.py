@@ -263,6 +263,8 @@ def test_a_name_of_another_kind_is_pointed_out(rilbench: Callable[..., Done]) ->
 
 
 def test_show_prints_contract_settings_and_licence(installed: Path, rilbench: Callable[..., Done]) -> None:
+    import importlib_metadata  # noqa: F401  as MLflow does; it replaces the finder of distributions, and is stricter
+
     shown = rilbench("plugins", "show", "compressibility").out
     assert "rilbench.Reward: Scores images" in shown
     assert "Apache-2.0" in shown

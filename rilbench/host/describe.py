@@ -11,6 +11,7 @@ from rilbench.contracts import Component, Metric, Reward
 from rilbench.hooks import NAMES
 from rilbench.host.admission import CONTRACTS
 from rilbench.host.catalog import Plugin
+from rilbench.host.discovery import field
 
 
 def described(plugin: Plugin) -> dict[str, Any]:
@@ -63,4 +64,5 @@ def _licence(distribution: str) -> str:
     except PackageNotFoundError:
         return "unknown"
     classifiers = [c.split(" :: ")[-1] for c in found.get_all("Classifier") or () if c.startswith("License ::")]
-    return found["License-Expression"] or found["License"] or ", ".join(classifiers) or "not declared"
+    named = field(found, "License-Expression") or field(found, "License")
+    return named or ", ".join(classifiers) or "not declared"

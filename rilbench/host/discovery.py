@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from importlib.metadata import Distribution, EntryPoint, distributions
+from importlib.metadata import Distribution, EntryPoint, PackageMetadata, distributions
 
 GROUPS = {
     "reward": "rilbench.rewards",
@@ -56,6 +56,14 @@ def from_entry_point(point: EntryPoint, distribution: str = "unknown", version: 
     return entry
 
 
+def field(metadata: PackageMetadata, key: str) -> str:
+    """A field of a distribution's metadata, or an empty text.
+
+    Asking for a missing one gives None, or raises KeyError once any library has imported the backport of this module.
+    """
+    return metadata[key] if key in metadata else ""  # noqa: SIM401  it has no `get` in Python 3.11
+
+
 def _entries(distribution: Distribution) -> Iterator[Entry]:
     try:
         points = [point for point in distribution.entry_points if point.group in GROUPS.values()]
@@ -74,7 +82,7 @@ def _identity(distribution: Distribution) -> tuple[str, str]:
     """Name and version; a distribution with damaged metadata may have neither."""
     try:
         metadata = distribution.metadata
-        return metadata["Name"] or "unknown", metadata["Version"] or "unknown"
+        return field(metadata, "Name") or "unknown", field(metadata, "Version") or "unknown"
     except Exception:  # the metadata file is missing or no text
         return "unknown", "unknown"
 
