@@ -21,7 +21,13 @@ from rilbench.progress import Reporter
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
 COMMANDS = sorted(set(re.findall(r"^    (rilbench .*?)(?:  +#.*)?$", README, re.M)))
-SHORT = ["train.samples=16", "evaluate.images_per_prompt=1", "evaluate.bootstrap=50", "tracking=false"]
+SHORT = [
+    "train.samples=16",
+    "recipes.joint.any.samples=48",
+    "evaluate.images_per_prompt=1",
+    "evaluate.bootstrap=50",
+    "tracking=false",
+]
 
 
 @pytest.fixture(scope="module")
