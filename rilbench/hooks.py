@@ -6,7 +6,7 @@ any of the arguments below, by name. docs/plugins.md describes each with the plu
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import pluggy
@@ -43,6 +43,14 @@ class Hooks:
     @hookspec
     def summary(self, folder: Path, result: RunResult) -> Mapping[str, str]:  # type: ignore[empty-body]
         """Lines to print under a finished result, name to text: where the plugin put it."""
+
+    @hookspec
+    def study_finished(self, folder: Path, results: Sequence[RunResult]) -> Mapping[str, str]:  # type: ignore[empty-body]
+        """A study is over; `folder` is its own, `results` are its finished runs. Answers lines as `summary` does."""
+
+    @hookspec
+    def find_runs(self, source: str) -> Sequence[RunResult]:  # type: ignore[empty-body]
+        """The runs kept at an address that is no folder, such as a tracking server's; None when it is not yours."""
 
     @hookspec
     def commands(self) -> Mapping[str, Callable[..., None]]:  # type: ignore[empty-body]

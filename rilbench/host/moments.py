@@ -4,7 +4,7 @@ is reported and left out, the others and the run go on."""
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pluggy
 
@@ -12,6 +12,9 @@ from rilbench.errors import PluginError
 from rilbench.hooks import Hooks
 from rilbench.host import control
 from rilbench.host.catalog import Catalog, Plugin
+
+if TYPE_CHECKING:
+    from rilbench.result import RunResult
 
 Warn = Callable[[str], None]
 
@@ -61,8 +64,19 @@ class Moments:
 
     def summary(self, **arguments: Any) -> dict[str, str]:
         """Name to text of the lines all plugins want under the result; the first plugin of a name has it."""
+        return self._lines("summary", arguments)
+
+    def study_finished(self, **arguments: Any) -> dict[str, str]:
+        """Lines as of `summary`, for a study."""
+        return self._lines("study_finished", arguments)
+
+    def find_runs(self, source: str) -> list[RunResult]:
+        """The runs that any plugin knows at an address; empty when none does."""
+        return [run for _, answer in self._call("find_runs", {"source": source}, read=list) for run in answer]
+
+    def _lines(self, moment: str, arguments: dict[str, Any]) -> dict[str, str]:
         lines: dict[str, str] = {}
-        for _, answer in self._call("summary", arguments, read=dict):
+        for _, answer in self._call(moment, arguments, read=dict):
             for key, text in answer.items():
                 lines.setdefault(str(key), str(text))
         return lines
