@@ -33,6 +33,19 @@ class RewardMetric(MeanMetric):
         return self.reward(images, prompts)
 
 
+class Perturbed(MeanMetric):
+    """A score of perturbed images."""
+
+    def __init__(self, reward: Reward, perturbation: str) -> None:
+        super().__init__(NoSettings())
+        self.reward, self.perturbation = reward, perturbation
+
+    def score(self, images: Tensor, prompts: Sequence[str], *, base_images: Tensor | None = None) -> Tensor:
+        from rilbench.evaluation.perturb import PERTURBATIONS
+
+        return self.reward(PERTURBATIONS[self.perturbation](images), prompts)
+
+
 class Components:
     """The components of one run."""
 

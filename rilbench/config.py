@@ -14,6 +14,7 @@ from rilbench import settings
 from rilbench.errors import ConfigError
 from rilbench.resources import config_file
 
+PERTURBATIONS = ("jpeg", "blur", "shift")  # rilbench/evaluation/perturb.py
 ANY = "any"  # the key of a recipe that holds for every strategy, or for every reward
 
 
@@ -67,6 +68,7 @@ class EvaluateConfig:
     seed: int = 0  # of the evaluation noise, apart from the training seed
     samples: int = 8  # prompts whose first image is kept as a picture
     metrics: tuple[str, ...] = ("png_kb", "jpeg_kb", "clip_score", "fid", "structure")
+    perturb: tuple[str, ...] = ()  # also score the rewards after jpeg, blur, shift: columns such as hps@jpeg
     bootstrap: int = 1000  # resamples of the prompts for the 95 % intervals
 
 
@@ -102,6 +104,9 @@ class RunConfig:
         _positive("adapter", self.adapter, "rank")
         _positive("evaluate", self.evaluate, "images_per_prompt", "batch_size", "bootstrap")
         _not_negative("evaluate", self.evaluate, "samples")
+        for name in self.evaluate.perturb:
+            if name not in PERTURBATIONS:
+                raise ConfigError(f"evaluate.perturb: {name!r} is not one of {', '.join(PERTURBATIONS)}")
         if not self.rewards:
             raise ConfigError("rewards: name at least one, for example --rewards aesthetic,hps")
 

@@ -118,16 +118,18 @@ class Stage:
     """One row of the result: a new adapter pair trained on weighted rewards, or a merge of earlier stages.
 
     rewards: reward name to its weight in the training reward; empty for a merge.
-    start: train on top of the stage before, or of the untouched base model.
+    start: train a new pair on top of the stage before (`previous`) or of the untouched base model (`base`), or go on
+        with the pair of the stage before (`continue`), which the trained one replaces.
     by: the strategy that trains the stage; None is the one that planned it.
-    merge: for a merge, the index of an earlier stage of the plan (0 is the first trained one) to its coefficient;
-        the weight changes A_t B_t are averaged, not the factors.
+    merge: for a merge, the index of an earlier stage of the plan (0 is the first trained one) to its coefficient.
+    average: what a merge averages: the weight changes A_t B_t (`changes`), or A_t and B_t each (`factors`).
     """
 
     rewards: Mapping[str, float] = field(default_factory=dict)
-    start: Literal["previous", "base"] = "previous"
+    start: Literal["previous", "base", "continue"] = "previous"
     by: str | None = None
     merge: Mapping[int, float] = field(default_factory=dict)
+    average: Literal["changes", "factors"] = "changes"
 
     @property
     def label(self) -> str:
@@ -141,12 +143,17 @@ class Step(Protocol):
     prompts: Sequence[str]
     z: Tensor
     """The latent the last K steps start from (B, C, h, w), without gradient; z_1 in the paper's Alg. 1 when K = 1."""
+    z_N: Tensor
+    """The noise the rollout started from (B, C, h, w)."""
 
     @property
     def pair(self) -> LoraPair:
         """The pair in training, A_t and B_t."""
 
-    def denoise(self, pair: LoraPair | None = None) -> Tensor:
+    def rollout(self, pair: LoraPair) -> Tensor:
+        """z_N to the latent before the last K steps, as z but by the model with the given pair; without gradient."""
+
+    def denoise(self, pair: LoraPair | None = None, z: Tensor | None = None) -> Tensor:
         """z to z_0 (B, C, h, w) by the model with the given pair in place of the one in training."""
 
     def decode(self, z_0: Tensor) -> Tensor:
@@ -154,6 +161,9 @@ class Step(Protocol):
 
     def reward(self, images: Tensor) -> Tensor:
         """The stage's weighted and scaled mean reward of images, a scalar."""
+
+    def rewards(self, images: Tensor) -> dict[str, Tensor]:
+        """The mean of each of the stage's rewards, neither weighted nor scaled, scalars by name."""
 
     def term(self, name: str, value: Tensor) -> Tensor:
         """Record a scalar term of the loss, so that its value and gradient norm are logged; returns it."""
@@ -182,3 +192,10 @@ class Strategy(Component):
 
     def load_state(self, state: Mapping[str, Tensor]) -> None:
         """Take `state` back; called after `begin`."""
+
+    def legacy(self) -> dict[str, Tensor]:
+        """Tensors that the next stage of the sequence needs; asked for at the end of a stage."""
+        return {}
+
+    def inherit(self, legacy: Mapping[str, Tensor]) -> None:
+        """Take the `legacy` of the stage before, if it left one; called after `begin`."""

@@ -25,6 +25,7 @@ class PlannedStage:
     below: Chain  # the frozen pairs it trains on
     chain: Chain  # the model after it
     by: str = ""
+    initial: str | None = None  # the stage whose pair it goes on with; None is a new pair
     index: int = 0  # among the trained stages of its line, from 1
     train: TrainConfig | None = None
 
@@ -51,13 +52,17 @@ def _trained(stage: Stage, plan: Sequence[PlannedStage], config: RunConfig, comp
     for name in stage.rewards:
         if not components.plugin("reward", name).load().differentiable:
             raise PluginError(f"reward {name!r} is not differentiable; it can be measured, not trained on")
-    below = plan[-1].chain if stage.start == "previous" else ()
-    index = len(below) + 1
+    before = plan[0] if stage.start == "base" else plan[-1]
+    initial = before.id if stage.start == "continue" and before.train else None
+    below = before.chain[:-1] if initial else before.chain
+    index = before.index + 1
     train = config.train_for((by, config.strategy), list(stage.rewards))
     rewards = [components.describe("reward", name) | {"weight": w} for name, w in stage.rewards.items()]
     document = identity.stage_document(
         config, train, strategy=components.describe("strategy", by), rewards=rewards, index=index, chain=below
     )
+    if initial:
+        document |= {"initial": initial}
     key = identity.digest(document)
     return PlannedStage(
         stage=stage,
@@ -66,17 +71,22 @@ def _trained(stage: Stage, plan: Sequence[PlannedStage], config: RunConfig, comp
         below=below,
         chain=(*below, (key, 1.0)),
         by=by,
+        initial=initial,
         index=index,
         train=train,
     )
 
 
 def _merge(stage: Stage, plan: Sequence[PlannedStage]) -> PlannedStage:
-    """The weighted sum of the weight changes of earlier stages of the plan."""
+    """The weighted sum of the weight changes, or of the factors, of earlier stages of the plan."""
     total: dict[str, float] = {}
     for i, coefficient in stage.merge.items():
         for key, c in plan[i + 1].chain:
             total[key] = total.get(key, 0.0) + coefficient * c
-    chain = tuple(total.items())
-    document = plan[0].document | {"merge": [list(link) for link in chain]}
-    return PlannedStage(stage=stage, id=identity.digest(document), document=document, below=chain, chain=chain)
+    parts = tuple(total.items())
+    document = plan[0].document | {"merge": [list(link) for link in parts]}
+    if stage.average == "factors":
+        document |= {"average": "factors"}
+    key = identity.digest(document)
+    chain = ((key, 1.0),) if stage.average == "factors" else parts
+    return PlannedStage(stage=stage, id=key, document=document, below=parts, chain=chain)

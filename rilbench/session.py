@@ -18,7 +18,7 @@ from rilbench.components import Components
 from rilbench.config import RunConfig
 from rilbench.errors import ConfigError, DivergedError
 from rilbench.evaluation.evaluate import Evaluation, evaluate
-from rilbench.model.adapters import AdapterGroup
+from rilbench.model.adapters import AdapterGroup, LoraPair
 from rilbench.model.files import has_pair, load_pair, save_pair
 from rilbench.model.text_to_image import TextToImage
 from rilbench.plan import Chain, PlannedStage
@@ -26,9 +26,11 @@ from rilbench.progress import Reporter
 from rilbench.prompts import read_prompts
 from rilbench.result import Row
 from rilbench.store import read_json, replacing, write_json
-from rilbench.tensors import save_tensors
+from rilbench.tensors import load_tensors, save_tensors
 from rilbench.training.step import WeightedReward
 from rilbench.training.trainer import StageTraining
+
+LEGACY = "legacy.safetensors"  # what a strategy leaves in a stage's folder for the next one
 
 
 class Session:
@@ -56,6 +58,8 @@ class Session:
         with self._locked(folder):
             if planned.train is not None and not has_pair(folder):
                 self._train(planned, folder)
+            if planned.stage.average == "factors" and not has_pair(folder):
+                save_pair(folder, LoraPair.averaged(self._pairs(planned.below)), self.config.adapter)
             measured = self.evaluation_folder(planned)
             if not (measured / "metrics.json").exists():
                 self._evaluate(planned, measured)
@@ -83,6 +87,7 @@ class Session:
         assert planned.train is not None
         self._load(planned.below)
         rewards = {name: self.components.reward(name) for name in planned.stage.rewards}
+        before = self.stages / (planned.initial or (planned.below[-1][0] if planned.below else ""))
         with self.reporter.stage(planned.index, planned.stage.label) as on_update:
             training = StageTraining(
                 model=self.model,
@@ -97,6 +102,8 @@ class Session:
                 init=self.config.adapter.init,
                 seed=self.config.seed,
                 checkpoint=folder / "checkpoint.pt",
+                initial=load_pair(before, self.model.device) if planned.initial else None,
+                legacy=load_tensors(before / LEGACY) if (before / LEGACY).exists() else None,
                 on_update=on_update,
             )
             start = time.perf_counter()
@@ -107,6 +114,8 @@ class Session:
             folder / "stage.json",
             {"label": planned.stage.label, "seconds": seconds, "document": planned.document, "log": training.log},
         )
+        if legacy := training.strategy.legacy():
+            save_tensors(folder / LEGACY, legacy)
         save_pair(folder, pair, self.config.adapter)
         (folder / "checkpoint.pt").unlink(missing_ok=True)
 
@@ -144,9 +153,11 @@ class Session:
     def _load(self, chain: Chain) -> None:
         """Make the model W + sum c_i A_i B_i."""
         if chain != self._loaded:
-            pairs = [(load_pair(self.stages / key, self.model.device), c) for key, c in chain]
-            self.group.load_chain(pairs)
+            self.group.load_chain(self._pairs(chain))
             self._loaded = chain
+
+    def _pairs(self, chain: Chain) -> list[tuple[LoraPair, float]]:
+        return [(load_pair(self.stages / key, self.model.device), c) for key, c in chain]
 
     def _write(self, result: Evaluation, folder: Path, *, seconds: float) -> None:
         for i, image in enumerate(result.samples):

@@ -74,6 +74,15 @@ class LoraPair:
             {name: torch.cat([pair.b[name] for pair, _ in chain], dim=0) for name in first.b},
         )
 
+    @classmethod
+    def averaged(cls, chain: Sequence[tuple[LoraPair, float]]) -> LoraPair:
+        """The pair (sum c_i A_i)(sum c_i B_i): the factors averaged, which is not the average of the changes A_i B_i."""
+        first = chain[0][0]
+        return cls(
+            {name: torch.stack([c * pair.a[name] for pair, c in chain]).sum(0) for name in first.a},
+            {name: torch.stack([c * pair.b[name] for pair, c in chain]).sum(0) for name in first.b},
+        )
+
     def state(self) -> dict[str, Tensor]:
         """Factors under PEFT's names: lora_A is the reduction (our B), lora_B the expansion (our A)."""
         named = {f"unet.{name}.lora_A.weight": b for name, b in self.b.items()}

@@ -62,8 +62,8 @@ def _fault(stage: Stage, position: int, names: Sequence[str], component: type[St
         return f"merges stage {', '.join(later)}, which does not come before it"
     if not (_finite(stage.rewards) and _finite(stage.merge)):
         return f"has the weights {[*stage.rewards.values(), *stage.merge.values()]}, not all of them finite numbers"
-    if stage.start not in ("previous", "base"):
-        return f"starts from {stage.start!r}, neither previous nor base"
+    if stage.start not in ("previous", "base", "continue"):
+        return f"starts from {stage.start!r}, neither previous nor base nor continue"
     if stage.rewards and stage.by is None and _trains_none(component):
         return "names no strategy that trains it, and this one has no loss"
     return ""

@@ -42,12 +42,20 @@ class WeightedReward:
 
     def __call__(self, images: Tensor, prompts: Sequence[str]) -> Tensor:
         """Scores (B,) of images (B, 3, H, W)."""
-        total = torch.zeros(len(images), device=images.device)
-        for name, weight in self.weights.items():
+        return self.weighted(self.each(images, prompts))
+
+    def each(self, images: Tensor, prompts: Sequence[str]) -> dict[str, Tensor]:
+        """Scores (B,) of every reward."""
+        scores = {}
+        for name in self.weights:
             with blamed(f"reward {name!r}"):
-                scores = self.rewards[name](images, prompts)
-            total = total + weight * self._checked(name, scores, images)
-        return total
+                found = self.rewards[name](images, prompts)
+            scores[name] = self._checked(name, found, images)
+        return scores
+
+    def weighted(self, scores: Mapping[str, Tensor]) -> Tensor:
+        """sum of weight x R."""
+        return torch.stack([weight * scores[name] for name, weight in self.weights.items()]).sum(0)
 
     @staticmethod
     def _checked(name: str, scores: Tensor, images: Tensor) -> Tensor:
@@ -71,6 +79,7 @@ class TrainingStep:
     config: TrainConfig
     prompts: Sequence[str]
     z: Tensor
+    z_N: Tensor
     terms: dict[str, Tensor] = field(default_factory=dict)
     scores: Tensor | None = None  # (B,) unscaled, of the images the strategy rewarded
 
@@ -79,11 +88,16 @@ class TrainingStep:
         assert self.group.pair is not None
         return self.group.pair
 
-    def denoise(self, pair: LoraPair | None = None) -> Tensor:
+    def rollout(self, pair: LoraPair) -> Tensor:
+        with self.group.folded(pair):
+            return self.model.rollout(self.z_N, self.prompts, stop=self.config.last_steps)
+
+    def denoise(self, pair: LoraPair | None = None, z: Tensor | None = None) -> Tensor:
+        z = self.z if z is None else z
         if pair is None:
-            return self.model.finish(self.z, self.prompts, last_steps=self.config.last_steps)
+            return self.model.finish(z, self.prompts, last_steps=self.config.last_steps)
         with self.group.swapped(pair) if torch.is_grad_enabled() else self.group.folded(pair):
-            return self.model.finish(self.z, self.prompts, last_steps=self.config.last_steps)
+            return self.model.finish(z, self.prompts, last_steps=self.config.last_steps)
 
     def decode(self, z_0: Tensor) -> Tensor:
         return self.model.decode(z_0)
@@ -92,6 +106,11 @@ class TrainingStep:
         scores = self.batch_reward(images, self.prompts)
         self.scores = scores.detach()
         return self.config.reward_scale * scores.mean()
+
+    def rewards(self, images: Tensor) -> dict[str, Tensor]:
+        scores = self.batch_reward.each(images, self.prompts)
+        self.scores = self.batch_reward.weighted(scores).detach()
+        return {name: values.mean() for name, values in scores.items()}
 
     def term(self, name: str, value: Tensor) -> Tensor:
         self.terms[name] = value
@@ -104,4 +123,4 @@ def begin_step(
     """Denoise z_N to z_K with the pair folded into the weights, where a forward costs what the bare model costs."""
     with group.folded():
         z = model.rollout(batch.z_N, batch.prompts, stop=config.last_steps)
-    return TrainingStep(model, group, reward, config, batch.prompts, z)
+    return TrainingStep(model, group, reward, config, batch.prompts, z, batch.z_N)

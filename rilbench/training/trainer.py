@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -39,6 +39,8 @@ class StageTraining:
     init: str
     seed: int
     checkpoint: Path
+    initial: LoraPair | None = None  # the pair to go on with; None is a new one
+    legacy: Mapping[str, Tensor] | None = None  # what the strategy left at the end of the stage before
     on_update: OnUpdate = lambda update, total, values: None
     log: list[dict[str, float]] = field(default_factory=list)
 
@@ -48,10 +50,11 @@ class StageTraining:
 
     def run(self) -> LoraPair:
         """Train the stage's pair, from its checkpoint if it was stopped, and return it detached."""
-        generator = generator_for("init", self.seed, self.index)
-        pair = LoraPair.initialised(self.group.layers, rank=self.rank, init=self.init, generator=generator).trainable()
+        pair = (self.initial or self._new_pair()).trainable()
         self.group.start(pair)
         self.strategy.begin(self.stage, pair)
+        if self.legacy:
+            self.strategy.inherit(self.legacy)
         optimiser = torch.optim.AdamW(
             pair.factors, lr=self.config.lr, weight_decay=self.config.weight_decay, betas=(0.9, 0.999)
         )
@@ -61,6 +64,10 @@ class StageTraining:
             if (update + 1) % self.config.checkpoint_every == 0 and update + 1 < self.updates:
                 self._save(update + 1, pair, optimiser)
         return pair.copy()
+
+    def _new_pair(self) -> LoraPair:
+        generator = generator_for("init", self.seed, self.index)
+        return LoraPair.initialised(self.group.layers, rank=self.rank, init=self.init, generator=generator)
 
     def _update(self, update: int, pair: LoraPair, optimiser: torch.optim.Optimizer) -> dict[str, float]:
         batch = draw_batch(

@@ -2,16 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from rilbench import Step, Strategy
+from rilbench import Stage, Step, Strategy
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
+@dataclass(frozen=True)
+class BaselineSettings:
+    """group: a pair for every stage (Eq. 4); false trains one shared pair on and on."""
+
+    group: bool = True
+
+
 class Baseline(Strategy):
-    """Follow the reward's gradient through the last denoising steps."""
+    """Follow the reward's gradient through the last K denoising steps (`train.last_steps`; DRaFT-K)."""
+
+    Settings = BaselineSettings
+    settings: BaselineSettings
+
+    def plan(self, rewards: Sequence[str]) -> list[Stage]:
+        start = "previous" if self.settings.group else "continue"
+        return [Stage(rewards={name: 1.0}, start=start) for name in rewards]
 
     def loss(self, step: Step) -> Tensor:
         z_0 = step.denoise()

@@ -2,18 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-from rilbench import Stage, Strategy
+from rilbench import ConfigError, Stage, Step, Strategy
+from rilbench_joint.balance import Norms
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from rilbench import LoraPair
 
 
 @dataclass(frozen=True)
 class JointSettings:
-    """weights: of each reward in the sum, Eq. 10 by default; 1 for a reward not named. by: the strategy that trains."""
+    """weights: of each reward in the sum, Eq. 10 by default; 1 for a reward not named. by: the strategy that trains.
+
+    balance: `weights` takes the sum as it is; `gradients` first divides each reward by the running norm of its gradient
+        with respect to the images, so that equal weights pull equally hard, and trains on the reward alone.
+    momentum: of the running norms.
+    """
 
     weights: dict[str, float] = field(default_factory=lambda: {"aesthetic": 0.01, "hps": 2.0, "compressibility": 1.0})
     by: str = "baseline"
+    balance: str = "weights"
+    momentum: float = 0.99
+
+    def __post_init__(self) -> None:
+        if self.balance not in ("weights", "gradients"):
+            raise ConfigError(f"balance: {self.balance!r} is neither weights nor gradients")
+        if not 0 <= self.momentum < 1:
+            raise ConfigError(f"momentum: {self.momentum} is not in [0, 1)")
+        if self.balance == "gradients" and self.by != "baseline":
+            raise ConfigError(f"by: balanced gradients are joint's own loss; {self.by} cannot train on them")
 
 
 class Joint(Strategy):
@@ -21,7 +43,30 @@ class Joint(Strategy):
 
     Settings = JointSettings
     settings: JointSettings
+    norms: Norms
 
     def plan(self, rewards: Sequence[str]) -> list[Stage]:
-        weights = self.settings.weights
-        return [Stage(rewards={name: float(weights.get(name, 1.0)) for name in sorted(rewards)}, by=self.settings.by)]
+        weights = {name: float(self.settings.weights.get(name, 1.0)) for name in sorted(set(rewards))}
+        return [Stage(rewards=weights, by=None if self.settings.balance == "gradients" else self.settings.by)]
+
+    def begin(self, stage: Stage, pair: LoraPair) -> None:
+        self.weights = stage.rewards
+        self.norms = Norms(len(stage.rewards), self.settings.momentum)
+
+    def loss(self, step: Step) -> Tensor:
+        x_0 = step.decode(step.denoise())
+        rewards = step.rewards(x_0)
+        norms = self.norms.update(list(rewards.values()), x_0)
+        terms = [self.weights[name] * value / norm for (name, value), norm in zip(rewards.items(), norms, strict=True)]
+        for name, term in zip(rewards, terms, strict=True):
+            step.term(name, -term)
+        loss = -terms[0]
+        for term in terms[1:]:
+            loss = loss - term
+        return loss
+
+    def state(self) -> dict[str, Tensor]:
+        return self.norms.state()
+
+    def load_state(self, state: Mapping[str, Tensor]) -> None:
+        self.norms.load_state(state)

@@ -1,71 +1,101 @@
-"""`rid`: Reward Incremental Distillation (Sec. 4.2, Alg. 1).
+"""`rid`: Reward Incremental Distillation (Sec. 4.2, Alg. 1), with the paper's ablations as settings.
 
 The baseline plus a momentum teacher: student and teacher map the same z_1 to z_0, and the student may leave the
-teacher only as far as the reward is worth it. The teacher is an average of the current pair only; at a new stage it
-restarts as the student, which then equals the end of the previous stage because the new pair is zero.
+teacher only as far as the reward is worth it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from rilbench import ConfigError, Stage, Step, Strategy
+from rilbench_rid.teacher import Teacher
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from rilbench import LoraPair
 
+CHOICES = {"space": ("pixel", "latent"), "distil": ("last", "full")}
+
 
 @dataclass(frozen=True)
 class RIDSettings:
-    """lam: weight of the distillation, relative to the scaled reward. alpha: momentum of the teacher.
+    """lam: weight of the distillation, relative to the scaled reward; 0 is RID without a teacher.
 
+    alpha: momentum of the teacher; 1 freezes it at the start of the stage.
     space: where the mean squared error is taken, on decoded images in [0, 1] (`pixel`) or on z_0 (`latent`).
+    distil: the teacher starts from the student's z_1 (`last`, Eq. 8) or from z_N on its own (`full`, Eq. 7).
+    reset: the teacher restarts as the student at a new stage; false keeps the average over all stages.
+    group: a pair for every stage (Eq. 4); false trains one shared pair on and on.
     """
 
     lam: float = 0.1
     alpha: float = 0.99
     space: str = "pixel"
+    distil: str = "last"
+    reset: bool = True
+    group: bool = True
 
     def __post_init__(self) -> None:
         if not 0 <= self.alpha <= 1:
             raise ConfigError(f"alpha: {self.alpha} is not between 0 and 1")
         if not self.lam >= 0:
             raise ConfigError(f"lam: {self.lam} is negative")
-        if self.space not in ("pixel", "latent"):
-            raise ConfigError(f"space: {self.space!r} is neither pixel nor latent")
+        for name, allowed in CHOICES.items():
+            if getattr(self, name) not in allowed:
+                raise ConfigError(f"{name}: {getattr(self, name)!r} is neither {' nor '.join(allowed)}")
+        if not self.reset and not self.group:
+            raise ConfigError("reset: false is for a group of pairs; with one shared pair set it to true")
 
 
 class RID(Strategy):
-    """The baseline's loss plus last-step distillation from an EMA teacher."""
+    """The baseline's loss plus distillation from an EMA teacher, on the last denoising step only."""
 
     Settings = RIDSettings
     settings: RIDSettings
-    teacher: LoraPair
+    teacher: Teacher
+
+    def plan(self, rewards: Sequence[str]) -> list[Stage]:
+        start = "previous" if self.settings.group else "continue"
+        return [Stage(rewards={name: 1.0}, start=start) for name in rewards]
 
     def begin(self, stage: Stage, pair: LoraPair) -> None:
-        self.teacher = pair.copy()
+        self.teacher = Teacher(pair, self.settings.alpha)
 
     def loss(self, step: Step) -> Tensor:
-        import torch
-
         z_0 = step.denoise()
         x_0 = step.decode(z_0)
-        with torch.no_grad():
-            z_0_teacher = step.denoise(self.teacher)  # the same z_1
-            x_0_teacher = step.decode(z_0_teacher) if self.settings.space == "pixel" else None
-        drift = z_0 - z_0_teacher if x_0_teacher is None else x_0 - x_0_teacher
         reward = step.term("reward", -step.reward(x_0))
+        if not self.settings.lam:
+            return reward
+        z_0_teacher, x_0_teacher = self._taught(step)
+        drift = x_0 - x_0_teacher if self.settings.space == "pixel" else z_0 - z_0_teacher
         return reward + step.term("distillation", self.settings.lam * drift.pow(2).mean())  # Eq. 8 and 9
 
+    def _taught(self, step: Step) -> tuple[Tensor, Tensor]:
+        """z_0 and x_0 of the teacher, without gradient."""
+        import torch
+
+        with torch.no_grad():
+            teacher = self.teacher.pair
+            z = step.z if self.settings.distil == "last" else step.rollout(teacher)
+            z_0 = step.denoise(teacher, z)
+            return z_0, step.decode(z_0) if self.settings.space == "pixel" else z_0
+
     def after_update(self, step: Step) -> None:
-        self.teacher.lerp_(step.pair, 1 - self.settings.alpha)  # Eq. 6
+        self.teacher.follow(step.pair)  # Eq. 6
 
     def state(self) -> dict[str, Tensor]:
         return self.teacher.state()
 
     def load_state(self, state: Mapping[str, Tensor]) -> None:
-        self.teacher = type(self.teacher).from_state(state).to(self.teacher.factors[0].device)
+        self.teacher.load_state(state)
+
+    def legacy(self) -> dict[str, Tensor]:
+        return {} if self.settings.reset else self.teacher.behind()
+
+    def inherit(self, legacy: Mapping[str, Tensor]) -> None:
+        self.teacher.inherit(legacy)

@@ -4,16 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
-from rilbench import Stage, Strategy
+from rilbench import ConfigError, Stage, Strategy
 
 
 @dataclass(frozen=True)
 class SoupSettings:
-    """coefficients: of each reward's model; equal shares by default. by: the strategy that trains the models."""
+    """coefficients: of each reward's model; equal shares by default. by: the strategy that trains the models.
+
+    average: `changes` averages A_t B_t, which is the soup of whole models; `factors` averages A_t and B_t each, a
+        common mistake: T equal shares then weigh every A_t B_t by 1 / T^2.
+    """
 
     coefficients: dict[str, float] = field(default_factory=dict)
     by: str = "baseline"
+    average: Literal["changes", "factors"] = "changes"
+
+    def __post_init__(self) -> None:
+        if self.average not in ("changes", "factors"):
+            raise ConfigError(f"average: {self.average!r} is neither changes nor factors")
 
 
 class Soup(Strategy):
@@ -23,7 +33,8 @@ class Soup(Strategy):
     settings: SoupSettings
 
     def plan(self, rewards: Sequence[str]) -> list[Stage]:
-        share = 1 / len(rewards)
-        singles = [Stage(rewards={name: 1.0}, start="base", by=self.settings.by) for name in rewards]
-        shares = {i: float(self.settings.coefficients.get(name, share)) for i, name in enumerate(rewards)}
-        return [*singles, Stage(merge=shares)]
+        names = list(dict.fromkeys(rewards))  # a reward that comes twice has one model
+        share = 1 / len(names)
+        singles = [Stage(rewards={name: 1.0}, start="base", by=self.settings.by) for name in names]
+        shares = {i: float(self.settings.coefficients.get(name, share)) for i, name in enumerate(names)}
+        return [*singles, Stage(merge=shares, average=self.settings.average)]

@@ -1,0 +1,52 @@
+"""`diversity`: how different the images of one prompt are from each other."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+from torch import Tensor
+
+from rilbench import Metric
+from rilbench.encoders import ClipEncoder
+
+
+@dataclass(frozen=True)
+class DiversitySettings:
+    """model, pretrained: see `ClipEncoder`."""
+
+    model: str = "package:rilbench_shapes/weights/clip"
+    pretrained: str | None = None
+
+
+class Diversity(Metric):
+    """1 minus the mean cosine of the CLIP features of two images of one prompt, in [0, 2]; the mean over prompts.
+
+    Falls towards 0 when a model answers a prompt with one image, whatever the noise. NaN unless a prompt has two images.
+    """
+
+    Settings = DiversitySettings
+    higher_is_better = True
+
+    def __init__(self, settings: DiversitySettings, *, device: str = "cpu") -> None:
+        super().__init__(settings, device=device)
+        self.encoder = ClipEncoder(settings.model, settings.pretrained, device)
+        self.reset()
+
+    def reset(self) -> None:
+        self._sums: dict[str, tuple[int, Tensor]] = {}
+
+    def update(self, images: Tensor, prompts: Sequence[str], *, base_images: Tensor | None = None) -> None:
+        if not len(images):
+            return
+        features = self.encoder.image_features(images).double().cpu()
+        for prompt, group in groupby(range(len(prompts)), key=lambda i: prompts[i]):
+            rows = features[list(group)]
+            count, total = self._sums.get(prompt, (0, 0))
+            self._sums[prompt] = count + len(rows), total + rows.sum(0)
+
+    def compute(self) -> float:
+        # unit vectors: the n (n - 1) products of different ones sum to |sum of all|^2 - n
+        cosines = [(float(s @ s) - n) / (n * (n - 1)) for n, s in self._sums.values() if n > 1]
+        return 1 - sum(cosines) / len(cosines) if cosines else float("nan")
