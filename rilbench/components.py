@@ -103,7 +103,10 @@ class Components:
         return made
 
     def metric(self, name: str) -> Metric:
-        """A metric, or the mean of the reward of that name."""
+        """A metric, the mean of the reward of that name, or of perturbed images: `REWARD@PERTURBATION`."""
+        name, _, perturbation = name.partition("@")
+        if perturbation:
+            return Perturbed(self.reward(name), perturbation)
         if self.metric_kind(name) == "reward":
             return RewardMetric(self.reward(name))
         made = self._make("metric", name)
@@ -114,6 +117,8 @@ class Components:
         """What determines an evaluation's numbers, besides the model."""
         evaluate = asdict(self.config.evaluate)
         del evaluate["batch_size"], evaluate["metrics"]
+        if not self.config.evaluate.perturb:
+            del evaluate["perturb"]
         metrics = [self.describe(self.metric_kind(name), name) for name in sorted(self.metric_names())]
         document: dict[str, Any] = identity.with_contents({"evaluate": evaluate, "metrics": metrics})
         return document
@@ -130,16 +135,21 @@ class Components:
         reported = [m for r in self.config.rewards for m in self.plugin("reward", r).load().metrics]
         return list(dict.fromkeys([*self.config.rewards, *reported, *self.config.evaluate.metrics]))
 
+    def columns(self) -> list[str]:
+        """What is measured: the metrics, then each trained reward of the perturbed images."""
+        perturbed = [f"{name}@{how}" for name in dict.fromkeys(self.config.rewards) for how in self.config.evaluate.perturb]
+        return self.metric_names() + perturbed
+
     def metric_infos(self) -> tuple[MetricInfo, ...]:
         """The columns of the result."""
         targets: dict[str, list[str]] = {}
         for reward in self.config.rewards:
             for name in (reward, *self.plugin("reward", reward).load().metrics):
                 targets.setdefault(name, []).append(reward)
-        return tuple(self._info(name, tuple(targets.get(name, ()))) for name in self.metric_names())
+        return tuple(self._info(name, tuple(targets.get(name, ()))) for name in self.columns())
 
     def _info(self, name: str, target_of: tuple[str, ...]) -> MetricInfo:
-        if self.metric_kind(name) == "reward":
+        if "@" in name or self.metric_kind(name) == "reward":
             return MetricInfo(name=name, higher_is_better=True, target_of=target_of)
         cls = self.plugin("metric", name).load()
         return MetricInfo(name=name, higher_is_better=cls.higher_is_better, unit=cls.unit, target_of=target_of)

@@ -83,7 +83,7 @@ def _merge(stage: Stage, plan: Sequence[PlannedStage]) -> PlannedStage:
     for i, coefficient in stage.merge.items():
         for key, c in plan[i + 1].chain:
             total[key] = total.get(key, 0.0) + coefficient * c
-    parts = tuple(total.items())
+    parts = tuple(sorted(total.items()))  # the same soup in any order
     document = plan[0].document | {"merge": [list(link) for link in parts]}
     if stage.average == "factors":
         document |= {"average": "factors"}

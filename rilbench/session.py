@@ -121,7 +121,7 @@ class Session:
 
     def _evaluate(self, planned: PlannedStage, folder: Path) -> None:
         self._load(planned.chain)
-        metrics = {name: self.components.metric(name) for name in self.components.metric_names()}
+        metrics = {name: self.components.metric(name) for name in self.components.columns()}
         base = None
         is_base = planned is self.plan[0]
         if not is_base and any(metric.needs_base for metric in metrics.values()):

@@ -13,7 +13,6 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-SEPARATOR = "@"
 QUALITY = 80
 
 
@@ -48,14 +47,3 @@ def shift(images: Tensor) -> Tensor:
 
 PERTURBATIONS: Mapping[str, Callable[[Tensor], Tensor]] = {"jpeg": jpeg, "blur": blur, "shift": shift}
 """Name to a function of images (B, 3, H, W) in [0, 1] to images of the same shape and range."""
-
-
-def column(name: str, perturbation: str) -> str:
-    """The column of a score after a perturbation."""
-    return f"{name}{SEPARATOR}{perturbation}"
-
-
-def split(column: str) -> tuple[str, str]:
-    """Name and perturbation of a column; an empty perturbation for a plain one."""
-    name, _, perturbation = column.partition(SEPARATOR)
-    return name, perturbation
