@@ -58,7 +58,7 @@ class Components:
         """A recipe nobody would ever use is a misspelt name."""
         for kind, names in (("strategy", [by]), ("reward", on.split("+"))):
             for name in names:
-                if name != ANY and name not in self.catalog.names(kind):
+                if name != ANY and name not in self.catalog.registered(kind):
                     known = unknown(kind, name, [ANY, *self.catalog.names(kind)])
                     raise ConfigError(f"recipes.{by}.{on}: {known}")
 
@@ -110,6 +110,9 @@ class Components:
             return "metric"
         if name in self.catalog.names("reward"):
             return "reward"
+        for kind in ("metric", "reward"):
+            if name in self.catalog.registered(kind):
+                self.plugin(kind, name)  # says that it is switched off
         raise PluginError(unknown("metric", name, [*self.catalog.names("metric"), *self.catalog.names("reward")]))
 
     def metric_names(self) -> list[str]:

@@ -51,7 +51,8 @@ class StageTraining:
         generator = generator_for("init", self.seed, self.index)
         pair = LoraPair.initialised(self.group.layers, rank=self.rank, init=self.init, generator=generator).trainable()
         self.group.start(pair)
-        self.strategy.begin(self.stage, pair)
+        with blamed(f"strategy {type(self.strategy).__name__}"):
+            self.strategy.begin(self.stage, pair)
         optimiser = torch.optim.AdamW(
             pair.factors, lr=self.config.lr, weight_decay=self.config.weight_decay, betas=(0.9, 0.999)
         )
@@ -92,7 +93,8 @@ class StageTraining:
                 f"Finished stages are kept. Try a lower learning rate (now {self.config.lr:g}) or check the reward."
             ) from None
         optimiser.step()
-        self.strategy.after_update(step)
+        with blamed(f"strategy {type(self.strategy).__name__}"):
+            self.strategy.after_update(step)
         return values | {"gradient": norm.item()}
 
     def _resume(self, pair: LoraPair, optimiser: torch.optim.Optimizer) -> int:
