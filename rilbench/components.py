@@ -71,7 +71,7 @@ class Components:
         """A recipe nobody would ever use is a misspelt name."""
         for kind, names in (("strategy", [by]), ("reward", on.split("+"))):
             for name in names:
-                if name != ANY and name not in self.catalog.names(kind):
+                if name != ANY and name not in self.catalog.registered(kind):
                     known = unknown(kind, name, [ANY, *self.catalog.names(kind)])
                     raise ConfigError(f"recipes.{by}.{on}: {known}")
 
@@ -128,6 +128,9 @@ class Components:
             return "metric"
         if name in self.catalog.names("reward"):
             return "reward"
+        for kind in ("metric", "reward"):
+            if name in self.catalog.registered(kind):
+                self.plugin(kind, name)  # says that it is switched off
         raise PluginError(unknown("metric", name, [*self.catalog.names("metric"), *self.catalog.names("reward")]))
 
     def metric_names(self) -> list[str]:
@@ -137,7 +140,9 @@ class Components:
 
     def columns(self) -> list[str]:
         """What is measured: the metrics, then each trained reward of the perturbed images."""
-        perturbed = [f"{name}@{how}" for name in dict.fromkeys(self.config.rewards) for how in self.config.evaluate.perturb]
+        perturbed = [
+            f"{name}@{how}" for name in dict.fromkeys(self.config.rewards) for how in self.config.evaluate.perturb
+        ]
         return self.metric_names() + perturbed
 
     def metric_infos(self) -> tuple[MetricInfo, ...]:

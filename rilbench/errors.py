@@ -40,9 +40,17 @@ def blamed(what: str) -> Iterator[None]:
         yield
     except RilbenchError:
         raise
-    except Exception as error:
-        reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
-        raise PluginError(f"{what} failed: {reason}") from error
+    except (Exception, SystemExit) as error:  # a plugin may even call sys.exit
+        raise PluginError(f"{what} failed: {reason(error)}") from error
+
+
+def reason(error: BaseException) -> str:
+    """Class and message of an error on one line; a stranger's message may itself raise."""
+    try:
+        message = " ".join(str(error).split())
+    except Exception:
+        message = "its message cannot be read"
+    return f"{type(error).__name__}: {message}"
 
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> str:

@@ -46,6 +46,11 @@ class ResultMatrix:
     rows: tuple[Row, ...]
     metrics: tuple[MetricInfo, ...]
 
+    @property
+    def shown(self) -> tuple[MetricInfo, ...]:
+        """The columns of tables: all but the scores of perturbed images, `NAME@PERTURBATION`."""
+        return tuple(info for info in self.metrics if "@" not in info.name)
+
     def values(self, metric: str) -> list[float]:
         """a_m^0 .. a_m^T."""
         return [row.values.get(metric, NAN) for row in self.rows]

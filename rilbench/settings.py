@@ -27,6 +27,9 @@ def build(cls: type[T], values: Mapping[str, Any] | DictConfig, where: str) -> T
         key = ".".join(part for part in (where, error.full_key) if part)
         reason = str(error.msg or error).splitlines()[0]
         raise ConfigError(f"{key or 'configuration'}: {reason}") from None
+    except NameError as error:  # an annotation that only the type checker can see
+        reason = str(error).splitlines()[0]
+        raise ConfigError(f"{where or 'configuration'}: the types of {cls.__name__} cannot be read: {reason}") from None
     except (ValueError, TypeError) as error:
         raise ConfigError(f"{where or 'configuration'}: {error}") from None
     assert isinstance(built, cls)

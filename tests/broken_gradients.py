@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
 from typing import Any
 
@@ -156,6 +157,27 @@ class KeepsNumbers(KeepsAll):
 
     def kept(self, scores: Tensor) -> Any:
         return scores.tolist()
+
+
+@breaks("memory_does_not_grow")
+class KeepsInADeque(GoodReward):
+    """Keeps every score in a deque, which sits in a slot."""
+
+    def __init__(self, settings: Any, *, device: str = "cpu") -> None:
+        super().__init__(settings, device=device)
+        self.drawer = _Drawer()
+
+    def __call__(self, images: Tensor, prompts: Sequence[str]) -> Tensor:
+        scores = super().__call__(images, prompts)
+        self.drawer.content.append(scores.tolist())
+        return scores
+
+
+class _Drawer:
+    __slots__ = ("content",)
+
+    def __init__(self) -> None:
+        self.content: deque[Any] = deque()
 
 
 @breaks("memory_does_not_grow")

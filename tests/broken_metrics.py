@@ -10,12 +10,22 @@ import torch
 from good_components import GoodMetric, GoodSet, breaks, value
 from torch import Tensor
 
+from rilbench.contracts import MeanMetric
+
 
 @breaks("the_direction_is_declared")
 class NoDirection(GoodSet):
     """A direction that is no bool."""
 
     higher_is_better = "yes"  # type: ignore[assignment]
+
+
+@breaks("the_direction_is_declared")
+class TakesTheDefault(MeanMetric):
+    """The direction of its base class, which may be the wrong one."""
+
+    def score(self, images: Tensor, prompts: Sequence[str], *, base_images: Tensor | None = None) -> Tensor:
+        return value(images)
 
 
 @breaks("the_unit_is_a_string")

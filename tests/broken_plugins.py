@@ -53,6 +53,11 @@ def _two(folder: Path, name: str) -> None:
         fabricate.distribution(folder, f"{name}-{n}", points, {f"{name}_{n}": REWARD}, version=f"{n}.0")
 
 
+def _not_text(folder: Path, name: str) -> None:
+    fabricate.distribution(folder, name, "")
+    (folder / f"{name}-1.2.dist-info" / "entry_points.txt").write_bytes(b"[rilbench.rewards]\nn\xff = m:C\n")
+
+
 def _without_metadata(folder: Path, name: str) -> None:
     fabricate.reward(folder, name, "import nothing_of_that_name\n", version=None)
 
@@ -120,6 +125,22 @@ CASES = [
         warning=f"{OF} has Settings that are not a dataclass",
     ),
     Case(
+        name="settings_an_instance",
+        make=_source(f"from rilbench.contracts import NoSettings\n{REWARD}    Settings = NoSettings()\n"),
+        warning=f"{OF} has Settings that are not a dataclass",
+    ),
+    Case(
+        name="metrics_no_names",
+        make=_source(REWARD + "    metrics = None\n"),
+        warning=f"{OF} has metrics = None, which is no tuple of names",
+    ),
+    Case(
+        name="message_raises",
+        make=_source("class E(Exception):\n    def __str__(self):\n        raise E\nraise E\n"),
+        warning=f"{OF} cannot be imported: E: its message cannot be read",
+        trace="raise E",
+    ),
+    Case(
         name="metric_without_direction",
         make=_points("[rilbench.metrics]\n{name} = {module}:M\n", METRIC.format(body="    higher_is_better = 'yes'\n")),
         warning="metric '{name}' of {name} 1.2 ({name}:M) does not say whether higher_is_better, True or False",
@@ -156,6 +177,12 @@ CASES = [
         selected="unknown reward '{name}'",
     ),
     Case(
+        name="entry_points_no_text",
+        make=_not_text,
+        warning="unknown '-' of {name} 1.2 (-) cannot be used: broken: its entry_points.txt cannot be read (UnicodeDec",
+        selected="unknown reward '{name}'",
+    ),
+    Case(
         name="without_metadata",
         make=_without_metadata,
         warning="of unknown unknown ({name}:Broken) cannot be imported: ModuleNotFoundError",
@@ -167,6 +194,22 @@ CASES = [
         warning="",
         selected="reward '{name}' of {name} 1.2 failed: OSError: no weights",
         trace="raise OSError('no weights')",
+    ),
+    Case(
+        name="constructor_exits",
+        make=_source(REWARD + "    def __init__(self, settings, **_):\n        raise SystemExit('no weights')\n"),
+        warning="",
+        selected="reward '{name}' of {name} 1.2 failed: SystemExit: no weights",
+        trace="raise SystemExit('no weights')",
+    ),
+    Case(
+        name="settings_for_the_type_checker",
+        make=_source(
+            "from __future__ import annotations\nfrom dataclasses import dataclass\n"
+            "@dataclass(frozen=True)\nclass S:\n    size: Size = 1\n" + REWARD + "    Settings = S\n"
+        ),
+        warning="",
+        selected="reward.{name}: the types of S cannot be read: name 'Size' is not defined",
     ),
     Case(
         name="call_raises",
@@ -189,6 +232,11 @@ CASES = [
         name="hook_constructor",
         make=_hook("class Hook:\n    def __init__(self):\n        raise KeyError('TOKEN')\n"),
         warning="({name}:Hook) cannot be registered: KeyError: 'TOKEN'",
+    ),
+    Case(
+        name="hook_exits",
+        make=_hook("class Hook:\n    @hookimpl\n    def run_started(self):\n        raise SystemExit('no licence')\n"),
+        warning="({name}:Hook) failed in run_started: SystemExit: no licence; it is left out",
     ),
     Case(
         name="hook_raises",

@@ -132,6 +132,24 @@ class SinglePrecision(GoodModel):
 
 
 @breaks("global_state_is_left_alone")
+class Seeds(GoodReward):
+    """Seeds the global generator, with the same number every time."""
+
+    def __call__(self, images: Tensor, prompts: Sequence[str]) -> Tensor:
+        torch.manual_seed(0)
+        return super().__call__(images, prompts)
+
+
+@breaks("global_state_is_left_alone")
+class TakesAllThreads(GoodReward):
+    """Sets the number of threads when it is made."""
+
+    def __init__(self, settings: Any, *, device: str = "cpu") -> None:
+        super().__init__(settings, device=device)
+        torch.set_num_threads(2)
+
+
+@breaks("global_state_is_left_alone")
 class DrawsGlobally(GoodReward):
     """Draws a global random number and drops it."""
 

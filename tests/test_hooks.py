@@ -163,3 +163,19 @@ def _implements(value: str, hook: str) -> bool:
 def test_the_result_json_names_the_hooks(workplace: Path) -> None:
     folder = recorded(workplace).folder
     assert json.loads((folder / "result.json").read_text())["plugins"]["hook/recorder"] == "unknown"
+
+
+class Vandal:
+    """Rewrites the result it is shown."""
+
+    @hookimpl
+    def stage_finished(self, folder: Path, result: RunResult, stage: int) -> None:
+        for row in result.matrix.rows:
+            row.values.clear()  # type: ignore[attr-defined]
+
+
+def test_a_hook_cannot_change_the_result(workplace: Path) -> None:
+    vandal = EntryPoint("vandal", "test_hooks:Vandal", "rilbench.hooks")
+    config = toy.config(workplace, "tracking=true")
+    result = engine.run(config, catalog=toy.catalog(vandal), reporter=Reporter(quiet=True)).result
+    assert all(row.values for row in result.matrix.rows)

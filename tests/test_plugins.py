@@ -211,7 +211,8 @@ def test_a_plugin_that_is_not_installed(place: Path, rilbench: Callable[..., Don
         ("my_rewards", 2, "'my_rewards' is not of the form module:Class"),
         ("nowhere_at_all:Reward", 3, "cannot be imported: ModuleNotFoundError"),
         ("json:dumps", 3, "--plugin json:dumps is no subclass of Reward, Metric or Strategy"),
-        ("good=good:Good", 3, "claimed by --plugin source-"),
+        ("good=good:Good", 3, "give one another name: --plugin my_good=good:Good"),
+        ("json.decoder:NaN", 3, "--plugin json.decoder:NaN is no subclass of Reward, Metric or Strategy"),
     ],
 )
 def test_a_wrong_plugin_option(
@@ -284,5 +285,113 @@ def test_check_runs_the_kit(installed: Path, rilbench: Callable[..., Done]) -> N
     bad = rilbench("plugins", "check", "flat", "--image-size", "16", "--json")
     assert bad.code == 1
     assert any(result["status"] == "failed" for result in json.loads(bad.out))
+    fabricate.reward(
+        installed, "nan", fabricate.GOOD.replace("images[:, 1]", "float('nan') * images[:, 1]"), cls="Good"
+    )
+    assert "[nan, nan, nan, nan]" in rilbench("plugins", "check", "nan", "--image-size", "16").out.replace("\n", " ")
     wrong = rilbench("plugins", "check", "compressibility", "quality=none")
     assert "quality" in wrong.out + wrong.err
+
+
+def test_what_an_import_changes_is_undone(installed: Path, rilbench: Callable[..., Done]) -> None:
+    import torch
+
+    source = f"import torch\ntorch.set_default_dtype(torch.float64)\ntorch.manual_seed(0)\n{fabricate.GOOD}"
+    fabricate.reward(installed, "selfish", source, cls="Good")
+    torch.manual_seed(5)
+    before = torch.get_rng_state()
+    done = rilbench("run", *GROUNDED, "--rewards", "compressibility,selfish")
+    assert done.code == 0
+    assert (
+        "reward 'selfish' of selfish 1.2 (selfish:Good) changes torch's default dtype when it is imported" in done.err
+    )
+    assert torch.get_default_dtype() == torch.float32
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_distributions_without_a_name_are_all_seen(installed: Path) -> None:
+    from rilbench.host.catalog import Catalog
+
+    for name in ("nameless_one", "nameless_two"):
+        fabricate.reward(installed, name, fabricate.GOOD, cls="Good", version=None)
+    assert {"nameless_one", "nameless_two"} <= set(Catalog().names("reward"))
+
+
+def test_two_hooks_of_one_name_cost_one_warning(installed: Path, rilbench: Callable[..., Done]) -> None:
+    hook = "from rilbench import hookimpl\nclass Hook:\n    @hookimpl\n    def run_started(self):\n        pass\n"
+    for n in (1, 2):
+        points = f"[rilbench.hooks]\ntwin = twin_{n}:Hook\n"
+        fabricate.distribution(installed, f"twin-{n}", points, {f"twin_{n}": hook})
+    done = rilbench("run", *GROUNDED, "--rewards", "compressibility")
+    assert done.err.count("claimed by twin-1 1.2") == 1
+
+
+@pytest.mark.parametrize(
+    ("disabled", "config", "code", "message"),
+    [
+        ("hps", "shapes", 0, ""),  # whose recipes name it, though nobody asked for it
+        (
+            "fid",
+            "shapes",
+            3,
+            "metric 'fid' of rilbench 0.1.0 (rilbench_metrics.fid:FID) is switched off: by RILBENCH_DIS",
+        ),
+    ],
+)
+def test_what_is_switched_off_is_not_unknown(
+    disabled: str,
+    config: str,
+    code: int,
+    message: str,
+    rilbench: Callable[..., Done],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("RILBENCH_DISABLE_PLUGINS", f"mlflow,{disabled}")
+    metrics = ["evaluate.metrics=[png_kb]"] if code == 0 else []
+    done = rilbench("explain", "--config", config, "--rewards", "compressibility", *metrics)
+    assert done.code == code, done.err
+    assert message in done.err
+    assert "is switched off: by RILBENCH_DISABLE_PLUGINS" in rilbench("plugins", "show", disabled).err
+
+
+def test_a_print_in_a_call_leaves_stdout_alone(place: Path, rilbench: Callable[..., Done]) -> None:
+    loud = fabricate.GOOD.replace("return", "print('seen', len(images))\n        return").replace("Good", "Loud")
+    (place / "loud_rewards.py").write_text(f"print('hello')\n{loud}")
+    done = rilbench("run", *GROUNDED, "--plugin", "loud_rewards:Loud", "--rewards", "loud", "--json")
+    assert json.loads(done.out)["rewards"] == ["loud"]
+    assert "hello" in done.err
+    assert "seen 2" in done.err
+
+
+def test_commands_that_cannot_be_added_cost_a_warning(installed: Path, rilbench: Callable[..., Done]) -> None:
+    source = "class Hook:\n    @hookimpl\n    def commands(self):\n        return {7: print, 'odd': odd}\n"
+    fabricate.hook(installed, "odd", f"def odd() -> None:\n    'Takes [/bold] a list[int].'\n{source}")
+    done = rilbench("--help")
+    assert done.code == 0, done.err
+    assert "adds a command whose name is 7, no text; it is left out" in done.err
+    assert "Takes [/bold] a list[int]." in done.out
+    assert "Takes [/bold] a list[int]." in rilbench("odd", "--help").out
+
+
+@pytest.mark.parametrize("part", ["reset", "compute"])
+def test_a_metric_that_raises_is_blamed(part: str, installed: Path, rilbench: Callable[..., Done]) -> None:
+    source = "from rilbench import MeanMetric\nclass M(MeanMetric):\n    higher_is_better = True\n"
+    source += "    def score(self, images, prompts, *, base_images=None):\n        return images.mean((1, 2, 3))\n"
+    condition = "hasattr(self, '_count') and " if part == "reset" else ""
+    source += f"    def {part}(self):\n        if {condition}True:\n            raise KeyError('lost')\n"
+    source += "        super().reset()\n"
+    fabricate.distribution(installed, "moody", "[rilbench.metrics]\nmoody = moody:M\n", {"moody": source})
+    done = rilbench("run", *GROUNDED, "--rewards", "compressibility", "evaluate.metrics=[moody]")
+    assert done.code == 3
+    assert done.err.splitlines()[-1] == "error: metric 'moody' failed: KeyError: 'lost'"
+
+
+def test_a_metric_that_changes_the_images_is_refused(installed: Path, rilbench: Callable[..., Done]) -> None:
+    source = "from rilbench import MeanMetric\nclass M(MeanMetric):\n    higher_is_better = True\n"
+    source += (
+        "    def score(self, images, prompts, *, base_images=None):\n        return images.mul_(2).mean((1, 2, 3))\n"
+    )
+    fabricate.distribution(installed, "greedy", "[rilbench.metrics]\ngreedy = greedy:M\n", {"greedy": source})
+    done = rilbench("run", *GROUNDED, "--rewards", "compressibility", "evaluate.metrics=[greedy]")
+    assert done.code == 3
+    assert "metric 'greedy' changes the images in place; let it work on a copy" in done.err

@@ -198,3 +198,8 @@ def test_generated_components_work_in_a_run(workplace: Path, python: Path) -> No
     assert {metric["name"]: metric["unit"] for metric in result["metrics"]} == {"my-reward": "", "my-metric": "%"}
     base, trained = result["stages"]
     assert base["values"]["my-reward"] != trained["values"]["my-reward"]
+
+
+def test_a_name_of_a_class_in_the_tests_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="would hide FixedStep"):
+        create("strategy", "fixed-step", tmp_path)

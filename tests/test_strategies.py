@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -15,10 +16,11 @@ from rilbench.host.catalog import Catalog
 from rilbench.model.adapters import AdapterGroup, LoraPair
 from rilbench.model.text_to_image import TextToImage
 from rilbench.training.step import TrainingStep, WeightedReward, begin_step, draw_batch
-from rilbench_baseline import Baseline
+from rilbench_baseline import Baseline, BaselineSettings
 from rilbench_joint import Joint, JointSettings
 from rilbench_rid import RID, RIDSettings
 from rilbench_soup import Soup, SoupSettings
+from rilbench_wise_ft import WiseFT, WiseFTSettings
 
 PROMPTS = ["a red circle", "a blue ring"]
 
@@ -52,16 +54,18 @@ def bench(pipeline: Path) -> Bench:
     return Bench(pipeline)
 
 
+@pytest.mark.parametrize("distil", ["last", "full"])
 @pytest.mark.parametrize(("space", "lam"), [("pixel", 1e6), ("latent", 1e3)])  # a random decoder is nearly constant
-def test_rid_is_algorithm_1(bench: Bench, space: str, lam: float) -> None:
+def test_rid_is_algorithm_1(bench: Bench, space: str, lam: float, distil: str) -> None:
     teacher = bench.random(7)
-    rid = RID(RIDSettings(lam=lam, alpha=0.9, space=space))
+    rid = RID(RIDSettings(lam=lam, alpha=0.9, space=space, distil=distil))
     rid.begin(Stage(rewards={"red": 2.0}), bench.pair)
-    rid.teacher = teacher
+    rid.teacher.average = teacher
     step = bench.step()
     loss = rid.loss(step)
 
-    # Alg. 1: all steps but the last with the student and without gradient, the last with both, from the same z
+    # Alg. 1: all steps but the last with the student and without gradient, the last with both, from the same z;
+    # Eq. 7 ("full"): the teacher takes every step itself, from the same z_N
     model, sched = bench.model, bench.model.scheduler
     batch = draw_batch(PROMPTS, model.latent_shape, seed=0, stage=1, update=0, size=2)
     context = torch.cat([model.encode(["", ""]), model.encode(batch.prompts)])
@@ -70,18 +74,13 @@ def test_rid_is_algorithm_1(bench: Bench, space: str, lam: float) -> None:
         free, bound = model.unet(torch.cat([z, z]), t, context).sample.chunk(2)
         return sched.step(free + model.config.guidance * (bound - free), t, z).prev_sample
 
-    z = batch.z_N
-    for n in range(3, 0, -1):
-        t = sched.timesteps[3 - n]
-        if n > 1:
-            with torch.no_grad():
-                z = denoise(z, t)
-        else:
-            bench.group.start(teacher)
-            with torch.no_grad():
-                z_tea = denoise(z, t)
-            bench.group.start(bench.pair)
-            z_0 = denoise(z, t)
+    first, second, last = sched.timesteps
+    with torch.no_grad():
+        z = denoise(denoise(batch.z_N, first), second)
+        bench.group.start(teacher)
+        z_tea = denoise(z if distil == "last" else denoise(denoise(batch.z_N, first), second), last)
+    bench.group.start(bench.pair)
+    z_0 = denoise(z, last)
 
     def image(latent: torch.Tensor) -> torch.Tensor:
         return (model.vae.decode(latent / model.vae.config.scaling_factor).sample / 2 + 0.5).clamp(0, 1)
@@ -101,7 +100,7 @@ def test_rid_is_algorithm_1(bench: Bench, space: str, lam: float) -> None:
 def test_baseline_is_rid_without_distillation(bench: Bench) -> None:
     rid = RID(RIDSettings(lam=0.0))
     rid.begin(Stage(rewards={"red": 2.0}), bench.pair)
-    assert torch.allclose(Baseline(NoSettings()).loss(bench.step()), rid.loss(bench.step()))
+    assert torch.allclose(Baseline(BaselineSettings()).loss(bench.step()), rid.loss(bench.step()))
 
 
 def test_teacher_is_the_hand_computed_average(bench: Bench) -> None:
@@ -117,7 +116,7 @@ def test_teacher_is_the_hand_computed_average(bench: Bench) -> None:
             bench.pair.a[name].fill_(value)
         rid.after_update(step)
     # Eq. 6 from 0: 0.75 * 0 + 0.25 * 4 = 1, then 0.75 * 1 + 0.25 * 8 = 2.75
-    assert torch.allclose(rid.teacher.a[name], torch.full_like(rid.teacher.a[name], 2.75))
+    assert torch.allclose(rid.teacher.pair.a[name], torch.full_like(rid.teacher.pair.a[name], 2.75))
     assert bench.pair.a[name].eq(8.0).all()
 
 
@@ -126,11 +125,11 @@ def test_teacher_survives_a_stop(bench: Bench) -> None:
     rid.begin(Stage(rewards={"red": 1.0}), bench.random(5))
     other.begin(Stage(rewards={"red": 1.0}), bench.pair)
     other.load_state(rid.state())
-    assert all(torch.equal(a, b) for a, b in zip(rid.teacher.factors, other.teacher.factors, strict=True))
+    assert all(torch.equal(a, b) for a, b in zip(rid.teacher.pair.factors, other.teacher.pair.factors, strict=True))
 
 
 def test_plans() -> None:
-    assert [s.label for s in Baseline(NoSettings()).plan(["a", "b"])] == ["a", "b"]
+    assert [s.label for s in Baseline(BaselineSettings()).plan(["a", "b"])] == ["a", "b"]
     assert all(s.start == "previous" for s in RID(RIDSettings()).plan(["a", "b"]))
     (joint,) = Joint(JointSettings()).plan(["aesthetic", "hps", "compressibility", "mine"])
     assert dict(joint.rewards) == {"aesthetic": 0.01, "hps": 2.0, "compressibility": 1.0, "mine": 1.0}  # Eq. 10
@@ -138,6 +137,134 @@ def test_plans() -> None:
     *singles, merge = Soup(SoupSettings(coefficients={"b": 0.7})).plan(["a", "b"])
     assert [s.start for s in singles] == ["base", "base"]
     assert dict(merge.merge) == {0: 0.5, 1: 0.7}
+
+
+def test_a_teacher_that_is_never_reset_lags_behind_the_frozen_pairs(bench: Bench) -> None:
+    """Two stages written out on weight changes: the teacher's share of a finished stage goes on towards the student's."""
+    rid = RID(RIDSettings(alpha=0.5, reset=False))
+    first = bench.random(11)
+    rid.begin(Stage(rewards={"red": 1.0}), first)
+    name = next(iter(first.a))
+    start = first.a[name] @ first.b[name]
+    with torch.no_grad():
+        first.a[name].add_(1.0)
+    rid.after_update(_StepOf(first))
+    averaged = rid.teacher.pair.a[name] @ rid.teacher.pair.b[name]
+    behind = averaged - first.a[name] @ first.b[name]
+    assert not torch.allclose(averaged, start)
+
+    second, later = bench.random(12), RID(RIDSettings(alpha=0.5, reset=False))
+    later.begin(Stage(rewards={"red": 1.0}), second)
+    later.inherit(rid.legacy())
+    for updates in range(3):
+        change = later.teacher.pair.a[name] @ later.teacher.pair.b[name]
+        assert torch.allclose(change, second.a[name] @ second.b[name] + 0.5**updates * behind, atol=1e-5)
+        later.after_update(_StepOf(second))
+    resumed = RID(RIDSettings(alpha=0.5, reset=False))
+    resumed.begin(Stage(rewards={"red": 1.0}), bench.random(13))
+    resumed.inherit(rid.legacy())
+    resumed.load_state(later.state())
+    assert all(map(torch.equal, resumed.teacher.pair.factors, later.teacher.pair.factors))
+    # what it hands on is the whole distance, of both stages
+    last = LoraPair.from_state(later.legacy())
+    assert torch.allclose(last.a[name] @ last.b[name], 0.5**3 * behind, atol=1e-5)
+    assert RID(RIDSettings()).legacy() == {}
+
+
+class _StepOf:
+    def __init__(self, pair: LoraPair) -> None:
+        self.pair = pair
+
+
+def test_without_a_teacher_nothing_is_denoised_for_one(bench: Bench) -> None:
+    rid = RID(RIDSettings(lam=0.0))
+    rid.begin(Stage(rewards={"red": 2.0}), bench.pair)
+    step = bench.step()
+    step.rollout = None  # type: ignore[assignment]
+    pairs: list[LoraPair | None] = []
+    denoise = step.denoise
+    step.denoise = lambda pair=None, z=None: (pairs.append(pair), denoise(pair, z))[1]  # type: ignore[method-assign]
+    rid.loss(step)
+    assert pairs == [None]
+    assert set(step.terms) == {"reward"}
+
+
+def test_a_single_pair_is_trained_on() -> None:
+    for strategy in (RID(RIDSettings(group=False)), Baseline(BaselineSettings(group=False))):
+        assert [s.start for s in strategy.plan(["a", "b"])] == ["continue", "continue"]
+
+
+def test_the_joint_balances_gradients(bench: Bench) -> None:
+    """Against the running norms of both gradients written out; a reward a thousand times smaller pulls as hard."""
+    joint = Joint(JointSettings(balance="gradients", weights={"red": 2.0}, momentum=0.5))
+    (stage,) = joint.plan(["red", "dark"])
+    assert (dict(stage.rewards), stage.by) == ({"red": 2.0, "dark": 1.0}, None)
+    joint.begin(stage, bench.pair)
+    norms: list[list[float]] = []
+    for _ in range(2):
+        step = bench.step()
+        step.batch_reward = WeightedReward(
+            {"red": _Tiny(NoSettings()), "dark": toy.Darkness(NoSettings())}, stage.rewards
+        )
+        loss = joint.loss(step)
+        x_0 = step.decode(step.denoise()).detach().requires_grad_()
+        red, dark = 1e-3 * x_0[:, 0].mean(), -x_0.pow(2).mean()
+        norms.append([float(torch.autograd.grad(r, x_0, retain_graph=True)[0].norm()) for r in (red, dark)])
+        share = [1.0] if len(norms) == 1 else [1 / 3, 2 / 3]  # momentum 0.5, corrected for the start at zero
+        n_red, n_dark = (sum(s * n[i] for s, n in zip(share, norms, strict=True)) for i in range(2))
+        assert loss.item() == pytest.approx(-(2 * red / n_red + dark / n_dark).item(), rel=1e-4)
+        with torch.no_grad():
+            for factor in bench.pair.factors:
+                factor.mul_(3.0)  # other images, other norms
+    assert norms[0][1] != pytest.approx(norms[1][1], rel=1e-3)
+    other = Joint(joint.settings)
+    other.begin(stage, bench.pair)
+    other.load_state(joint.state())
+    assert other.norms.values == joint.norms.values
+    assert other.norms.share == joint.norms.share
+
+
+class _Tiny(toy.Redness):
+    def __call__(self, images: torch.Tensor, prompts: Sequence[str]) -> torch.Tensor:
+        return 1e-3 * super().__call__(images, prompts)
+
+
+def test_plans_of_soups_and_scaled_sequences() -> None:
+    *singles, merge = Soup(SoupSettings()).plan(["a", "b", "a"])
+    assert [dict(s.rewards) for s in singles] == [{"a": 1.0}, {"b": 1.0}]
+    assert (dict(merge.merge), merge.average) == ({0: 0.5, 1: 0.5}, "changes")
+    assert Soup(SoupSettings(average="factors")).plan(["a"])[-1].average == "factors"
+    *trained, scaled = WiseFT(WiseFTSettings(scale=0.25)).plan(["a", "b"])
+    assert [(s.by, s.start) for s in trained] == [("baseline", "previous")] * 2
+    assert dict(scaled.merge) == {1: 0.25}
+
+
+def test_averaging_factors_is_another_soup(bench: Bench) -> None:
+    """Equal shares of three: the average of factors weighs each change by a ninth, and mixes them."""
+    pairs = [bench.random(seed) for seed in (1, 2, 3)]
+    chain = [(pair, 1 / 3) for pair in pairs]
+    changes, factors = LoraPair.concatenated(chain), LoraPair.averaged(chain)
+    name = next(iter(pairs[0].a))
+    assert torch.allclose(changes.a[name] @ changes.b[name], sum(p.a[name] @ p.b[name] for p in pairs) / 3, atol=1e-5)
+    cross = sum(p.a[name] @ q.b[name] for p in pairs for q in pairs) / 9
+    assert torch.allclose(factors.a[name] @ factors.b[name], cross, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("settings", "values", "message"),
+    [
+        (RIDSettings, {"distil": "first"}, "distil"),
+        (RIDSettings, {"reset": False, "group": False}, "reset"),
+        (JointSettings, {"balance": "magic"}, "balance"),
+        (JointSettings, {"momentum": 1.0}, "momentum"),
+        (JointSettings, {"balance": "gradients", "by": "rid"}, "by"),
+        (SoupSettings, {"average": "both"}, "average"),
+        (WiseFTSettings, {"scale": 1.5}, "scale"),
+    ],
+)
+def test_impossible_settings_are_refused(settings: type, values: dict[str, object], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        settings(**values)
 
 
 @pytest.mark.parametrize("values", [{"alpha": 1.5}, {"space": "fourier"}, {"lam": -1.0}])

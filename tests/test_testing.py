@@ -20,14 +20,17 @@ from broken_settings import NeedySettings, Quitter
 from good_components import GOOD, GoodMetric, GoodReward, Planner
 from transformers import CLIPConfig, CLIPModel
 
+from rilbench import global_state
 from rilbench.contracts import Component, Metric, Reward, Stage, Strategy
 from rilbench.errors import ConfigError
 from rilbench.host.catalog import Catalog
-from rilbench.testing import CheckResult, check_component, checks_for, summary, surroundings, tiny
+from rilbench.testing import CheckResult, check_component, checks_for, summary, tiny
+from rilbench.testing.surroundings import watched
 
 pytest_plugins = ["pytester"]
 SIZE = 16  # pixels a side, where nothing asks for more
 OWN = [p for p in Catalog().plugins if p.kind in ("reward", "metric", "strategy") and p.distribution == "rilbench"]
+EVERYTHING = global_state.modes() | global_state.generators()
 SIZES = {"oracle": 32}  # reads images of its own world only; 64 is the default
 
 
@@ -204,18 +207,47 @@ def test_a_malformed_stage_is_described(stage: Stage, fault: str) -> None:
         (lambda: torch.set_grad_enabled(False), "torch's grad mode"),
         (lambda: torch.set_num_threads(2), "torch's number of threads"),
         (lambda: torch.use_deterministic_algorithms(True), "torch's deterministic mode"),
+        (lambda: torch.set_float32_matmul_precision("medium"), "torch's precision of matrix products"),
+        (lambda: torch.manual_seed(0), "torch's random generator"),  # the same every time, and yet a change
+        (lambda: random.seed(0), "random's generator"),
     ],
 )
 def test_a_change_of_global_state_is_named(change: Callable[[], Any], named: str) -> None:
-    before = surroundings.snapshot()
-    try:
+    before = global_state.snapshot(EVERYTHING)
+    with watched() as found:
         change()
-        assert surroundings.changed(before) == [named]
-    finally:
-        torch.set_default_dtype(torch.float32)
-        torch.set_grad_enabled(True)
-        torch.set_num_threads(1)
-        torch.use_deterministic_algorithms(False)
+    assert found == [named]
+    assert global_state.changed(EVERYTHING, before) == []
+
+
+def test_prompts_of_ones_own() -> None:
+    class OfHorses(GoodReward):
+        """Looks for one word."""
+
+        def __call__(self, images: torch.Tensor, prompts: Sequence[str]) -> torch.Tensor:
+            horses = torch.tensor([1.0 + p.count("horse") for p in prompts])
+            return images.mean((1, 2, 3)) * horses.to(images)
+
+    assert failed(check_component(OfHorses, image_size=SIZE)) == {"prompts_change_the_scores"}
+    prompts = [f"picture {i} of {'a horse' if i % 4 < 2 and i < 4 else 'a cow'}" for i in range(8)]
+    assert failed(check_component(OfHorses, image_size=SIZE, prompts=prompts)) == set()
+    with pytest.raises(ConfigError, match="7 different ones; the checks need 8"):
+        check_component(OfHorses, prompts=prompts[1:])
+
+
+def test_a_reason_can_always_be_told() -> None:
+    class Mute(Exception):
+        def __str__(self) -> str:
+            raise RuntimeError
+
+    class Raises(GoodReward):
+        """Raises what cannot be printed."""
+
+        def __call__(self, images: torch.Tensor, prompts: Sequence[str]) -> torch.Tensor:
+            raise Mute
+
+    (result,) = check_component(Raises, only=["there_is_one_score_an_image"])
+    assert result.reason == "Mute: its message cannot be read"
 
 
 def test_summary_counts_by_status() -> None:
@@ -228,10 +260,10 @@ def test_summary_counts_by_status() -> None:
 
 
 def test_the_surroundings_are_left_as_they_were() -> None:
-    before = surroundings.snapshot()
+    before = global_state.snapshot(EVERYTHING)
     for component in (GoodReward, GoodMetric, Planner):
         check_component(component, image_size=SIZE)
-    assert surroundings.changed(before) == []
+    assert global_state.changed(EVERYTHING, before) == []
 
 
 def test_neither_pytest_nor_torch_is_imported_early(monkeypatch: pytest.MonkeyPatch) -> None:

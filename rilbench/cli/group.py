@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from rilbench.cli.quick import QuickGroup
+from rilbench.errors import reason
 
 
 class Commands(QuickGroup):
@@ -29,20 +30,25 @@ class Commands(QuickGroup):
 
         found: dict[str, Any] = {}
         for plugin, name, function in Moments(Catalog(), _warn).commands():
+            if not isinstance(name, str):
+                _warn(f"{plugin} adds a command whose name is {name!r}, no text; it is left out")
+                continue
             if name in self.commands or name in found:
                 _warn(f"{plugin} adds the command {name!r}, which exists already; it is left out")
                 continue
             try:
                 found[name] = _command(name, function)
-            except Exception as error:  # Typer on a stranger's annotations
-                _warn(f"{plugin}: the command {name!r} is left out: {type(error).__name__}: {error}")
+            except (Exception, SystemExit) as error:  # Typer on a stranger's annotations
+                _warn(f"{plugin}: the command {name!r} is left out: {reason(error)}")
         return found
 
 
 def _command(name: str, function: Any) -> Any:
-    app = typer.Typer(add_completion=False)
+    app = typer.Typer(add_completion=False, rich_markup_mode=None)  # brackets of a stranger's text are brackets
     app.command(name)(function)
-    return typer.main.get_command(app)
+    made = typer.main.get_command(app)
+    made.short_help = escape(made.get_short_help_str(limit=80))  # ours are listed with markup
+    return made
 
 
 def _warn(text: str) -> None:

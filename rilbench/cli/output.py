@@ -48,11 +48,12 @@ def print_outcome(outcome: Outcome) -> None:
 
 def print_table(head: list[str], rows: list[list[str]]) -> None:
     """A plain table that breaks long cells rather than cutting them."""
+    from rich.markup import escape
     from rich.table import Table
 
     table = Table(*head)
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*map(escape, row))
     stdout().print(table)
 
 

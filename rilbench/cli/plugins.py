@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Annotated
 
@@ -58,17 +60,22 @@ def check(
     settings: Annotated[list[str] | None, typer.Argument(help="The plugin's settings as key=value")] = None,
     plugin: Given = None,
     image_size: Annotated[int, typer.Option(help="Side of the test images in pixels")] = 64,
+    prompts: Annotated[str | None, typer.Option(help="File of at least eight prompts, one a line")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Run the conformance checks of a plugin; exit code 1 when one fails."""
     from dataclasses import asdict
 
     from rilbench.config import values_of
+    from rilbench.prompts import read_prompts
     from rilbench.testing import check_component, summary
 
     quiet_libraries()
     found = catalog(plugin).find(name)
-    results = check_component(found.load(), values_of(settings or ()), image_size=image_size)
+    shown = read_prompts(prompts) if prompts else None
+    with redirect_stdout(sys.stderr):  # whatever the plugin prints
+        values = values_of(settings or ())
+        results = check_component(found.load(), values, image_size=image_size, prompts=shown)
     if as_json:
         print_json([asdict(result) for result in results])
     else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -37,7 +38,8 @@ def run(
     loaded = load(config, settings or (), strategy=strategy, rewards=rewards, seed=seed)
     command = engine.repeat_command(sys.argv[1:])
     try:
-        outcome = engine.run(loaded, catalog=catalog(plugin), reporter=Reporter(), command=command)
+        with redirect_stdout(sys.stderr):  # whatever a plugin prints; stdout is for results
+            outcome = engine.run(loaded, catalog=catalog(plugin), reporter=Reporter(), command=command)
     except KeyboardInterrupt:  # Typer would turn it into a silent exit
         Console(stderr=True).print("interrupted; finished work is kept, the same command continues")
         raise typer.Exit(130) from None

@@ -48,8 +48,9 @@ def evaluate(
     samples: list[Tensor] = []
     wanted = range(0, min(config.samples, len(prompts)) * config.images_per_prompt, config.images_per_prompt)
     done, total = 0, len(prompts) * config.images_per_prompt
-    for metric in metrics.values():
-        metric.reset()
+    for name, metric in metrics.items():
+        with blamed(f"metric {name!r}"):
+            metric.reset()
     for batch_prompts, noise in _batches(model, prompts, config):
         batch = generate(model, batch_prompts, noise)
         pixels = (batch * 255).round().to(torch.uint8).cpu()
@@ -58,16 +59,19 @@ def evaluate(
             images.append(pixels)
         base = batch if base_images is None else base_images[done : done + len(batch)].to(batch) / 255
         for name, metric in metrics.items():
+            untouched = batch._version, base._version
             with torch.no_grad(), blamed(f"metric {name!r}"):
                 extra = {"base_images": base} if metric.needs_base else {}
                 of_batch = metric.update(batch, batch_prompts, **extra)
+            if (batch._version, base._version) != untouched:
+                raise PluginError(f"metric {name!r} changes the images in place; let it work on a copy")
             if of_batch is not None:
                 scores.setdefault(name, []).append(_checked(name, of_batch, len(batch)))
         done += len(batch)
         on_batch(done, total)
     by_prompt = {name: torch.cat(s).reshape(len(prompts), -1) for name, s in scores.items()}
     return Evaluation(
-        values={name: float(metric.compute()) for name, metric in metrics.items()},
+        values={name: _value(name, metric) for name, metric in metrics.items()},
         intervals={name: interval(s, resamples=config.bootstrap) for name, s in by_prompt.items()},
         scores=by_prompt,
         samples=samples,
@@ -90,6 +94,11 @@ def _batches(model: TextToImage, prompts: Sequence[str], config: EvaluateConfig)
         part = every[start : start + config.batch_size]
         noise = [evaluation_noise(config.seed, p, range(i, i + 1), model.latent_shape) for p, i in part]
         yield [p for p, _ in part], torch.cat(noise)
+
+
+def _value(name: str, metric: Metric) -> float:
+    with blamed(f"metric {name!r}"):
+        return float(metric.compute())
 
 
 def _checked(name: str, scores: Tensor, n: int) -> Tensor:

@@ -27,8 +27,14 @@ def _contract_fault(loaded: object, contract: type[Component]) -> str | None:
     if inspect.isabstract(loaded):
         missing = ", ".join(sorted(getattr(loaded, "__abstractmethods__", ())))
         return f"does not implement {missing} of rilbench.{contract.__name__}"
-    if not dataclasses.is_dataclass(loaded.Settings):
+    if not (isinstance(loaded.Settings, type) and dataclasses.is_dataclass(loaded.Settings)):
         return "has Settings that are not a dataclass"
+    if issubclass(loaded, Reward) and not _names(loaded.metrics):
+        return f"has metrics = {loaded.metrics!r}, which is no tuple of names"
     if issubclass(loaded, Metric) and not isinstance(getattr(loaded, "higher_is_better", None), bool):
         return "does not say whether higher_is_better, True or False"
     return None
+
+
+def _names(value: object) -> bool:
+    return isinstance(value, tuple | list) and all(isinstance(name, str) for name in value)

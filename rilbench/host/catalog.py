@@ -10,7 +10,8 @@ from functools import cached_property
 from importlib import import_module
 from typing import Any
 
-from rilbench.errors import ConfigError, PluginError, unknown
+from rilbench import global_state
+from rilbench.errors import ConfigError, PluginError, reason, unknown
 from rilbench.host import admission, control, discovery
 from rilbench.host.discovery import GROUPS, OK, Entry
 from rilbench.host.known import pip_line
@@ -43,8 +44,7 @@ class Plugin(Entry):
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # a plugin may even call sys.exit
-            reason = " ".join(str(error).split())
-            raise PluginError(f"{self} cannot be imported: {type(error).__name__}: {reason}") from error
+            raise PluginError(f"{self} cannot be imported: {reason(error)}") from error
         fault = admission.fault(self.kind, loaded)
         if fault:
             raise PluginError(f"{self} {fault}")
@@ -76,6 +76,10 @@ class Catalog:
         """The names of a kind that can be asked for."""
         return sorted({p.name for p in self.plugins if p.kind == kind and not control.off(p)})
 
+    def registered(self, kind: str) -> set[str]:
+        """The names of a kind, those switched off too."""
+        return {p.name for p in self.plugins if p.kind == kind}
+
     def get(self, kind: str, name: str) -> Plugin:
         """The plugin of a name; ConfigError when there is none, PluginError when several claim it."""
         found = [p for p in self.plugins if (p.kind, p.name) == (kind, name)]
@@ -95,8 +99,9 @@ class Catalog:
             raise ConfigError(f"{name!r} is ambiguous: say {choices}")
         if kinds:
             return self.get(kinds[0], bare)
-        if kind in GROUPS:
-            return self.get(kind, bare)
+        off = [k for k in GROUPS if bare in self.registered(k) and k == (kind or k)]
+        if kind in GROUPS or off:
+            return self.get(kind or off[0], bare)
         everything = [n for k in GROUPS for n in self.names(k)]
         line = next(filter(None, (pip_line(k, bare) for k in GROUPS)), None)
         if line:
@@ -106,6 +111,7 @@ class Catalog:
     def survey(self, warn: Callable[[str], None]) -> None:
         """Import every component that is not switched off and warn once of each that cannot be used.
 
+        What an import changes for the whole process, such as torch's default dtype, is undone.
         PluginError, naming them all, with RILBENCH_STRICT_PLUGINS=1. Hooks are reported by `Moments`, which needs them.
         """
         faults = [*control.strangers(self.plugins), *self._conflicts(), *self._broken()]
@@ -123,16 +129,19 @@ class Catalog:
         return f"{unknown(kind, name, self.names(kind))}{hint} `rilbench plugins list` shows what is installed."
 
     def _conflicts(self) -> Iterable[str]:
-        return {p.status: p.refusal for p in self.plugins if p.conflicting}.values()
+        return {p.status: p.refusal for p in self.plugins if p.conflicting and p.kind != "hook"}.values()
 
     def _broken(self) -> Iterable[str]:
         for plugin in self.plugins:
             if plugin.kind == "hook" or control.off(plugin) or plugin.conflicting:
                 continue
-            try:
-                plugin.load()
-            except PluginError as error:
-                yield f"{error}; everything else works"
+            with global_state.kept() as changed:
+                try:
+                    plugin.load()
+                except PluginError as error:
+                    yield f"{error}; everything else works"
+            if changed:
+                yield f"{plugin} changes {', '.join(changed)} when it is imported; that is undone"
 
 
 def _with_conflicts(entries: Sequence[Entry]) -> list[Entry]:
@@ -152,10 +161,14 @@ def _marked(entry: Entry, claims: Sequence[Entry]) -> Entry:
     if entry.status != OK or len(claims) < 2:
         return entry
     who = " and ".join(sorted(f"{c.origin} ({c.kind} {c.value})" for c in claims))
-    return replace(entry, status=f"conflict: claimed by {who}; switch one off, for example {_remedy(claims)}")
+    return replace(entry, status=f"conflict: claimed by {who}; {_remedy(claims)}")
 
 
 def _remedy(claims: Sequence[Entry]) -> str:
+    by_hand = next((c for c in claims if c.distribution == control.BY_HAND), None)
+    if by_hand:
+        return f"give one another name: --plugin my_{by_hand.name}={by_hand.value}"
     guest = next((c for c in claims if c.distribution != control.OWN), claims[0])
     alone = all(c.distribution == guest.distribution for c in claims)
-    return f"{control.DISABLE}={guest.kind}/{guest.name}" if alone else f"{control.DISABLE}={guest.distribution}"
+    which = f"{guest.kind}/{guest.name}" if alone else guest.distribution
+    return f"switch one off, for example {control.DISABLE}={which}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import re
@@ -12,10 +13,11 @@ from importlib import import_module
 from pathlib import Path
 
 from rilbench.contracts import Metric, Reward, Strategy
-from rilbench.errors import PluginError, UsageError
+from rilbench.errors import PluginError, UsageError, reason
 from rilbench.host.discovery import OK, Entry
 
 ALLOW, DISABLE, STRICT = "RILBENCH_PLUGINS", "RILBENCH_DISABLE_PLUGINS", "RILBENCH_STRICT_PLUGINS"
+BY_HAND = "--plugin"  # what the distribution of a component is called that is not installed
 OWN = "rilbench"  # the distribution that an allow-list always contains
 
 
@@ -60,7 +62,7 @@ def given(text: str) -> Entry:
         kind=_kind(text, loaded),
         name=name or re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", attribute).lower(),
         value=value,
-        distribution="--plugin",
+        distribution=BY_HAND,
         version=_source_hash(module),
     )
 
@@ -69,13 +71,14 @@ def _imported(text: str, module: str, attribute: str) -> object:
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())  # as `python -m` does: the module lies where the user works
     try:
-        loaded: object = import_module(module)
-        for part in attribute.split("."):
-            loaded = getattr(loaded, part)
+        with contextlib.redirect_stdout(sys.stderr):  # stdout is for results
+            loaded: object = import_module(module)
+            for part in attribute.split("."):
+                loaded = getattr(loaded, part)
     except KeyboardInterrupt:
         raise
     except BaseException as error:
-        raise PluginError(f"--plugin {text} cannot be imported: {type(error).__name__}: {error}") from error
+        raise PluginError(f"--plugin {text} cannot be imported: {reason(error)}") from error
     return loaded
 
 
@@ -83,7 +86,7 @@ def _kind(text: str, loaded: object) -> str:
     for kind, contract in {"reward": Reward, "metric": Metric, "strategy": Strategy}.items():
         if isinstance(loaded, type) and issubclass(loaded, contract):
             return kind
-    if any(hasattr(value, "rilbench_impl") for value in vars(loaded).values()):
+    if any(hasattr(value, "rilbench_impl") for value in getattr(loaded, "__dict__", {}).values()):
         return "hook"
     raise PluginError(f"--plugin {text} is no subclass of Reward, Metric or Strategy and implements no hook")
 

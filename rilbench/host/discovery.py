@@ -6,6 +6,9 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from importlib.metadata import Distribution, EntryPoint, PackageMetadata, distributions
+from pathlib import Path
+
+from rilbench.errors import reason
 
 GROUPS = {
     "reward": "rilbench.rewards",
@@ -14,6 +17,7 @@ GROUPS = {
     "hook": "rilbench.hooks",
 }
 OK = "ok"
+UNKNOWN = "unknown"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,11 +47,13 @@ def entries() -> list[Entry]:
     for distribution in distributions():
         registered = list(_entries(distribution))
         if registered:
-            found.setdefault(_normalised(registered[0].distribution), registered)
+            name = registered[0].distribution
+            key = str(_folder(distribution)) if name == UNKNOWN else _normalised(name)
+            found.setdefault(key, registered)
     return [entry for registered in found.values() for entry in registered]
 
 
-def from_entry_point(point: EntryPoint, distribution: str = "unknown", version: str = "") -> Entry:
+def from_entry_point(point: EntryPoint, distribution: str = UNKNOWN, version: str = "") -> Entry:
     """An entry of one entry point; its status says so when it does not name an object in a module."""
     kind = next(kind for kind, group in GROUPS.items() if group == point.group)
     entry = Entry(kind=kind, name=point.name, value=point.value, distribution=distribution, version=version)
@@ -68,9 +74,9 @@ def _entries(distribution: Distribution) -> Iterator[Entry]:
     try:
         points = [point for point in distribution.entry_points if point.group in GROUPS.values()]
     except Exception as error:  # whatever the parser of a damaged file raises
-        if "rilbench." in (distribution.read_text("entry_points.txt") or ""):
+        if _mentions_us(distribution):
             name, version = _identity(distribution)
-            status = f"broken: its entry_points.txt cannot be read ({type(error).__name__}: {error})"
+            status = f"broken: its entry_points.txt cannot be read ({reason(error)})"
             yield Entry(kind="unknown", name="-", value="-", distribution=name, version=version, status=status)
         return
     if points:
@@ -78,13 +84,26 @@ def _entries(distribution: Distribution) -> Iterator[Entry]:
         yield from (from_entry_point(point, name, version) for point in points)
 
 
+def _mentions_us(distribution: Distribution) -> bool:
+    """Whether a damaged list of entry points, perhaps not even a text, has ours among them."""
+    try:
+        return b"rilbench." in (_folder(distribution) / "entry_points.txt").read_bytes()
+    except (OSError, TypeError):  # no file: a finder of another kind
+        return False
+
+
+def _folder(distribution: Distribution) -> Path:
+    """Where the metadata lie; importlib has no public name for it."""
+    return Path(getattr(distribution, "_path", ""))
+
+
 def _identity(distribution: Distribution) -> tuple[str, str]:
     """Name and version; a distribution with damaged metadata may have neither."""
     try:
         metadata = distribution.metadata
-        return field(metadata, "Name") or "unknown", field(metadata, "Version") or "unknown"
+        return field(metadata, "Name") or UNKNOWN, field(metadata, "Version") or UNKNOWN
     except Exception:  # the metadata file is missing or no text
-        return "unknown", "unknown"
+        return UNKNOWN, UNKNOWN
 
 
 def _normalised(name: str) -> str:

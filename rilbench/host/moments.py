@@ -4,11 +4,12 @@ is reported and left out, the others and the run go on."""
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 
 import pluggy
 
-from rilbench.errors import PluginError
+from rilbench.errors import PluginError, reason
 from rilbench.hooks import Hooks
 from rilbench.host import control
 from rilbench.host.catalog import Catalog, Plugin
@@ -27,9 +28,8 @@ def manager_of(plugin: Plugin) -> pluggy.PluginManager:
     try:
         manager.register(loaded() if isinstance(loaded, type) else loaded, plugin.name)
         manager.check_pending()
-    except Exception as error:  # whatever a stranger's constructor raises
-        reason = " ".join(str(error).split())
-        raise PluginError(f"{plugin} cannot be registered: {type(error).__name__}: {reason}") from error
+    except (Exception, SystemExit) as error:  # whatever a stranger's constructor raises
+        raise PluginError(f"{plugin} cannot be registered: {reason(error)}") from error
     return manager
 
 
@@ -93,14 +93,19 @@ class Moments:
         answers = []
         for name, manager in list(self.managers.items()):
             try:
-                answers += [(name, read(answer)) for answer in getattr(manager.hook, moment)(**arguments)]
-            except Exception as error:
+                answers += [(name, read(answer)) for answer in getattr(manager.hook, moment)(**_own(arguments))]
+            except (Exception, SystemExit) as error:
                 del self.managers[name]
                 plugin = self.plugins[name]
-                self._left_out(f"{plugin} failed in {moment}: {type(error).__name__}: {error}; it is left out", error)
+                self._left_out(f"{plugin} failed in {moment}: {reason(error)}; it is left out", error)
         return answers
 
-    def _left_out(self, why: str, error: Exception) -> None:
+    def _left_out(self, why: str, error: BaseException) -> None:
         if control.strict():
             raise PluginError(f"{why}. {control.STRICT} is set") from error
         self.warn(why)
+
+
+def _own(arguments: dict[str, Any]) -> dict[str, Any]:
+    """Arguments for one plugin: its own copy of the result, so that what it does to it stays with it."""
+    return {key: deepcopy(value) if key == "result" else value for key, value in arguments.items()}

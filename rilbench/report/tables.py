@@ -39,14 +39,14 @@ def rows(result: RunResult) -> list[list[str]]:
     """All cells, a list a stage, the stage's label first."""
     matrix = result.matrix
     labels = [row.label if i == 0 else f"{i} {row.label}" for i, row in enumerate(matrix.rows)]
-    return [[label, *(cell(matrix, info.name, i) for info in matrix.metrics)] for i, label in enumerate(labels)]
+    return [[label, *(cell(matrix, info.name, i) for info in matrix.shown)] for i, label in enumerate(labels)]
 
 
 def terminal(result: RunResult) -> Table:
     """The table for a terminal."""
     table = Table(title=f"{result.strategy}: value (forgetting) after each stage, seed {result.seed}")
     table.add_column("stage", no_wrap=True)
-    for info in result.matrix.metrics:
+    for info in result.matrix.shown:
         table.add_column(header(info), justify="right")
     for row in rows(result):
         table.add_row(*row)
@@ -55,7 +55,7 @@ def terminal(result: RunResult) -> Table:
 
 def markdown(result: RunResult) -> str:
     """The table in Markdown."""
-    return markdown_table(["stage", *map(header, result.matrix.metrics)], rows(result))
+    return markdown_table(["stage", *map(header, result.matrix.shown)], rows(result))
 
 
 def markdown_table(head: Sequence[str], body: Sequence[Sequence[str]]) -> str:

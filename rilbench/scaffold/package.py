@@ -39,7 +39,7 @@ def create(kind: str, name: str, parent: Path) -> Path:
     target = _vacant(parent, name)
     free(names)
     texts = _texts(kind, names)
-    _check_class(names, texts[f"{names.module}/__init__.py"])
+    _check_class(names, texts[f"{names.module}/__init__.py"], texts[f"tests/test_{names.module}.py"])
     _write(target, texts)
     return target
 
@@ -73,12 +73,14 @@ def _text(template: str, values: Mapping[str, str]) -> str:
     return Template(template).substitute(values)
 
 
-def _check_class(names: Names, code: str) -> None:
-    """UsageError when the class would hide what its module imports, as `class Reward(Reward)` would."""
-    imported = {
-        alias.name for node in ast.walk(ast.parse(code)) if isinstance(node, ast.ImportFrom) for alias in node.names
+def _check_class(names: Names, code: str, tests: str) -> None:
+    """UsageError when the class would hide what its module imports, as `class Reward(Reward)` would, or its tests."""
+    nodes = [*ast.walk(ast.parse(code)), *ast.walk(ast.parse(tests))]
+    used = {
+        a.name for node in nodes if isinstance(node, ast.ImportFrom) for a in node.names if node.module != names.module
     }
-    if names.cls in imported:
+    used |= {node.name for node in ast.walk(ast.parse(tests)) if isinstance(node, ast.ClassDef)}
+    if names.cls in used:
         raise UsageError(f"the name {names.name!r} would hide {names.cls}: choose another, such as 'my-{names.name}'.")
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from rilbench import settings
 from rilbench.contracts import SUPPORTED
-from rilbench.errors import ConfigError
+from rilbench.errors import ConfigError, reason
 from rilbench.testing.check import Fault, check, require
 from rilbench.testing.subject import Subject
 
@@ -80,7 +80,7 @@ def _refusal(subject: Any_, values: Mapping[str, Any]) -> Exception | None:
 
 
 def _brief(error: Exception | None) -> str:
-    return f"{type(error).__name__}: {error}"
+    return "no error" if error is None else reason(error)
 
 
 @check(settings_can_be_built)

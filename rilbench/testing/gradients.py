@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import torch
 
-from rilbench.testing import inputs
 from rilbench.testing.check import Check, check, require
 from rilbench.testing.differences import worst_disagreement
 from rilbench.testing.rewards import (
@@ -29,7 +28,7 @@ def not_differentiable(subject: RewardSubject) -> str | None:
 def there_is_a_gradient(subject: RewardSubject) -> None:
     """The scores are connected to the images; `detach`, `no_grad`, `item` and numpy cut the connection."""
     images = pictures(subject).requires_grad_()
-    scores = subject.instance(images.clone(), list(inputs.PROMPTS[:BATCH]))
+    scores = subject.instance(images.clone(), list(subject.prompts[:BATCH]))
     require(scores.requires_grad, "the scores have no gradient; declare differentiable = False or mend the cut")
     (gradient,) = torch.autograd.grad(scores.sum(), images, allow_unused=True)
     require(gradient is not None, "the gradient of the scores does not reach the images")
@@ -64,7 +63,7 @@ def the_gradient_is_not_zero(subject: RewardSubject) -> None:
 def gradients_do_not_mix_images(subject: RewardSubject) -> None:
     """The score of an image has no gradient to the other images of the batch."""
     images = pictures(subject).requires_grad_()
-    scores = subject.instance(images.clone(), list(inputs.PROMPTS[:BATCH]))
+    scores = subject.instance(images.clone(), list(subject.prompts[:BATCH]))
     (gradient,) = torch.autograd.grad(scores[0], images)
     own, leaked = float(gradient[0].norm()), float(gradient[1:].norm())
     require(leaked <= LEAK * own, f"the score of one image has a gradient of norm {leaked:.3g} to the others")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import types
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -34,9 +35,11 @@ def held(root: Any) -> Iterator[Any]:
 def _parts(item: Any) -> list[Any]:
     if isinstance(item, dict):
         return [*item.keys(), *item.values()]
-    if isinstance(item, list | tuple | set | frozenset):
+    if isinstance(item, list | tuple | set | frozenset | deque):
         return list(item)
-    parts = list(getattr(item, "__dict__", {}).values())
+    slots = [name for cls in type(item).__mro__ for name in getattr(cls, "__slots__", ())]
+    parts = [getattr(item, name) for name in slots if name != "__dict__" and hasattr(item, name)]
+    parts += list(getattr(item, "__dict__", {}).values())
     parts += [getattr(item, "__self__", None)]  # of a bound method
     parts += [cell.cell_contents for cell in getattr(item, "__closure__", None) or () if _filled(cell)]
     return parts

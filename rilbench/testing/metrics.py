@@ -9,12 +9,12 @@ from typing import TypeAlias
 import torch
 from torch import Tensor
 
-from rilbench.contracts import Metric
+from rilbench.contracts import MeanMetric, Metric
 from rilbench.testing import inputs
-from rilbench.testing.check import Check, Fault, check, require
+from rilbench.testing.check import Check, check, require
 from rilbench.testing.common import can_be_made
 from rilbench.testing.subject import Subject
-from rilbench.testing.surroundings import changed, snapshot
+from rilbench.testing.surroundings import watched
 
 MetricSubject: TypeAlias = Subject[Metric]
 IMAGES = 8
@@ -42,7 +42,7 @@ def measure(
     start = 0
     for size in sizes:
         part = slice(start, start + size)
-        update(metric, images[part].clone(), inputs.PROMPTS[part], base[part].clone())
+        update(metric, images[part].clone(), subject.prompts[part], base[part].clone())
         start += size
     return metric.compute()
 
@@ -57,6 +57,8 @@ def the_direction_is_declared(subject: MetricSubject) -> None:
     """`higher_is_better` is a bool of the class: tables mark the best value, and forgetting has a sign."""
     value = getattr(subject.component, "higher_is_better", None)
     require(isinstance(value, bool), f"higher_is_better is {value!r}; declare True or False on the class")
+    declared = any("higher_is_better" in vars(cls) for cls in subject.component.__mro__ if cls is not MeanMetric)
+    require(declared, "higher_is_better is MeanMetric's; declare True or False on the class")
 
 
 @check()
@@ -110,7 +112,7 @@ def instances_agree(subject: MetricSubject) -> None:
             torch.manual_seed(seed)
             metric = subject.fresh()
             metric.reset()
-            update(metric, pictures(subject), inputs.PROMPTS, pictures(subject, seed=3))
+            update(metric, pictures(subject), subject.prompts, pictures(subject, seed=3))
             values.append(metric.compute())
     require(alike(*values), f"two instances of the same settings measure {values[0]:.6g} and {values[1]:.6g}")
 
@@ -122,7 +124,7 @@ def reset_forgets(subject: MetricSubject) -> None:
     found = []
     for seed in (0, 5, 0):
         metric.reset()
-        update(metric, pictures(subject, seed=seed), inputs.PROMPTS, pictures(subject, seed=3))
+        update(metric, pictures(subject, seed=seed), subject.prompts, pictures(subject, seed=3))
         found.append(metric.compute())
     require(alike(found[2], found[0]), f"the same images measure {found[0]:.6g}, and {found[2]:.6g} after a reset")
 
@@ -154,7 +156,7 @@ def the_order_does_not_matter(subject: MetricSubject) -> None:
     images, base = pictures(subject), pictures(subject, seed=3)
     forward = measure(subject, images)
     metric.reset()
-    update(metric, images[order], [inputs.PROMPTS[i] for i in order.tolist()], base[order])
+    update(metric, images[order], [subject.prompts[i] for i in order.tolist()], base[order])
     shuffled = metric.compute()
     require(alike(shuffled, forward), f"the images measure {forward:.6g}, in another order {shuffled:.6g}")
 
@@ -165,7 +167,7 @@ def update_gives_scores_or_none(subject: MetricSubject) -> None:
     metric, images, base = subject.instance, pictures(subject), pictures(subject, seed=3)
     metric.reset()
     for n in (IMAGES, 1):
-        scores = update(metric, images[:n], inputs.PROMPTS[:n], base[:n])
+        scores = update(metric, images[:n], subject.prompts[:n], base[:n])
         if scores is None:
             continue
         require(isinstance(scores, Tensor), f"update gives a {type(scores).__name__}, neither a tensor nor None")
@@ -191,7 +193,7 @@ def images_are_left_alone(subject: MetricSubject) -> None:
     """Neither images nor base images are changed in place: the next metric sees the same tensors."""
     for_metric = pictures(subject), pictures(subject, seed=3)
     subject.instance.reset()
-    update(subject.instance, for_metric[0], inputs.PROMPTS, for_metric[1])
+    update(subject.instance, for_metric[0], subject.prompts, for_metric[1])
     subject.instance.compute()
     for seen, seed, name in zip(for_metric, (0, 3), ("images", "base images"), strict=True):
         change = float((seen - pictures(subject, seed=seed)).abs().max())
@@ -202,10 +204,12 @@ def images_are_left_alone(subject: MetricSubject) -> None:
 def global_state_is_left_alone(subject: MetricSubject) -> None:
     """Measuring draws no global random number and changes no global mode."""
     measure(subject, pictures(subject))  # a first call may import and warm up
-    before = snapshot()
-    measure(subject, pictures(subject))
-    if found := changed(before):
-        raise Fault(f"measuring changes {', '.join(found)}")
+    with watched() as found:
+        measure(subject, pictures(subject))
+    require(not found, f"measuring changes {', '.join(found)}")
+    with watched(drawing=False) as found:  # models draw initial weights before they load their own
+        subject.fresh()
+    require(not found, f"making an instance changes {', '.join(found)}")
 
 
 CHECKS: tuple[Check, ...] = (

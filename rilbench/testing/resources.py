@@ -9,7 +9,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rilbench.testing import inputs
 from rilbench.testing.check import Check, Fault, check, require
 from rilbench.testing.gradients import not_differentiable, there_is_a_gradient
 from rilbench.testing.holdings import amount, held, modules, newborn
@@ -71,7 +70,7 @@ def no_graph_is_kept(subject: RewardSubject) -> None:
 def _call_and_forget(subject: RewardSubject) -> weakref.ref[_Token]:
     token = _Token()
     images = _Canary.apply(pictures(subject, 2).requires_grad_(), token)
-    subject.instance(images, list(inputs.PROMPTS[:2])).sum().backward()  # type: ignore[no-untyped-call]
+    subject.instance(images, list(subject.prompts[:2])).sum().backward()  # type: ignore[no-untyped-call]
     return weakref.ref(token)
 
 
@@ -94,7 +93,7 @@ def _call(subject: RewardSubject, times: int) -> None:
     images = pictures(subject, 2)
     for _ in range(times):
         variable = images.clone().requires_grad_(subject.component.differentiable)
-        subject.instance(variable.clone(), list(inputs.PROMPTS[:2]))
+        subject.instance(variable.clone(), list(subject.prompts[:2]))
 
 
 CHECKS: tuple[Check, ...] = (

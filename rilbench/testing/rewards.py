@@ -8,11 +8,11 @@ import torch
 from torch import Tensor
 
 from rilbench.contracts import Reward
-from rilbench.testing import inputs
+from rilbench.errors import reason
 from rilbench.testing.check import Check, Fault, check, require
 from rilbench.testing.common import can_be_made
 from rilbench.testing.scoring import BATCH, RewardSubject, brief, distance, pictures, rounding, score
-from rilbench.testing.surroundings import changed, snapshot
+from rilbench.testing.surroundings import watched
 
 HALF = 0.05  # the same for scores of bf16 images, which have three digits
 
@@ -83,7 +83,7 @@ def instances_agree(subject: RewardSubject) -> None:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(8_461)
         other = subject.fresh()
-    first, second = score(subject, images), other(images.clone(), list(inputs.PROMPTS[:BATCH]))
+    first, second = score(subject, images), other(images.clone(), list(subject.prompts[:BATCH]))
     same = distance(second, first) < rounding(subject)
     require(same, f"two instances of the same settings give {brief(first)} and {brief(second)}")
 
@@ -93,7 +93,7 @@ def images_are_left_alone(subject: RewardSubject) -> None:
     """The images are not changed in place: other rewards and the strategy see the same tensor."""
     images = pictures(subject)
     seen = images.clone()
-    subject.instance(seen, list(inputs.PROMPTS[:BATCH]))
+    subject.instance(seen, list(subject.prompts[:BATCH]))
     require(torch.equal(seen, images), f"the call changes the images by up to {(seen - images).abs().max():.3g}")
     require(not seen.requires_grad, "the call makes the images require a gradient")
 
@@ -101,11 +101,11 @@ def images_are_left_alone(subject: RewardSubject) -> None:
 @check(scores_are_deterministic, a_batch_of_one_works)
 def scores_do_not_depend_on_the_batch(subject: RewardSubject) -> None:
     """An image scores the same alone, and among others: otherwise the batch size changes every number."""
-    images, prompts = pictures(subject), list(inputs.PROMPTS[:BATCH])
+    images, prompts = pictures(subject), list(subject.prompts[:BATCH])
     together = score(subject, images)
     alone = torch.cat([score(subject, images[i : i + 1], prompts[i : i + 1]) for i in range(BATCH)])
     others = torch.cat([images, pictures(subject, 2, seed=7)]).flip(0)
-    among = score(subject, others, [*inputs.OTHER_PROMPTS[:2], *reversed(prompts)]).flip(0)[:BATCH]
+    among = score(subject, others, [*subject.other_prompts[:2], *reversed(prompts)]).flip(0)[:BATCH]
     for found, how in ((alone, "alone"), (among, "in another batch")):
         error = distance(found, together)
         require(error < rounding(subject), f"scored {how}, images have scores that differ by {error:.2%}")
@@ -126,7 +126,7 @@ def _with_prompts(subject: RewardSubject) -> str | None:
 def prompts_change_the_scores(subject: RewardSubject) -> None:
     """A reward that declares to look at prompts does; tables and advice rely on the declaration."""
     images = pictures(subject)
-    change = distance(score(subject, images, inputs.OTHER_PROMPTS), score(subject, images))
+    change = distance(score(subject, images, subject.other_prompts), score(subject, images))
     require(change > 1e-6, "other prompts give the same scores; declare uses_prompts = False")
 
 
@@ -134,7 +134,7 @@ def prompts_change_the_scores(subject: RewardSubject) -> None:
 def prompts_do_not_change_the_scores(subject: RewardSubject) -> None:
     """A reward that declares not to look at prompts does not."""
     images = pictures(subject)
-    change = distance(score(subject, images, inputs.OTHER_PROMPTS), score(subject, images))
+    change = distance(score(subject, images, subject.other_prompts), score(subject, images))
     tolerance = 0.0 if subject.exact else rounding(subject)
     require(change <= tolerance, f"other prompts change scores by {change:.2%}, but uses_prompts is False")
 
@@ -146,7 +146,7 @@ def half_precision_images_work(subject: RewardSubject) -> None:
     try:
         half = score(subject, images)
     except Exception as error:
-        raise Fault(f"bf16 images give {type(error).__name__}: {error}; convert the images first") from error
+        raise Fault(f"bf16 images give {reason(error)}; convert the images first") from error
     error_ = distance(half, score(subject, images.float()))
     require(error_ <= HALF, f"scores of bf16 images differ from those in float32 by {error_:.1%}, more than {HALF:.0%}")
 
@@ -156,10 +156,12 @@ def global_state_is_left_alone(subject: RewardSubject) -> None:
     """A call draws no global random number and changes no global mode: every draw of a run has its own generator."""
     images = pictures(subject)
     score(subject, images)  # a first call may import and warm up
-    before = snapshot()
-    score(subject, images)
-    if found := changed(before):
-        raise Fault(f"a call changes {', '.join(found)}")
+    with watched() as found:
+        score(subject, images)
+    require(not found, f"a call changes {', '.join(found)}")
+    with watched(drawing=False) as found:  # models draw initial weights before they load their own
+        subject.fresh()
+    require(not found, f"making an instance changes {', '.join(found)}")
 
 
 CHECKS: tuple[Check, ...] = (

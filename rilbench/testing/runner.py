@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rilbench.contracts import Component, Metric, Reward, Strategy
-from rilbench.errors import ConfigError, unknown
+from rilbench.errors import ConfigError, reason, unknown
 from rilbench.testing.report import CheckResult
 
 if TYPE_CHECKING:
     from rilbench.testing.check import Check
     from rilbench.testing.subject import Subject
+
+PROMPTS = 8  # how many different prompts the checks need
 
 
 def check_component(
@@ -20,19 +22,21 @@ def check_component(
     *,
     device: str = "cpu",
     image_size: int = 64,
+    prompts: Sequence[str] | None = None,
     expected_failures: Mapping[str, str] | None = None,
     only: Iterable[str] | None = None,
 ) -> list[CheckResult]:
     """Run the checks of a Reward, Metric or Strategy subclass; what the component raises is a failed result.
 
-    settings: as a user would write them. image_size: the side of the test images in pixels.
+    settings: as a user would write them. image_size: the side of the test images in pixels. prompts: eight different
+        ones to score images with, for a reward that built-in captions do not touch.
     expected_failures: check name to the reason why this component may fail it. only: names of the checks to run.
     ConfigError for an unknown check name and for anything that is not a component.
     """
     checks, expected = checks_for(component), expected_failures or {}
     names = [check.name for check in checks] if only is None else list(only)
     _known(checks, (*expected, *names))
-    subject = _subject(component, settings, device, image_size)
+    subject = _subject(component, settings, device, image_size, prompts)
     return [_expect(_run(check, subject), expected) for check in checks if check.name in names]
 
 
@@ -51,6 +55,7 @@ def parametrize_with_checks(
     settings: Mapping[str, Any] | None = None,
     *,
     image_size: int = 64,
+    prompts: Sequence[str] | None = None,
     expected_failures: Mapping[str, str] | None = None,
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """A pytest decorator that calls a test once for each check, with a function `check` to be called.
@@ -61,7 +66,7 @@ def parametrize_with_checks(
 
     checks, expected = checks_for(component), expected_failures or {}
     _known(checks, expected)
-    subject = _subject(component, settings, "cpu", image_size)
+    subject = _subject(component, settings, "cpu", image_size, prompts)
     marks = {name: [pytest.mark.xfail(reason=reason, strict=True)] for name, reason in expected.items()}
     parameters = [pytest.param(_body(c, subject), id=c.name, marks=marks.get(c.name, [])) for c in checks]
     return pytest.mark.parametrize("check", parameters)
@@ -82,11 +87,17 @@ def _body(check: Check, subject: Subject[Any]) -> Callable[[], None]:
 
 
 def _subject(
-    component: type[Component], settings: Mapping[str, Any] | None, device: str, image_size: int
+    component: type[Component],
+    settings: Mapping[str, Any] | None,
+    device: str,
+    image_size: int,
+    prompts: Sequence[str] | None,
 ) -> Subject[Any]:
     from rilbench.testing.subject import Subject
 
-    return Subject(component, settings or {}, device=device, image_size=image_size)
+    if prompts is not None and len(set(prompts)) < PROMPTS:
+        raise ConfigError(f"prompts: {len(set(prompts))} different ones; the checks need {PROMPTS}")
+    return Subject(component, settings or {}, device=device, image_size=image_size, prompts=prompts)
 
 
 def _run(check: Check, subject: Subject[Any]) -> CheckResult:
@@ -110,12 +121,12 @@ def _try(check: Check, subject: Subject[Any]) -> CheckResult:
     try:
         with undisturbed():
             check(subject)
-    except Skip as reason:
-        return CheckResult(check.name, "skipped", str(reason))
+    except Skip as why:
+        return CheckResult(check.name, "skipped", str(why))
     except Fault as fault:
         return CheckResult(check.name, "failed", str(fault))
     except (Exception, SystemExit) as error:  # a plugin may raise anything
-        return CheckResult(check.name, "failed", f"{type(error).__name__}: {' '.join(str(error).split())}")
+        return CheckResult(check.name, "failed", reason(error))
     return CheckResult(check.name, "passed")
 
 

@@ -21,15 +21,15 @@ def pictures(subject: RewardSubject, n: int = BATCH, *, seed: int = 0, dtype: to
     return inputs.images(n, subject.image_size, seed=seed, device=subject.device, dtype=dtype)
 
 
-def score(subject: RewardSubject, images: Tensor, prompts: Sequence[str] = inputs.PROMPTS) -> Tensor:
+def score(subject: RewardSubject, images: Tensor, prompts: Sequence[str] | None = None) -> Tensor:
     """Scores (B,) of a copy of the images, for the first B prompts."""
-    return subject.instance(images.clone(), list(prompts[: len(images)]))
+    return subject.instance(images.clone(), list((prompts or subject.prompts)[: len(images)]))
 
 
 def scores_and_gradient(subject: RewardSubject, images: Tensor) -> tuple[Tensor, Tensor]:
     """Scores (B,) and the gradient of their sum (B, 3, S, S)."""
     variable = images.clone().requires_grad_()
-    scores = subject.instance(variable.clone(), list(inputs.PROMPTS[: len(images)]))
+    scores = subject.instance(variable.clone(), list(subject.prompts[: len(images)]))
     (gradient,) = torch.autograd.grad(scores.sum(), variable)
     return scores.detach(), gradient
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any, Generic, TypeVar
 
 from rilbench import settings
 from rilbench.contracts import Component
+from rilbench.testing import inputs
 from rilbench.testing.check import Check
 from rilbench.testing.report import CheckResult
 
@@ -17,8 +18,20 @@ C = TypeVar("C", bound=Component)
 class Subject(Generic[C]):
     """One component class under test."""
 
-    def __init__(self, component: type[C], values: Mapping[str, Any], *, device: str, image_size: int) -> None:
+    def __init__(
+        self,
+        component: type[C],
+        values: Mapping[str, Any],
+        *,
+        device: str,
+        image_size: int,
+        prompts: Sequence[str] | None = None,
+    ) -> None:
         self.component, self.values = component, dict(values)
+        self.prompts = tuple(prompts or inputs.PROMPTS)
+        # the same ones handed on by half their number, so that every image has another
+        half = len(self.prompts) // 2
+        self.other_prompts = self.prompts[half:] + self.prompts[:half] if prompts else inputs.OTHER_PROMPTS
         self.device, self.image_size = device, image_size
         self.results: dict[Check, CheckResult] = {}
 

@@ -52,9 +52,10 @@ class StageTraining:
         """Train the stage's pair, from its checkpoint if it was stopped, and return it detached."""
         pair = (self.initial or self._new_pair()).trainable()
         self.group.start(pair)
-        self.strategy.begin(self.stage, pair)
-        if self.legacy:
-            self.strategy.inherit(self.legacy)
+        with blamed(f"strategy {type(self.strategy).__name__}"):
+            self.strategy.begin(self.stage, pair)
+            if self.legacy:
+                self.strategy.inherit(self.legacy)
         optimiser = torch.optim.AdamW(
             pair.factors, lr=self.config.lr, weight_decay=self.config.weight_decay, betas=(0.9, 0.999)
         )
@@ -99,7 +100,8 @@ class StageTraining:
                 f"Finished stages are kept. Try a lower learning rate (now {self.config.lr:g}) or check the reward."
             ) from None
         optimiser.step()
-        self.strategy.after_update(step)
+        with blamed(f"strategy {type(self.strategy).__name__}"):
+            self.strategy.after_update(step)
         return values | {"gradient": norm.item()}
 
     def _resume(self, pair: LoraPair, optimiser: torch.optim.Optimizer) -> int:

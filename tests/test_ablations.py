@@ -1,0 +1,116 @@
+"""The ablations and controls as the engine runs them, on the tiny pipeline."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import toy
+
+from rilbench import engine
+from rilbench.model.files import load_pair
+from rilbench.progress import Reporter
+from rilbench.result import RunResult
+from rilbench.testing import check_component
+from rilbench_joint import Joint
+from rilbench_rid import RID
+
+LAST = "train.last_steps=2"
+
+
+def run(workplace: Path, *overrides: str) -> RunResult:
+    config = toy.config(workplace, *overrides)
+    return engine.run(config, catalog=toy.catalog(), reporter=Reporter(quiet=True)).result
+
+
+def stage(workplace: Path, result: RunResult, index: int) -> Path:
+    return workplace / "runs" / "stages" / result.matrix.rows[index].stage_id
+
+
+def document(folder: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((folder / "stage.json").read_text())["document"]
+    return found
+
+
+@pytest.mark.parametrize("strategy", ["rid", "baseline"])
+def test_a_single_pair_goes_on_where_it_was_and_is_replaced(workplace: Path, strategy: str) -> None:
+    recipe = f"recipes={{{strategy}: {{dark: {{lr: 1e-7, weight_decay: 0}}}}}}"
+    result = run(workplace, f"strategy={strategy}", f"strategies.{strategy}.group=false", recipe)
+    first, second = (stage(workplace, result, i) for i in (1, 2))
+    assert document(second)["initial"] == first.name
+    assert document(second)["chain"] == []
+    pairs = load_pair(first), load_pair(second)
+    assert all(torch.allclose(a, b, atol=1e-6) for a, b in zip(pairs[0].factors, pairs[1].factors, strict=True))
+    assert not all(map(torch.equal, pairs[0].factors, pairs[1].factors))
+    # the model is W + A B, not W + 2 A B
+    assert result.matrix.values("red")[2] == pytest.approx(result.matrix.values("red")[1], abs=1e-5)
+    assert result.matrix.values("red")[1] != pytest.approx(result.matrix.values("red")[0], abs=1e-5)
+    grouped = run(workplace, f"strategy={strategy}", recipe)
+    assert grouped.matrix.rows[2].stage_id != result.matrix.rows[2].stage_id
+
+
+def test_a_teacher_never_reset_hands_on_its_lag(workplace: Path) -> None:
+    kept = run(workplace, "strategies.rid={reset: false, alpha: 0.9, lam: 10.0}")
+    reset = run(workplace, "strategies.rid={reset: true, alpha: 0.9, lam: 10.0}")
+    assert (stage(workplace, kept, 1) / "legacy.safetensors").exists()
+    assert not (stage(workplace, reset, 1) / "legacy.safetensors").exists()
+    first, second = ([load_pair(stage(workplace, r, i)).factors for r in (kept, reset)] for i in (1, 2))
+    assert all(map(torch.equal, *first))  # one stage knows no difference
+    assert not all(map(torch.equal, *second))
+
+
+def test_full_steps_and_the_last_step_teach_differently(workplace: Path) -> None:
+    taught = [run(workplace, f"strategies.rid={{distil: {how}, lam: 10.0, alpha: 0.9}}") for how in ("last", "full")]
+    first, second = (load_pair(stage(workplace, r, 1)).factors for r in taught)
+    assert not all(map(torch.equal, first, second))
+
+
+def test_rid_without_a_teacher_is_the_baseline(workplace: Path) -> None:
+    one = run(workplace, "strategy=rid", "strategies.rid.lam=0", LAST)
+    other = run(workplace, "strategy=baseline", LAST)
+    assert all(map(torch.equal, *(load_pair(stage(workplace, r, 2)).factors for r in (one, other))))
+
+
+def test_a_scaled_sequence_lies_between_base_and_end(workplace: Path) -> None:
+    whole, half, none = (run(workplace, "strategy=wise_ft", f"strategies.wise_ft.scale={s}") for s in (1.0, 0.5, 0.0))
+    base, _, last, scaled = whole.matrix.values("red")
+    assert scaled == pytest.approx(last, abs=1e-6)
+    assert none.matrix.values("red")[-1] == pytest.approx(base, abs=1e-6)
+    between = sorted((base, half.matrix.values("red")[-1], last))[1]
+    assert between == half.matrix.values("red")[-1]
+    assert half.matrix.rows[2].stage_id == run(workplace, "strategy=baseline").matrix.rows[2].stage_id
+
+
+def test_the_soup_of_factors_is_made_once_and_is_another(workplace: Path) -> None:
+    changes, factors = (run(workplace, "strategy=soup", f"strategies.soup.average={a}") for a in ("changes", "factors"))
+    assert changes.matrix.rows[1] == factors.matrix.rows[1]
+    made = load_pair(stage(workplace, factors, 3))
+    a, b = (load_pair(stage(workplace, factors, i)) for i in (1, 2))
+    name = next(iter(made.a))
+    assert torch.allclose(made.a[name], (a.a[name] + b.a[name]) / 2)
+    assert torch.allclose(made.b[name], (a.b[name] + b.b[name]) / 2)
+    assert changes.matrix.values("red")[3] != pytest.approx(factors.matrix.values("red")[3], abs=1e-6)
+    other = run(workplace, "strategy=soup", "rewards=[dark,red]")
+    assert other.matrix.rows[3].stage_id == changes.matrix.rows[3].stage_id  # a soup has no order
+
+
+def test_the_balanced_joint_trains_itself(workplace: Path) -> None:
+    result = run(workplace, "strategy=joint", "strategies.joint={balance: gradients, weights: {red: 1.0}}")
+    log = json.loads((stage(workplace, result, 1) / "stage.json").read_text())["log"]
+    assert {"loss/red", "loss/dark", "reward"} <= set(log[0])
+    assert result.plugins["strategy/joint"].startswith("rilbench ")
+    assert "strategy/baseline" not in result.plugins
+
+
+@pytest.mark.parametrize("settings", [{"distil": "full"}, {"group": False}, {"reset": False}, {"lam": 0.0}])
+def test_every_variant_of_rid_keeps_the_contract(settings: dict[str, Any]) -> None:
+    results = check_component(RID, settings)
+    assert [r for r in results if not r.ok] == []
+
+
+def test_the_balanced_joint_keeps_the_contract() -> None:
+    results = check_component(Joint, {"balance": "gradients"})
+    assert [r for r in results if not r.ok] == []
