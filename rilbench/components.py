@@ -25,12 +25,23 @@ SECTIONS = {"reward": "reward", "metric": "metric", "strategy": "strategies"}  #
 class RewardMetric(MeanMetric):
     """A reward's own mean as a metric."""
 
-    def __init__(self, reward: Reward) -> None:
+    def __init__(self, name: str, reward: Reward) -> None:
         super().__init__(NoSettings())
-        self.reward = reward
+        self.name, self.reward = name, reward
 
     def score(self, images: Tensor, prompts: Sequence[str], *, base_images: Tensor | None = None) -> Tensor:
-        return self.reward(images, prompts)
+        with blamed(f"reward {self.name!r}"):
+            return scores_of(self.name, self.reward(images, prompts), len(images))
+
+
+def scores_of(name: str, scores: Any, n: int) -> Tensor:
+    """The scores of n images; PluginError when a reward returned something else than a tensor (n,)."""
+    from torch import Tensor
+
+    if not isinstance(scores, Tensor) or scores.shape != (n,):
+        got = tuple(scores.shape) if isinstance(scores, Tensor) else type(scores).__name__
+        raise PluginError(f"reward {name!r} must return a tensor of scores of shape ({n},), it returned {got}")
+    return scores
 
 
 class Perturbed(MeanMetric):
@@ -89,7 +100,7 @@ class Components:
         plugin = self.plugin(kind, name)
         described = {"name": name, "version": plugin.version, "settings": asdict(self.settings(kind, name))}
         if plugin.distribution != control.OWN:  # its author changes it without changing the version
-            described["source"] = identity.source(plugin.load())
+            described |= {"object": plugin.value, "source": identity.source(plugin.load())}
         return described
 
     def reward(self, name: str) -> Reward:
@@ -108,7 +119,7 @@ class Components:
         if perturbation:
             return Perturbed(self.reward(name), perturbation)
         if self.metric_kind(name) == "reward":
-            return RewardMetric(self.reward(name))
+            return RewardMetric(name, self.reward(name))
         made = self._make("metric", name)
         assert isinstance(made, Metric)
         return made

@@ -139,8 +139,11 @@ class Session:
                     on_batch=on_batch,
                 )
             except DivergedError as error:
-                raise DivergedError(f"{error}, measured after stage {planned.index} ({planned.stage.label})") from None
+                raise DivergedError(f"{error}, measured after {self._named(planned)}") from None
         self._write(result, folder, seconds=time.perf_counter() - start)
+
+    def _named(self, planned: PlannedStage) -> str:
+        return "no training" if planned is self.plan[0] else f"stage {planned.index} ({planned.stage.label})"
 
     def _base_images(self) -> Any:
         """The base model's evaluation images, read a batch at a time: the paper's 10,000 take 8 GB."""

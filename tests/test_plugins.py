@@ -209,6 +209,7 @@ def test_a_plugin_that_is_not_installed(place: Path, rilbench: Callable[..., Don
     ("text", "code", "message"),
     [
         ("my_rewards", 2, "'my_rewards' is not of the form module:Class"),
+        ("my_rewards.py:Redness", 2, "name the module, not its file: my_rewards:Redness"),
         ("nowhere_at_all:Reward", 3, "cannot be imported: ModuleNotFoundError"),
         ("json:dumps", 3, "--plugin json:dumps is no subclass of Reward, Metric or Strategy"),
         ("good=good:Good", 3, "give one another name: --plugin my_good=good:Good"),
@@ -395,3 +396,68 @@ def test_a_metric_that_changes_the_images_is_refused(installed: Path, rilbench: 
     done = rilbench("run", *GROUNDED, "--rewards", "compressibility", "evaluate.metrics=[greedy]")
     assert done.code == 3
     assert "metric 'greedy' changes the images in place; let it work on a copy" in done.err
+
+
+def test_another_class_of_the_same_name_is_trained_anew(place: Path, rilbench: Callable[..., Done]) -> None:
+    twice = fabricate.GOOD + fabricate.GOOD.replace("Good", "Other").replace("images[:, 1]", "images[:, 2]")
+    (place / "two_rewards.py").write_text(twice)
+    ids = []
+    for cls in ("Good", "Other"):
+        done = rilbench("run", *GROUNDED, "--plugin", f"same=two_rewards:{cls}", "--rewards", "same", "--json")
+        ids.append(json.loads(done.out)["stages"][1]["stage_id"])
+    assert ids[0] != ids[1]
+
+
+def test_the_advice_in_a_conflict_settles_it(
+    installed: Path, rilbench: Callable[..., Done], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where one distribution is called like the reward, as those of `plugins new` are."""
+    fabricate.reward(installed, "green", fabricate.GOOD, cls="Good")
+    fabricate.distribution(installed, "rival", "[rilbench.rewards]\ngreen = good:Good\n")
+    refused = rilbench("run", *GROUNDED, "--rewards", "green")
+    assert refused.code == 3
+    advice = refused.err.split("RILBENCH_DISABLE_PLUGINS=")[1].split()[0]
+    monkeypatch.setenv("RILBENCH_DISABLE_PLUGINS", f"mlflow,{advice}")
+    assert rilbench("run", *GROUNDED, "--rewards", "green").code == 0
+
+
+def test_a_misspelt_group_is_pointed_out(installed: Path, rilbench: Callable[..., Done]) -> None:
+    fabricate.distribution(installed, "typo", "[rilbench.reward]\nblue = good:Good\n")
+    done = rilbench("run", *GROUNDED, "--rewards", "compressibility")
+    assert (
+        "'blue' of typo 1.2 (good:Good) cannot be used: broken: unknown group of entry points 'rilbench.reward'"
+        in done.err
+    )
+    assert "Did you mean 'rilbench.rewards'?" in done.err
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ("images.mean()", "reward 'bad' must return a tensor of scores of shape (2,), it returned ()"),
+        (
+            "images.mean((1, 2, 3)).detach().numpy()",
+            "reward 'bad' must return a tensor of scores of shape (2,), it returned nd",
+        ),
+        (
+            "images.mean((1, 2, 3)) * float('nan')",
+            "metric 'bad' is not finite (NaN or infinite), measured after no training",
+        ),
+    ],
+)
+def test_a_wrong_return_value_is_told_as_the_rewards(
+    body: str, message: str, installed: Path, rilbench: Callable[..., Done]
+) -> None:
+    fabricate.reward(installed, "bad", fabricate.GOOD.replace("images[:, 1].mean((1, 2))", body), cls="Good")
+    done = rilbench("run", *GROUNDED, "--rewards", "bad", "evaluate.batch_size=2")
+    assert done.code in (1, 3)
+    assert message in done.err
+
+
+def test_misuse_of_check_is_told_in_a_line(rilbench: Callable[..., Done]) -> None:
+    typo = rilbench("plugins", "check", "compressibility", "qualty=7")
+    assert (typo.code, typo.out) == (3, "")
+    assert "unknown setting in reward 'compressibility' 'qualty'. Did you mean 'quality'?" in typo.err
+    hook = rilbench("plugins", "check", "jsonl")
+    assert hook.code == 2
+    assert "is a hook plugin; the checks are for rewards, metrics and strategies" in hook.err

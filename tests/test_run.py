@@ -126,7 +126,11 @@ def test_images_do_not_depend_on_the_batch_size(workplace: Path) -> None:
     ("overrides", "error", "message"),
     [
         (["rewards=[nan]"], DivergedError, r"reward 'nan' is not finite.*stage 1 \(nan\), update 1 of 4"),
-        (["rewards=[shape]"], PluginError, r"reward 'shape' must return scores of shape \(2,\), it returned \(2, 3\)"),
+        (
+            ["rewards=[shape]"],
+            PluginError,
+            r"reward 'shape' must return a tensor of scores of shape \(2,\), it returned \(2, 3\)",
+        ),
         (["rewards=[flat]"], PluginError, "reward 'flat' has no gradient"),
         (["rewards=[rad]"], ConfigError, "unknown reward 'rad'. Did you mean 'red'"),
         (["strategy=ridd"], ConfigError, "unknown strategy 'ridd'. Did you mean 'rid'"),

@@ -118,6 +118,7 @@ def test_the_folder_has_ordinary_permissions(tmp_path: Path) -> None:
         ("a" * 31, "31 characters: use at most 30"),
         ("class", "means something in Python"),
         ("none", "means something in Python"),  # class None
+        ("any", "stands for every reward in a configuration"),
         ("value-error", "means something in Python"),  # class ValueError
         ("tests", "folder beside the code"),
         ("tensor", "would hide Tensor"),  # class Tensor

@@ -67,15 +67,22 @@ def check(
     from dataclasses import asdict
 
     from rilbench.config import values_of
+    from rilbench.errors import UsageError
     from rilbench.prompts import read_prompts
+    from rilbench.settings import build
     from rilbench.testing import check_component, summary
 
     quiet_libraries()
     found = catalog(plugin).find(name)
+    if found.kind == "hook":
+        raise UsageError(f"{found} is a hook plugin; the checks are for rewards, metrics and strategies")
     shown = read_prompts(prompts) if prompts else None
     with redirect_stdout(sys.stderr):  # whatever the plugin prints
         values = values_of(settings or ())
-        results = check_component(found.load(), values, image_size=image_size, prompts=shown)
+        component = found.load()
+        if values:  # the user's mistake is not the component's
+            build(component.Settings, values, f"{found.kind} {name!r}")
+        results = check_component(component, values, image_size=image_size, prompts=shown)
     if as_json:
         print_json([asdict(result) for result in results])
     else:

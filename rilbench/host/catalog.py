@@ -170,5 +170,12 @@ def _remedy(claims: Sequence[Entry]) -> str:
         return f"give one another name: --plugin my_{by_hand.name}={by_hand.value}"
     guest = next((c for c in claims if c.distribution != control.OWN), claims[0])
     alone = all(c.distribution == guest.distribution for c in claims)
-    which = f"{guest.kind}/{guest.name}" if alone else guest.distribution
+    shared = any(c.name == guest.distribution for c in claims)  # the name of the distribution is that of the component
+    which = (
+        f"{guest.kind}/{guest.name}"
+        if alone
+        else f"{guest.distribution}:{guest.name}"
+        if shared
+        else guest.distribution
+    )
     return f"switch one off, for example {control.DISABLE}={which}"

@@ -29,8 +29,9 @@ def strict() -> bool:
 def controlled(entries: Iterable[Entry]) -> list[Entry]:
     """The entries, those switched off marked as such.
 
-    Both lists hold names of components (`warmth` or `reward/warmth`) or of distributions, separated by commas. An
-    allow-list that is set, even empty, switches off everything it does not name except what comes with rilbench.
+    Both lists hold names of components (`warmth` or `reward/warmth`), of distributions, or both (`acme:warmth`),
+    separated by commas. An allow-list that is set, even empty, switches off everything it does not name except what
+    comes with rilbench.
     """
     allowed, disabled = _listed(ALLOW), _listed(DISABLE) or ()
     return [_controlled(entry, allowed, disabled) for entry in entries]
@@ -55,6 +56,8 @@ def given(text: str) -> Entry:
     """
     name, _, value = text.rpartition("=")
     module, _, attribute = value.partition(":")
+    if module.endswith(".py"):
+        raise UsageError(f"--plugin {text!r}: name the module, not its file: {module.removesuffix('.py')}:{attribute}")
     if not module or not attribute:
         raise UsageError(f"--plugin {text!r} is not of the form module:Class, for example my_rewards:Redness")
     loaded = _imported(text, module, attribute)
@@ -105,7 +108,7 @@ def _controlled(entry: Entry, allowed: Sequence[str] | None, disabled: Sequence[
 
 
 def _names(entry: Entry) -> set[str]:
-    return {entry.name, f"{entry.kind}/{entry.name}", entry.distribution}
+    return {entry.name, f"{entry.kind}/{entry.name}", entry.distribution, f"{entry.distribution}:{entry.name}"}
 
 
 def _listed(variable: str) -> list[str] | None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from importlib.metadata import Distribution, EntryPoint, PackageMetadata, distributions
 from pathlib import Path
 
-from rilbench.errors import reason
+from rilbench.errors import reason, unknown
 
 GROUPS = {
     "reward": "rilbench.rewards",
@@ -55,8 +55,10 @@ def entries() -> list[Entry]:
 
 def from_entry_point(point: EntryPoint, distribution: str = UNKNOWN, version: str = "") -> Entry:
     """An entry of one entry point; its status says so when it does not name an object in a module."""
-    kind = next(kind for kind, group in GROUPS.items() if group == point.group)
+    kind = next((kind for kind, group in GROUPS.items() if group == point.group), "unknown")
     entry = Entry(kind=kind, name=point.name, value=point.value, distribution=distribution, version=version)
+    if kind == "unknown":
+        return replace(entry, status=f"broken: {unknown('group of entry points', point.group, GROUPS.values())}")
     if not re.fullmatch(r"[\w.]+(:[\w.]+)?", point.value):
         return replace(entry, status=f"broken: {point.value!r} is not of the form module:Class")
     return entry
@@ -72,7 +74,7 @@ def field(metadata: PackageMetadata, key: str) -> str:
 
 def _entries(distribution: Distribution) -> Iterator[Entry]:
     try:
-        points = [point for point in distribution.entry_points if point.group in GROUPS.values()]
+        points = [point for point in distribution.entry_points if point.group.startswith("rilbench.")]
     except Exception as error:  # whatever the parser of a damaged file raises
         if _mentions_us(distribution):
             name, version = _identity(distribution)

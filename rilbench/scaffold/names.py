@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, distribution
 from importlib.util import find_spec
 
+from rilbench.config import ANY
 from rilbench.errors import UsageError
 from rilbench.host import discovery
 
@@ -50,6 +51,8 @@ def usable(name: str) -> Names:
     names = Names(name)
     if keyword.iskeyword(names.module) or hasattr(builtins, names.cls):
         raise UsageError(f"the name {name!r} means something in Python: choose another, for example 'my-{name}'.")
+    if name == ANY:
+        raise UsageError(f"the name {name!r} stands for every reward in a configuration: choose another.")
     if names.module in FOLDERS:
         raise UsageError(f"the name {name!r} is that of a folder beside the code: choose another, such as 'my-{name}'.")
     return names

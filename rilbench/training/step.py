@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from rilbench.components import scores_of
 from rilbench.config import TrainConfig
 from rilbench.contracts import Reward
 from rilbench.errors import DivergedError, PluginError, blamed
@@ -59,9 +60,7 @@ class WeightedReward:
 
     @staticmethod
     def _checked(name: str, scores: Tensor, images: Tensor) -> Tensor:
-        if not isinstance(scores, Tensor) or scores.shape != (len(images),):
-            got = tuple(scores.shape) if isinstance(scores, Tensor) else type(scores).__name__
-            raise PluginError(f"reward {name!r} must return scores of shape ({len(images)},), it returned {got}")
+        scores_of(name, scores, len(images))
         if images.requires_grad and not scores.requires_grad:
             raise PluginError(f"reward {name!r} has no gradient with respect to the images; it cannot be trained on")
         if not torch.isfinite(scores).all():
