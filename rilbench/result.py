@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -72,21 +72,26 @@ class ResultMatrix:
 
     def backward_transfer(self, reward: str) -> float:
         """Change of a reward's mean from the stage that trained it to the last one; negative is forgetting."""
-        return self._gain(reward, self._stage_of(reward), -1)
+        return self._gain(reward, self.stage_of(reward), -1)
 
     def forward_transfer(self, reward: str) -> float:
         """Change of a reward's mean from the base to the stage before it was trained: a gift of the other rewards."""
-        return self._gain(reward, 0, self._stage_of(reward) - 1)
+        return self._gain(reward, 0, self.stage_of(reward) - 1)
 
     def learned(self, reward: str) -> float:
-        """Change of a reward's mean from the base to the stage that trained it."""
-        return self._gain(reward, 0, self._stage_of(reward))
+        """Change of a reward's mean from the base to the stage that trained it: forward transfer + plasticity."""
+        return self._gain(reward, 0, self.stage_of(reward))
+
+    def plasticity(self, reward: str) -> float:
+        """Change of a reward's mean from the stage before to the stage that trained it: what that stage added."""
+        return self._gain(reward, self.stage_of(reward) - 1, self.stage_of(reward))
 
     def _gain(self, metric: str, start: int, end: int) -> float:
         values = self.values(metric)
         return self._sign(metric) * (values[end] - values[start])
 
-    def _stage_of(self, reward: str) -> int:
+    def stage_of(self, reward: str) -> int:
+        """The last stage that trained a reward; 0 when none did."""
         return max((i for i, row in enumerate(self.rows) if reward in row.rewards), default=0)
 
     def trained_rewards(self) -> list[str]:
@@ -103,7 +108,7 @@ class ResultMatrix:
 
 @dataclass(frozen=True, kw_only=True)
 class RunResult:
-    """A run, finished or under way."""
+    """A run, finished or under way. `folder` is where it was read from, None for one that is not on this disk."""
 
     name: str
     strategy: str
@@ -113,12 +118,13 @@ class RunResult:
     status: str = "running"
     command: str = ""
     plugins: Mapping[str, str] = field(default_factory=dict)  # kind/name -> distribution version
+    folder: Path | None = field(default=None, compare=False)
 
     def to_json(self) -> dict[str, Any]:
         """Schema 1 of `result.json`."""
         m, last = self.matrix, len(self.matrix.rows) - 1
         values = asdict(self) | {"schema": SCHEMA}
-        del values["matrix"]
+        del values["matrix"], values["folder"]
         values["metrics"] = [asdict(info) for info in m.metrics]
         values["stages"] = [
             asdict(row)
@@ -148,7 +154,8 @@ class RunResult:
     @classmethod
     def load(cls, folder: Path) -> RunResult:
         """The result in a run's folder."""
-        return cls.from_json(read_json(folder / "result.json"), str(folder / "result.json"))
+        file = folder / "result.json"
+        return replace(cls.from_json(read_json(file), str(file)), folder=folder)
 
 
 def _row(stage: Mapping[str, Any]) -> Row:
