@@ -63,7 +63,8 @@ def _run_folders(folder: Path) -> list[Path]:
 
 def _is_run(folder: Path) -> bool:
     """Whether a run began here: it leaves its environment at once, and a result after the first row."""
-    return any((folder / name).exists() for name in ("result.json", "environment.json"))
+    began = any((folder / name).exists() for name in ("result.json", "environment.json"))
+    return began and not (folder / "study.json").exists()
 
 
 def _study(folder: Path) -> list[Path]:

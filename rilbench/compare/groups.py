@@ -1,0 +1,54 @@
+"""Runs put together: by strategy and order for means over seeds, by strategy for means over orders and seeds."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from rilbench.compare.quantities import Quantity, value
+from rilbench.compare.statistics import Spread
+from rilbench.result import RunResult
+
+
+@dataclass(frozen=True)
+class Group:
+    """Runs of one strategy; `rewards` is their order, empty when orders are pooled."""
+
+    strategy: str
+    rewards: tuple[str, ...]
+    runs: tuple[RunResult, ...]
+
+    def spread(self, quantity: Quantity, column: str) -> Spread:
+        """Over the runs."""
+        return Spread.of([value(run, quantity, column) for run in self.runs])
+
+
+def by_order(runs: Sequence[RunResult]) -> list[Group]:
+    """A group for each strategy and order, in the order the runs are in."""
+    keys = dict.fromkeys((run.strategy, run.rewards) for run in runs)
+    return [Group(*key, tuple(run for run in runs if (run.strategy, run.rewards) == key)) for key in keys]
+
+
+def by_strategy(runs: Sequence[RunResult]) -> list[Group]:
+    """A group for each strategy. Runs that are the same model, as a joint run's are in any order, count once."""
+    names = dict.fromkeys(run.strategy for run in runs)
+    return [Group(name, (), _distinct(run for run in runs if run.strategy == name)) for name in names]
+
+
+def _distinct(runs: Iterable[RunResult]) -> tuple[RunResult, ...]:
+    found: dict[tuple[str, ...], RunResult] = {}
+    for run in runs:
+        stages = tuple(f"{row.stage_id} {row.evaluation}" for row in run.matrix.rows if row.stage_id)
+        found.setdefault(stages or (run.name,), run)
+    return tuple(found.values())
+
+
+def best(groups: Sequence[Group], quantity: Quantity, column: str, *, higher_is_better: bool) -> set[str]:
+    """The strategies with the best mean, several when they tie; none when fewer than two have a mean."""
+    means = {group.strategy: group.spread(quantity, column).mean for group in groups}
+    known = [mean for mean in means.values() if not math.isnan(mean)]
+    if len(known) < 2:
+        return set()
+    top = max(known) if higher_is_better else min(known)
+    return {name for name, mean in means.items() if mean == top}
