@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from rilbench.compare.groups import model_of
 from rilbench.compare.quantities import Quantity, columns, value
 from rilbench.compare.scores import prompt_means
 from rilbench.compare.statistics import Spread, holm, paired_p
@@ -54,13 +55,11 @@ def differences(runs: Sequence[RunResult], against: str) -> list[Difference]:
 
 
 def matched(runs: Sequence[RunResult], one: str, two: str) -> list[tuple[RunResult, RunResult]]:
-    """The pairs of runs of two strategies with the same order and seed."""
+    """The pairs of runs of two strategies with the same order and seed; a pair of the same two models counts once."""
     partners = {(run.rewards, run.seed): run for run in runs if run.strategy == two}
-    return [
-        (run, partners[run.rewards, run.seed])
-        for run in runs
-        if run.strategy == one and (run.rewards, run.seed) in partners
-    ]
+    own = [run for run in runs if run.strategy == one and (run.rewards, run.seed) in partners]
+    pairs = [(run, partners[run.rewards, run.seed]) for run in own]
+    return list({(model_of(left), model_of(right)): (left, right) for left, right in reversed(pairs)}.values())[::-1]
 
 
 def _of_pair(runs: Sequence[RunResult], scores: Scores, one: str, two: str) -> list[Difference]:

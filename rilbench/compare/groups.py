@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rilbench.compare.quantities import Quantity, value
@@ -31,20 +31,23 @@ def by_order(runs: Sequence[RunResult]) -> list[Group]:
 
 
 def by_strategy(runs: Sequence[RunResult]) -> list[Group]:
-    """A group for each strategy. Runs that are the same model, as a joint run's are in any order, count once."""
-    names = dict.fromkeys(run.strategy for run in runs)
-    return [Group(name, (), _distinct(run for run in runs if run.strategy == name)) for name in names]
-
-
-def _distinct(runs: Iterable[RunResult]) -> tuple[RunResult, ...]:
-    found: dict[tuple[str, ...], RunResult] = {}
+    """A group for each strategy. Runs that are the same model, as those of joint and soup are in any order, count once."""
+    groups: dict[str, dict[frozenset[str], RunResult]] = {}
     for run in runs:
-        stages = tuple(f"{row.stage_id} {row.evaluation}" for row in run.matrix.rows if row.stage_id)
-        found.setdefault(stages or (run.name,), run)
-    return tuple(found.values())
+        groups.setdefault(run.strategy, {}).setdefault(model_of(run), run)
+    return [Group(strategy, (), tuple(found.values())) for strategy, found in groups.items()]
 
 
-def best(groups: Sequence[Group], quantity: Quantity, column: str, *, higher_is_better: bool) -> set[str]:
+def model_of(run: RunResult) -> frozenset[str]:
+    """The same for two runs of a strategy that trained the same stages, in whatever order they are listed or merged.
+
+    A stage's identity names all that it was trained on, so stages on top of each other differ when their order does.
+    """
+    trained = (f"{row.stage_id} {row.evaluation}" for row in run.matrix.rows if row.rewards and row.stage_id)
+    return frozenset(trained) or frozenset({run.name})
+
+
+def best(groups: Sequence[Group], quantity: Quantity, column: str, higher_is_better: bool) -> set[str]:
     """The strategies with the best mean, several when they tie; none when fewer than two have a mean."""
     means = {group.strategy: group.spread(quantity, column).mean for group in groups}
     known = [mean for mean in means.values() if not math.isnan(mean)]

@@ -48,7 +48,9 @@ def _one_of_each(group: Group, keys: str) -> None:
         other = seen.setdefault((run.rewards, run.seed), run.name)
         if other != run.name:
             why = f"they differ in {keys}" if keys else "they differ in settings or versions"
-            raise UsageError(f"{other} and {run.name} have the same strategy, order and seed; {why}; compare them apart")
+            raise UsageError(
+                f"{other} and {run.name} have the same strategy, order and seed; {why}; compare them apart"
+            )
 
 
 def _differing(runs: Sequence[RunResult]) -> Iterator[str]:
@@ -66,7 +68,7 @@ def _settings(run: RunResult) -> dict[str, Any] | None:
         return None
     try:
         values = OmegaConf.to_container(OmegaConf.load(run.folder / "config.yaml"))
-    except (OSError, YAMLError, OmegaConfBaseException):
+    except (OSError, ValueError, YAMLError, OmegaConfBaseException):
         return None
     flat = dict(_flat(values)) if isinstance(values, dict) else {}
     return {key: value for key, value in flat.items() if key not in NEUTRAL and key.partition(".")[0] not in FREE}

@@ -25,6 +25,15 @@ class Quantity(StrEnum):
     PLASTICITY = "plasticity"  # a^t - a^(t-1) of a reward: what its own stage added
 
 
+TITLES = {
+    Quantity.FINAL: "Final value",
+    Quantity.FORGETTING: "Forgetting F (Eq. 3)",
+    Quantity.AVERAGE: "Relative gain over the base, mean over the trained rewards",
+    Quantity.BACKWARD: "Backward transfer: gain of a reward from the stage that trained it to the last",
+    Quantity.FORWARD: "Forward transfer: gain of a reward from the base to the stage before its own",
+    Quantity.LEARNED: "Learned: gain of a reward from the base to the stage that trained it",
+    Quantity.PLASTICITY: "Plasticity: gain of a reward in the stage that trained it",
+}
 OF_REWARDS = {
     Quantity.BACKWARD: ResultMatrix.backward_transfer,
     Quantity.FORWARD: ResultMatrix.forward_transfer,
