@@ -79,7 +79,7 @@ def compare(
             raise UsageError(unknown("strategy among the runs", name, have))
     chosen = sorted((run for run in chosen if run.strategy in names), key=lambda run: _place(run, names))
     pooled = by_strategy(chosen)
-    mixed.check(chosen, pooled, warn)
+    mixed.check(chosen, warn)
     reference = against or ("rid" if any(group.strategy == "rid" for group in pooled) else pooled[0].strategy)
     return Comparison(
         quantity=quantity,

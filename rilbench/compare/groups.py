@@ -31,7 +31,7 @@ def by_order(runs: Sequence[RunResult]) -> list[Group]:
 
 
 def by_strategy(runs: Sequence[RunResult]) -> list[Group]:
-    """A group for each strategy. Runs that are the same model, as those of joint and soup are in any order, count once."""
+    """A group for each strategy. Runs that are the same model, as joint's and soup's are in any order, count once."""
     groups: dict[str, dict[frozenset[str], RunResult]] = {}
     for run in runs:
         groups.setdefault(run.strategy, {}).setdefault(model_of(run), run)

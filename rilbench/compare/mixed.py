@@ -10,7 +10,6 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError  # type: ignore[import-untyped]
 
-from rilbench.compare.groups import Group
 from rilbench.errors import UsageError
 from rilbench.result import RunResult
 
@@ -27,30 +26,29 @@ NEUTRAL = (  # what changes no number beyond rounding
 CLOSE = 1e-3  # relative difference of base values that rounding on another machine explains
 
 
-def check(runs: Sequence[RunResult], strategies: Sequence[Group], warn: Callable[[str], None]) -> None:
+def check(runs: Sequence[RunResult], warn: Callable[[str], None]) -> None:
     """Warn when runs of a strategy differ in a setting, or runs in their base model's values.
 
-    Settings are those of `config.yaml` in the folders; a run without one, such as a tracking server's, is not looked at.
+    Settings are those of `config.yaml` in the folders; a run without one, such as a tracking server's, is left out.
     Raises UsageError for two runs of one strategy, order and seed: they cannot be told apart as seeds.
     """
-    for group in strategies:
-        keys = ", ".join(_differing(group.runs))
+    for strategy in dict.fromkeys(run.strategy for run in runs):
+        group = [run for run in runs if run.strategy == strategy]
+        keys = ", ".join(_differing(group))
         _one_of_each(group, keys)
         if keys:
-            warn(f"runs of {group.strategy} differ in {keys}; their means mix these settings")
+            warn(f"runs of {strategy} differ in {keys}; their means mix these settings")
     for metric, low, high in _bases(runs):
         warn(f"the base model's {metric} is {low:.6g} in one run and {high:.6g} in another: not the same measurement")
 
 
-def _one_of_each(group: Group, keys: str) -> None:
+def _one_of_each(runs: Sequence[RunResult], keys: str) -> None:
     seen: dict[tuple[tuple[str, ...], int], str] = {}
-    for run in group.runs:
+    for run in runs:
         other = seen.setdefault((run.rewards, run.seed), run.name)
         if other != run.name:
-            why = f"they differ in {keys}" if keys else "they differ in settings or versions"
-            raise UsageError(
-                f"{other} and {run.name} have the same strategy, order and seed; {why}; compare them apart"
-            )
+            why = f"same order and seed but differ in {keys or 'settings or versions'}; compare them apart"
+            raise UsageError(f"{other} and {run.name} have the {why}")
 
 
 def _differing(runs: Sequence[RunResult]) -> Iterator[str]:

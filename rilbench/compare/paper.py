@@ -36,16 +36,17 @@ def base() -> Line:
 
 def beside_orders(groups: list[Group]) -> list[Line]:
     """The published rows of our strategies and orders."""
-    wanted = {(group.strategy, group.rewards) for group in groups}
-    rows = [Line(r["strategy"], tuple(r["rewards"]), r["values"], r["forgetting"]) for r in document()["orders"]]
-    return [row for row in rows if (row.strategy, row.rewards) in wanted]
+    rows = {(row["strategy"], tuple(row["rewards"])): row for row in document()["orders"]}
+    keys = [key for group in groups if (key := (group.strategy, group.rewards)) in rows]
+    return [Line(*key, rows[key]["values"], rows[key]["forgetting"]) for key in keys]
 
 
 def beside_means(groups: list[Group]) -> list[Line]:
     """The published means of our strategies that were run on the paper's rewards only, in any order."""
     rewards = set(document()["orders"][0]["rewards"])
-    ours = {g.strategy for g in groups if all(set(run.rewards) == rewards for run in g.runs)}
-    return [Line(name, (), values, {}) for name, values in document()["means"].items() if name in ours]
+    ours = [group.strategy for group in groups if all(set(run.rewards) == rewards for run in group.runs)]
+    means = document()["means"]
+    return [Line(name, (), means[name], {}) for name in ours if name in means]
 
 
 def text(metric: str, value: float | None) -> str:

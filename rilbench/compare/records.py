@@ -28,7 +28,9 @@ def records(comparison: Comparison, *, only_means: bool = False, published: bool
     """
     infos = comparison.columns(Quantity.FINAL)
     tables = {
-        "base": [_about(info, Quantity.FINAL) | {"mean": comparison.base(info.name)} for info in infos],
+        "base": [
+            {"strategy": "base"} | _about(info, Quantity.FINAL) | {"mean": comparison.base(info.name)} for info in infos
+        ],
         "orders": [r for q in comparison.shown() for g in comparison.orders for r in _of_group(comparison, g, q)],
         "means": list(_means(comparison)),
         "differences": list(_differences(comparison, infos)),

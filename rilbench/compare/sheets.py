@@ -57,15 +57,16 @@ def sheets(comparison: Comparison, *, only_means: bool = False, published: bool 
 def orders_sheet(comparison: Comparison, *, published: bool = False) -> Sheet:
     """The base model, then a row for every strategy and order; a final value has its forgetting in brackets."""
     infos, quantity = comparison.columns(), comparison.quantity
-    lines = [_base_line(comparison, infos)] if quantity in paper.PUBLISHED else []
+    lines = [_base_line(comparison, infos)] if quantity is Quantity.FINAL else []
     for group in comparison.orders:
         labels = (group.strategy, " > ".join(group.rewards), str(len(group.runs)))
         lines.append(Line(labels, tuple(_order_cell(comparison, group, info) for info in infos)))
     if published:
-        rows = [paper.base(), *paper.beside_orders(comparison.orders)]
+        bases = [paper.base()] if quantity is Quantity.FINAL else []
+        rows = [*bases, *paper.beside_orders(comparison.orders)]
         lines += [_paper_line(row, infos, quantity, rule=i == 0) for i, row in enumerate(rows)]
     return Sheet(
-        title=f"{TITLES[quantity]} by strategy and order",
+        title=f"{TITLES[quantity]}; by strategy and order",
         labels=("strategy", "order", "seeds"),
         columns=tuple(map(header, infos)),
         lines=tuple(lines),
@@ -98,7 +99,7 @@ def means_sheet(comparison: Comparison, quantity: Quantity, *, published: bool =
         rows = [paper.base(), *paper.beside_means(comparison.strategies)]
         lines += [_paper_line(row, infos, quantity, rule=i == 0) for i, row in enumerate(rows)]
     return Sheet(
-        title=f"{TITLES[quantity]}, mean over orders and seeds",
+        title=f"{TITLES[quantity]}; mean over orders and seeds",
         labels=("strategy", "orders", "runs"),
         columns=tuple(map(header, infos)),
         lines=tuple(lines),
