@@ -81,5 +81,5 @@ def _read(folder: Path, warn: Warn) -> RunResult | None:
     try:
         return RunResult.load(folder)
     except ConfigError as error:
-        warn(f"{error} The run is left out.")
+        warn(f"a run is left out: {error}")
         return None
