@@ -18,6 +18,7 @@ from scipy import stats
 from stores import BACKWARDS, BETTER, FORWARDS, SCORED, TARGETS, A, C, H, save
 
 from rilbench.compare.comparison import Comparison, compare
+from rilbench.compare.differences import Difference
 from rilbench.compare.groups import best
 from rilbench.compare.quantities import Quantity
 from rilbench.compare.records import Record, records
@@ -225,6 +226,8 @@ def test_students_interval_and_holm_by_hand() -> None:
     adjusted = holm({"a": 0.01, "b": 0.04, "c": 0.03, "none": math.nan})
     assert {k: v for k, v in adjusted.items() if k != "none"} == pytest.approx({"a": 0.03, "b": 0.06, "c": 0.06})
     assert math.isnan(adjusted["none"])
+    found = [Difference("a", "b", "m", spread, "runs", 3, 0.03, p_holm) for p_holm in (0.049, 0.06, math.nan)]
+    assert [difference.significant for difference in found] == [True, False, False]
 
 
 def test_best_follows_the_direction_and_ties_share_it(tmp_path: Path) -> None:

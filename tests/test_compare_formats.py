@@ -121,6 +121,7 @@ def test_latex_cells(store: Path) -> None:
         assert {len(row) for row in cells} == {len(layout)}
         rows += cells[1:]
     assert rows == expected_rows(store)
+    assert text.isascii()
     for opened, closed in (("{", "}"), (r"\begin", r"\end")):
         assert text.count(opened) == text.count(closed)
 
@@ -177,6 +178,7 @@ def test_the_text_is_the_records_rounded(store: Path) -> None:
         (cell,) = (line.cells[i] for line in tests.lines)
         test = by_key["differences", "final", "baseline", info.name]
         same(cell.value, ("differences", "final", "baseline", info.name), "mean")
+        assert cell.star == test["significant"]
         assert cell.note == (f"(p {test['p_holm']:.3f})" if test["p_holm"] >= 0.001 else "(p <0.001)")
 
 
@@ -275,10 +277,8 @@ def test_the_paper_is_beside_and_in_no_mean(store: Path) -> None:
                 expected |= {(row["strategy"], *row["rewards"], quantity, m): v for m, v in cells.items()}
     assert seen == expected
     text = printed(store, "--markdown", "--paper")
-    assert (
-        "| rid (paper) | aesthetic > hps > compressibility |  | 5.55 (0.48) | 0.272 (0.004) |  | 373.63 (-) | 80.28 (8.74) |  |"
-        in text
-    )
+    row = "| rid (paper) | aesthetic > hps > compressibility |"
+    assert f"{row}  | 5.55 (0.48) | 0.272 (0.004) |  | 373.63 (-) | 80.28 (8.74) |  |" in text
     assert "| base (paper) |  |  | 5.23 | 0.259 |  | 425.13 | 71.54 |  |" in text
     assert "published for Stable Diffusion v1.5" in text
     assert "another model" in text
@@ -323,7 +323,8 @@ class Hook:
 
 def test_compare_imports_nothing_heavy(store: Path) -> None:
     code = (
-        f"import sys; from rilbench.cli import app\napp(['compare', {str(store)!r}, '--markdown'], standalone_mode=False)\n"
+        "import sys\nfrom rilbench.cli import app\n"
+        f"app(['compare', {str(store)!r}, '--markdown'], standalone_mode=False)\n"
         "print('LOADED', [m for m in ('torch', 'mlflow', 'diffusers') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
