@@ -117,16 +117,16 @@ def test_every_number_of_orders_and_means(store: Path, quantity: Quantity) -> No
     tables = records(compared(store, quantity))
     for record in tables["orders"]:
         expected = EXPECTED[Quantity(record["quantity"])]
-        runs = raw(store, record["strategy"], tuple(record["order"]))
+        runs = raw(store, record["label"], tuple(record["order"]))
         assert_spread(record, [expected(run, record["metric"]) for run in runs])
     for record in tables["means"]:
         expected = EXPECTED[Quantity(record["quantity"])]
-        assert_spread(record, [expected(run, record["metric"]) for run in raw(store, record["strategy"])])
+        assert_spread(record, [expected(run, record["metric"]) for run in raw(store, record["label"])])
     metrics = COLUMNS.get(quantity, (A, H, C))
-    rows = {(r["strategy"], *r["order"], r["metric"]) for r in tables["orders"]}
+    rows = {(r["label"], *r["order"], r["metric"]) for r in tables["orders"]}
     assert len(rows) == 5 * len(metrics)
     shown = [q.value for q in ((Quantity.FINAL, Quantity.FORGETTING) if quantity is Quantity.FINAL else (quantity,))]
-    assert [(r["quantity"], r["strategy"], r["metric"]) for r in tables["means"]] == list(
+    assert [(r["quantity"], r["label"], r["metric"]) for r in tables["means"]] == list(
         itertools.product(shown, ("baseline", "rid", "soup"), metrics)
     )
     base = raw(store, "rid")[0]["stages"][0]["values"]
@@ -163,9 +163,9 @@ def holm_by_definition(p: dict[str, float]) -> dict[str, float]:
 def test_every_number_of_the_differences(store: Path, against: str | None, others: list[str]) -> None:
     found = records(compared(store, against=against))["differences"]
     reference = against or "rid"
-    assert [(d["strategy"], d["metric"]) for d in found] == list(itertools.product(others, ALL))
+    assert [(d["label"], d["metric"]) for d in found] == list(itertools.product(others, ALL))
     for other in others:
-        tests = {d["metric"]: d for d in found if d["strategy"] == other}
+        tests = {d["metric"]: d for d in found if d["label"] == other}
         runs = 1 if other == "soup" else 6
         expected = {}
         for metric in SCORED:
@@ -194,7 +194,7 @@ def test_runs_without_scores_are_paired_over_runs(store: Path) -> None:
     runs = [replace(run, folder=None) for run in load_runs([str(store)], nobody)]
     found = compare(runs, warn=silent).differences
     assert {d.over for d in found} == {"runs"}
-    (test,) = (d for d in found if (d.strategy, d.metric) == ("baseline", A))
+    (test,) = (d for d in found if (d.label, d.metric) == ("baseline", A))
     pairs = [[values(run, A)[-1] for run in raw(store, name)] for name in ("baseline", "rid")]
     assert (test.p, test.spread.n) == (pytest.approx(stats.ttest_rel(*pairs).pvalue), 6)
 
@@ -237,7 +237,7 @@ def test_best_follows_the_direction_and_ties_share_it(tmp_path: Path) -> None:
     assert best(groups, Quantity.FINAL, A, True) == {"two"}
     assert best(groups, Quantity.FINAL, "png_kb", False) == {"one"}
     assert best(groups[:1], Quantity.FINAL, A, True) == set()
-    twins = [groups[0], replace(groups[0], strategy="twin")]
+    twins = [groups[0], replace(groups[0], label="twin")]
     assert best(twins, Quantity.FINAL, A, True) == {"one", "twin"}
 
 
@@ -250,7 +250,7 @@ def test_one_model_under_two_orders_counts_once_in_a_mean(tmp_path: Path) -> Non
         save(tmp_path, "rid", FORWARDS, seed)
         save(tmp_path, "rid", BACKWARDS, seed)
     comparison = compared(tmp_path)
-    assert {group.strategy: len(group.runs) for group in comparison.strategies} == {"rid": 4, "soup": 2}
+    assert {group.label: len(group.runs) for group in comparison.strategies} == {"rid": 4, "soup": 2}
     assert [len(group.runs) for group in comparison.orders] == [2, 2, 2, 2]
 
 
@@ -259,7 +259,7 @@ def test_a_metric_some_runs_lack(tmp_path: Path) -> None:
     save(tmp_path, "rid", seed=1, without=["oracle"])
     save(tmp_path, "baseline", without=["oracle"])
     tables = records(compared(tmp_path))
-    found = {(r["strategy"], r["quantity"]): r for r in tables["means"] if r["metric"] == "oracle"}
+    found = {(r["label"], r["quantity"]): r for r in tables["means"] if r["metric"] == "oracle"}
     assert found["rid", "final"]["n"] == 1
     assert math.isnan(found["baseline", "final"]["mean"])
     assert not found["rid", "final"]["best"]  # nothing to be better than
@@ -281,7 +281,7 @@ def test_nan_in_a_result_is_left_out(tmp_path: Path) -> None:
 
 def test_strategies_and_rewards_filter(store: Path) -> None:
     comparison = compared(store, strategies=["soup", "rid"], rewards=FORWARDS)
-    assert [(g.strategy, g.rewards) for g in comparison.orders] == [("soup", FORWARDS), ("rid", FORWARDS)]
+    assert [(g.label, g.rewards) for g in comparison.orders] == [("soup", FORWARDS), ("rid", FORWARDS)]
     assert comparison.against == "rid"
     assert compared(store, strategies=["soup", "baseline"]).against == "soup"
 
@@ -332,3 +332,28 @@ def test_two_runs_of_one_seed_are_refused(tmp_path: Path) -> None:
     save(tmp_path, "rid", suffix="-b", settings={"train": {"lr": 0.1}})
     with pytest.raises(UsageError, match=r"same order and seed but differ in train.lr \(0.001 and 0.1\); compare them"):
         compared(tmp_path)
+
+
+def test_a_label_makes_a_strategy_of_its_own(tmp_path: Path) -> None:
+    """Runs of one strategy that were given names; their settings may differ."""
+    for seed in (0, 1):
+        save(tmp_path, "rid", seed=seed)
+        file = save(tmp_path, "rid", seed=seed, suffix="-b", settings={"train": {"lr": 0.1}}) / "result.json"
+        file.write_text(json.dumps(json.loads(file.read_text()) | {"label": "rid-fast"}))
+    comparison = compared(tmp_path)
+    assert [(group.label, len(group.runs)) for group in comparison.strategies] == [("rid", 2), ("rid-fast", 2)]
+    assert {(d.label, d.against) for d in comparison.differences} == {("rid-fast", "rid")}
+
+
+def test_a_reward_trained_twice(tmp_path: Path) -> None:
+    """Forward until its first stage, learned and plasticity at its last one."""
+    run = json.loads((save(tmp_path, "rid", (H, A, C, A, H)) / "result.json").read_text())
+    expected = {
+        Quantity.FORWARD: {A: between(run, A, 0, 1), C: between(run, C, 0, 2)},
+        Quantity.BACKWARD: {A: between(run, A, 4, 5), C: between(run, C, 3, 5)},
+        Quantity.LEARNED: {A: between(run, A, 0, 4), H: between(run, H, 0, 5), C: between(run, C, 0, 3)},
+        Quantity.PLASTICITY: {A: between(run, A, 3, 4), H: between(run, H, 4, 5), C: between(run, C, 2, 3)},
+    }
+    for quantity, rewards in expected.items():
+        found = {r["metric"]: r["mean"] for r in records(compared(tmp_path, quantity))["means"]}
+        assert {name: mean for name, mean in found.items() if not math.isnan(mean)} == pytest.approx(rewards)

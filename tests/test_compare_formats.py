@@ -22,6 +22,7 @@ from typer.testing import CliRunner, Result
 from rilbench.cli import app
 from rilbench.compare import formats, paper
 from rilbench.compare.comparison import compare
+from rilbench.compare.quantities import Quantity
 from rilbench.compare.sheets import Cell, Line, Sheet, sheets
 from rilbench.compare.sources import load_runs
 from rilbench.errors import UsageError
@@ -152,7 +153,7 @@ def test_the_text_is_the_records_rounded(store: Path) -> None:
     """Cells of the tables of orders, means and differences against the JSON, which test_compare.py checks."""
     tables = json.loads(printed(store, "--json"))
     by_key = {
-        (name, r["quantity"], r["strategy"], *r.get("order", ()), r["metric"]): r
+        (name, r["quantity"], r["label"], *r.get("order", ()), r["metric"]): r
         for name in ("orders", "means", "differences")
         for r in tables[name]
     }
@@ -222,6 +223,12 @@ def test_bold_and_stars(store: Path) -> None:
     assert any(test["significant"] for test in tests.values())
 
 
+def test_the_page_describes_every_quantity_and_table(store: Path) -> None:
+    page = (Path(__file__).parent.parent / "docs" / "compare.md").read_text()
+    assert re.findall(r"^\| `(\w+)` \|", page, re.M) == list(Quantity)
+    assert all(f"`{name}`" in page for name in json.loads(printed(store, "--json", "--paper")))
+
+
 def test_means_only(store: Path) -> None:
     assert set(json.loads(printed(store, "--json", "--means"))) == {"base", "means"}
     assert printed(store, "--markdown", "--means", "-q", "average").count("| strategy |") == 1
@@ -264,7 +271,7 @@ def test_the_paper_is_beside_and_in_no_mean(store: Path) -> None:
     assert set(both) - set(ours) == {"paper_base", "paper_orders", "paper_means"}
     data = published()
     seen = {
-        (r["strategy"], *r["order"], r["quantity"], r["metric"]): r["mean"]
+        (r["label"], *r["order"], r["quantity"], r["metric"]): r["mean"]
         for r in [*both["paper_orders"], *both["paper_means"]]
     }
     shared = (A, H, "png_kb", "fid")
@@ -311,7 +318,7 @@ class Hook:
     monkeypatch.setenv("RILBENCH_DISABLE_PLUGINS", "mlflow,jsonl")
     own = store / "rid-aesthetic-hps-compressibility-seed1"
     tables = json.loads(printed("http://here:5000/#/experiments/1", own, "--json"))
-    assert {r["strategy"]: r["n"] for r in tables["means"] if r["metric"] == A and r["quantity"] == "final"} == {
+    assert {r["label"]: r["n"] for r in tables["means"] if r["metric"] == A and r["quantity"] == "final"} == {
         "baseline": 2,
         "rid": 3,
     }

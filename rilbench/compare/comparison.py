@@ -48,8 +48,8 @@ class Comparison:
 
     def same_runs(self) -> bool:
         """Whether every strategy has the same orders and seeds."""
-        strategies = {run.strategy for run in self.runs}
-        have = [{(run.rewards, run.seed) for run in self.runs if run.strategy == name} for name in strategies]
+        labels = {run.label for run in self.runs}
+        have = [{(run.rewards, run.seed) for run in self.runs if run.label == label} for label in labels]
         return all(each == have[0] for each in have)
 
 
@@ -69,18 +69,18 @@ def compare(
 
     Raises UsageError for a strategy without runs, and for runs that cannot be told apart.
     """
-    names = list(strategies or sorted({run.strategy for run in runs}))
+    names = list(strategies or sorted({run.label for run in runs}))
     chosen = [run for run in runs if rewards is None or run.rewards == tuple(rewards)]
-    have = {run.strategy for run in chosen}
+    have = {run.label for run in chosen}
     if not chosen:
         raise UsageError(f"no run of the rewards {' > '.join(rewards or ())}; there are {_orders(runs)}")
     for name in [*(strategies or ()), *([against] if against else ())]:
         if name not in have or name not in names:
             raise UsageError(unknown("strategy among the runs", name, have))
-    chosen = sorted((run for run in chosen if run.strategy in names), key=lambda run: _place(run, names))
+    chosen = sorted((run for run in chosen if run.label in names), key=lambda run: _place(run, names))
     pooled = by_strategy(chosen)
     mixed.check(chosen, warn)
-    reference = against or ("rid" if any(group.strategy == "rid" for group in pooled) else pooled[0].strategy)
+    reference = against or ("rid" if any(group.label == "rid" for group in pooled) else pooled[0].label)
     return Comparison(
         quantity=quantity,
         orders=by_order(chosen),
@@ -91,7 +91,7 @@ def compare(
 
 
 def _place(run: RunResult, names: Sequence[str]) -> tuple[int, tuple[str, ...], int]:
-    return names.index(run.strategy), run.rewards, run.seed
+    return names.index(run.label), run.rewards, run.seed
 
 
 def _orders(runs: Sequence[RunResult]) -> str:

@@ -27,12 +27,12 @@ Scores = Mapping[str, Mapping[str, NDArray[np.float64]]]  # run -> metric -> (P,
 
 @dataclass(frozen=True)
 class Difference:
-    """Final value of `strategy` minus that of `against` in one metric.
+    """Final value of `label` minus that of `against` in one metric.
 
     spread: of the paired differences, `spread.n` prompts or runs; over: which of them; runs: matched runs.
     """
 
-    strategy: str
+    label: str
     against: str
     metric: str
     spread: Spread
@@ -50,14 +50,14 @@ class Difference:
 def differences(runs: Sequence[RunResult], against: str) -> list[Difference]:
     """Every other strategy against one, in every metric."""
     scores = {run.name: prompt_means(run) for run in runs}
-    others = dict.fromkeys(run.strategy for run in runs if run.strategy != against)
+    others = dict.fromkeys(run.label for run in runs if run.label != against)
     return [difference for other in others for difference in _of_pair(runs, scores, other, against)]
 
 
 def matched(runs: Sequence[RunResult], one: str, two: str) -> list[tuple[RunResult, RunResult]]:
     """The pairs of runs of two strategies with the same order and seed; a pair of the same two models counts once."""
-    partners = {(run.rewards, run.seed): run for run in runs if run.strategy == two}
-    own = [run for run in runs if run.strategy == one and (run.rewards, run.seed) in partners]
+    partners = {(run.rewards, run.seed): run for run in runs if run.label == two}
+    own = [run for run in runs if run.label == one and (run.rewards, run.seed) in partners]
     pairs = [(run, partners[run.rewards, run.seed]) for run in own]
     return list({(model_of(left), model_of(right)): (left, right) for left, right in reversed(pairs)}.values())[::-1]
 

@@ -13,9 +13,10 @@ from rilbench.result import RunResult
 
 @dataclass(frozen=True)
 class Group:
-    """Runs of one strategy; `rewards` is their order, empty when orders are pooled."""
+    """Runs of one label, which is the strategy's name unless they were given another; `rewards` is their order, empty
+    when orders are pooled. Tables and docstrings call a label a strategy."""
 
-    strategy: str
+    label: str
     rewards: tuple[str, ...]
     runs: tuple[RunResult, ...]
 
@@ -26,16 +27,16 @@ class Group:
 
 def by_order(runs: Sequence[RunResult]) -> list[Group]:
     """A group for each strategy and order, in the order the runs are in."""
-    keys = dict.fromkeys((run.strategy, run.rewards) for run in runs)
-    return [Group(*key, tuple(run for run in runs if (run.strategy, run.rewards) == key)) for key in keys]
+    keys = dict.fromkeys((run.label, run.rewards) for run in runs)
+    return [Group(*key, tuple(run for run in runs if (run.label, run.rewards) == key)) for key in keys]
 
 
 def by_strategy(runs: Sequence[RunResult]) -> list[Group]:
     """A group for each strategy. Runs that are the same model, as joint's and soup's are in any order, count once."""
     groups: dict[str, dict[frozenset[str], RunResult]] = {}
     for run in runs:
-        groups.setdefault(run.strategy, {}).setdefault(model_of(run), run)
-    return [Group(strategy, (), tuple(found.values())) for strategy, found in groups.items()]
+        groups.setdefault(run.label, {}).setdefault(model_of(run), run)
+    return [Group(label, (), tuple(found.values())) for label, found in groups.items()]
 
 
 def model_of(run: RunResult) -> frozenset[str]:
@@ -49,7 +50,7 @@ def model_of(run: RunResult) -> frozenset[str]:
 
 def best(groups: Sequence[Group], quantity: Quantity, column: str, higher_is_better: bool) -> set[str]:
     """The strategies with the best mean, several when they tie; none when fewer than two have a mean."""
-    means = {group.strategy: group.spread(quantity, column).mean for group in groups}
+    means = {group.label: group.spread(quantity, column).mean for group in groups}
     known = [mean for mean in means.values() if not math.isnan(mean)]
     if len(known) < 2:
         return set()

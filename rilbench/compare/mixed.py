@@ -13,7 +13,7 @@ from yaml import YAMLError  # type: ignore[import-untyped]
 from rilbench.errors import UsageError
 from rilbench.result import RunResult
 
-FREE = ("strategy", "rewards", "seed", "store", "requires", "tracking")  # what runs of a group may differ in
+FREE = ("label", "rewards", "seed", "store", "requires", "tracking")  # what runs of a group may differ in
 NEUTRAL = (  # what changes no number beyond rounding
     "model.device",
     "model.gradient_checkpointing",
@@ -32,12 +32,12 @@ def check(runs: Sequence[RunResult], warn: Callable[[str], None]) -> None:
     Settings are those of `config.yaml` in the folders; a run without one, such as a tracking server's, is left out.
     Raises UsageError for two runs of one strategy, order and seed: they cannot be told apart as seeds.
     """
-    for strategy in dict.fromkeys(run.strategy for run in runs):
-        group = [run for run in runs if run.strategy == strategy]
+    for label in dict.fromkeys(run.label for run in runs):
+        group = [run for run in runs if run.label == label]
         keys = ", ".join(_differing(group))
         _one_of_each(group, keys)
         if keys:
-            warn(f"runs of {strategy} differ in {keys}; their means mix these settings")
+            warn(f"runs of {label} differ in {keys}; their means mix these settings")
     for metric, low, high in _bases(runs):
         warn(f"the base model's {metric} is {low:.6g} in one run and {high:.6g} in another: not the same measurement")
 

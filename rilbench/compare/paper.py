@@ -18,7 +18,7 @@ PUBLISHED = {Quantity.FINAL: "values", Quantity.FORGETTING: "forgetting"}
 class Line:
     """A published row: an order of a strategy, a mean over the six orders (`rewards` is empty), or the base model."""
 
-    strategy: str
+    label: str
     rewards: tuple[str, ...]
     final: dict[str, float]
     forgetting: dict[str, float | None]  # None where the paper masks it; empty where it gives none
@@ -37,14 +37,14 @@ def base() -> Line:
 def beside_orders(groups: list[Group]) -> list[Line]:
     """The published rows of our strategies and orders."""
     rows = {(row["strategy"], tuple(row["rewards"])): row for row in document()["orders"]}
-    keys = [key for group in groups if (key := (group.strategy, group.rewards)) in rows]
+    keys = [key for group in groups if (key := (group.label, group.rewards)) in rows]
     return [Line(*key, rows[key]["values"], rows[key]["forgetting"]) for key in keys]
 
 
 def beside_means(groups: list[Group]) -> list[Line]:
     """The published means of our strategies that were run on the paper's rewards only, in any order."""
     rewards = set(document()["orders"][0]["rewards"])
-    ours = [group.strategy for group in groups if all(set(run.rewards) == rewards for run in group.runs)]
+    ours = [group.label for group in groups if all(set(run.rewards) == rewards for run in group.runs)]
     means = document()["means"]
     return [Line(name, (), means[name], {}) for name in ours if name in means]
 

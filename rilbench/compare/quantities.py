@@ -11,7 +11,7 @@ from rilbench.result import MetricInfo, ResultMatrix, RunResult
 
 
 class Quantity(StrEnum):
-    """a^0 is the base model's value, a^T the final one, a^t the one after the stage that trained the reward.
+    """a^0 is the base model's value, a^T the final one, a^t the one after the stage that last trained the reward.
 
     All but FINAL and FORGETTING are differences in the direction of the metric: positive is better.
     """
@@ -20,9 +20,9 @@ class Quantity(StrEnum):
     FORGETTING = "forgetting"  # F of a metric, Eq. 3 of the paper, where tables do not mask it; never negative
     AVERAGE = "average"  # mean over the trained rewards of (a^T - a^0) / |a^0|
     BACKWARD = "backward"  # a^T - a^t of a reward, not for one trained last
-    FORWARD = "forward"  # a^(t-1) - a^0 of a reward, not for one trained first
-    LEARNED = "learned"  # a^t - a^0 of a reward: forward + plasticity
-    PLASTICITY = "plasticity"  # a^t - a^(t-1) of a reward: what its own stage added
+    FORWARD = "forward"  # a^(f-1) - a^0 of a reward, f the stage that first trained it; not for f = 1
+    LEARNED = "learned"  # a^t - a^0 of a reward
+    PLASTICITY = "plasticity"  # a^t - a^(t-1) of a reward: what that stage added
 
 
 TITLES = {
@@ -72,7 +72,9 @@ def value(run: RunResult, quantity: Quantity, column: str) -> float:
 
 
 def _without(run: RunResult, quantity: Quantity, reward: str) -> bool:
-    """Whether a quantity of a reward is 0 by definition, or has none: before the first stage, after the last one."""
-    stage, last = run.matrix.stage_of(reward), len(run.matrix.rows) - 1
-    trivial = {Quantity.BACKWARD: last, Quantity.FORWARD: 1}
-    return stage == 0 or stage == trivial.get(quantity)
+    """Whether a reward has no such quantity: it was never trained, or nothing was before its first or after its last
+    stage."""
+    stage, rows = run.matrix.stage_of(reward), run.matrix.rows
+    nothing_before = quantity is Quantity.FORWARD and stage > 0 and reward in rows[1].rewards
+    nothing_after = quantity is Quantity.BACKWARD and stage == len(rows) - 1
+    return stage == 0 or nothing_before or nothing_after

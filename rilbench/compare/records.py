@@ -16,7 +16,7 @@ from rilbench.store import finite
 
 Record = dict[str, Any]
 FIELDS = (
-    *("table", "strategy", "against", "order", "quantity", "metric", "unit", "higher_is_better", "n"),
+    *("table", "label", "against", "order", "quantity", "metric", "unit", "higher_is_better", "n"),
     *("mean", "sd", "low", "high", "best", "over", "runs", "p", "p_holm", "significant"),
 )
 
@@ -24,12 +24,13 @@ FIELDS = (
 def records(comparison: Comparison, *, only_means: bool = False, published: bool = False) -> dict[str, list[Record]]:
     """Tables `base`, `orders`, `means`, `differences`; the published numbers are tables of their own, `paper_*`.
 
-    n is the number of runs (for differences, of what `over` names) behind mean, sd and the 95 % interval low to high.
+    label is the strategy's name unless its runs were given another; n is the number of runs (for differences, of what
+    `over` names) behind mean, sd and the 95 % interval low to high.
     """
     infos = comparison.columns(Quantity.FINAL)
     tables = {
         "base": [
-            {"strategy": "base"} | _about(info, Quantity.FINAL) | {"mean": comparison.base(info.name)} for info in infos
+            {"label": "base"} | _about(info, Quantity.FINAL) | {"mean": comparison.base(info.name)} for info in infos
         ],
         "orders": [r for q in comparison.shown() for g in comparison.orders for r in _of_group(comparison, g, q)],
         "means": list(_means(comparison)),
@@ -68,7 +69,7 @@ def _of_group(comparison: Comparison, group: Group, quantity: Quantity) -> Itera
     for info in comparison.columns(quantity):
         spread = group.spread(quantity, info.name)
         numbers = {"n": spread.n, "mean": spread.mean, "sd": spread.sd, "low": spread.low, "high": spread.high}
-        yield {"strategy": group.strategy, "order": list(group.rewards)} | _about(info, quantity) | numbers
+        yield {"label": group.label, "order": list(group.rewards)} | _about(info, quantity) | numbers
 
 
 def _means(comparison: Comparison) -> Iterator[Record]:
@@ -77,7 +78,7 @@ def _means(comparison: Comparison) -> Iterator[Record]:
             for record in _of_group(comparison, group, quantity):
                 del record["order"]
                 top = best(comparison.strategies, quantity, record["metric"], record["higher_is_better"])
-                yield record | {"best": group.strategy in top}
+                yield record | {"best": group.label in top}
 
 
 def _differences(comparison: Comparison, infos: Sequence[MetricInfo]) -> Iterator[Record]:
@@ -85,7 +86,7 @@ def _differences(comparison: Comparison, infos: Sequence[MetricInfo]) -> Iterato
     for test in comparison.differences:
         spread = test.spread
         yield {
-            "strategy": test.strategy,
+            "label": test.label,
             "against": test.against,
             **about[test.metric],
             **{"n": spread.n, "mean": spread.mean, "sd": spread.sd, "low": spread.low, "high": spread.high},
@@ -102,5 +103,5 @@ def _published(
             values = row.final if quantity is Quantity.FINAL else row.forgetting
             for info in infos:
                 if values.get(info.name) is not None:
-                    about = {"strategy": row.strategy, "order": list(row.rewards)} | _about(info, quantity)
+                    about = {"label": row.label, "order": list(row.rewards)} | _about(info, quantity)
                     yield about | {"mean": values[info.name]}

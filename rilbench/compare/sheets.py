@@ -59,7 +59,7 @@ def orders_sheet(comparison: Comparison, *, published: bool = False) -> Sheet:
     infos, quantity = comparison.columns(), comparison.quantity
     lines = [_base_line(comparison, infos)] if quantity is Quantity.FINAL else []
     for group in comparison.orders:
-        labels = (group.strategy, " > ".join(group.rewards), str(len(group.runs)))
+        labels = (group.label, " > ".join(group.rewards), str(len(group.runs)))
         lines.append(Line(labels, tuple(_order_cell(comparison, group, info) for info in infos)))
     if published:
         bases = [paper.base()] if quantity is Quantity.FINAL else []
@@ -78,22 +78,22 @@ def means_sheet(comparison: Comparison, quantity: Quantity, *, published: bool =
     """A row for every strategy: mean over its orders and seeds, standard deviation, 95 % interval."""
     infos = comparison.columns(quantity)
     tops = {i.name: best(comparison.strategies, quantity, i.name, i.higher_is_better) for i in infos}
-    tested = {(d.strategy, d.metric) for d in comparison.differences if d.significant and quantity is Quantity.FINAL}
+    tested = {(d.label, d.metric) for d in comparison.differences if d.significant and quantity is Quantity.FINAL}
     lines = [_base_line(comparison, infos)] if quantity is Quantity.FINAL else []
     for group in comparison.strategies:
-        orders = len({run.rewards for run in comparison.runs if run.strategy == group.strategy})
+        orders = len({run.rewards for run in comparison.runs if run.label == group.label})
         cells = tuple(
             _mean_cell(
                 comparison,
                 group,
                 quantity,
                 info.name,
-                bold=group.strategy in tops[info.name],
-                star=(group.strategy, info.name) in tested,
+                bold=group.label in tops[info.name],
+                star=(group.label, info.name) in tested,
             )
             for info in infos
         )
-        lines.append(Line((group.strategy, str(orders), str(len(group.runs))), cells))
+        lines.append(Line((group.label, str(orders), str(len(group.runs))), cells))
     with_paper = published and quantity is Quantity.FINAL  # the paper gives no mean of its forgetting
     if with_paper:
         rows = [paper.base(), *paper.beside_means(comparison.strategies)]
@@ -109,12 +109,12 @@ def means_sheet(comparison: Comparison, quantity: Quantity, *, published: bool =
 
 def differences_sheet(comparison: Comparison) -> Sheet:
     """A row for every strategy but the one they are tested against: difference of final values, and p."""
-    infos, found = comparison.columns(), {(d.strategy, d.metric): d for d in comparison.differences}
+    infos, found = comparison.columns(), {(d.label, d.metric): d for d in comparison.differences}
     lines = []
-    for strategy in dict.fromkeys(d.strategy for d in comparison.differences):
-        tests = [found[strategy, info.name] for info in infos]
+    for label in dict.fromkeys(d.label for d in comparison.differences):
+        tests = [found[label, info.name] for info in infos]
         cells = tuple(_difference_cell(comparison, test) for test in tests)
-        lines.append(Line((f"{strategy} - {comparison.against}", str(tests[0].runs)), cells))
+        lines.append(Line((f"{label} - {comparison.against}", str(tests[0].runs)), cells))
     return Sheet(
         title=f"Final value minus that of {comparison.against}",
         labels=("strategies", "matched runs"),
@@ -161,7 +161,7 @@ def _difference_cell(comparison: Comparison, test: Difference) -> Cell:
 
 def _paper_line(row: paper.Line, infos: list[MetricInfo], quantity: Quantity, *, rule: bool) -> Line:
     cells = tuple(_paper_cell(row, info.name, quantity) for info in infos)
-    return Line((f"{row.strategy} (paper)", " > ".join(row.rewards), ""), cells, rule=rule)
+    return Line((f"{row.label} (paper)", " > ".join(row.rewards), ""), cells, rule=rule)
 
 
 def _paper_cell(row: paper.Line, metric: str, quantity: Quantity) -> Cell:
