@@ -52,7 +52,7 @@ def test_plugins_list_json(tmp_path: Path) -> None:
         (["run", "lr"], 3, "'lr' is not a setting; write key=value"),
         (["compare"], 2, "Missing argument"),
         (["run", "--stratgy", "rid"], 2, "No such option"),
-        (["compare", "nowhere"], 3, "cannot read nowhere/result.json"),
+        (["compare", "nowhere"], 2, "no runs at 'nowhere'"),
         (["upload", "nowhere"], 3, "cannot read nowhere/result.json"),
     ],
 )

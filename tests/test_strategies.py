@@ -140,7 +140,7 @@ def test_plans() -> None:
 
 
 def test_a_teacher_that_is_never_reset_lags_behind_the_frozen_pairs(bench: Bench) -> None:
-    """Two stages written out on weight changes: the teacher's share of a finished stage goes on towards the student's."""
+    """Two stages written out: the teacher's share of a finished stage goes on towards the student's."""
     rid = RID(RIDSettings(alpha=0.5, reset=False))
     first = bench.random(11)
     rid.begin(Stage(rewards={"red": 1.0}), first)

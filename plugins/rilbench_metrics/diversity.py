@@ -23,7 +23,7 @@ class DiversitySettings:
 class Diversity(Metric):
     """1 minus the mean cosine of the CLIP features of two images of one prompt, in [0, 2]; the mean over prompts.
 
-    Falls towards 0 when a model answers a prompt with one image, whatever the noise. NaN unless a prompt has two images.
+    Falls towards 0 when a model answers a prompt with one image whatever the noise. NaN unless a prompt has two.
     """
 
     Settings = DiversitySettings

@@ -76,7 +76,7 @@ class LoraPair:
 
     @classmethod
     def averaged(cls, chain: Sequence[tuple[LoraPair, float]]) -> LoraPair:
-        """The pair (sum c_i A_i)(sum c_i B_i): the factors averaged, which is not the average of the changes A_i B_i."""
+        """(sum c_i A_i)(sum c_i B_i): the factors averaged, which is not the average of the changes A_i B_i."""
         first = chain[0][0]
         return cls(
             {name: torch.stack([c * pair.a[name] for pair, c in chain]).sum(0) for name in first.a},
