@@ -120,7 +120,7 @@ class Components:
     def metric_infos(self) -> tuple[MetricInfo, ...]:
         """The columns of the result."""
         targets: dict[str, list[str]] = {}
-        for reward in self.config.rewards:
+        for reward in dict.fromkeys(self.config.rewards):  # a sequence may repeat one
             for name in (reward, *self.plugin("reward", reward).load().metrics):
                 targets.setdefault(name, []).append(reward)
         return tuple(self._info(name, tuple(targets.get(name, ()))) for name in self.metric_names())

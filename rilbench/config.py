@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -14,6 +15,7 @@ from rilbench import settings
 from rilbench.errors import ConfigError
 from rilbench.resources import config_file
 
+STUDY = "study"  # the section that makes a file a study's
 ANY = "any"  # the key of a recipe that holds for every strategy, or for every reward
 
 
@@ -75,6 +77,7 @@ class RunConfig:
     """Everything that determines a run."""
 
     strategy: str = "rid"
+    label: str = ""  # what people call the run's method; the strategy's name when empty
     rewards: tuple[str, ...] = ("aesthetic", "hps")
     seed: int = 0
     store: str = "runs"
@@ -102,6 +105,8 @@ class RunConfig:
         _positive("adapter", self.adapter, "rank")
         _positive("evaluate", self.evaluate, "images_per_prompt", "batch_size", "bootstrap")
         _not_negative("evaluate", self.evaluate, "samples")
+        if not re.fullmatch(r"[\w+-][\w.+-]{0,59}|", self.label):
+            raise ConfigError(f"label: {self.label!r} is not at most 60 letters, digits and any of . _ + -")
         if not self.rewards:
             raise ConfigError("rewards: name at least one, for example --rewards aesthetic,hps")
 
@@ -129,15 +134,32 @@ class RunConfig:
 
 def load(config: str, overrides: Sequence[str] = (), **options: Any) -> RunConfig:
     """Compose the configuration named or stored at `config` with options (None is unset) and `key=value` strings."""
-    file = config_file(config)
     given = {key: value for key, value in options.items() if value is not None}
+    layers = [read(config), given, values_of(overrides)]
+    if STUDY in layers[0]:
+        file = config_file(config)
+        raise ConfigError(f"{file} describes a study, not a run; start it with: rilbench study --config {config}")
+    return compose(layers, str(config_file(config)))
+
+
+def read(config: str) -> dict[str, Any]:
+    """The values in a configuration file, which is named or given as a path; not checked."""
+    file = config_file(config)
     try:
-        layers = [OmegaConf.load(file), OmegaConf.create(given), OmegaConf.from_dotlist(_checked(overrides))]
-        merged = OmegaConf.merge(*layers)
+        values = OmegaConf.to_container(OmegaConf.load(file))
     except (OmegaConfBaseException, YAMLError, OSError, TypeError, ValueError) as error:
         raise ConfigError(f"{file}: {' '.join(str(error).split())}") from None
-    if not isinstance(merged, DictConfig):
+    if not isinstance(values, dict):
         raise ConfigError(f"{file}: holds a list, not settings")
+    return {str(key): value for key, value in values.items()}
+
+
+def compose(layers: Sequence[Mapping[str, Any]], where: str) -> RunConfig:
+    """The run configuration of layers of values, later ones win; `where` is for the message of an error."""
+    try:
+        merged = OmegaConf.merge(*layers)
+    except (OmegaConfBaseException, TypeError, ValueError) as error:
+        raise ConfigError(f"{where}: {' '.join(str(error).split())}") from None
     if isinstance(merged.get("rewards"), str):
         merged["rewards"] = split_names(merged["rewards"])
     return settings.build(RunConfig, merged, "")

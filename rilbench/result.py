@@ -71,15 +71,16 @@ class ResultMatrix:
         return _mean(changes)
 
     def backward_transfer(self, reward: str) -> float:
-        """Change of a reward's mean from the stage that trained it to the last one; negative is forgetting."""
+        """Change of a reward's mean from the stage that last trained it to the last one; negative is forgetting."""
         return self._gain(reward, self._stage_of(reward), -1)
 
     def forward_transfer(self, reward: str) -> float:
-        """Change of a reward's mean from the base to the stage before it was trained: a gift of the other rewards."""
-        return self._gain(reward, 0, self._stage_of(reward) - 1)
+        """Change of a reward's mean from the base to the stage before its first training: a gift of the others."""
+        first = next((i for i, row in enumerate(self.rows) if reward in row.rewards), 1)
+        return self._gain(reward, 0, first - 1)
 
     def learned(self, reward: str) -> float:
-        """Change of a reward's mean from the base to the stage that trained it."""
+        """Change of a reward's mean from the base to the stage that last trained it."""
         return self._gain(reward, 0, self._stage_of(reward))
 
     def _gain(self, metric: str, start: int, end: int) -> float:
@@ -103,7 +104,7 @@ class ResultMatrix:
 
 @dataclass(frozen=True, kw_only=True)
 class RunResult:
-    """A run, finished or under way."""
+    """A run, finished or under way. `label` is what its method is called in tables, the strategy unless it was named."""
 
     name: str
     strategy: str
@@ -113,6 +114,10 @@ class RunResult:
     status: str = "running"
     command: str = ""
     plugins: Mapping[str, str] = field(default_factory=dict)  # kind/name -> distribution version
+    label: str = ""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "label", self.label or self.strategy)
 
     def to_json(self) -> dict[str, Any]:
         """Schema 1 of `result.json`."""
@@ -140,7 +145,8 @@ class RunResult:
             metrics = tuple(MetricInfo(**m | {"target_of": tuple(m["target_of"])}) for m in values["metrics"])
             rows = tuple(_row(stage) for stage in values["stages"])
             plain = {k: values[k] for k in ("name", "strategy", "seed", "status", "command", "plugins")}
-            return cls(**plain, rewards=tuple(values["rewards"]), matrix=ResultMatrix(rows, metrics))
+            label = values.get("label", "")  # absent in older files
+            return cls(**plain, label=label, rewards=tuple(values["rewards"]), matrix=ResultMatrix(rows, metrics))
         except (AttributeError, LookupError, TypeError) as error:
             why = f"{type(error).__name__}: {error}"
             raise ConfigError(f"{where} is damaged ({why}); repeat the run's command to write it again") from None
