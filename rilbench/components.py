@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from rilbench import identity, settings
-from rilbench.config import ANY, RunConfig
+from rilbench.config import ANY, RunConfig, TrainConfig
 from rilbench.contracts import Component, MeanMetric, Metric, NoSettings, Reward, Strategy
 from rilbench.errors import ConfigError, PluginError, RilbenchError, blamed, unknown
 from rilbench.host import control
@@ -46,16 +46,17 @@ class Components:
             for name in getattr(self.config, section):
                 self.settings(kind, name)
         for by, recipes in self.config.recipes.items():
-            for on in recipes:
-                self._check_recipe(by, on)
+            for on, values in recipes.items():
+                self._check_recipe(by, on, values)
         self.settings("strategy", self.config.strategy)
         for name in self.config.rewards:
             self.settings("reward", name)
         for name in self.metric_names():
             self.settings(self.metric_kind(name), name)
 
-    def _check_recipe(self, by: str, on: str) -> None:
+    def _check_recipe(self, by: str, on: str, values: Mapping[str, Any]) -> None:
         """A recipe nobody would ever use is a misspelt name."""
+        settings.build(TrainConfig, values, f"recipes.{by}.{on}")
         for kind, names in (("strategy", [by]), ("reward", on.split("+"))):
             for name in names:
                 if name != ANY and name not in self.catalog.names(kind):

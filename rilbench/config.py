@@ -105,8 +105,7 @@ class RunConfig:
         _positive("adapter", self.adapter, "rank")
         _positive("evaluate", self.evaluate, "images_per_prompt", "batch_size", "bootstrap")
         _not_negative("evaluate", self.evaluate, "samples")
-        if not re.fullmatch(r"[\w+-][\w.+-]{0,59}|", self.label):
-            raise ConfigError(f"label: {self.label!r} is not at most 60 letters, digits and any of . _ + -")
+        check_name("label", self.label)
         if not self.rewards:
             raise ConfigError("rewards: name at least one, for example --rewards aesthetic,hps")
 
@@ -119,8 +118,8 @@ class RunConfig:
         values: dict[str, Any] = {}
         for by in dict.fromkeys((ANY, *strategies)):
             for on, part in sorted((self.recipes.get(by) or {}).items(), key=lambda item: item[0] != ANY):
-                settings.build(TrainConfig, part, f"recipes.{by}.{on}")
                 if on == ANY or sorted(on.split("+")) == sorted(rewards):
+                    settings.build(TrainConfig, part, f"recipes.{by}.{on}")
                     values |= part
         train = settings.build(TrainConfig, dict(asdict(self.train), **values), "train")
         _positive("train", train, "batch_size", "lr", "clip_grad", "log_gradients_every", "checkpoint_every")
@@ -163,6 +162,12 @@ def compose(layers: Sequence[Mapping[str, Any]], where: str) -> RunConfig:
     if isinstance(merged.get("rewards"), str):
         merged["rewards"] = split_names(merged["rewards"])
     return settings.build(RunConfig, merged, "")
+
+
+def check_name(key: str, name: str) -> None:
+    """ConfigError for a name that makes no good part of a folder's; an empty one is none."""
+    if not re.fullmatch(r"[\w+-][\w.+-]{0,59}|", name):
+        raise ConfigError(f"{key}: {name!r} is not of at most 60 letters, digits and any of . _ + -")
 
 
 def split_names(text: str) -> list[str]:
