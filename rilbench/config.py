@@ -159,6 +159,7 @@ def compose(layers: Sequence[Mapping[str, Any]], where: str) -> RunConfig:
         merged = OmegaConf.merge(*layers)
     except (OmegaConfBaseException, TypeError, ValueError) as error:
         raise ConfigError(f"{where}: {' '.join(str(error).split())}") from None
+    assert isinstance(merged, DictConfig)
     if isinstance(merged.get("rewards"), str):
         merged["rewards"] = split_names(merged["rewards"])
     return settings.build(RunConfig, merged, "")

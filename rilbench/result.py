@@ -104,7 +104,7 @@ class ResultMatrix:
 
 @dataclass(frozen=True, kw_only=True)
 class RunResult:
-    """A run, finished or under way. `label` is what its method is called in tables, the strategy unless it was named."""
+    """A run, finished or under way. `label` is what tables call its method, the strategy unless it was named."""
 
     name: str
     strategy: str

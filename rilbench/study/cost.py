@@ -21,7 +21,9 @@ class Estimates:
     def __init__(self, store: Path) -> None:
         self.measured = True
         stages = [values for path in store.glob("stages/*/stage.json") for values in _read(path)]
-        self._training = _medians((key, s["seconds"] / samples) for s in stages for key, samples in _keys(s["document"]))
+        self._training = _medians(
+            (key, s["seconds"] / samples) for s in stages for key, samples in _keys(s["document"])
+        )
         files = store.glob("stages/*/evaluations/*/metrics.json")
         self._evaluation = _medians(((p.parent.name,), values["seconds"]) for p in files for values in _read(p))
         self._probes: dict[Any, Any] = {}
@@ -53,7 +55,7 @@ class Estimates:
 
 
 def _keys(document: Mapping[str, Any]) -> Iterator[tuple[Key, int]]:
-    """What makes two trainings alike, from narrow to wide, each with the samples: rewards, strategy, the model alone."""
+    """What trainings have in common that take equally long for a sample, from narrow to wide, each with the samples."""
     train = document["train"]
     like = (str(document["model"]), train["batch_size"], train["last_steps"])
     strategy, rewards = document["strategy"]["name"], tuple(reward["name"] for reward in document["rewards"])

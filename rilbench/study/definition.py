@@ -71,10 +71,15 @@ def load(
         raise ConfigError(f"study.base: {asked.base!r} is itself a study; name the configuration of a run")
     for key in (key for key in CELL if key in values or key in last):
         raise ConfigError(f"{key}: a study has many; name them in study.{CELL[key]} or with --{CELL[key]}")
-    read_out = {"orders": read_orders(asked.orders, asked.rewards), "seeds": read_seeds(asked.seeds)}
-    definition = asdict(asked) | read_out | {"settings": values, "overrides": last}
-    methods = _methods(asked, base, values, last)
-    return Study(name=_name(asked, definition), methods=methods, definition=definition, **read_out)
+    sequences, numbers = read_orders(asked.orders, asked.rewards), read_seeds(asked.seeds)
+    definition = asdict(asked) | {"orders": sequences, "seeds": numbers, "settings": values, "overrides": last}
+    return Study(
+        name=asked.name or _name(asked, definition),
+        methods=_methods(asked, base, values, last),
+        orders=sequences,
+        seeds=numbers,
+        definition=definition,
+    )
 
 
 def _section(values: Mapping[str, Any]) -> StudyConfig:
@@ -113,6 +118,6 @@ def _check(where: str, method: Mapping[str, Any]) -> None:
 
 
 def _name(asked: StudyConfig, definition: Mapping[str, Any]) -> str:
-    """The given name, or one made of the methods and the definition's hash."""
+    """Of a study without one: its methods, and the definition's hash."""
     labels = "-".join([*asked.strategies, *asked.methods])
-    return asked.name or f"{labels[:60]}-{identity.digest(definition)[:8]}"
+    return f"{labels[:60]}-{identity.digest(definition)[:8]}"
