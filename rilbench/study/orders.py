@@ -43,7 +43,7 @@ def read_seeds(value: Any) -> tuple[int, ...]:
         numbers = [int(part) for part in split_names(text)]
     except ValueError:
         raise UsageError(f"seeds: {text!r} is neither a number of seeds nor a list such as 0,5,7") from None
-    seeds = tuple(dict.fromkeys(numbers)) if "," in text else tuple(range(*numbers))
+    seeds = tuple(dict.fromkeys(numbers)) if "," in text else tuple(range(sum(numbers)))
     if not seeds or min(seeds) < 0:
         raise UsageError(f"seeds: {text!r} gives no seed; write how many, or a list such as 0,5,7")
     return seeds
