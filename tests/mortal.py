@@ -22,10 +22,10 @@ class Mortal(Reward):
 
 
 class Fragile(Reward):
-    """While there is a file `fragile` in the working folder, which it takes with it."""
+    """While there is a file `once.txt` in the working folder, which it takes with it."""
 
     def __call__(self, images: Tensor, prompts: Sequence[str]) -> Tensor:
-        if images.requires_grad and Path("fragile").exists():
-            Path("fragile").unlink()
+        if images.requires_grad and Path("once.txt").exists():
+            Path("once.txt").unlink()
             os.kill(os.getpid(), signal.SIGKILL)
         return images.mean((1, 2, 3))

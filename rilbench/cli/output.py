@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 ENGINE = str(Path(__file__).resolve().parent.parent)
 
 
-def stdout() -> Console:
-    """Tables keep their width when stdout is a file or a pipe."""
-    console = Console()
-    return console if console.is_terminal else Console(width=200)
+def stdout(*, stderr: bool = False) -> Console:
+    """Tables keep their width when stdout, or stderr in its place, is a file or a pipe."""
+    console = Console(stderr=stderr)
+    return console if console.is_terminal else Console(stderr=stderr, width=200)
 
 
 def print_json(value: Any) -> None:

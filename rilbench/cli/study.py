@@ -62,7 +62,7 @@ def study(
     if dry_run:
         _show_plan(graph, workers, as_json)
         return
-    _print_plan(graph, workers, Console(stderr=True))
+    _print_plan(graph, workers, stdout(stderr=True))
     command = repeat_command(sys.argv[1:])
     run = StudyRun(asked, graph, found, workers=workers, command=command, plugins=plugin or ())
     try:

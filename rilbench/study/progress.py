@@ -64,14 +64,11 @@ class StudyProgress:
             self.bars.remove_task(self.lines.pop(worker))
         self._refresh()
         how = f"[red]failed:[/red] {escape(failure)}" if failure else "finished"
-        self.console.print(
-            f"{self._heading()}: {escape(str(cell))} {how}{self._left()}", soft_wrap=True, highlight=False
-        )
+        left = f" ({self._left()})" if self._left() else ""
+        self.console.print(f"{self._heading()}: {escape(str(cell))} {how}{left}", soft_wrap=True, highlight=False)
 
     def _refresh(self) -> None:
-        self.bars.update(
-            self.total, description=self._heading(), completed=self._done(), left=self._left().removeprefix(", ")
-        )
+        self.bars.update(self.total, description=self._heading(), completed=self._done(), left=self._left())
 
     def _heading(self) -> str:
         return f"{self.over} of {self.runs} runs"
@@ -89,7 +86,7 @@ class StudyProgress:
         if done >= total:
             return ""
         pace = (time.monotonic() - self.begun) / done if done > 0 else 1 / self.workers
-        return f", {duration((total - done) * pace)} left"
+        return f"{duration((total - done) * pace)} left"
 
 
 def duration(seconds: float) -> str:

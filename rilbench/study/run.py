@@ -104,7 +104,7 @@ class StudyRun:
         cell = self.schedule.close(worker)
         result = cell.result()
         if failure or result is None:
-            failure = failure or "its result cannot be read back"
+            failure = failure or "its result is not where the plan has it; was a file changed while the study ran?"
             self.failures[cell.name] = failure
         else:
             self.results[cell.name] = result

@@ -97,19 +97,27 @@ class Setup:
 
 
 def work(connection: Connection, setup: Setup) -> None:
-    """The life of a worker process: cells come in until None, events go out.
+    """The life of a worker process: jobs come in until None, events go out.
 
-    Ctrl-C is the parent's business; SIGTERM, which also comes when the parent has died, stops a cell cleanly.
+    Ctrl-C is the parent's business; SIGTERM, which also comes when the parent has died, stops a run cleanly.
     """
-    signal.signal(signal.SIGTERM, _stop)
+    stopped = threading.Event()  # for the case that a library swallows the exception, as some do while imported
+
+    def stop(signum: int, frame: Any) -> None:
+        stopped.set()
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, stop)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
-        _work(connection, setup)
+        runner = _runner(connection.send, setup)
+        while not stopped.is_set() and (job := connection.recv()) is not None:
+            runner.run(job)
     except (KeyboardInterrupt, BrokenPipeError, EOFError):  # stopped, or the parent is gone
         raise SystemExit(1) from None
 
 
-def _work(connection: Connection, setup: Setup) -> None:
+def _runner(tell: Tell, setup: Setup) -> Runner:
     import torch
 
     from rilbench.libraries import quiet_libraries
@@ -119,14 +127,7 @@ def _work(connection: Connection, setup: Setup) -> None:
     if torch.cuda.is_available():
         torch.cuda.set_device(setup.number % torch.cuda.device_count())  # what the device `cuda` then means
     catalog = Catalog(setup.extra)
-    moments = Moments(catalog, CellReporter(connection.send).warn, enabled=setup.tracking)
-    runner = Runner(catalog, moments, connection.send)
-    while (job := connection.recv()) is not None:
-        runner.run(job)
-
-
-def _stop(signum: int, frame: Any) -> None:
-    raise KeyboardInterrupt
+    return Runner(catalog, Moments(catalog, CellReporter(tell).warn, enabled=setup.tracking), tell)
 
 
 def _end_with_parent() -> None:
