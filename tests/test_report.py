@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -52,8 +53,15 @@ def test_compare_means_over_seeds_with_students_interval() -> None:
 
 def test_compare_keeps_strategies_apart_and_one_seed_has_no_interval() -> None:
     groups = compare.compare([result(0, 2.0), result(0, 2.5, strategy="baseline")])
-    assert [g.strategy for g in groups] == ["baseline", "rid"]
+    assert [g.label for g in groups] == ["baseline", "rid"]
     assert "±" not in compare.markdown(groups)
+
+
+def test_compare_keeps_labels_of_one_strategy_apart() -> None:
+    plain, named = result(0, 2.0), replace(result(0, 2.5), label="rid-lam0")
+    groups = compare.compare([plain, named])
+    assert [(g.label, g.final("a").mean) for g in groups] == [("rid", 2.0), ("rid-lam0", 2.5)]
+    assert "| rid-lam0 | a > b | 1 |" in compare.markdown(groups)
 
 
 def test_compare_refuses_what_cannot_be_compared() -> None:

@@ -20,8 +20,8 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-import toy
 import torch
+import toy
 
 from rilbench import config, engine, hookimpl
 from rilbench.cli import main
@@ -35,7 +35,6 @@ from rilbench.study.cost import Estimates
 from rilbench.study.graph import Graph
 from rilbench.study.run import StudyRun
 from rilbench.study.schedule import Schedule
-from rilbench.training import trainer
 
 TOYS = {"red": "toy:Redness", "dark": "toy:Darkness", "blue": "toy:Blueness", "nan": "toy:NaNReward"}
 TOYS["toy_contrast"] = "toy:Contrast"
@@ -473,8 +472,12 @@ def alive(group: int) -> list[str]:
 def test_ctrl_c_stops_the_workers_and_the_command_continues(
     undisturbed: Path, tmp_path: Path, model: Path, study: Study
 ) -> None:
+    shutil.copytree(undisturbed / "runs" / "stages", tmp_path / "runs" / "stages")
+    for trained in tmp_path.glob("runs/stages/*/adapter_model.safetensors"):
+        trained.unlink()  # stage.json stays, so no model is loaded for an estimate
+        shutil.rmtree(trained.parent / "evaluations")
     process = started(tmp_path, model, *TWO, "--workers", "2")
-    while not list(tmp_path.glob("runs/stages/*/stage.json")) and process.poll() is None:
+    while not weights(tmp_path) and process.poll() is None:
         time.sleep(0.01)
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does: parent and workers
     _, err = process.communicate(timeout=60)
@@ -546,7 +549,7 @@ def test_a_long_sequence_costs_the_same_at_every_stage(tmp_path: Path, model: Pa
 
 
 def test_a_repeated_reward(tmp_path: Path, model: Path) -> None:
-    """a, b, a: three stages; what a has learned and kept counts from its last training, its gift from before its first."""
+    """What red has learned and kept counts from its last training; what the others gave it, from before its first."""
     graph = planned(tmp_path, model, strategies="baseline", rewards="red,dark,red")
     (cell,) = graph.cells
     result = engine.run(cell.config, catalog=toy.catalog(), reporter=Reporter(quiet=True)).result

@@ -1,4 +1,4 @@
-"""Finished runs side by side: one line per strategy and order, mean over seeds with a 95 % interval, forgetting."""
+"""Finished runs side by side: one line per label and order, mean over seeds with a 95 % interval, forgetting."""
 
 from __future__ import annotations
 
@@ -37,9 +37,9 @@ class Spread:
 
 @dataclass(frozen=True)
 class Group:
-    """Runs that differ in their seed only."""
+    """Runs that differ in their seed only; `label` is the strategy's name unless the run was given one."""
 
-    strategy: str
+    label: str
     rewards: tuple[str, ...]
     runs: tuple[RunResult, ...]
 
@@ -64,7 +64,8 @@ class Group:
     def to_json(self) -> dict[str, Any]:
         """Values, half-widths and forgetting by metric."""
         return {
-            "strategy": self.strategy,
+            "label": self.label,
+            "strategy": self.runs[0].strategy,
             "rewards": list(self.rewards),
             "seeds": [run.seed for run in self.runs],
             "metrics": {
@@ -81,7 +82,7 @@ class Group:
 
 
 def compare(runs: Sequence[RunResult]) -> list[Group]:
-    """Group runs by strategy and order. UsageError when there are none or one is not finished."""
+    """Group runs by label and order. UsageError when there are none or one is not finished."""
     unfinished = [run.name for run in runs if run.status != "finished"]
     if unfinished or not runs:
         raise UsageError(
@@ -89,12 +90,12 @@ def compare(runs: Sequence[RunResult]) -> list[Group]:
         )
     groups: dict[tuple[str, tuple[str, ...]], list[RunResult]] = {}
     for run in runs:
-        groups.setdefault((run.strategy, run.rewards), []).append(run)
-    for (strategy, _), found in groups.items():
+        groups.setdefault((run.label, run.rewards), []).append(run)
+    for (label, _), found in groups.items():
         if len({run.seed for run in found}) < len(found):
             names = ", ".join(run.name for run in found)
-            raise UsageError(f"{names}: runs of {strategy} with the same seed differ in settings; compare them apart")
-    return [Group(s, r, tuple(sorted(found, key=lambda x: x.seed))) for (s, r), found in sorted(groups.items())]
+            raise UsageError(f"{names}: runs of {label} with the same seed differ in settings; compare them apart")
+    return [Group(name, r, tuple(sorted(found, key=lambda x: x.seed))) for (name, r), found in sorted(groups.items())]
 
 
 def terminal(groups: Sequence[Group]) -> Table:
@@ -117,11 +118,11 @@ def markdown(groups: Sequence[Group]) -> str:
 def _lines(groups: Sequence[Group]) -> list[list[str]]:
     metrics = list({m.name: m for group in groups for m in group.metrics}.values())
     base = {m.name: next(g.base(m.name) for g in groups if g.has(m.name)) for m in metrics}
-    lines = [["strategy", "order", "seeds", *map(header, metrics)]]
+    lines = [["method", "order", "seeds", *map(header, metrics)]]
     lines.append(["base", "", "", *(number(base[m.name]) for m in metrics)])
     for group in groups:
         cells = [_cell(group, m, base[m.name]) if group.has(m.name) else "" for m in metrics]
-        lines.append([group.strategy, " > ".join(group.rewards), str(len(group.runs)), *cells])
+        lines.append([group.label, " > ".join(group.rewards), str(len(group.runs)), *cells])
     return lines
 
 

@@ -12,9 +12,10 @@ from rilbench.study.cost import Estimates
 
 @dataclass(frozen=True)
 class Counts:
-    """Of some cells. `stages` are distinct trained ones, `shared` how many trainings sharing saves,
+    """What some cells need, each piece of work counted once.
 
-    `stored` the stages that need no training any more; likewise the distinct evaluations. `seconds` is what is left.
+    stages: to be trained, of which `stored` are. shared: how many trainings that saves. evaluations: of which
+    `measured` are done. seconds: the time of what is left.
     """
 
     runs: int

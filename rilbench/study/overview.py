@@ -65,10 +65,12 @@ def table(results: Sequence[RunResult]) -> Table:
 
 
 def plan_table(graph: Graph) -> Table:
-    """The plan, a line a method. What methods share is on the line of each, and once in the last."""
-    head = ("method", "runs", "finished", "stages", "shared", "in store", "evaluations", "in store", "time")
-    shown = Table(*head[:1], title="the plan")
-    for name in head[1:]:
+    """The plan, a line a method. What methods share is on the line of each, and once in the last.
+
+    stages: different ones that are trained. shared: how many trainings are saved because runs have stages in common.
+    """
+    shown = Table("method", title="the plan")
+    for name in ("runs", "finished", "stages", "shared", "in store", "evaluations", "measured", "time"):
         shown.add_column(name, justify="right")
     labels = list(dict.fromkeys(cell.config.label for cell in graph.cells))
     for label in (*labels, None):
