@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from rilbench import identity, settings
-from rilbench.config import ANY, RunConfig
+from rilbench.config import ANY, RunConfig, TrainConfig
 from rilbench.contracts import Component, MeanMetric, Metric, NoSettings, Reward, Strategy
 from rilbench.errors import ConfigError, PluginError, RilbenchError, blamed, unknown
 from rilbench.host import control
@@ -70,16 +70,17 @@ class Components:
             for name in getattr(self.config, section):
                 self.settings(kind, name)
         for by, recipes in self.config.recipes.items():
-            for on in recipes:
-                self._check_recipe(by, on)
+            for on, values in recipes.items():
+                self._check_recipe(by, on, values)
         self.settings("strategy", self.config.strategy)
         for name in self.config.rewards:
             self.settings("reward", name)
         for name in self.metric_names():
             self.settings(self.metric_kind(name), name)
 
-    def _check_recipe(self, by: str, on: str) -> None:
+    def _check_recipe(self, by: str, on: str, values: Mapping[str, Any]) -> None:
         """A recipe nobody would ever use is a misspelt name."""
+        settings.build(TrainConfig, values, f"recipes.{by}.{on}")
         for kind, names in (("strategy", [by]), ("reward", on.split("+"))):
             for name in names:
                 if name != ANY and name not in self.catalog.registered(kind):
@@ -159,7 +160,7 @@ class Components:
     def metric_infos(self) -> tuple[MetricInfo, ...]:
         """The columns of the result."""
         targets: dict[str, list[str]] = {}
-        for reward in self.config.rewards:
+        for reward in dict.fromkeys(self.config.rewards):  # a sequence may repeat one
             for name in (reward, *self.plugin("reward", reward).load().metrics):
                 targets.setdefault(name, []).append(reward)
         return tuple(self._info(name, tuple(targets.get(name, ()))) for name in self.columns())

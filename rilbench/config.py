@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -15,6 +16,7 @@ from rilbench.errors import ConfigError
 from rilbench.resources import config_file
 
 PERTURBATIONS = ("jpeg", "blur", "shift")  # rilbench/evaluation/perturb.py
+STUDY = "study"  # the section that makes a file a study's
 ANY = "any"  # the key of a recipe that holds for every strategy, or for every reward
 
 
@@ -77,6 +79,7 @@ class RunConfig:
     """Everything that determines a run."""
 
     strategy: str = "rid"
+    label: str = ""  # what people call the run's method; the strategy's name when empty
     rewards: tuple[str, ...] = ("aesthetic", "hps")
     seed: int = 0
     store: str = "runs"
@@ -107,6 +110,7 @@ class RunConfig:
         for name in self.evaluate.perturb:
             if name not in PERTURBATIONS:
                 raise ConfigError(f"evaluate.perturb: {name!r} is not one of {', '.join(PERTURBATIONS)}")
+        check_name("label", self.label)
         if not self.rewards:
             raise ConfigError("rewards: name at least one, for example --rewards aesthetic,hps")
 
@@ -119,8 +123,8 @@ class RunConfig:
         values: dict[str, Any] = {}
         for by in dict.fromkeys((ANY, *strategies)):
             for on, part in sorted((self.recipes.get(by) or {}).items(), key=lambda item: item[0] != ANY):
-                settings.build(TrainConfig, part, f"recipes.{by}.{on}")
                 if on == ANY or sorted(on.split("+")) == sorted(rewards):
+                    settings.build(TrainConfig, part, f"recipes.{by}.{on}")
                     values |= part
         train = settings.build(TrainConfig, dict(asdict(self.train), **values), "train")
         _positive("train", train, "batch_size", "lr", "clip_grad", "log_gradients_every", "checkpoint_every")
@@ -134,18 +138,42 @@ class RunConfig:
 
 def load(config: str, overrides: Sequence[str] = (), **options: Any) -> RunConfig:
     """Compose the configuration named or stored at `config` with options (None is unset) and `key=value` strings."""
-    file = config_file(config)
     given = {key: value for key, value in options.items() if value is not None}
+    layers = [read(config), given, values_of(overrides)]
+    if STUDY in layers[0]:
+        file = config_file(config)
+        raise ConfigError(f"{file} describes a study, not a run; start it with: rilbench study --config {config}")
+    return compose(layers, str(config_file(config)))
+
+
+def read(config: str) -> dict[str, Any]:
+    """The values in a configuration file, which is named or given as a path; not checked."""
+    file = config_file(config)
     try:
-        layers = [OmegaConf.load(file), OmegaConf.create(given), OmegaConf.from_dotlist(_checked(overrides))]
-        merged = OmegaConf.merge(*layers)
+        values = OmegaConf.to_container(OmegaConf.load(file))
     except (OmegaConfBaseException, YAMLError, OSError, TypeError, ValueError) as error:
         raise ConfigError(f"{file}: {' '.join(str(error).split())}") from None
-    if not isinstance(merged, DictConfig):
+    if not isinstance(values, dict):
         raise ConfigError(f"{file}: holds a list, not settings")
+    return {str(key): value for key, value in values.items()}
+
+
+def compose(layers: Sequence[Mapping[str, Any]], where: str) -> RunConfig:
+    """The run configuration of layers of values, later ones win; `where` is for the message of an error."""
+    try:
+        merged = OmegaConf.merge(*layers)
+    except (OmegaConfBaseException, TypeError, ValueError) as error:
+        raise ConfigError(f"{where}: {' '.join(str(error).split())}") from None
+    assert isinstance(merged, DictConfig)
     if isinstance(merged.get("rewards"), str):
         merged["rewards"] = split_names(merged["rewards"])
     return settings.build(RunConfig, merged, "")
+
+
+def check_name(key: str, name: str) -> None:
+    """ConfigError for a name that makes no good part of a folder's; an empty one is none."""
+    if not re.fullmatch(r"[\w+-][\w.+-]{0,59}|", name):
+        raise ConfigError(f"{key}: {name!r} is not of at most 60 letters, digits and any of . _ + -")
 
 
 def split_names(text: str) -> list[str]:

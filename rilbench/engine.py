@@ -24,14 +24,21 @@ from rilbench.result import ResultMatrix, Row, RunResult
 from rilbench.session import Session
 from rilbench.store import read_json, write_json, write_text
 
+LONGEST = 120  # characters of a run's name that are its rewards
+
 
 def prepare(config: RunConfig, catalog: Catalog, warn: Warn) -> tuple[Components, list[PlannedStage]]:
     """Check everything that can be checked without loading a weight, and plan; `warn` hears of broken plugins."""
+    requirements.check(config.requires)
+    catalog.survey(warn)
+    return planned_run(config, catalog)
+
+
+def planned_run(config: RunConfig, catalog: Catalog) -> tuple[Components, list[PlannedStage]]:
+    """The checked components and the plan of a run whose plugins are looked through already."""
     from rilbench.model.text_to_image import pick_device
     from rilbench.prompts import read_prompts
 
-    requirements.check(config.requires)
-    catalog.survey(warn)
     components = Components(config, catalog, device=pick_device(config.model.device))
     components.check()
     read_prompts(config.evaluate.prompts)
@@ -50,15 +57,18 @@ class Outcome(NamedTuple):
     summary: dict[str, str]
 
 
-def run(config: RunConfig, *, catalog: Catalog, reporter: Reporter, command: str = "") -> Outcome:
+def run(
+    config: RunConfig, *, catalog: Catalog, reporter: Reporter, command: str = "", moments: Moments | None = None
+) -> Outcome:
     """Do what is not in the store yet.
 
     A finished stage is never trained again, so the same call continues a stopped run and repeats a finished one
-    at once.
+    at once. `moments` are the hook plugins when they serve several runs; by default every run has its own.
     """
     components, plan = prepare(config, catalog, reporter.warn)
     reporter.stages = sum(planned.train is not None for planned in plan)
-    moments = Moments(catalog, reporter.warn, enabled=config.tracking)
+    if moments is None:
+        moments = Moments(catalog, reporter.warn, enabled=config.tracking)
     folder, result = _open(config, components, plan, command, hooks=list(moments.managers))
     moments.run_started(folder=folder, result=result)
     session = Session(config, components, plan, reporter)
@@ -90,9 +100,12 @@ def _finished(folder: Path) -> bool:
 
 
 def run_name(config: RunConfig, components: Components, plan: list[PlannedStage]) -> str:
-    """Strategy, rewards and seed for people; the hash of the plan and of what is measured for uniqueness."""
+    """Label, rewards and seed for people; the hash of the plan and of what is measured for uniqueness."""
     document = [[planned.id for planned in plan], components.evaluation_document()]
-    return f"{config.strategy}-{'-'.join(config.rewards)}-seed{config.seed}-{identity.digest(document)[:8]}"
+    label, rewards = config.label or config.strategy, "-".join(config.rewards)
+    if len(rewards) > LONGEST:  # of a long sequence; file systems take 255 characters
+        rewards = f"{rewards[:LONGEST]}-{identity.digest(rewards)[:8]}"
+    return f"{label}-{rewards}-seed{config.seed}-{identity.digest(document)[:8]}"
 
 
 def repeat_command(arguments: list[str]) -> str:
@@ -117,6 +130,7 @@ def _open(
     return folder, RunResult(
         name=name,
         strategy=config.strategy,
+        label=config.label,
         rewards=tuple(config.rewards),
         seed=config.seed,
         matrix=ResultMatrix((), components.metric_infos()),

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+OnUpdate = Callable[[int, int, dict[str, float]], None]  # update, of how many, its logged values
+OnBatch = Callable[[int, int], None]  # images, of how many
 
 
 class Reporter:
@@ -26,9 +30,13 @@ class Reporter:
         """Something the user should know, always."""
         self.console.print(f"[yellow]warning:[/yellow] {escape(text)}", soft_wrap=True, highlight=False)
 
+    def waiting(self, folder: Path) -> None:
+        """Another process holds the lock of a stage."""
+        self.warn(f"another process works on {folder}; waiting for it")
+
     @contextmanager
-    def stage(self, index: int, label: str) -> Iterator[Callable[[int, int, dict[str, float]], None]]:
-        """The training of a stage; yields the function to call after each update."""
+    def stage(self, index: int, label: str, key: str = "") -> Iterator[OnUpdate]:
+        """The training of a stage, whose identity is `key`; yields the function to call after each update."""
         with self._progress() as progress:
             task = progress.add_task(f"stage {index} of {self.stages}: {label}", total=None)
 
@@ -40,8 +48,8 @@ class Reporter:
             yield on_update
 
     @contextmanager
-    def evaluation(self, label: str) -> Iterator[Callable[[int, int], None]]:
-        """The evaluation of a stage; yields the function to call after each batch."""
+    def evaluation(self, label: str, key: str = "") -> Iterator[OnBatch]:
+        """The evaluation of a stage, `key` names both; yields the function to call after each batch."""
         with self._progress() as progress:
             task = progress.add_task(f"  measuring after {label}", total=None)
             yield lambda done, total: progress.update(task, completed=done, total=total)

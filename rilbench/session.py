@@ -72,7 +72,7 @@ class Session:
         try:
             lock.acquire(timeout=0)
         except Timeout:
-            self.reporter.warn(f"another process works on {folder}; waiting for it")
+            self.reporter.waiting(folder)
             lock.acquire()
         try:
             yield
@@ -88,7 +88,7 @@ class Session:
         self._load(planned.below)
         rewards = {name: self.components.reward(name) for name in planned.stage.rewards}
         before = self.stages / (planned.initial or (planned.below[-1][0] if planned.below else ""))
-        with self.reporter.stage(planned.index, planned.stage.label) as on_update:
+        with self.reporter.stage(planned.index, planned.stage.label, planned.id) as on_update:
             training = StageTraining(
                 model=self.model,
                 group=self.group,
@@ -127,7 +127,8 @@ class Session:
         if not is_base and any(metric.needs_base for metric in metrics.values()):
             base = self._base_images()
         start = time.perf_counter()
-        with self.reporter.evaluation(planned.stage.label if planned.stage.rewards else "model") as on_batch:
+        label = planned.stage.label if planned.stage.rewards else "model"
+        with self.reporter.evaluation(label, f"{planned.id}/{folder.name}") as on_batch:
             try:
                 result = evaluate(
                     self.model,

@@ -17,6 +17,7 @@ from rilbench import engine
 from rilbench.config import load
 from rilbench.host.catalog import Catalog
 from rilbench.progress import Reporter
+from rilbench.study import definition
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -84,8 +85,11 @@ def test_every_reward_is_in_the_table() -> None:
 
 def test_configurations_in_the_readme_load() -> None:
     names = set(re.findall(r"--config (\w+)", README))
+    studies = {name for name in names if name.startswith("study_")}
     assert "sd15" in names
-    assert all(load(name).rewards for name in names)
+    assert "study_shapes" in studies
+    assert all(load(name).rewards for name in names - studies)
+    assert all(definition.load(name).orders for name in studies)
 
 
 def test_the_readme_reward_works(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -31,6 +31,13 @@ class Darkness(Reward):
         return -images.pow(2).mean((1, 2, 3))
 
 
+class Blueness(Reward):
+    """Mean of the blue channel."""
+
+    def __call__(self, images: Tensor, prompts: Sequence[str]) -> Tensor:
+        return images[:, 2].mean((1, 2))
+
+
 class NaNReward(Reward):
     """NaN in training, so that measuring the base model still works."""
 
@@ -84,6 +91,7 @@ TOYS = {
     "rilbench.rewards": {
         "red": "Redness",
         "dark": "Darkness",
+        "blue": "Blueness",
         "nan": "NaNReward",
         "shape": "WrongShape",
         "flat": "NoGradient",

@@ -3,7 +3,7 @@
 Every line has `time` (when it was written, ISO 8601 in UTC), `event` and `run` (the run's name), and depending on the
 event:
 
-run_started      strategy, rewards, seed, command, plugins
+run_started      label, strategy, rewards, seed, command, plugins
 update           stage, label, update (counted from 1 in each stage), values: the training curves
 stage_finished   stage (0 is the base model), label, rewards, values, forgetting (as tables show it, without masked
                  metrics), train_seconds, evaluate_seconds
@@ -36,7 +36,7 @@ class JsonLog:
     @hookimpl
     def run_started(self, folder: Path, result: RunResult) -> None:
         """Log what is run."""
-        plan = {"strategy": result.strategy, "rewards": result.rewards, "seed": result.seed}
+        plan = {"label": result.label, "strategy": result.strategy, "rewards": result.rewards, "seed": result.seed}
         with opened(folder / FILE, run=result.name) as log:
             log.write("run_started", **plan, command=result.command, plugins=result.plugins)
 

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import logging
-import os
 import traceback
-import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +12,7 @@ import typer
 from rich.console import Console
 
 from rilbench.errors import PluginError
+from rilbench.libraries import quiet_libraries as quiet_libraries
 from rilbench.store import finite
 
 if TYPE_CHECKING:
@@ -23,10 +21,10 @@ if TYPE_CHECKING:
 ENGINE = str(Path(__file__).resolve().parent.parent)
 
 
-def stdout() -> Console:
-    """Tables keep their width when stdout is a file or a pipe."""
-    console = Console()
-    return console if console.is_terminal else Console(width=200)
+def stdout(*, stderr: bool = False) -> Console:
+    """Tables keep their width when stdout, or stderr in its place, is a file or a pipe."""
+    console = Console(stderr=stderr)
+    return console if console.is_terminal else Console(stderr=stderr, width=200)
 
 
 def print_json(value: Any) -> None:
@@ -75,12 +73,3 @@ def plugin_traceback(error: Exception) -> str:
         frames.pop(0)
     told.stack = traceback.StackSummary.from_list(frames)
     return "".join(told.format())
-
-
-def quiet_libraries() -> None:
-    """Keep the chatter and progress bars of the libraries off the user's screen."""
-    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
-    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
-    os.environ.setdefault("DIFFUSERS_VERBOSITY", "error")
-    logging.getLogger().setLevel(logging.ERROR)
-    warnings.formatwarning = lambda message, *_, **__: f"warning: {message}\n"

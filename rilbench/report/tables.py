@@ -44,7 +44,7 @@ def rows(result: RunResult) -> list[list[str]]:
 
 def terminal(result: RunResult) -> Table:
     """The table for a terminal."""
-    table = Table(title=f"{result.strategy}: value (forgetting) after each stage, seed {result.seed}")
+    table = Table(title=f"{result.label}: value (forgetting) after each stage, seed {result.seed}")
     table.add_column("stage", no_wrap=True)
     for info in result.matrix.shown:
         table.add_column(header(info), justify="right")

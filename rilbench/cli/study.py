@@ -1,0 +1,123 @@
+"""`rilbench study`."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+
+from rilbench.cli.options import AsJson, Given, Settings, catalog
+from rilbench.cli.output import print_json, quiet_libraries, stdout
+
+if TYPE_CHECKING:
+    from rilbench.study.graph import Graph
+    from rilbench.study.run import StudyRun
+
+FAILED = 4  # exit code of a study some of whose runs failed
+
+Strategies = Annotated[str | None, typer.Option("--strategies", "-s", help="To compare: rid,baseline")]
+Rewards = Annotated[str | None, typer.Option("--rewards", "-r", help="In training order: aesthetic,hps")]
+Orders = Annotated[
+    list[str] | None,
+    typer.Option("--orders", help="all, random:N, or an order such as hps,aesthetic; may be given several times"),
+]
+Seeds = Annotated[str | None, typer.Option(help="How many (3 means 0, 1, 2), or which: 0,5,7")]
+StudyFile = Annotated[str | None, typer.Option("--config", "-c", help="A study file, or the name of a shipped one")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the plan and its cost; train nothing")]
+Workers = Annotated[int, typer.Option(min=1, help="Processes on this machine that share the work")]
+
+
+def study(
+    settings: Settings = None,
+    strategies: Strategies = None,
+    rewards: Rewards = None,
+    orders: Orders = None,
+    seeds: Seeds = None,
+    config: StudyFile = None,
+    dry_run: DryRun = False,
+    workers: Workers = 1,
+    plugin: Given = None,
+    as_json: AsJson = False,
+) -> None:
+    """Run strategies x orders x seeds; equal stages are trained once.
+
+    The same command continues a stopped study, repeats what failed, and prints a finished one at once. Exit code 4:
+    some runs failed, the others are finished.
+    """
+    from rilbench.engine import repeat_command
+    from rilbench.progress import Reporter
+    from rilbench.study import definition
+    from rilbench.study.cells import make_cells
+    from rilbench.study.graph import Graph
+    from rilbench.study.run import StudyRun
+
+    quiet_libraries()
+    asked = definition.load(
+        config, settings or (), strategies=strategies, rewards=rewards, orders=orders or (), seeds=seeds
+    )
+    found = catalog(plugin)
+    graph = Graph(make_cells(asked, found, Reporter().warn))
+    if dry_run:
+        _show_plan(graph, workers, as_json)
+        return
+    _print_plan(graph, workers, stdout(stderr=True))
+    command = repeat_command(sys.argv[1:])
+    run = StudyRun(asked, graph, found, workers=workers, command=command, plugins=plugin or ())
+    try:
+        run.run()
+    except KeyboardInterrupt:  # Typer would turn it into a silent exit
+        Console(stderr=True).print("interrupted; finished work is kept, the same command continues")
+        raise typer.Exit(130) from None
+    _show(run, run.finish(), as_json)
+    raise typer.Exit(FAILED if run.failures else 0)
+
+
+def _show_plan(graph: Graph, workers: int, as_json: bool) -> None:
+    if as_json:
+        print_json(graph.to_json(workers))
+    else:
+        _print_plan(graph, workers, stdout())
+
+
+def _print_plan(graph: Graph, workers: int, console: Console) -> None:
+    from rilbench.study.overview import plan_table
+    from rilbench.study.progress import duration
+
+    if graph.seconds:
+        console.print(plan_table(graph))
+        among = "" if workers == 1 else f", shared by {workers} workers"
+        left = duration(60 * graph.minutes(workers))
+        console.print(f"time      {left}{among} ({graph.how})", soft_wrap=True, highlight=False, markup=False)
+
+
+def _show(run: StudyRun, told: dict[str, str], as_json: bool) -> None:
+    from dataclasses import asdict
+
+    from rilbench.study import overview
+
+    results, failed = list(run.results.values()), run.failed_json()
+    if as_json:
+        lines = [asdict(line) for line in overview.lines(results)]
+        values: dict[str, Any] = {"name": run.study.name, "folder": str(run.folder), "failed": failed}
+        print_json(values | {"finished": list(run.results), "overview": lines, "plugins": told})
+        return
+    console = stdout()
+    if results:
+        console.print(overview.table(results))
+    if failed:
+        console.print(overview.failed_table(failed))
+    for name, value in (_pointers(run) | told).items():
+        console.print(f"{name:9} {value}", soft_wrap=True, highlight=False, markup=False)
+
+
+def _pointers(run: StudyRun) -> dict[str, str]:
+    """Where everything is, and how to go on."""
+    lines = {"study": str(run.folder / "study.json")}
+    if run.failures:
+        lines["continue"] = f"{run.command}  (repeats what failed, keeps the rest)"
+        lines["one"] = f"{run.failed[0].command(run.plugins)}  (the first failure alone, in full)"
+    else:
+        lines["repeat"] = run.command
+    return lines

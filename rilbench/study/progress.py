@@ -1,0 +1,96 @@
+"""How far a study is: bars and the time left on a terminal, one line a finished run otherwise."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Self
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, TaskID, TextColumn
+
+from rilbench.study.cells import Cell
+from rilbench.study.schedule import Schedule
+from rilbench.study.worker import Event
+
+
+class StudyProgress:
+    """Follows a schedule. `seconds` are the estimates of all work that was missing at the start."""
+
+    def __init__(self, schedule: Schedule, seconds: Mapping[str, float], *, runs: int, workers: int) -> None:
+        self.schedule, self.seconds, self.runs, self.workers = schedule, seconds, runs, workers
+        self.over = runs - len(schedule.waiting)
+        self.console = Console(stderr=True)
+        self.begun = time.monotonic()
+        self.fractions: dict[int, tuple[str, float]] = {}  # worker -> the work it is at, how much of it is done
+        columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[left]}"))
+        live = self.console.is_terminal
+        self.bars = Progress(*columns, console=self.console, disable=not live, transient=True)
+        self.total = self.bars.add_task("", total=sum(seconds.values()), left="")
+        self.lines: dict[int, TaskID] = {}
+        self.warned: set[str] = set()
+
+    def __enter__(self) -> Self:
+        self._refresh()
+        self.bars.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.bars.stop()
+
+    def warn(self, text: str) -> None:
+        """Say it once, though every run of the study may find it."""
+        if text not in self.warned:
+            self.warned.add(text)
+            self.console.print(f"[yellow]warning:[/yellow] {escape(text)}", soft_wrap=True, highlight=False)
+
+    def work(self, worker: int, event: Event) -> None:
+        """A worker began, advanced or ended a piece of work."""
+        self.fractions[worker] = (event.text, event.fraction)
+        if worker not in self.lines:
+            self.lines[worker] = self.bars.add_task("", total=1.0, left="")
+        if event.kind == "begun":
+            cell = self.schedule.running[worker]
+            self.bars.update(self.lines[worker], description=f"  {escape(str(cell))}, {escape(event.label)}")
+        self.bars.update(self.lines[worker], completed=event.fraction)
+        self._refresh()
+
+    def finished(self, worker: int, cell: Cell, failure: str) -> None:
+        """A cell is over."""
+        self.over += 1
+        self.fractions.pop(worker, None)
+        if worker in self.lines:
+            self.bars.remove_task(self.lines.pop(worker))
+        self._refresh()
+        how = f"[red]failed:[/red] {escape(failure)}" if failure else "finished"
+        left = f" ({self._left()})" if self._left() else ""
+        self.console.print(f"{self._heading()}: {escape(str(cell))} {how}{left}", soft_wrap=True, highlight=False)
+
+    def _refresh(self) -> None:
+        self.bars.update(self.total, description=self._heading(), completed=self._done(), left=self._left())
+
+    def _heading(self) -> str:
+        return f"{self.over} of {self.runs} runs"
+
+    def _done(self) -> float:
+        """Estimated seconds of the work that is done, parts included."""
+        left = self.schedule.left()
+        parts = {key: fraction for key, fraction in self.fractions.values() if key in left}
+        remaining = sum(self.seconds.get(key, 0.0) * (1 - parts.get(key, 0.0)) for key in left)
+        return sum(self.seconds.values()) - remaining
+
+    def _left(self) -> str:
+        """The time that is left if the rest goes as fast, measured in estimates, as what is done."""
+        total, done = sum(self.seconds.values()), self._done()
+        if done >= total:
+            return ""
+        pace = (time.monotonic() - self.begun) / done if done > 0 else 1 / self.workers
+        return f"{duration((total - done) * pace)} left"
+
+
+def duration(seconds: float) -> str:
+    """An estimate for people."""
+    if seconds < 90:
+        return f"about {seconds:.0f} s"
+    return f"about {seconds / 60:.0f} min" if seconds < 5400 else f"about {seconds / 3600:.1f} h"

@@ -1,0 +1,137 @@
+"""Runs cells, in this process or in a worker's, and tells what happens in small events."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from multiprocessing import parent_process
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from rilbench.config import RunConfig
+from rilbench.errors import RilbenchError
+from rilbench.host.catalog import Catalog
+from rilbench.host.discovery import Entry
+from rilbench.host.moments import Moments
+from rilbench.progress import OnBatch, OnUpdate, Reporter
+
+
+class Job(NamedTuple):
+    """A cell for a worker: what to run, and the command that repeats it."""
+
+    config: RunConfig
+    command: str
+
+
+class Event(NamedTuple):
+    """`begun`, `update` and `done` of a piece of work (text is its key), `warning`, or `over` (text is the failure)."""
+
+    kind: str
+    text: str
+    label: str = ""
+    fraction: float = 0.0
+
+
+Tell = Callable[[Event], None]
+
+
+class CellReporter(Reporter):
+    """Tells events instead of drawing."""
+
+    def __init__(self, tell: Tell) -> None:
+        super().__init__(quiet=True)
+        self.tell = tell
+
+    def warn(self, text: str) -> None:
+        self.tell(Event("warning", text))
+
+    def waiting(self, folder: Path) -> None:
+        """Another worker is at it; it tells of its progress itself."""
+
+    @contextmanager
+    def stage(self, index: int, label: str, key: str = "") -> Iterator[OnUpdate]:
+        self.tell(Event("begun", key, f"stage {index} of {self.stages}: {label}"))
+        yield lambda update, total, values: self.tell(Event("update", key, fraction=update / total))
+        self.tell(Event("done", key))
+
+    @contextmanager
+    def evaluation(self, label: str, key: str = "") -> Iterator[OnBatch]:
+        self.tell(Event("begun", key, f"measuring after {label}"))
+        yield lambda done, total: self.tell(Event("update", key, fraction=done / total))
+        self.tell(Event("done", key))
+
+
+class Runner:
+    """Runs cells one after the other with one set of hook plugins."""
+
+    def __init__(self, catalog: Catalog, moments: Moments, tell: Tell) -> None:
+        self.catalog, self.moments, self.tell = catalog, moments, tell
+
+    def run(self, job: Job) -> None:
+        """Run a cell; whatever it raises is told in the event `over` and ends nothing but the cell."""
+        from rilbench import engine
+
+        reporter, failure = CellReporter(self.tell), ""
+        try:
+            engine.run(job.config, catalog=self.catalog, reporter=reporter, command=job.command, moments=self.moments)
+        except RilbenchError as error:
+            failure = str(error)
+        except Exception as error:  # an engine's fault or an exhausted device must not end the other cells
+            failure = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        self.tell(Event("over", failure))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setup:
+    """What a worker process needs to know."""
+
+    number: int
+    threads: int
+    extra: tuple[Entry, ...]  # of the catalog
+    tracking: bool
+
+
+def work(connection: Connection, setup: Setup) -> None:
+    """The life of a worker process: jobs come in until None, events go out.
+
+    Ctrl-C is the parent's business; SIGTERM, which also comes when the parent has died, stops a run cleanly.
+    """
+    stopped = threading.Event()  # for the case that a library swallows the exception, as some do while imported
+
+    def stop(signum: int, frame: Any) -> None:
+        stopped.set()
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, stop)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    try:
+        runner = _runner(connection.send, setup)
+        while not stopped.is_set() and (job := connection.recv()) is not None:
+            runner.run(job)
+    except (KeyboardInterrupt, BrokenPipeError, EOFError):  # stopped, or the parent is gone
+        raise SystemExit(1) from None
+
+
+def _runner(tell: Tell, setup: Setup) -> Runner:
+    import torch
+
+    from rilbench.libraries import quiet_libraries
+
+    quiet_libraries()
+    torch.set_num_threads(setup.threads)
+    if torch.cuda.is_available():
+        torch.cuda.set_device(setup.number % torch.cuda.device_count())  # what the device `cuda` then means
+    catalog = Catalog(setup.extra)
+    return Runner(catalog, Moments(catalog, CellReporter(tell).warn, enabled=setup.tracking), tell)
+
+
+def _end_with_parent() -> None:
+    parent = parent_process()
+    assert parent is not None
+    parent.join()
+    os.kill(os.getpid(), signal.SIGTERM)
