@@ -26,8 +26,8 @@ class Baseline(Strategy):
     settings: BaselineSettings
 
     def plan(self, rewards: Sequence[str]) -> list[Stage]:
-        start = "previous" if self.settings.group else "continue"
-        return [Stage(rewards={name: 1.0}, start=start) for name in rewards]
+        group = self.settings.group
+        return [Stage(rewards={name: 1.0}, start="previous" if group else "continue") for name in rewards]
 
     def loss(self, step: Step) -> Tensor:
         z_0 = step.denoise()

@@ -59,8 +59,8 @@ class RID(Strategy):
     teacher: Teacher
 
     def plan(self, rewards: Sequence[str]) -> list[Stage]:
-        start = "previous" if self.settings.group else "continue"
-        return [Stage(rewards={name: 1.0}, start=start) for name in rewards]
+        group = self.settings.group
+        return [Stage(rewards={name: 1.0}, start="previous" if group else "continue") for name in rewards]
 
     def begin(self, stage: Stage, pair: LoraPair) -> None:
         self.teacher = Teacher(pair, self.settings.alpha)
