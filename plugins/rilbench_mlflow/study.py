@@ -1,0 +1,99 @@
+"""A whole study in MLflow: its runs are tagged, and comparison views of them are saved in the experiment."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rilbench.errors import RilbenchError
+from rilbench.result import MetricInfo, RunResult
+from rilbench_mlflow import artifacts, connection, saved
+from rilbench_mlflow.address import experiment_name, is_http, public, tracking_uri
+from rilbench_mlflow.groups import labels
+from rilbench_mlflow.labels import RUN, STUDY, of_study
+from rilbench_mlflow.pictures import AFTER_EACH, AFTER_LAST
+from rilbench_mlflow.ui import DEFAULT
+from rilbench_mlflow.views import Study, views
+
+COLUMNS = 10  # runs in one of MLflow's image grids
+
+
+def show(study: str, results: Sequence[RunResult]) -> dict[str, str]:
+    """Tag the runs of a study and save its views; name to address of each view.
+
+    Runs that were never sent are left out; RilbenchError when none was. A repeated study replaces its views.
+    """
+    uri = tracking_uri()
+    study = _allowed(study)
+    with connection.connected(uri) as client:
+        experiment = connection.experiment(client, uri, experiment_name())
+        sent = _sent(client, experiment, results)
+        if not sent:
+            raise RilbenchError("none of its runs is there.")
+        _tag(client, study, sent)
+        made = views(_described(client, study, sent))
+        for name, state in made.items():
+            key, value = saved.tag(_key(study, name), f"{study}: {name}", state, time=int(time.time() * 1000))
+            client.set_experiment_tag(experiment, key, value)
+    return {f"mlflow {name}": _link(uri, saved.path(experiment, _key(study, name))) for name in made}
+
+
+def _sent(client: Any, experiment: str, results: Sequence[RunResult]) -> dict[str, tuple[Any, RunResult]]:
+    """Run id to the newest MLflow run of each result, and the result."""
+    found = {}
+    for result in results:
+        query = {"filter_string": f"tags.`{RUN}` = '{result.name}'", "order_by": ["attributes.start_time DESC"]}
+        for run in client.search_runs([experiment], max_results=1, **query):
+            found[run.info.run_id] = (run, result)
+    return found
+
+
+def _tag(client: Any, study: str, sent: Mapping[str, tuple[Any, RunResult]]) -> None:
+    settings = [artifacts.settings(client, run_id) for run_id in sent]
+    names = labels([result.strategy for _, result in sent.values()], settings)
+    for run_id, label in zip(sent, names, strict=True):
+        for key, value in of_study(study, label).items():
+            client.set_tag(run_id, key, value)
+
+
+def _described(client: Any, study: str, sent: Mapping[str, tuple[Any, RunResult]]) -> Study:
+    results = [result for _, result in sent.values()]
+    first = min(results, key=lambda result: (result.seed, result.rewards))
+    members = f"tags.`{STUDY}.{study}` = 'yes'"
+    shown = members
+    if len(results) > COLUMNS:  # one seed says enough; then one order
+        shown += f" AND params.seed = '{first.seed}'"
+    if sum(result.seed == first.seed for result in results) > COLUMNS:
+        shown += f" AND params.rewards = '{' > '.join(first.rewards)}'"
+    keys = {key: None for run_id in sent for key in artifacts.pictures(client, run_id)}
+    return Study(
+        runs=members,
+        shown=shown,
+        metrics=_metrics(results),
+        logged=sorted({key for run, _ in sent.values() for key in run.data.metrics}),
+        pictures=sorted(keys, key=lambda key: (not key.startswith(AFTER_LAST), _number(key))),
+        steps=max(len(result.matrix.rows) for result in results) - 1,
+    )
+
+
+def _metrics(results: Sequence[RunResult]) -> list[MetricInfo]:
+    return list({info.name: info for result in results for info in result.matrix.metrics}.values())
+
+
+def _number(key: str) -> int:
+    return int(key.removeprefix(AFTER_LAST).removeprefix(AFTER_EACH).partition(" ")[0])
+
+
+def _allowed(study: str) -> str:
+    """A name in the characters of MLflow's tags."""
+    return re.sub(r"[^\w. -]", "-", study, flags=re.ASCII)
+
+
+def _key(study: str, view: str) -> str:
+    return f"{study}-{view}".replace(" ", "-")
+
+
+def _link(uri: str, path: str) -> str:
+    return f"{public(uri).rstrip('/')}{path}" if is_http(uri) else f"{DEFAULT}{path} (rilbench ui serves it)"
