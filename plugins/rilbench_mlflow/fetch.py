@@ -50,7 +50,7 @@ def find(source: str) -> list[RunResult] | None:
 
 
 def parse(source: str) -> Place | None:
-    """The place an address names; None when it is no address of MLflow. A server is asked when its link says nothing."""
+    """The place an address names; None when it is no address of MLflow, which a server is asked in doubt."""
     base, _, fragment = source.partition("#")
     uri = base.rstrip("/") if is_http(base) else base
     page = PAGE.match(fragment)
@@ -73,10 +73,12 @@ def _run_ids(client: Any, place: Place) -> Sequence[str]:
     """Newest first."""
     if place.run:
         return [client.get_run(place.run).info.run_id]
-    named = None if place.experiment else client.get_experiment_by_name(place.name)
-    if not place.experiment and named is None:
+    if place.experiment:
+        experiment = client.get_experiment(place.experiment)
+    else:
+        experiment = client.get_experiment_by_name(place.name)
+    if experiment is None:
         raise RilbenchError(f"there is no experiment {place.name!r}.")
-    experiment = client.get_experiment(place.experiment) if place.experiment else named
     shown = _shown(experiment, place.query)
     query = " AND ".join(part for part in ("attributes.status = 'FINISHED'", shown) if part)
     return [run.info.run_id for run in _pages(client, experiment.experiment_id, query)]

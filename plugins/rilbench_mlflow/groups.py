@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from rilbench.result import RunResult
+from rilbench_mlflow.labels import params
+
 # what makes runs of one group, or changes no number
 SHARED = ("strategy", "rewards", "seed", "store", "tracking", "requires", "evaluate", "model.device")
 
@@ -38,3 +41,14 @@ def _short(key: str, among: Sequence[str]) -> str:
     """The last part of a setting's name, or all of it where another one ends alike."""
     last = key.rpartition(".")[2]
     return key if sum(other.rpartition(".")[2] == last for other in among) > 1 else last
+
+
+def examples(results: Sequence[RunResult], labels: Sequence[str]) -> dict[str, str]:
+    """Parameters that pick few runs to look at but all labels: of the first run's order and seed, or one of them."""
+    first = params(results[0])
+    for keys in (("rewards", "seed"), ("rewards",), ("seed",)):
+        wanted = {key: first[key] for key in keys}
+        found = {label for run, label in zip(results, labels, strict=True) if wanted.items() <= params(run).items()}
+        if found == set(labels):
+            return wanted
+    return {}

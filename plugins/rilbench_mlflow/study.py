@@ -11,13 +11,14 @@ from rilbench.errors import RilbenchError
 from rilbench.result import MetricInfo, RunResult
 from rilbench_mlflow import artifacts, connection, saved
 from rilbench_mlflow.address import experiment_name, is_http, public, tracking_uri
-from rilbench_mlflow.groups import labels
+from rilbench_mlflow.groups import examples
+from rilbench_mlflow.groups import labels as label_all
 from rilbench_mlflow.labels import RUN, STUDY, of_study
 from rilbench_mlflow.pictures import AFTER_EACH, AFTER_LAST
 from rilbench_mlflow.ui import DEFAULT
 from rilbench_mlflow.views import Study, views
 
-COLUMNS = 10  # runs in one of MLflow's image grids
+Sent = Mapping[str, tuple[Any, RunResult]]  # run id -> MLflow's run, our result
 
 
 def show(study: str, results: Sequence[RunResult]) -> dict[str, str]:
@@ -32,15 +33,15 @@ def show(study: str, results: Sequence[RunResult]) -> dict[str, str]:
         sent = _sent(client, experiment, results)
         if not sent:
             raise RilbenchError("none of its runs is there.")
-        _tag(client, study, sent)
-        made = views(_described(client, study, sent))
+        labels = _tag(client, study, sent)
+        made = views(_described(client, study, sent, labels))
         for name, state in made.items():
             key, value = saved.tag(_key(study, name), f"{study}: {name}", state, time=int(time.time() * 1000))
             client.set_experiment_tag(experiment, key, value)
     return {f"mlflow {name}": _link(uri, saved.path(experiment, _key(study, name))) for name in made}
 
 
-def _sent(client: Any, experiment: str, results: Sequence[RunResult]) -> dict[str, tuple[Any, RunResult]]:
+def _sent(client: Any, experiment: str, results: Sequence[RunResult]) -> Sent:
     """Run id to the newest MLflow run of each result, and the result."""
     found = {}
     for result in results:
@@ -50,31 +51,28 @@ def _sent(client: Any, experiment: str, results: Sequence[RunResult]) -> dict[st
     return found
 
 
-def _tag(client: Any, study: str, sent: Mapping[str, tuple[Any, RunResult]]) -> None:
+def _tag(client: Any, study: str, sent: Sent) -> list[str]:
+    """The labels of the runs."""
     settings = [artifacts.settings(client, run_id) for run_id in sent]
-    names = labels([result.strategy for _, result in sent.values()], settings)
-    for run_id, label in zip(sent, names, strict=True):
+    found = label_all([result.strategy for _, result in sent.values()], settings)
+    for run_id, label in zip(sent, found, strict=True):
         for key, value in of_study(study, label).items():
             client.set_tag(run_id, key, value)
+    return found
 
 
-def _described(client: Any, study: str, sent: Mapping[str, tuple[Any, RunResult]]) -> Study:
+def _described(client: Any, study: str, sent: Sent, labels: list[str]) -> Study:
     results = [result for _, result in sent.values()]
-    first = min(results, key=lambda result: (result.seed, result.rewards))
     members = f"tags.`{STUDY}.{study}` = 'yes'"
-    shown = members
-    if len(results) > COLUMNS:  # one seed says enough; then one order
-        shown += f" AND params.seed = '{first.seed}'"
-    if sum(result.seed == first.seed for result in results) > COLUMNS:
-        shown += f" AND params.rewards = '{' > '.join(first.rewards)}'"
+    few = [f"params.{key} = '{value}'" for key, value in examples(results, labels).items()]
     keys = {key: None for run_id in sent for key in artifacts.pictures(client, run_id)}
     return Study(
         runs=members,
-        shown=shown,
+        shown=" AND ".join([members, *few]),
+        labels=sorted(set(labels)),
         metrics=_metrics(results),
         logged=sorted({key for run, _ in sent.values() for key in run.data.metrics}),
         pictures=sorted(keys, key=lambda key: (not key.startswith(AFTER_LAST), _number(key))),
-        steps=max(len(result.matrix.rows) for result in results) - 1,
     )
 
 

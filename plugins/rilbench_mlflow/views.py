@@ -6,7 +6,7 @@ Names and values are those of the UI of MLflow 3.17.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,15 +23,25 @@ class Study:
     """What the views need to know: how to find the runs, and what is logged of them.
 
     `runs` and `shown` are filters of MLflow's search: all runs, and those whose pictures are put side by side.
-    `logged` are the names of all metrics, `pictures` of all pictures, `steps` the number of the last stage.
+    `labels` name the strategies, `logged` all metrics, `pictures` all pictures.
     """
 
     runs: str
     shown: str
+    labels: Iterable[str]
     metrics: Sequence[MetricInfo]
     logged: Iterable[str]
     pictures: Sequence[str]
-    steps: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Section:
+    """Charts under a title, so many beside each other and so many pixels high."""
+
+    title: str
+    cards: Sequence[Card]
+    columns: int = 2
+    height: int = 320
 
 
 def views(study: Study) -> dict[str, dict[str, Any]]:
@@ -41,39 +51,44 @@ def views(study: Study) -> dict[str, dict[str, Any]]:
 
 def _final(study: Study) -> dict[str, Any]:
     bars = [_bar(f"final/{clean(info.name)}") for info in study.metrics]
-    average = [_bar("summary/average")]
-    return _grouped(study, {"Mean gain over the rewards": average, "After the last stage": bars})
+    average = Section(title="Mean gain over the rewards", cards=[_bar("summary/average")])
+    return _grouped(study, [Section(title="After the last stage", cards=bars), average])
 
 
 def _forgetting(study: Study) -> dict[str, Any]:
     names = [clean(info.name) for info in study.metrics]
-    return _grouped(
-        study,
-        {
-            "Forgetting at the end": [_bar(f"final_forgetting/{name}") for name in names],
-            "Value after each stage": [_line(f"eval/{name}") for name in names],
-            "Forgetting after each stage": [_line(f"forgetting/{name}") for name in names],
-        },
-    )
+    sections = [
+        Section(title="Forgetting at the end", cards=[_bar(f"final_forgetting/{name}") for name in names]),
+        Section(title="Value after each stage", cards=[_line(f"eval/{name}") for name in names]),
+        Section(title="Forgetting after each stage", cards=[_line(f"forgetting/{name}") for name in names]),
+    ]
+    return _grouped(study, sections)
 
 
 def _pictures(study: Study) -> dict[str, Any]:
-    """MLflow shows no pictures of groups: here every run is itself, under its strategy's name in the list."""
+    """MLflow shows no pictures of groups: here every run is a column, and the list of runs makes room for them."""
     last = [key for key in study.pictures if key.startswith(AFTER_LAST)]
     each = [key for key in study.pictures if key.startswith(AFTER_EACH)]
-    sections = {"After the last stage": [_images(last, 0)], "After each stage": [_images(each, study.steps)]}
+    sections = [
+        Section(title="After the last stage", cards=[_images(last, 0)], columns=1, height=900),
+        Section(title="After each stage", cards=[_images(each, 1)], columns=1, height=900),  # every run has a stage 1
+    ]
     # the UI adds a chart for every picture and metric that has none: a deleted one keeps it from doing so
     hidden = [*(_images([key], 0) for key in study.pictures), *(_bar(name) for name in study.logged)]
-    return _page(study.shown, sections, hidden) | {"useGroupedValuesInCharts": False, "orderByAsc": False}
+    state = _page(study.shown, sections, hidden)
+    ungrouped = {"useGroupedValuesInCharts": False, "runListHidden": True}
+    return state | ungrouped | {"orderByAsc": False}  # image grids turn the order round
 
 
-def _grouped(study: Study, sections: Mapping[str, list[Card]]) -> dict[str, Any]:
-    shown = {card["metricKey"] for cards in sections.values() for card in cards}
-    return _page(study.runs, sections, [_bar(name) for name in study.logged if name not in shown])
+def _grouped(study: Study, sections: Sequence[Section]) -> dict[str, Any]:
+    """A chart shows a strategy's mean; the list of runs shows the strategies, with their runs folded in."""
+    shown = {card["metricKey"] for section in sections for card in section.cards}
+    state = _page(study.runs, sections, [_bar(name) for name in study.logged if name not in shown])
+    return state | {"groupsExpanded": {f"tag.{LABEL}.{label}": False for label in study.labels}}
 
 
-def _page(runs: str, sections: Mapping[str, list[Card]], hidden: list[Card]) -> dict[str, Any]:
-    cards = [card | {"metricSectionId": title} for title, cards in sections.items() for card in cards]
+def _page(runs: str, sections: Sequence[Section], hidden: Sequence[Card]) -> dict[str, Any]:
+    cards = [card | {"metricSectionId": section.title} for section in sections for card in section.cards]
     cards += [card | {"deleted": True} for card in hidden]
     return {
         "searchFilter": runs,
@@ -84,7 +99,10 @@ def _page(runs: str, sections: Mapping[str, list[Card]], hidden: list[Card]) -> 
         "runsHiddenMode": "SHOW_ALL",
         "hideEmptyCharts": True,
         "isAccordionReordered": True,  # keeps our order of sections
-        "compareRunSections": [{"uuid": title, "name": title, "display": True} for title in sections],
+        "compareRunSections": [
+            {"uuid": s.title, "name": s.title, "display": True, "columns": s.columns, "cardHeight": s.height}
+            for s in sections
+        ],
         "compareRunCharts": [card | {"uuid": str(i)} for i, card in enumerate(cards)],
     }
 
@@ -95,8 +113,8 @@ def _bar(metric: str) -> Card:
 
 def _line(metric: str) -> Card:
     """A curve over the stages: the mean of a strategy's runs, their range shaded."""
-    shape = {"xAxisKey": "step", "useGlobalXaxisKey": False, "xAxisScaleType": "linear", "scaleType": "linear"}
-    return {"type": "LINE", "metricKey": metric, "displayPoints": True, "runsCountToCompare": 50, "range": {}} | shape
+    axes = {"xAxisKey": "step", "useGlobalXaxisKey": False, "xAxisScaleType": "linear", "scaleType": "linear"}
+    return {"type": "LINE", "metricKey": metric, "displayPoints": True, "runsCountToCompare": 50, "range": {}} | axes
 
 
 def _images(keys: Sequence[str], step: int) -> Card:
