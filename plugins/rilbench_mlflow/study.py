@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rilbench.errors import RilbenchError
-from rilbench.result import MetricInfo, RunResult
+from rilbench.result import RunResult
 from rilbench_mlflow import artifacts, connection, saved
 from rilbench_mlflow.address import experiment_name, is_http, public, tracking_uri
 from rilbench_mlflow.groups import examples
@@ -67,17 +67,13 @@ def _described(client: Any, study: str, sent: Sent, labels: list[str]) -> Study:
     few = [f"params.{key} = '{value}'" for key, value in examples(results, labels).items()]
     keys = {key: None for run_id in sent for key in artifacts.pictures(client, run_id)}
     return Study(
+        results=results,
         runs=members,
         shown=" AND ".join([members, *few]),
         labels=sorted(set(labels)),
-        metrics=_metrics(results),
         logged=sorted({key for run, _ in sent.values() for key in run.data.metrics}),
         pictures=sorted(keys, key=lambda key: (not key.startswith(AFTER_LAST), _number(key))),
     )
-
-
-def _metrics(results: Sequence[RunResult]) -> list[MetricInfo]:
-    return list({info.name: info for result in results for info in result.matrix.metrics}.values())
 
 
 def _number(key: str) -> int:

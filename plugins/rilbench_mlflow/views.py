@@ -6,11 +6,12 @@ Names and values are those of the UI of MLflow 3.17.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from math import isfinite
 from typing import Any
 
-from rilbench.result import MetricInfo
+from rilbench.result import RunResult
 from rilbench_mlflow.labels import LABEL
 from rilbench_mlflow.pictures import AFTER_EACH, AFTER_LAST
 from rilbench_mlflow.points import clean
@@ -26,12 +27,25 @@ class Study:
     `labels` name the strategies, `logged` all metrics, `pictures` all pictures.
     """
 
+    results: Sequence[RunResult]
     runs: str
     shown: str
     labels: Iterable[str]
-    metrics: Sequence[MetricInfo]
     logged: Iterable[str]
     pictures: Sequence[str]
+
+    @property
+    def metrics(self) -> list[str]:
+        """The names of all that was measured, in order."""
+        return list(dict.fromkeys(info.name for result in self.results for info in result.matrix.metrics))
+
+    def span(self, metric: str) -> dict[str, float]:
+        """The range of an axis that all values of a metric fill; MLflow's own begins at zero."""
+        values = [value for result in self.results for value in result.matrix.values(metric) if isfinite(value)]
+        if not values or min(values) == max(values):
+            return {}
+        margin = 0.05 * (max(values) - min(values))
+        return {"yMin": min(values) - margin, "yMax": max(values) + margin}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,17 +64,18 @@ def views(study: Study) -> dict[str, dict[str, Any]]:
 
 
 def _final(study: Study) -> dict[str, Any]:
-    bars = [_bar(f"final/{clean(info.name)}") for info in study.metrics]
+    bars = [_bar(f"final/{clean(name)}") for name in study.metrics]
     average = Section(title="Mean gain over the rewards", cards=[_bar("summary/average")])
     return _grouped(study, [Section(title="After the last stage", cards=bars), average])
 
 
 def _forgetting(study: Study) -> dict[str, Any]:
-    names = [clean(info.name) for info in study.metrics]
+    names = study.metrics
+    curves = [_line(f"eval/{clean(name)}", study.span(name)) for name in names]
     sections = [
-        Section(title="Forgetting at the end", cards=[_bar(f"final_forgetting/{name}") for name in names]),
-        Section(title="Value after each stage", cards=[_line(f"eval/{name}") for name in names]),
-        Section(title="Forgetting after each stage", cards=[_line(f"forgetting/{name}") for name in names]),
+        Section(title="Forgetting at the end", cards=[_bar(f"final_forgetting/{clean(name)}") for name in names]),
+        Section(title="Value after each stage", cards=curves),
+        Section(title="Forgetting after each stage", cards=[_line(f"forgetting/{clean(name)}", {}) for name in names]),
     ]
     return _grouped(study, sections)
 
@@ -111,10 +126,11 @@ def _bar(metric: str) -> Card:
     return {"type": "BAR", "metricKey": metric, "runsCountToCompare": 50}
 
 
-def _line(metric: str) -> Card:
-    """A curve over the stages: the mean of a strategy's runs, their range shaded."""
+def _line(metric: str, span: Mapping[str, float]) -> Card:
+    """A curve over the stages: the mean of a strategy's runs, from their least to their greatest shaded."""
     axes = {"xAxisKey": "step", "useGlobalXaxisKey": False, "xAxisScaleType": "linear", "scaleType": "linear"}
-    return {"type": "LINE", "metricKey": metric, "displayPoints": True, "runsCountToCompare": 50, "range": {}} | axes
+    curve = {"type": "LINE", "metricKey": metric, "displayPoints": True, "runsCountToCompare": 50}
+    return curve | axes | {"range": dict(span)}
 
 
 def _images(keys: Sequence[str], step: int) -> Card:
