@@ -52,7 +52,7 @@ def _samples(folder: Path, result: RunResult, stage: int) -> Iterator[tuple[str,
     prompts = _prompts(folder) if files else []
     for file in files:
         number = _number(file)
-        prompt = re.sub(r"[^\w. -]+", " ", prompts[number], flags=re.ASCII)[:80] if number < len(prompts) else ""
+        prompt = re.sub(r"[^\w.-]+", " ", prompts[number], flags=re.ASCII)[:80] if number < len(prompts) else ""
         yield f"{number + 1} {prompt}".strip(), file
 
 
