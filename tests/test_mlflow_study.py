@@ -162,8 +162,8 @@ def test_variants_of_a_strategy_are_told_apart(place: Path) -> None:
     sync_study([place / "colours"])
     names = {name: run.data.tags["rilbench.label"] for name, run in logged(place).items()}
     assert names == {
-        "rid-red-blue-seed0-1": "rid lam=1.0",
-        "rid-red-blue-seed0-30": "rid lam=30.0",
+        "rid-red-blue-seed0-1": "rid lam=1",
+        "rid-red-blue-seed0-30": "rid lam=30",
         "baseline-red-blue-seed0-1": "baseline",
     }
 
@@ -326,7 +326,8 @@ def test_processes_may_send_at_once_into_a_new_store(place: Path) -> None:
     running = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for command in commands]
     assert [(process.communicate()[1], process.returncode) for process in running] == [("", 0)] * 4
     assert {name: run.info.status for name, run in logged(place).items()} == {r.name: "FINISHED" for r in results}
-    assert all(len(run.data.metrics) == 14 for run in logged(place).values())
+    # eval and final of 3 metrics; forgetting, also at the end, of 2: blue was trained last; loss, average
+    assert {len(run.data.metrics) for run in logged(place).values()} == {3 + 3 + 2 + 2 + 1 + 1}
 
 
 def test_upload_takes_runs_stores_and_folders_of_them(

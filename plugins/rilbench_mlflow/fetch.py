@@ -11,7 +11,7 @@ from urllib.parse import parse_qsl
 from rilbench.errors import RilbenchError
 from rilbench.result import RunResult
 from rilbench_mlflow import artifacts, connection, saved
-from rilbench_mlflow.address import database, experiment_name, is_http, public, tracking_uri
+from rilbench_mlflow.address import absolute, database, experiment_name, is_http, public, tracking_uri
 from rilbench_mlflow.reasons import reason
 
 PAGE = re.compile(r"/experiments/(?P<experiment>\d+)(?:/runs/(?P<run>[0-9a-f]{32}))?(?:[/?]|$)")
@@ -52,7 +52,7 @@ def find(source: str) -> list[RunResult] | None:
 def parse(source: str) -> Place | None:
     """The place an address names; None when it is no address of MLflow, which a server is asked in doubt."""
     base, _, fragment = source.partition("#")
-    uri = base.rstrip("/") if is_http(base) else base
+    uri = base.rstrip("/") if is_http(base) else absolute(base)
     page = PAGE.match(fragment)
     if not (page or database(uri) or uri == tracking_uri() or (is_http(uri) and _is_server(source, uri))):
         return None
