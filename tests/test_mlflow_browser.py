@@ -102,12 +102,6 @@ def opened(browser: Chrome, link: str, drawn: str, count: int) -> str:
     return browser.find_element(By.TAG_NAME, "body").text
 
 
-def legends(browser: Chrome) -> list[set[str]]:
-    """The names in the legend of each chart."""
-    charts = browser.find_elements(By.CSS_SELECTOR, ".js-plotly-plot")
-    return [{e.text for e in chart.find_elements(By.CSS_SELECTOR, ".legendtext")} for chart in charts]
-
-
 def test_the_final_view_has_a_bar_a_strategy_for_every_metric(
     browser: Chrome, study: tuple[dict[str, str], list[RunResult]]
 ) -> None:
@@ -115,7 +109,7 @@ def test_the_final_view_has_a_bar_a_strategy_for_every_metric(
     assert all(title in text for title in ("After the last stage", "final/red", "final/kb", "summary/average"))
     assert all(f"Group: {name}" in text for name in STRATEGIES)
     assert "train/loss" not in text, "a chart nobody asked for"
-    assert legends(browser) == [set(STRATEGIES)] * 4
+    assert [text.splitlines().count(name) for name in STRATEGIES] == [4] * 3, "a legend a chart"
     bars = [bar.size["width"] for bar in browser.find_elements(By.CSS_SELECTOR, ".barlayer .point path")]
     assert min(bars) > 0
 
@@ -126,7 +120,7 @@ def test_the_forgetting_view_has_bars_and_curves(
     text = opened(browser, study[0]["mlflow forgetting"], ".scatterlayer .js-line", len(STRATEGIES))
     assert all(title in text for title in ("Forgetting at the end", "final_forgetting/red", "Value after each stage"))
     assert "final_forgetting/blue" not in text, "blue was trained last, a table masks it"
-    assert {f"{name} (eval/red)" for name in STRATEGIES} in legends(browser)
+    assert all(f"{name} (eval/red)" in text for name in STRATEGIES)
     assert len(browser.find_elements(By.CSS_SELECTOR, ".barlayer .point path")) >= 2 * len(STRATEGIES)
 
 
