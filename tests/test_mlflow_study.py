@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 import socket
@@ -11,6 +12,7 @@ import time
 import zlib
 from base64 import b64decode
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +24,13 @@ from rilbench.errors import RilbenchError, UsageError
 from rilbench.hooks import Hooks
 from rilbench.host.catalog import Catalog
 from rilbench.host.moments import Moments
-from rilbench.result import RunResult
-from rilbench_mlflow import MlflowTracker, sync
+from rilbench.result import MetricInfo, ResultMatrix, Row, RunResult
+from rilbench_mlflow import MlflowTracker, saved, sync
 from rilbench_mlflow.fetch import find, parse
 from rilbench_mlflow.groups import examples, labels
 from rilbench_mlflow.study import show
 from rilbench_mlflow.upload import runs_in, sync_study
+from rilbench_mlflow.views import Study, views
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:mlflow.*")
 
@@ -155,6 +158,31 @@ def test_a_repeated_study_replaces_its_views_and_another_leaves_them(place: Path
         assert len(filtered) == count
 
 
+def test_runs_that_were_never_sent_are_counted(place: Path) -> None:
+    first, *others = a_study(place)
+    with pytest.raises(RilbenchError, match="none of its runs is there"):
+        show("colours", others)
+    sync(place / "colours" / first.name)
+    assert show("colours", [first, *others])["mlflow"] == "3 of 4 runs are not there and not in the views"
+
+
+def test_a_large_study_fits_into_tags() -> None:
+    """MLflow takes 20000 characters; there are servers that take 5000."""
+    names = [f"metric_{hashlib.sha256(bytes([i])).hexdigest()[:12]}" for i in range(40)]
+    row = Row(label="base", values={name: i / 7 for i, name in enumerate(names)})
+    infos = tuple(MetricInfo(name=name, higher_is_better=True) for name in names)
+    rows = (row, replace(row, values={name: i / 11 for i, name in enumerate(names)}))
+    result = RunResult(name="r", strategy="rid", rewards=(), seed=0, matrix=ResultMatrix(rows, infos))
+    kinds = ("eval", "forgetting", "final", "final_forgetting", "train")
+    logged = [f"{kind}/{name}" for kind in kinds for name in names]
+    study = Study(results=[result], runs="a", shown="b", labels=["rid"], logged=logged, pictures=[])
+    for name, state in views(study).items():
+        key, value = saved.tag(f"large-{name}", name, state, time=1)
+        assert len(value) < 5000
+        assert saved.state(value) == state
+        assert key == f"mlflow.sharedViewState.large-{name}"
+
+
 def test_variants_of_a_strategy_are_told_apart(place: Path) -> None:
     for lam in (1, 30):
         write_run(place / "colours", "rid", lam=lam)
@@ -226,7 +254,7 @@ def test_unfinished_runs_are_fetched_by_their_own_link_only(place: Path) -> None
 
 
 def test_what_is_no_address_of_mlflow(place: Path) -> None:
-    for source in ("runs", "/tmp/runs", "wandb://me/project", ""):
+    for source in ("runs", "/tmp/runs", "wandb://me/project", "http://127.0.0.1:1/me/project", ""):
         assert find(source) is None
     place_of = parse("https://host:80/sub/#/experiments/12/runs?o=1")
     assert place_of is not None

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, urlsplit
 
 from rilbench.errors import RilbenchError
 from rilbench.result import RunResult
@@ -63,9 +63,12 @@ def parse(source: str) -> Place | None:
 
 
 def _is_server(source: str, uri: str) -> bool:
+    """Ask the server; one that is silent is ours if the address names nothing but it."""
     try:
         return connection.is_mlflow(uri)
     except RilbenchError as error:
+        if urlsplit(uri).path:
+            return False
         raise RilbenchError(f"{public(source)}: {error}") from None
 
 

@@ -24,7 +24,8 @@ Sent = Mapping[str, tuple[Any, RunResult]]  # run id -> MLflow's run, our result
 def show(study: str, results: Sequence[RunResult]) -> dict[str, str]:
     """Tag the runs of a study and save its views; name to address of each view.
 
-    Runs that were never sent are left out; RilbenchError when none was. A repeated study replaces its views.
+    Runs that were never sent are left out and counted; RilbenchError when none was sent. A repeated study replaces
+    its views.
     """
     uri = tracking_uri()
     study = _allowed(study)
@@ -38,7 +39,11 @@ def show(study: str, results: Sequence[RunResult]) -> dict[str, str]:
         for name, state in made.items():
             key, value = saved.tag(_key(study, name), f"{study}: {name}", state, time=int(time.time() * 1000))
             client.set_experiment_tag(experiment, key, value)
-    return {f"mlflow {name}": _link(uri, saved.path(experiment, _key(study, name))) for name in made}
+    lines = {f"mlflow {name}": _link(uri, saved.path(experiment, _key(study, name))) for name in made}
+    missing = len(results) - len(sent)
+    return lines | (
+        {"mlflow": f"{missing} of {len(results)} runs are not there and not in the views"} if missing else {}
+    )
 
 
 def _sent(client: Any, experiment: str, results: Sequence[RunResult]) -> Sent:

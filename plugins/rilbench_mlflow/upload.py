@@ -54,7 +54,7 @@ def sync_study(folders: Sequence[Path]) -> dict[str, str]:
     name = Path(os.path.commonpath([folder.resolve() for folder in folders])).name
     results = [result for result in map(RunResult.load, found) if result.status == "finished"]
     try:
-        lines = show(name, results)
+        lines = show(name, results) if results else {}
     except Exception as error:
         raise RilbenchError(f"cannot save the views of {name}: {reason(error)}") from None
     return {"mlflow": f"{len(found)} runs of the study {name} are in {public(tracking_uri())}"} | lines
