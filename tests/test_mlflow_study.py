@@ -254,7 +254,7 @@ def test_unfinished_runs_are_fetched_by_their_own_link_only(place: Path) -> None
 
 
 def test_what_is_no_address_of_mlflow(place: Path) -> None:
-    for source in ("runs", "/tmp/runs", "wandb://me/project", "http://127.0.0.1:1/me/project", ""):
+    for source in ("runs", "runs#/experiments/1", "wandb://me/project", "http://127.0.0.1:1/me/project", ""):
         assert find(source) is None
     place_of = parse("https://host:80/sub/#/experiments/12/runs?o=1")
     assert place_of is not None

@@ -54,7 +54,7 @@ def parse(source: str) -> Place | None:
     base, _, fragment = source.partition("#")
     uri = base.rstrip("/") if is_http(base) else absolute(base)
     page = PAGE.match(fragment)
-    if not (page or database(uri) or uri == tracking_uri() or (is_http(uri) and _is_server(source, uri))):
+    if not (database(uri) or uri == tracking_uri() or (is_http(uri) and (page or _is_server(source, uri)))):
         return None
     if page:
         query = dict(parse_qsl(fragment.partition("?")[2]))
