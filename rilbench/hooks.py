@@ -50,7 +50,10 @@ class Hooks:
 
     @hookspec
     def find_runs(self, source: str) -> Sequence[RunResult]:  # type: ignore[empty-body]
-        """The runs kept at an address that is no folder, such as a tracking server's; None when it is not yours."""
+        """The runs kept at an address that is no folder, such as a tracking server's; None when it is not yours.
+
+        Raise a RilbenchError that says why when it is yours and cannot be read.
+        """
 
     @hookspec
     def commands(self) -> Mapping[str, Callable[..., None]]:  # type: ignore[empty-body]

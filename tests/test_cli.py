@@ -53,7 +53,7 @@ def test_plugins_list_json(tmp_path: Path) -> None:
         (["compare"], 2, "Missing argument"),
         (["run", "--stratgy", "rid"], 2, "No such option"),
         (["compare", "nowhere"], 2, "no runs at 'nowhere'"),
-        (["upload", "nowhere"], 3, "cannot read nowhere/result.json"),
+        (["upload", "nowhere"], 2, "nowhere is no run and holds none: there is no result.json"),
     ],
 )
 def test_a_mistake_is_a_clear_line_and_an_exit_code(

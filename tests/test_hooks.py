@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 import sys
+from collections.abc import Sequence
 from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any
@@ -15,11 +16,12 @@ import toy
 
 from rilbench import engine, hookimpl
 from rilbench.cli import main
-from rilbench.errors import PluginError
+from rilbench.errors import PluginError, RilbenchError
 from rilbench.hooks import NAMES, Hooks
 from rilbench.host.catalog import Catalog
+from rilbench.host.moments import Moments
 from rilbench.progress import Reporter
-from rilbench.result import RunResult
+from rilbench.result import ResultMatrix, RunResult
 from rilbench.store import read_json
 
 PAGE = Path(__file__).parent.parent / "docs" / "plugins.md"
@@ -48,6 +50,26 @@ class Recorder:
     @hookimpl
     def summary(self, folder: Path, result: RunResult) -> dict[str, str]:
         return {"recorder": f"{len(result.matrix.rows)} rows in {folder.name}"}
+
+    @hookimpl
+    def study_finished(self, folder: Path, results: Sequence[RunResult]) -> dict[str, str]:
+        return {"recorder": f"{', '.join(result.name for result in results)} in {folder.name}"}
+
+    @hookimpl
+    def find_runs(self, source: str) -> list[RunResult] | None:
+        if source == "recorder://down":
+            raise RilbenchError("the recorder is down.")
+        return [a_run(source)] if source.startswith("recorder://") else None
+
+
+class Unreliable:
+    @hookimpl
+    def find_runs(self, source: str) -> list[RunResult]:
+        raise LookupError("no idea")
+
+
+def a_run(name: str) -> RunResult:
+    return RunResult(name=name, strategy="rid", rewards=("red",), seed=0, matrix=ResultMatrix((), ()))
 
 
 @pytest.fixture(autouse=True)
@@ -104,6 +126,30 @@ def test_hook_run_failed(workplace: Path) -> None:
 def test_hook_summary(workplace: Path) -> None:
     outcome = recorded(workplace)
     assert outcome.summary == {"recorder": f"3 rows in {outcome.folder.name}"}
+
+
+def test_hook_study_finished(tmp_path: Path) -> None:
+    moments, warnings = with_hooks("Recorder")
+    lines = moments.study_finished(folder=tmp_path / "colours", results=[a_run("one"), a_run("two")])
+    assert (lines, warnings) == ({"recorder": "one, two in colours"}, [])
+
+
+def test_hook_find_runs() -> None:
+    moments, warnings = with_hooks("Unreliable", "Recorder")
+    assert moments.find_runs("elsewhere://1") == []
+    assert len(warnings) == 1
+    assert "failed in find_runs: LookupError: no idea; it is left out" in warnings[0]
+    assert moments.find_runs("recorder://1") == [a_run("recorder://1")]
+    with pytest.raises(RilbenchError, match=r"^the recorder is down\.$"):
+        moments.find_runs("recorder://down")
+    assert len(warnings) == 1
+
+
+def with_hooks(*classes: str) -> tuple[Moments, list[str]]:
+    """The hook plugins of some classes of this module, and the list their warnings go to."""
+    warnings: list[str] = []
+    points = [EntryPoint(name.lower(), f"test_hooks:{name}", "rilbench.hooks") for name in classes]
+    return Moments(toy.catalog(*points), warnings.append), warnings
 
 
 GREETER = """

@@ -9,7 +9,11 @@ from urllib.parse import urlsplit, urlunsplit
 
 def tracking_uri() -> str:
     """MLFLOW_TRACKING_URI, or `sqlite:///<working folder>/mlflow.db`. SQLite paths are made absolute."""
-    uri = os.environ.get("MLFLOW_TRACKING_URI") or "sqlite:///mlflow.db"
+    return absolute(os.environ.get("MLFLOW_TRACKING_URI") or "sqlite:///mlflow.db")
+
+
+def absolute(uri: str) -> str:
+    """The URI with the whole path of its SQLite file, if it is one's: MLflow remembers stores by URI."""
     file = database(uri)
     return f"sqlite:///{file}" if file else uri
 

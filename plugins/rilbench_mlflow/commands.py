@@ -8,16 +8,24 @@ from typing import Annotated
 
 import typer
 
+from rilbench_mlflow.ui import PORT
 
-def upload(run: Annotated[Path, typer.Argument(help="Folder of a run")]) -> None:
-    """Send a run to MLflow that could not be sent while it ran; nothing is sent twice."""
-    from rilbench_mlflow.upload import sync
+
+def upload(
+    folders: Annotated[list[Path], typer.Argument(help="Folders of runs, or of a study or store with runs in it")],
+) -> None:
+    """Send runs to MLflow that could not be sent, and save the comparison views of several; nothing is sent twice."""
+    from rilbench_mlflow.upload import sync, sync_study
 
     logging.getLogger().setLevel(logging.ERROR)  # the libraries below mlflow announce every retry
-    typer.echo(sync(run))
+    if len(folders) == 1 and (folders[0] / "result.json").exists():
+        typer.echo(sync(folders[0]))
+        return
+    for name, line in sync_study(folders).items():
+        typer.echo(f"{name:17} {line}")
 
 
-def ui(port: Annotated[int, typer.Option(help="Port on this machine")] = 5000) -> None:
+def ui(port: Annotated[int, typer.Option(help="Port on this machine")] = PORT) -> None:
     """Open the MLflow UI on the runs of this folder."""
     from rilbench_mlflow.ui import serve
 

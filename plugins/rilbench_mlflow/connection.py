@@ -5,10 +5,12 @@ from __future__ import annotations
 import http.client
 import logging
 import os
+import re
 import ssl
 import urllib.error
 import urllib.request
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib import import_module
 from typing import Any
 
@@ -19,6 +21,7 @@ from rilbench_mlflow.address import database, is_http, public
 
 PROBE_SECONDS = 3
 LOCK_SECONDS = 60
+KIND = {"mlflow.experimentKind": "custom_model_development"}  # else the UI asks what the experiment is for
 SETTINGS = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_LOGGING_LEVEL": "ERROR",
@@ -29,11 +32,16 @@ SETTINGS = {
 }
 
 
-def connect(uri: str) -> Any:
-    """An MlflowClient of a server that answers or of a SQLite file, made if missing.
+class NoAnswer(RilbenchError):
+    """There is no server at an address, or it does not answer within seconds."""
 
-    RilbenchError when the server does not answer within seconds. A SQLite file is opened under a lock: processes
-    that create the same one at once destroy it.
+
+@contextmanager
+def connected(uri: str) -> Iterator[Any]:
+    """An MlflowClient of a server that answers, or of a SQLite file, made if missing.
+
+    NoAnswer when there is no server. A SQLite file is held under a lock for as long: processes that create the same
+    one at once destroy it, and those that write at once find it locked.
     """
     if is_http(uri):
         _probe(uri)
@@ -41,13 +49,12 @@ def connect(uri: str) -> Any:
         os.environ.setdefault(name, value)
     file = database(uri)
     if file is None:
-        return _client(uri)
+        yield _client(uri)
+        return
     file.parent.mkdir(parents=True, exist_ok=True)
     import_module("mlflow.store.tracking.sqlalchemy_store")  # takes seconds: not while others wait for the lock
     with FileLock(f"{file}.lock", timeout=LOCK_SECONDS):
-        client = _client(uri)
-        client.search_experiments(max_results=1)  # opens the file
-    return client
+        yield _client(uri)
 
 
 def experiment(client: Any, uri: str, name: str) -> str:
@@ -60,7 +67,7 @@ def experiment(client: Any, uri: str, name: str) -> str:
     file = database(uri)
     artifacts = (file.parent / "mlartifacts").as_uri() if file else None
     try:
-        return str(client.create_experiment(name, artifact_location=artifacts))
+        return str(client.create_experiment(name, artifact_location=artifacts, tags=KIND))
     except MlflowException:  # another process was faster
         return str(client.get_experiment_by_name(name).experiment_id)
 
@@ -91,14 +98,25 @@ def _client(uri: str) -> Any:
     return MlflowClient(tracking_uri=uri)
 
 
+def is_mlflow(uri: str) -> bool:
+    """Whether it is MLflow that answers at an HTTP address; NoAnswer when nothing does."""
+    return re.match(r"\d+\.\d+", _answer(f"{public(uri).rstrip('/')}/version")) is not None
+
+
 def _probe(uri: str) -> None:
     """Any HTTP answer at all is a live server; its own errors come later with a better message."""
+    _answer(f"{public(uri).rstrip('/')}/health")
+
+
+def _answer(address: str) -> str:
+    """The beginning of a page; empty when the server refuses it."""
     try:
-        with urllib.request.urlopen(f"{public(uri).rstrip('/')}/health", timeout=PROBE_SECONDS):
-            return
+        with urllib.request.urlopen(address, timeout=PROBE_SECONDS) as page:
+            return str(page.read(100).decode(errors="replace"))
     except urllib.error.HTTPError as error:
         error.close()
     except (OSError, ValueError, http.client.HTTPException) as error:
         reason = getattr(error, "reason", error)
         if not isinstance(reason, ssl.SSLError):
-            raise RilbenchError(f"no answer within {PROBE_SECONDS} s: {reason}") from None
+            raise NoAnswer(f"no answer within {PROBE_SECONDS} s: {reason}") from None
+    return ""

@@ -10,6 +10,7 @@ from rilbench.store import read_json
 
 AT_START = ("config.yaml", "environment.json")
 AT_END = ("result.json", "table.md", "samples.png")
+RUN, STUDY, LABEL = "rilbench.run", "rilbench.study", "rilbench.label"
 
 
 def params(result: RunResult) -> dict[str, str]:
@@ -26,7 +27,8 @@ def tags(folder: Path, result: RunResult) -> dict[str, str]:
         "rilbench.version": environment.get("packages", {}).get("rilbench"),
         "rilbench.commit": commit,
         "rilbench.command": result.command,
-        "rilbench.run": result.name,
+        RUN: result.name,
+        LABEL: result.strategy,
         "rilbench.plugins": "; ".join(f"{name} = {origin}" for name, origin in sorted(result.plugins.items())),
         "rilbench.folder": str(folder.resolve()),
         "mlflow.source.name": "rilbench",
@@ -36,13 +38,12 @@ def tags(folder: Path, result: RunResult) -> dict[str, str]:
     return {key: value for key, value in values.items() if value}
 
 
+def of_study(study: str, label: str) -> dict[str, str]:
+    """What a run is in a study. A run may be in several: STUDY names the last one, and each has a tag of its own."""
+    return {LABEL: label, STUDY: study, f"{STUDY}.{study}": "yes"}
+
+
 def description(folder: Path) -> dict[str, str]:
     """The tag MLflow shows as Markdown on top of a run's page: the result's table."""
     path = folder / "table.md"
     return {"mlflow.note.content": path.read_text(encoding="utf-8")} if path.exists() else {}
-
-
-def samples(store: Path, result: RunResult, stage: int) -> list[Path]:
-    """The sample pictures of a stage."""
-    evaluation = result.matrix.rows[stage].evaluation
-    return sorted((store / evaluation).glob("sample-*.png")) if evaluation else []

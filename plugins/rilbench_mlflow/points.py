@@ -39,9 +39,16 @@ def final_points(store: Path, result: RunResult) -> list[Point]:
     """The last row, the forgetting over the whole run and the average, at step 0: single values show as bars."""
     matrix = result.matrix
     values = {f"final/{name}": value for name, value in matrix.rows[-1].values.items()}
-    values |= {f"final_forgetting/{info.name}": matrix.forgetting(info.name) for info in matrix.metrics}
+    last = len(matrix.rows) - 1
+    kept = [info.name for info in matrix.metrics if not matrix.masked(info.name, last)]
+    values |= {f"final_forgetting/{name}": matrix.forgetting(name) for name in kept}
     values["summary/average"] = matrix.average()
     return list(_points(values, 0, _measured(store, result, -1)))
+
+
+def clean(key: str) -> str:
+    """A name as MLflow allows it: other characters become underscores."""
+    return re.sub(r"[^\w./ -]", "_", key)
 
 
 def _training(store: Path, result: RunResult, stage: int) -> Iterator[Point]:
@@ -73,7 +80,7 @@ def _written(path: Path) -> int:
 
 
 def _points(values: Mapping[str, float | None], step: int, time: int) -> Iterator[Point]:
-    """MLflow refuses other characters in names; a missing or infinite value is left out."""
+    """A missing or infinite value is left out."""
     for key, value in values.items():
         if value is not None and math.isfinite(value):
-            yield Point(re.sub(r"[^\w./ -]", "_", key), float(value), step, time)
+            yield Point(clean(key), float(value), step, time)

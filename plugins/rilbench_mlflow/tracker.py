@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -14,28 +14,37 @@ from rilbench import hookimpl
 from rilbench.result import RunResult
 from rilbench_mlflow import commands
 from rilbench_mlflow.address import public, tracking_uri
+from rilbench_mlflow.connection import NoAnswer
+from rilbench_mlflow.fetch import find
+from rilbench_mlflow.reasons import reason
 from rilbench_mlflow.state import complete, location
-from rilbench_mlflow.upload import reason, send
+from rilbench_mlflow.study import show
+from rilbench_mlflow.upload import send
 from rilbench_mlflow.worker import Worker
 
 WAIT_SECONDS = 20
 
 
 class MlflowTracker:
-    """Sends one run in the background while it trains."""
+    """Sends each run in the background while it trains, one run after another, and shows a study at its end.
+
+    A server that does not answer is warned of once, and then left alone for the rest of the process.
+    """
 
     def __init__(self) -> None:
         self.worker = Worker()
-        self.warned = False
+        self.warned = False  # of this run
+        self.gone = False
 
     @hookimpl
     def run_started(self, folder: Path, result: RunResult) -> None:
         """Make the MLflow run, or take up the one that exists."""
+        self.worker, self.warned = Worker(), False
         self._send(folder, result, "RUNNING")
 
     @hookimpl
     def stage_finished(self, folder: Path, result: RunResult) -> None:
-        """Send a row and its stage's training curves."""
+        """Send a row and its stage's training curves and pictures."""
         self._warn_of_failure(folder)
         self._send(folder, result, "RUNNING")
 
@@ -58,12 +67,29 @@ class MlflowTracker:
         return {"mlflow": location(folder) or "not logged"}
 
     @hookimpl
+    def study_finished(self, folder: Path, results: Sequence[RunResult]) -> dict[str, str]:
+        """Save the views of the study; where each is."""
+        try:
+            if self.gone:
+                raise NoAnswer("the server did not answer.")
+            return show(folder.resolve().name, results)
+        except Exception as error:
+            return {
+                "mlflow": f"no views: {reason(error)} `rilbench upload {shlex.quote(str(folder))}` makes them later"
+            }
+
+    @hookimpl
+    def find_runs(self, source: str) -> list[RunResult] | None:
+        """The runs at an address of MLflow."""
+        return find(source)
+
+    @hookimpl
     def commands(self) -> dict[str, Callable[..., None]]:
         """`rilbench upload` and `rilbench ui`."""
         return {"upload": commands.upload, "ui": commands.ui}
 
     def _send(self, folder: Path, result: RunResult, status: str) -> None:
-        if not complete(folder):
+        if not self.gone and not complete(folder):
             self.worker.put(partial(send, folder, result, status))
 
     def _wait(self, folder: Path) -> None:
@@ -71,10 +97,13 @@ class MlflowTracker:
             self._warn_of_failure(folder)
         else:
             self._warn(folder, f"not done after {WAIT_SECONDS} s.")
+            self.gone = True
 
     def _warn_of_failure(self, folder: Path) -> None:
-        if self.worker.failure is not None:
-            self._warn(folder, reason(self.worker.failure))
+        failure = self.worker.failure
+        if failure is not None and not self.gone:
+            self._warn(folder, reason(failure))
+            self.gone = isinstance(failure, NoAnswer)
 
     def _warn(self, folder: Path, why: str) -> None:
         """Once a run, and from the hooks only: they are called when no progress display is on the screen."""

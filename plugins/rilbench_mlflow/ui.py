@@ -11,7 +11,8 @@ import sys
 from rilbench.errors import RilbenchError
 from rilbench_mlflow.address import database, is_http, public, tracking_uri
 
-HOST = "127.0.0.1"
+HOST, PORT = "127.0.0.1", 5000
+DEFAULT = f"http://{HOST}:{PORT}"
 STOP_SECONDS = 10
 QUIET = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
 

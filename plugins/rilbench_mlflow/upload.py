@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock
 
-from rilbench.errors import RilbenchError
+from rilbench.errors import RilbenchError, UsageError
 from rilbench.result import RunResult
-from rilbench_mlflow import connection, labels
+from rilbench_mlflow import connection, labels, pictures
 from rilbench_mlflow.address import experiment_name, public, tracking_uri
+from rilbench_mlflow.pictures import Picture
 from rilbench_mlflow.points import Point, final_points, stage_points
+from rilbench_mlflow.reasons import reason
 from rilbench_mlflow.state import State, load, location, save
+from rilbench_mlflow.study import show
 
 BATCH = 1000  # MLflow's limit
 LOCK_SECONDS = 60
@@ -38,21 +43,40 @@ def sync(folder: Path) -> str:
     return location(folder) or ""
 
 
+def sync_study(folders: Sequence[Path]) -> dict[str, str]:
+    """`sync` every run in some folders, then save the views of the finished ones; lines to print, name to text.
+
+    A folder is a run's, or holds runs. The study is called as the folder, or as the one that several lie in.
+    """
+    found = [run for folder in folders for run in runs_in(folder)]
+    for folder in found:
+        sync(folder)
+    name = Path(os.path.commonpath([folder.resolve() for folder in folders])).name
+    results = [result for result in map(RunResult.load, found) if result.status == "finished"]
+    try:
+        lines = show(name, results) if results else {}
+    except Exception as error:
+        raise RilbenchError(f"cannot save the views of {name}: {reason(error)}") from None
+    return {"mlflow": f"{len(found)} runs of the study {name} are in {public(tracking_uri())}"} | lines
+
+
+def runs_in(folder: Path) -> list[Path]:
+    """The folders of the runs in a study or store, or the run's own; UsageError when there is none."""
+    found = [path.parent for level in ("", "*/", "*/*/") for path in sorted(folder.glob(f"{level}result.json"))]
+    if not found:
+        raise UsageError(f"{folder} is no run and holds none: there is no result.json")
+    return found
+
+
 def send(folder: Path, result: RunResult, status: str) -> None:
     """Send the rows of `result` that are missing, and the run's status: RUNNING, FINISHED, FAILED or KILLED."""
     with FileLock(folder / ".mlflow.lock", timeout=LOCK_SECONDS):
         uri = tracking_uri()
-        client = connection.connect(uri)
-        state = load(folder)
-        if state.uri != public(uri) or not connection.alive(client, state.run_id):
-            state = _start(client, uri, folder, result)
-        Sending(client, folder, result, state).all(status)
-
-
-def reason(error: Exception) -> str:
-    """The first line of an error, which MLflow follows with many, as a sentence."""
-    text = (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
-    return text if text.endswith(".") else f"{text}."
+        with connection.connected(uri) as client:
+            state = load(folder)
+            if state.uri != public(uri) or not connection.alive(client, state.run_id):
+                state = _start(client, uri, folder, result)
+            Sending(client, folder, result, state).all(status)
 
 
 @dataclass
@@ -87,13 +111,13 @@ class Sending:
     def _stage(self, stage: int) -> None:
         store = self.folder.parent
         self._points(stage_points(store, self.result, stage))
-        for path in labels.samples(store, self.result, stage):
-            self.client.log_artifact(self.state.run_id, str(path), f"samples/stage-{stage}")
+        self._pictures(pictures.of_stage(self.folder, self.result, stage))
         self._keep(stages=stage + 1)
 
     def _end(self, status: str) -> None:
         if status == "FINISHED":
             self._points(final_points(self.folder.parent, self.result))
+            self._pictures(pictures.of_end(self.folder, self.result))
         for key, value in labels.description(self.folder).items():
             self.client.set_tag(self.state.run_id, key, value)
         self._files(labels.AT_END)
@@ -102,6 +126,11 @@ class Sending:
     def _points(self, points: list[Point]) -> None:
         for start in range(0, len(points), BATCH):
             self.client.log_batch(self.state.run_id, metrics=connection.metrics(points[start : start + BATCH]))
+
+    def _pictures(self, found: list[Picture]) -> None:
+        for picture in found:
+            image = pictures.opened(picture.file)
+            self.client.log_image(self.state.run_id, image, key=picture.key, step=picture.step)
 
     def _files(self, names: tuple[str, ...]) -> None:
         for path in (self.folder / name for name in names):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pluggy
 
-from rilbench.errors import PluginError, reason
+from rilbench.errors import PluginError, RilbenchError, reason
 from rilbench.hooks import Hooks
 from rilbench.host import control
 from rilbench.host.catalog import Catalog, Plugin
@@ -71,8 +71,12 @@ class Moments:
         return self._lines("study_finished", arguments)
 
     def find_runs(self, source: str) -> list[RunResult]:
-        """The runs that any plugin knows at an address; empty when none does."""
-        return [run for _, answer in self._call("find_runs", {"source": source}, read=list) for run in answer]
+        """The runs that any plugin knows at an address; empty when none does.
+
+        RilbenchError when a plugin whose address it is cannot read it, for example because a server is down.
+        """
+        answers = self._call("find_runs", {"source": source}, read=list, raised=RilbenchError)
+        return [run for _, answer in answers for run in answer]
 
     def _lines(self, moment: str, arguments: dict[str, Any]) -> dict[str, str]:
         lines: dict[str, str] = {}
@@ -87,13 +91,20 @@ class Moments:
             yield from ((self.plugins[name], command, function) for command, function in answer.items())
 
     def _call(
-        self, moment: str, arguments: dict[str, Any], *, read: Callable[[Any], Any] = lambda answer: answer
+        self,
+        moment: str,
+        arguments: dict[str, Any],
+        *,
+        read: Callable[[Any], Any] = lambda answer: answer,
+        raised: type[Exception] | tuple[()] = (),
     ) -> list[tuple[str, Any]]:
-        """The answers of the plugins that implement the hook, each through `read`."""
+        """The answers of the plugins that implement the hook, each through `read`; `raised` is for the user."""
         answers = []
         for name, manager in list(self.managers.items()):
             try:
                 answers += [(name, read(answer)) for answer in getattr(manager.hook, moment)(**_own(arguments))]
+            except raised:
+                raise
             except (Exception, SystemExit) as error:
                 del self.managers[name]
                 plugin = self.plugins[name]

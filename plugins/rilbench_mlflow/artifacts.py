@@ -1,0 +1,45 @@
+"""What of a run's files is needed again, from the tracking server."""
+
+from __future__ import annotations
+
+import json
+import re
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from rilbench.result import RunResult
+
+
+@contextmanager
+def downloaded(client: Any, run_id: str, name: str) -> Iterator[Path | None]:
+    """A file of a run for as long as the block runs; None when the run has none of that name."""
+    if name not in {item.path for item in client.list_artifacts(run_id)}:
+        yield None
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        yield Path(client.download_artifacts(run_id, name, folder))
+
+
+def result(client: Any, run_id: str) -> RunResult | None:
+    """The result of a run; None when it has none, ConfigError when it is damaged or of another schema."""
+    with downloaded(client, run_id, "result.json") as file:
+        if file is None:
+            return None
+        return RunResult.from_json(json.loads(file.read_text(encoding="utf-8")), f"result.json of the run {run_id}")
+
+
+def settings(client: Any, run_id: str) -> dict[str, Any]:
+    """The resolved configuration of a run, nested; empty when it has none."""
+    from omegaconf import OmegaConf
+
+    with downloaded(client, run_id, "config.yaml") as file:
+        return dict(OmegaConf.to_container(OmegaConf.load(file))) if file else {}  # type: ignore[arg-type]
+
+
+def pictures(client: Any, run_id: str) -> set[str]:
+    """The keys of a run's pictures. MLflow writes each into the file's name, with `~` for `/`."""
+    files = [item.path for item in client.list_artifacts(run_id, "images")]
+    return {re.sub(r"\+step\+.*", "", file.removeprefix("images/")).replace("~", "/") for file in files}

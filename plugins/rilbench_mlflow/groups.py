@@ -1,0 +1,54 @@
+"""What tells the strategies of a study apart: the name, and the settings in which runs of one name differ."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rilbench.result import RunResult
+from rilbench_mlflow.labels import params
+
+# what makes runs of one group, or changes no number
+SHARED = ("strategy", "rewards", "seed", "store", "tracking", "requires", "evaluate", "model.device")
+
+
+def labels(strategies: Sequence[str], settings: Sequence[Mapping[str, Any]]) -> list[str]:
+    """A label a run, such as `rid`, or `rid lam=10` where the study has runs of `rid` with another `lam`.
+
+    strategies, settings: of each run; the settings nested as in `config.yaml`, empty when they are not known.
+    """
+    flat = [_flat(of_run) for of_run in settings]
+    found = []
+    for strategy, own in zip(strategies, flat, strict=True):
+        others = [of_run for name, of_run in zip(strategies, flat, strict=True) if name == strategy and of_run]
+        differing = [key for key, value in own.items() if any(other.get(key) != value for other in others)]
+        found.append(" ".join([strategy, *(f"{_short(key, differing)}={own[key]}" for key in differing)]))
+    return found
+
+
+def _flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """`a.b.c` to value, without what is shared."""
+    flat: dict[str, Any] = {}
+    for key, value in settings.items():
+        name = f"{prefix}{key}"
+        if name in SHARED:
+            continue
+        flat |= _flat(value, f"{name}.") if isinstance(value, Mapping) and value else {name: value}
+    return flat
+
+
+def _short(key: str, among: Sequence[str]) -> str:
+    """The last part of a setting's name, or all of it where another one ends alike."""
+    last = key.rpartition(".")[2]
+    return key if sum(other.rpartition(".")[2] == last for other in among) > 1 else last
+
+
+def examples(results: Sequence[RunResult], labels: Sequence[str]) -> dict[str, str]:
+    """Parameters that pick few runs to look at but all labels: of the first run's order and seed, or one of them."""
+    first = params(results[0])
+    for keys in (("rewards", "seed"), ("rewards",), ("seed",)):
+        wanted = {key: first[key] for key in keys}
+        found = {label for run, label in zip(results, labels, strict=True) if wanted.items() <= params(run).items()}
+        if found == set(labels):
+            return wanted
+    return {}

@@ -1,0 +1,9 @@
+"""Why something did not work, in a line."""
+
+from __future__ import annotations
+
+
+def reason(error: Exception) -> str:
+    """The first line of an error, which MLflow follows with many, as a sentence."""
+    text = (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
+    return text if text.endswith(".") else f"{text}."

@@ -1,0 +1,40 @@
+"""Comparison views as MLflow's UI keeps them: an experiment tag each, shown in its list of saved views.
+
+MLflow 3.17 reads the tag `mlflow.sharedViewState.<id>` when `viewStateShareKey=<id>` is in the address: a JSON object
+with the view's name, two times in ms, and the state of the page, compressed because tags have a limited length.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import zlib
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlencode
+
+PREFIX = "mlflow.sharedViewState."
+COMPRESSED = "deflate;"
+
+
+def tag(key: str, name: str, state: Mapping[str, Any], *, time: int) -> tuple[str, str]:
+    """Key and value of the experiment tag that is a saved view; `time` in ms since 1970."""
+    text = json.dumps(state, separators=(",", ":"))
+    packed = COMPRESSED + base64.b64encode(zlib.compress(text.encode(), 9)).decode()
+    return PREFIX + key, json.dumps({"name": name, "createdAt": time, "updatedAt": time, "state": packed})
+
+
+def state(value: str) -> dict[str, Any]:
+    """The state of the page in a tag's value, whether this plugin or the UI wrote it; ValueError when it is none."""
+    text = json.loads(value)["state"]
+    if text.startswith(COMPRESSED):
+        text = zlib.decompress(base64.b64decode(text.removeprefix(COMPRESSED)))
+    found = json.loads(text)
+    if not isinstance(found, dict):
+        raise ValueError("the saved view is no JSON object")
+    return found
+
+
+def path(experiment_id: str, key: str) -> str:
+    """The part of a saved view's address behind the server's: its charts are open."""
+    return f"/#/experiments/{experiment_id}/runs?{urlencode({'viewStateShareKey': key, 'compareRunsMode': 'CHART'})}"

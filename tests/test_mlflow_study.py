@@ -1,0 +1,386 @@
+"""Whole studies in MLflow: tags, saved views, several processes, and results fetched again by address."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import zlib
+from base64 import b64decode
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from small_runs import write_run
+
+from rilbench.cli import main
+from rilbench.errors import RilbenchError, UsageError
+from rilbench.hooks import Hooks
+from rilbench.host.catalog import Catalog
+from rilbench.host.moments import Moments
+from rilbench.result import MetricInfo, ResultMatrix, Row, RunResult
+from rilbench_mlflow import MlflowTracker, saved, sync
+from rilbench_mlflow.fetch import find, parse
+from rilbench_mlflow.groups import examples, labels
+from rilbench_mlflow.study import show
+from rilbench_mlflow.upload import runs_in, sync_study
+from rilbench_mlflow.views import Study, views
+
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:mlflow.*")
+
+
+@pytest.fixture(scope="module")
+def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A fresh database: making one takes seconds."""
+    from rilbench_mlflow.connection import connected
+
+    file = tmp_path_factory.mktemp("store") / "mlflow.db"
+    with connected(f"sqlite:///{file}") as client:
+        client.search_experiments(max_results=1)
+    return file
+
+
+@pytest.fixture
+def place(tmp_path: Path, migrated: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working folder with an empty database and no MLflow settings."""
+    for name in ("MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(migrated, tmp_path)
+    return tmp_path
+
+
+def a_study(place: Path) -> list[RunResult]:
+    """Two strategies, two seeds, in the store `place/colours`."""
+    folders = [write_run(place / "colours", strategy, seed) for strategy in ("baseline", "rid") for seed in (0, 1)]
+    return [RunResult.load(folder) for folder in folders]
+
+
+def experiment(place: Path) -> Any:
+    return client(place).get_experiment_by_name("rilbench")
+
+
+def client(place: Path) -> Any:
+    from mlflow.tracking import MlflowClient
+
+    return MlflowClient(tracking_uri=f"sqlite:///{place / 'mlflow.db'}")
+
+
+def logged(place: Path) -> dict[str, Any]:
+    return {run.info.run_name: run for run in client(place).search_runs([experiment(place).experiment_id])}
+
+
+def view(place: Path, key: str) -> dict[str, Any]:
+    """The state of a saved view, unpacked as the UI does it."""
+    envelope = json.loads(experiment(place).tags[f"mlflow.sharedViewState.{key}"])
+    assert isinstance(envelope["createdAt"], int)
+    assert isinstance(envelope["updatedAt"], int)
+    packed = envelope["state"].removeprefix("deflate;")
+    return dict(json.loads(zlib.decompress(b64decode(packed))), name=envelope["name"])
+
+
+def charts(state: dict[str, Any], title: str) -> list[dict[str, Any]]:
+    """The visible charts of a section."""
+    (section,) = (s for s in state["compareRunSections"] if s["name"] == title)
+    return [c for c in state["compareRunCharts"] if c.get("metricSectionId") == section["uuid"] and "deleted" not in c]
+
+
+def test_a_study_gets_tags_and_three_views(place: Path) -> None:
+    a_study(place)
+    lines = sync_study([place / "colours"])
+    number = experiment(place).experiment_id
+    for name in ("final", "forgetting", "pictures"):
+        path = f"/#/experiments/{number}/runs?viewStateShareKey=colours-{name}&compareRunsMode=CHART"
+        assert lines[f"mlflow {name}"] == f"http://127.0.0.1:5000{path} (rilbench ui serves it)"
+        assert view(place, f"colours-{name}")["name"] == f"colours: {name}"
+    for name, run in logged(place).items():
+        assert run.data.tags["rilbench.label"] == name.split("-")[0]
+        assert run.data.tags["rilbench.study"] == "colours"
+
+
+def test_grouped_views_chart_every_metric_and_nothing_else(place: Path) -> None:
+    a_study(place)
+    sync_study([place / "colours"])
+    final, forgetting = view(place, "colours-final"), view(place, "colours-forgetting")
+    for state in (final, forgetting):
+        assert state["groupBy"]["groupByKeys"] == [{"mode": "tag", "groupByData": "rilbench.label"}]
+        assert state["groupsExpanded"] == {"tag.rilbench.label.baseline": False, "tag.rilbench.label.rid": False}
+        keys = [card["metricKey"] for card in state["compareRunCharts"]]
+        assert sorted(keys) == sorted({*keys, *next(iter(logged(place).values())).data.metrics})
+        assert len({card["uuid"] for card in state["compareRunCharts"]}) == len(keys)
+    bars = charts(final, "After the last stage")
+    assert [(card["type"], card["metricKey"]) for card in bars] == [
+        ("BAR", f"final/{m}") for m in ("red", "blue", "kb")
+    ]
+    ends = charts(forgetting, "Forgetting at the end")
+    assert [card["metricKey"] for card in ends] == [f"final_forgetting/{m}" for m in ("red", "blue", "kb")]
+    red, _, kb = charts(forgetting, "Value after each stage")
+    assert (red["type"], red["xAxisKey"], red["metricKey"]) == ("LINE", "step", "eval/red")
+    # red is 1 for the base, at most 1 + 2 (baseline) + 0.1 (seed) + 1 (lam): 3.1 and a margin of 5 %
+    assert red["range"] == pytest.approx({"yMin": 1 - 0.155, "yMax": 4.1 + 0.155})
+    assert kb["range"] == pytest.approx({"yMin": 9.9, "yMax": 12.1})
+
+
+def test_the_pictures_are_of_one_run_a_strategy(place: Path) -> None:
+    a_study(place)
+    sync_study([place / "colours"])
+    state = view(place, "colours-pictures")
+    assert not state["useGroupedValuesInCharts"]
+    (last,), (each,) = charts(state, "After the last stage"), charts(state, "After each stage")
+    prompts = ["1 a red circle small", "2 a blue square"]
+    assert (last["type"], last["imageKeys"]) == ("IMAGE", [f"after the last stage/{p}" for p in prompts])
+    assert (each["step"], each["imageKeys"]) == (1, [f"after each stage/{p}" for p in prompts])
+    hidden = [card["imageKeys"] for card in state["compareRunCharts"] if "deleted" in card and card["type"] == "IMAGE"]
+    assert hidden == [[key] for key in last["imageKeys"] + each["imageKeys"]]
+    found = client(place).search_runs([experiment(place).experiment_id], state["searchFilter"])
+    assert {run.info.run_name for run in found} == {"baseline-red-blue-seed0-1", "rid-red-blue-seed0-1"}
+
+
+def test_a_repeated_study_replaces_its_views_and_another_leaves_them(place: Path) -> None:
+    first, *_, last = a_study(place)
+    sync_study([place / "colours"])
+    show("more/or less", [first, last])
+    show("colours", [first])
+    tags = [key for key in experiment(place).tags if key.startswith("mlflow.sharedViewState.")]
+    assert len(tags) == 6
+    runs = logged(place)
+    assert runs[last.name].data.tags["rilbench.study"] == "more-or less"
+    for study, count in (("colours", 4), ("more-or-less", 2)):
+        filtered = client(place).search_runs(
+            [experiment(place).experiment_id], view(place, f"{study}-final")["searchFilter"]
+        )
+        assert len(filtered) == count
+
+
+def test_runs_that_were_never_sent_are_counted(place: Path) -> None:
+    first, *others = a_study(place)
+    with pytest.raises(RilbenchError, match="none of its runs is there"):
+        show("colours", others)
+    sync(place / "colours" / first.name)
+    assert show("colours", [first, *others])["mlflow"] == "3 of 4 runs are not there and not in the views"
+
+
+def test_a_large_study_fits_into_tags() -> None:
+    """MLflow takes 20000 characters; there are servers that take 5000."""
+    names = [f"metric_{hashlib.sha256(bytes([i])).hexdigest()[:12]}" for i in range(40)]
+    row = Row(label="base", values={name: i / 7 for i, name in enumerate(names)})
+    infos = tuple(MetricInfo(name=name, higher_is_better=True) for name in names)
+    rows = (row, replace(row, values={name: i / 11 for i, name in enumerate(names)}))
+    result = RunResult(name="r", strategy="rid", rewards=(), seed=0, matrix=ResultMatrix(rows, infos))
+    kinds = ("eval", "forgetting", "final", "final_forgetting", "train")
+    logged = [f"{kind}/{name}" for kind in kinds for name in names]
+    study = Study(results=[result], runs="a", shown="b", labels=["rid"], logged=logged, pictures=[])
+    for name, state in views(study).items():
+        key, value = saved.tag(f"large-{name}", name, state, time=1)
+        assert len(value) < 5000
+        assert saved.state(value) == state
+        assert key == f"mlflow.sharedViewState.large-{name}"
+
+
+def test_variants_of_a_strategy_are_told_apart(place: Path) -> None:
+    for lam in (1, 30):
+        write_run(place / "colours", "rid", lam=lam)
+    write_run(place / "colours", "baseline")
+    sync_study([place / "colours"])
+    names = {name: run.data.tags["rilbench.label"] for name, run in logged(place).items()}
+    assert names == {
+        "rid-red-blue-seed0-1": "rid lam=1",
+        "rid-red-blue-seed0-30": "rid lam=30",
+        "baseline-red-blue-seed0-1": "baseline",
+    }
+
+
+def test_labels_show_what_differs_within_a_strategy() -> None:
+    def settings(lam: float, lr: float, seed: int = 0) -> dict[str, Any]:
+        return {
+            "seed": seed,
+            "strategies": {"rid": {"lam": lam, "lr": lr}},
+            "train": {"lr": 1.0},
+            "evaluate": {"n": lr},
+        }
+
+    strategies = ["rid", "rid", "rid", "soup"]
+    different = [settings(1, 1), settings(2, 1), settings(1, 1, seed=1), settings(7, 7)]
+    assert labels(strategies, different) == ["rid lam=1", "rid lam=2", "rid lam=1", "soup"]
+    both = [settings(1, 1), {"strategies": {"rid": {"lam": 1, "lr": 1}}, "train": {"lr": 2.0}}]
+    assert labels(["rid", "rid"], both) == ["rid lr=1.0", "rid lr=2.0"]
+    both = [settings(1, 1), {"strategies": {"rid": {"lam": 1, "lr": 5}}, "train": {"lr": 2.0}}]
+    assert labels(["rid", "rid"], both)[1] == "rid strategies.rid.lr=5 train.lr=2.0"
+    assert labels(["rid", "rid"], [settings(1, 1), {}]) == ["rid", "rid"]
+
+
+def test_examples_are_few_runs_of_every_label(tmp_path: Path) -> None:
+    def result(strategy: str, seed: int, order: str) -> RunResult:
+        return RunResult.load(write_run(tmp_path, strategy, seed, order=order))
+
+    runs = [result("rid", 3, "red blue"), result("baseline", 3, "red blue"), result("rid", 3, "blue red")]
+    assert examples(runs, ["rid", "baseline", "rid"]) == {"rewards": "red > blue", "seed": "3"}
+    runs += [result("joint", 5, "red blue")]
+    assert examples(runs, ["rid", "baseline", "rid", "joint"]) == {"rewards": "red > blue"}
+    runs[-1] = result("joint", 3, "blue red")
+    assert examples(runs, ["rid", "baseline", "rid", "joint"]) == {"seed": "3"}
+    runs[-1] = result("joint", 5, "blue red")
+    assert examples(runs, ["rid", "baseline", "rid", "joint"]) == {}
+
+
+def test_fetched_results_are_the_local_ones(place: Path) -> None:
+    local = {result.name: result for result in a_study(place)}
+    assert sync_study([place / "colours"])["mlflow"].startswith("4 runs of the study colours are in sqlite:///")
+    for source in (f"sqlite:///{place}/mlflow.db", "sqlite:///mlflow.db#rilbench"):
+        assert {result.name: result for result in find(source) or []} == local
+    number = experiment(place).experiment_id
+    link = f"sqlite:///mlflow.db#/experiments/{number}"
+    assert len(find(f"{link}/runs?searchFilter=params.seed+%3D+%271%27") or []) == 2
+    assert len(find(f"{link}/runs?viewStateShareKey=colours-pictures&compareRunsMode=CHART") or []) == 2
+    (run,) = (run for run in logged(place).values() if run.info.run_name == "rid-red-blue-seed1-1")
+    assert find(f"{link}/runs/{run.info.run_id}") == [local["rid-red-blue-seed1-1"]]
+
+
+def test_unfinished_runs_are_fetched_by_their_own_link_only(place: Path) -> None:
+    folder = write_run(place / "colours", "rid")
+    file = folder / "result.json"
+    file.write_text(file.read_text().replace('"finished"', '"failed"'))
+    sync(folder)
+    assert find("sqlite:///mlflow.db") == []
+    (run,) = logged(place).values()
+    link = f"sqlite:///mlflow.db#/experiments/{experiment(place).experiment_id}/runs/{run.info.run_id}"
+    assert [result.status for result in find(link) or []] == ["failed"]
+
+
+def test_what_is_no_address_of_mlflow(place: Path) -> None:
+    for source in ("runs", "runs#/experiments/1", "wandb://me/project", "http://127.0.0.1:1/me/project", ""):
+        assert find(source) is None
+    place_of = parse("https://host:80/sub/#/experiments/12/runs?o=1")
+    assert place_of is not None
+    assert (place_of.uri, place_of.experiment, place_of.run) == ("https://host:80/sub", "12", "")
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("sqlite:///none.db", "none.db does not exist"),
+        ("sqlite:///mlflow.db#absent", "there is no experiment 'absent'"),
+        ("sqlite:///mlflow.db#/experiments/0/runs?viewStateShareKey=x", "no saved view 'x'"),
+        ("sqlite:///mlflow.db#/experiments/77", "No Experiment with id=77"),
+    ],
+)
+def test_an_address_that_leads_nowhere_is_one_clear_error(place: Path, source: str, message: str) -> None:
+    with pytest.raises(RilbenchError, match=message) as raised:
+        find(source)
+    assert "\n" not in str(raised.value)
+    assert not (place / "none.db").exists()
+
+
+@pytest.mark.parametrize("silent", [False, True])
+@pytest.mark.parametrize("page", ["", "/#/experiments/1"])
+def test_a_dead_server_is_one_clear_error_within_seconds(place: Path, silent: bool, page: str) -> None:
+    with closing(socket.socket()) as server:
+        server.bind(("127.0.0.1", 0))
+        if silent:
+            server.listen()
+        source = f"http://me:secret@127.0.0.1:{server.getsockname()[1]}{page}"
+        start = time.perf_counter()
+        with pytest.raises(RilbenchError, match="no answer within 3 s") as raised:
+            Moments(Catalog(), pytest.fail).find_runs(source)
+    assert time.perf_counter() - start < 10
+    assert "secret" not in str(raised.value)
+
+
+def test_one_tracker_sends_run_after_run(place: Path) -> None:
+    results = a_study(place)
+    tracker = MlflowTracker()
+    for result in results:
+        play(tracker, place / "colours" / result.name, result)
+    assert {run.info.status for run in logged(place).values()} == {"FINISHED"}
+    assert len(logged(place)) == 4
+    assert list(tracker.study_finished(place / "colours", results)) == [
+        "mlflow final",
+        "mlflow forgetting",
+        "mlflow pictures",
+    ]
+
+
+def play(tracker: MlflowTracker, folder: Path, result: RunResult) -> None:
+    tracker.run_started(folder=folder, result=result)
+    for _ in result.matrix.rows:
+        tracker.stage_finished(folder=folder, result=result)
+    tracker.run_finished(folder=folder, result=result)
+
+
+def test_a_dead_server_is_warned_of_once_a_process(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with closing(socket.socket()) as server:
+        server.bind(("127.0.0.1", 0))
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{server.getsockname()[1]}")
+        results, tracker = a_study(place), MlflowTracker()
+        play(tracker, place / "colours" / results[0].name, results[0])
+        monkeypatch.setattr("rilbench_mlflow.tracker.send", lambda *_: pytest.fail("sent again"))
+        for result in results[1:]:
+            play(tracker, place / "colours" / result.name, result)
+        lines = tracker.study_finished(place / "colours", results)
+    assert capfd.readouterr().err.count("warning:") == 1
+    assert "no answer" not in lines["mlflow"]
+    assert f"`rilbench upload {place}/colours` makes them later" in lines["mlflow"]
+
+
+def test_trouble_of_one_run_does_not_silence_the_next(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    first, second, *_ = a_study(place)
+    tracker = MlflowTracker()
+    with monkeypatch.context() as broken:
+        broken.setattr("rilbench_mlflow.tracker.send", lambda *_: 1 / 0)
+        play(tracker, place / "colours" / first.name, first)
+    play(tracker, place / "colours" / second.name, second)
+    assert capfd.readouterr().err.count("warning:") == 1
+    assert list(logged(place)) == [second.name]
+
+
+SEND = "import sys; from pathlib import Path; from rilbench_mlflow import sync; sync(Path(sys.argv[1]))"
+
+
+def test_processes_may_send_at_once_into_a_new_store(place: Path) -> None:
+    """Nobody has made the database or the experiment yet."""
+    (place / "mlflow.db").unlink()
+    results = a_study(place)
+    commands = [[sys.executable, "-c", SEND, str(place / "colours" / result.name)] for result in results]
+    running = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for command in commands]
+    assert [(process.communicate()[1], process.returncode) for process in running] == [("", 0)] * 4
+    assert {name: run.info.status for name, run in logged(place).items()} == {r.name: "FINISHED" for r in results}
+    # eval and final of 3 metrics; forgetting, also at the end, of 2: blue was trained last; loss, average
+    assert {len(run.data.metrics) for run in logged(place).values()} == {3 + 3 + 2 + 2 + 1 + 1}
+
+
+def test_upload_takes_runs_stores_and_folders_of_them(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = [result.name for result in a_study(place)]
+
+    def upload(*arguments: str) -> str:
+        monkeypatch.setattr(sys, "argv", ["rilbench", "upload", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        assert ended.value.code == 0
+        return capsys.readouterr().out
+
+    assert upload(f"colours/{names[0]}").startswith(f"run {names[0]} in sqlite:///")
+    assert "viewStateShareKey=colours-final&" in upload(*(f"colours/{name}" for name in names[:2]))
+    assert len(logged(place)) == 2
+    assert "4 runs of the study colours" in upload("colours")
+    assert [path.name for path in runs_in(place)] == sorted(names)
+    with pytest.raises(UsageError, match=r"is no run and holds none: there is no result\.json"):
+        runs_in(place / "colours" / "stages")
+
+
+def test_hooks_of_studies_fit_their_specification() -> None:
+    moments = Moments(Catalog(), pytest.fail)
+    for moment in ("study_finished", "find_runs"):
+        assert getattr(moments.managers["mlflow"].hook, moment).get_hookimpls()
+        assert hasattr(Hooks, moment)
