@@ -15,6 +15,7 @@ from rilbench.report.tables import number
 
 DISTURBANCES = ("jpeg", "blur", "shift")
 DIVERSITY = "diversity"
+HELD_OUT = ("hps", "sharpness", "colorfulness", "clip")  # suggestions
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ def _held_out(study: Study) -> Check:
         "Change from the base model, absolute and relative, of rewards that a run measured but never trained. A trained "
         "reward that rises while the held-out ones fall was probably satisfied by a trick.",
         _table(study, "held-out rewards", names, [[_change(study, s, n) for n in names] for s in study.strategies]),
-        _setting(study, "hps" if "hps" not in study.rewards else "any reward that is not trained"),
+        _setting(study, next(n for n in (*HELD_OUT, "REWARD") if n not in study.rewards)),
     )
 
 
@@ -48,7 +49,7 @@ def _is_held_out(run: Run, name: str) -> bool:
 
 
 def _change(study: Study, strategy: str, name: str) -> str:
-    runs = [run for run in study.of(strategy) if _is_held_out(run, name)]
+    runs = [run for run in study.models(strategy) if _is_held_out(run, name)]
     if not runs:
         return "-"
     shares = Spread.of([relative(run, name, change(run, name)) for run in runs])
@@ -82,7 +83,7 @@ def _disturbed(study: Study) -> Check:
         "The share of a trained reward's gain over the base model that remains when the pictures are compressed, blurred "
         "or shifted before they are scored; all runs of a strategy together. Much below 100 %: the gain sits in details "
         "that a person would not see.",
-        _table(study, "share of the gain", names, [[_remains(study.of(s), n) for n in names] for s in study.strategies]),
+        _table(study, "share of the gain", names, [[_remains(study.models(s), n) for n in names] for s in study.strategies]),
         _setting(study, wanted),
     )
 

@@ -13,7 +13,7 @@ from html import escape as escaped
 from typing import Any
 
 from rilbench.report.html.study import Study, forgetting, forgotten, learned, mean, relative, value
-from rilbench.report.html.words import listed, percent
+from rilbench.report.html.words import listed, percent, shorten
 from rilbench.report.tables import header, number
 from rilbench.result import MetricInfo
 
@@ -49,8 +49,9 @@ def lines(study: Study, info: MetricInfo, strategies: Sequence[str]) -> Plot:
         traces.append(_line(study, strategy, i) | {"x": x, "y": means})
         told.append(f"{strategy} from {number(means[0])} to {number(means[-1], means[0])}")
     ticks = _stage_names(study)
-    axis = {"tickvals": list(range(len(ticks))), "ticktext": ticks, "range": [-0.15, len(ticks) - 0.85]}
-    figure = _figure(traces, xaxis=axis, yaxis={"nticks": 5}, margin={"l": 55, "r": 10, "t": 8, "b": 45})
+    axis = {"tickvals": list(range(len(ticks))), "ticktext": ticks, "tickangle": 0, "tickfont": {"size": 10}}
+    yaxis = {"nticks": 5, "exponentformat": "none"}
+    figure = _figure(traces, xaxis=axis, yaxis=yaxis, margin={"l": 60, "r": 22, "t": 8, "b": 40})
     return Plot(figure, f"{header(info)} over the stages, mean over runs: {'; '.join(told) or 'not measured'}.")
 
 
@@ -77,13 +78,13 @@ def _line(study: Study, strategy: str, i: int) -> dict[str, Any]:
 
 
 def _stage_names(study: Study) -> list[str]:
-    """The number of each stage, with its label when all runs that train one reward a stage agree on it."""
+    """The number of each stage, and under it its label when all runs that train one reward a stage agree on it."""
     rows = [run.matrix.rows for run in study.runs]
-    names = ["base"]
-    for i in range(1, max(map(len, rows))):
+    names, most = ["base"], max(map(len, rows))
+    for i in range(1, most):
         labels = {row[i].label for row in rows if i < len(row) and len(row[i].rewards) == 1}
         labels = labels or {row[i].label for row in rows if i < len(row)}
-        names.append(f"{i} {escape(labels.pop())}" if len(labels) == 1 else str(i))
+        names.append(f"{i}<br>{escape(shorten(labels.pop(), 50 // most))}" if len(labels) == 1 else str(i))
     return names
 
 
@@ -112,9 +113,11 @@ def heat(study: Study) -> Plot:
         "colorbar": {"tickvals": [math.sqrt(v) for v in LEVELS], "ticktext": [f"{v} %" for v in LEVELS], "thickness": 12},
         "meta": {"role": "heat"},
     }
-    height = 150 + 34 * len(study.strategies)
-    yaxis = {"autorange": "reversed", "automargin": True, "ticksuffix": " "}
-    figure = _figure([trace], yaxis=yaxis, xaxis={"automargin": True}, height=height, margin={"l": 20, "t": 8})
+    height = 70 + 34 * len(study.strategies)
+    axis = {"automargin": True, "showgrid": False, "ticks": ""}
+    margin = {"l": 20, "r": 70, "t": 8, "b": 40}
+    yaxis = axis | {"autorange": "reversed", "ticksuffix": " "}
+    figure = _figure([trace], xaxis=axis, yaxis=yaxis, height=height, margin=margin)
     worst = [(p, s, m.name) for row, s in zip(percents, study.strategies, strict=True) for p, m in _pairs(row, study)]
     told = "; the most: {1} on {2}, {0:.1f} %".format(*max(worst)) if worst else ""
     return Plot(figure, f"Forgetting relative to the base value, a row a strategy, a column a metric{told}.")
@@ -139,7 +142,7 @@ def pareto(study: Study) -> Plot:
     best = front(means)
     edge = {"x": [means[i][0] for i in best], "y": [means[i][1] for i in best], "mode": "lines", "hoverinfo": "skip"}
     edge |= {"line": {"shape": "hv", "width": 2, "dash": "dot"}, "name": "Pareto front", "meta": {"role": "front"}}
-    titles = ("forgotten of the trained rewards, % of base ← better", "learned, % of base → better")
+    titles = ("forgotten, % of base (left is better)", "learned, % of base (up is better)")
     axes = [{"title": {"text": title}, "ticksuffix": " %", "zeroline": False} for title in titles]
     figure = _figure([edge, *traces], xaxis=axes[0], yaxis=axes[1], height=460, margin={"l": 70, "r": 15, "t": 15, "b": 55})
     told = "; ".join(f"{s}: forgotten {x:.1f} %, learned {y:.1f} %" for s, (x, y) in zip(study.strategies, means, strict=True))

@@ -38,7 +38,12 @@ function draw() {
     const name = box.dataset.plot, figure = data.figures[name];
     if (data.alts[name]) box.setAttribute("aria-label", data.alts[name][order]);
     const [traces, layout] = themed(Array.isArray(figure) ? figure[order] : figure);
-    Plotly.react(box, traces, layout, { responsive: true, displaylogo: false, modeBarButtons: [["toImage"]] });
+    Plotly.react(box, traces, layout, {
+      responsive: true,
+      displaylogo: false,
+      displayModeBar: box.classList.contains("small") ? false : "hover",
+      modeBarButtons: [["toImage"]],
+    });
   }
 }
 

@@ -38,10 +38,10 @@ def commands(study: Study) -> list[tuple[str, str]]:
 def _facts(study: Study, caption: str, read: Callable[[Run], Mapping[str, str]]) -> Facts:
     keys = list(dict.fromkeys(key for run in study.runs for key in read(run)))
     values = {key: {read(run).get(key, "-") for run in study.runs} for key in keys}
-    differing = [key for key in keys if len(values[key]) > 1]
+    differing = [key for key in keys if len(values[key]) > 1 and key != "strategy"]
     rows = [[key, *(_distinct(study, strategy, key, read) for strategy in study.strategies)] for key in differing]
-    same = {key: next(iter(values[key])) for key in keys if key not in differing}
-    return Facts(same, table(caption, ["", *study.strategies], rows) if rows else None)
+    same = {key: next(iter(values[key])) for key in keys if len(values[key]) == 1}
+    return Facts(same, table(caption, ["", *study.strategies], rows, words=True) if rows else None)
 
 
 def _distinct(study: Study, strategy: str, key: str, read: Callable[[Run], Mapping[str, str]]) -> str:

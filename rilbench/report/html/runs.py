@@ -112,4 +112,5 @@ def _key(run: Run) -> tuple[str, str, int]:
 
 def _label(run: Run, others: Sequence[Mapping[str, str]]) -> str:
     differing = [k for k in run.settings if k not in PLACE and len({o.get(k) for o in others}) > 1]
-    return f"{run.label} ({', '.join(f'{key.split(".")[-1]} {run.settings[key]}' for key in differing)})"
+    told = [f"{key.rpartition('.')[2]} {run.settings[key]}" for key in differing]
+    return f"{run.label} ({', '.join(told)})"

@@ -46,13 +46,17 @@ class Study:
     def of(self, strategy: str) -> list[Run]:
         return [run for run in self.runs if run.label == strategy]
 
+    def models(self, strategy: str) -> list[Run]:
+        """A strategy's runs without those that end in the same model as another, as `joint` does for every order."""
+        return list({run.matrix.rows[-1].evaluation or run.result.name: run for run in self.of(strategy)}.values())
+
     def ordered(self, order: str) -> Study:
         """The runs of one order."""
         return Study(tuple(run for run in self.runs if run.order == order))
 
     def spread(self, strategy: str, measure: Measure) -> Spread:
-        """Mean and 95 % interval of a number over a strategy's runs; runs where it is NaN are left out."""
-        return Spread.of([measure(run) for run in self.of(strategy)])
+        """Mean and 95 % interval of a number over a strategy's models; runs where it is NaN are left out."""
+        return Spread.of([measure(run) for run in self.models(strategy)])
 
     def base(self, metric: str) -> float:
         """The untouched model's value, mean over runs."""

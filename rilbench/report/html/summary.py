@@ -31,7 +31,7 @@ def _measured(study: Study) -> str:
     prompts = sorted({len(run.prompts) for run in study.runs} - {0})
     trained = sorted({n for run in study.runs for n in run.trained_samples()}, key=int)
     on = f" on {listed(prompts)} prompts with {listed(images)} images each" if images and prompts else ""
-    after = f" A stage trains on {listed(trained)} generated images." if trained else ""
+    after = f" A stage was trained on {' to '.join(dict.fromkeys(trained[:1] + trained[-1:]))} generated images." if trained else ""
     return f"After every stage {counted(len(study.metrics), 'metric')} were measured{on}, the same prompts and noise.{after}"
 
 
@@ -39,8 +39,8 @@ def _best(study: Study) -> list[str]:
     gain = _ranked(study, average, -1)
     loss = _ranked(study, forgotten, 1)
     return [
-        _won(gain, "has the best average: its trained rewards end {} from the base model, relative to their base values"),
-        _won(loss, "forgets least: its trained rewards end {} of their base values below their best stage", signed=False),
+        _won(gain, "has the best average: at the end its trained rewards have changed by {} of their base values"),
+        _won(loss, "forgets least: at the end its trained rewards are {} of their base values below their best", signed=False),
     ]
 
 
@@ -62,7 +62,7 @@ def _won(ranked: Sequence[tuple[str, Spread]], how: str, *, signed: bool = True)
 
 def _certainty(one: Spread, other: Spread) -> str:
     if math.isnan(one.half) or math.isnan(other.half):
-        return "With a single run there is no interval, so the difference may be chance."
+        return "With a single model there is no interval, so the difference may be chance."
     if abs(one.mean - other.mean) < one.half + other.half:
         return "Their 95 % intervals overlap, so the difference may be chance."
     return "Their 95 % intervals do not overlap."

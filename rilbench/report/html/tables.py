@@ -29,11 +29,12 @@ class Table:
     caption: str
     head: list[str]
     rows: list[list[Cell]]
+    words: bool = False  # rather than numbers: cells break their lines
 
 
-def table(caption: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
+def table(caption: str, head: Sequence[str], rows: Sequence[Sequence[str]], *, words: bool = False) -> Table:
     """A table of texts."""
-    return Table(caption, list(head), [[Cell(text) for text in row] for row in rows])
+    return Table(caption, list(head), [[Cell(text) for text in row] for row in rows], words)
 
 
 def final(study: Study, caption: str) -> Table:
@@ -43,9 +44,9 @@ def final(study: Study, caption: str) -> Table:
         _shares(study, "trained rewards, forgotten ↓", forgotten, higher_is_better=False, signed=False),
         *(_metric(study, info) for info in study.metrics),
     ]
-    names = ["base", *(f"{s} ({len(study.of(s))})" for s in study.strategies)]
+    names = ["base", *(f"{s} ({len(study.models(s))})" for s in study.strategies)]
     rows = [[Cell(name), *(column[i + 1] for column in columns)] for i, name in enumerate(names)]
-    return Table(caption, ["strategy (runs)", *(column[0].text for column in columns)], rows)
+    return Table(caption, ["strategy (models)", *(column[0].text for column in columns)], rows)
 
 
 def _shares(study: Study, title: str, measure: Measure, *, higher_is_better: bool, signed: bool) -> list[Cell]:

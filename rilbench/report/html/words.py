@@ -11,7 +11,7 @@ from rilbench.host.catalog import Catalog
 from rilbench.report.compare import Spread
 from rilbench.report.tables import number
 
-UNKNOWN = "not installed where this report was made"
+UNKNOWN = "Not installed where this report was made"
 
 
 def percent(share: float, *, signed: bool = True) -> str:
@@ -31,6 +31,11 @@ def percent_spread(spread: Spread, *, signed: bool = True) -> str:
     """Mean ± half-width of shares, as per cent."""
     half = "" if math.isnan(spread.half) else f" ± {100 * spread.half:.1f}"
     return percent(spread.mean, signed=signed).replace(" %", f"{half} %")
+
+
+def shorten(name: str, most: int) -> str:
+    """A name of at most that many characters."""
+    return name if len(name) <= most else f"{name[: most - 1]}…"
 
 
 def listed(names: Sequence[object]) -> str:
@@ -56,8 +61,9 @@ def about(catalog: Catalog, name: str, *kinds: str) -> str:
         return UNKNOWN
     of_module = _first_line(sys.modules[loaded.__module__].__doc__)
     title = f"`{name}`: "
-    return of_module.removeprefix(title) if of_module.startswith(title) else _first_line(loaded.__doc__)
+    said = of_module.removeprefix(title) if of_module.startswith(title) else _first_line(loaded.__doc__)
+    return said[:1].upper() + said[1:]
 
 
 def _first_line(document: str | None) -> str:
-    return next((line.strip() for line in (document or "").splitlines() if line.strip()), "has no description")
+    return next((line.strip() for line in (document or "").splitlines() if line.strip()), "No description")
