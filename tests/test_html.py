@@ -26,13 +26,14 @@ from selenium.webdriver.support.select import Select
 from rilbench import engine
 from rilbench.errors import ConfigError, UsageError
 from rilbench.progress import Reporter
-from rilbench.report.html import write_report
-from rilbench.report.html.figures import front
+from rilbench.report.html import pictures, write_report
+from rilbench.report.html.pareto import front
 from rilbench.report.html.pictures import SIDE, data_uri
 
 EVIL = "<script>alert(1)</script>"
 RUNS = [("baseline", "red,dark", 0), ("baseline", "red,dark", 1), ("rid", "red,dark", 0), ("rid", "red,dark", 1)]
 RUNS += [("rid", "dark,red", 0), ("joint", "red,dark", 0)]
+NAMES = ("baseline", "joint", "rid")
 MORE = "evaluate.metrics=[likeness,sharpness]"  # sharpness is a reward that no stage trains
 
 
@@ -123,12 +124,12 @@ def test_lines_are_means_and_ranges_over_seeds(data: Any, results: list[Any], pa
         dark_red, red_dark, every = data["figures"][f"lines-{i}"]
         traces = {(t["meta"]["role"], t["meta"]["strategy"]): t for t in red_dark["data"]}
         assert set(traces) == {("line", 0), ("band", 0), ("line", 1), ("line", 2), ("band", 2)}
-        for number, strategy in enumerate(("baseline", "joint", "rid")):
+        for number, strategy in enumerate(NAMES):
             runs = np.array([values(r, metric) for r in chosen(results, strategy, "red", "dark")])
             assert traces["line", number]["y"] == pytest.approx(list(runs.mean(0)))
             if len(runs) > 1:
                 assert traces["band", number]["y"] == pytest.approx([*runs.max(0), *runs.min(0)[::-1]])
-        (alone,) = [t for t in dark_red["data"]]
+        (alone,) = dark_red["data"]
         assert alone["y"] == pytest.approx(list(values(chosen(results, "rid", "dark", "red")[0], metric)))
         (rid,) = [t for t in every["data"] if (t["meta"]["role"], t["meta"]["strategy"]) == ("line", 2)]
         assert rid["y"] == pytest.approx(list(np.mean([values(r, metric) for r in chosen(results, "rid")], 0)))
@@ -151,7 +152,7 @@ def test_pareto_points_and_front(data: Any, results: list[Any]) -> None:
     traces = data["figures"]["pareto"]["data"]
     means = {t["meta"]["strategy"]: (t["x"][0], t["y"][0]) for t in traces if t["meta"]["role"] == "mean"}
     points = {}
-    for number, strategy in enumerate(("baseline", "joint", "rid")):
+    for number, strategy in enumerate(NAMES):
         found = chosen(results, strategy)
         each = [(rewards_of(r, "forgotten"), rewards_of(r, "learned")) for r in found]
         points[number] = np.mean(each, 0)
@@ -170,7 +171,7 @@ def test_front_keeps_what_nothing_beats() -> None:
 def test_heat_is_forgetting_in_per_cent_of_the_base(data: Any, results: list[Any]) -> None:
     (trace,) = data["figures"]["heat"]["data"]
     names = [name.split()[0] for name in trace["x"]]
-    for row, strategy in enumerate(("baseline", "joint", "rid")):
+    for row, strategy in enumerate(NAMES):
         for column, metric in enumerate(names):
             found = [forgetting(r, metric) / abs(values(r, metric)[0]) for r in chosen(results, strategy)]
             known = [100 * f for f in found if not math.isnan(f)]
@@ -202,11 +203,13 @@ def test_table_has_means_intervals_forgetting_and_the_best(parsed: Tables, resul
         last = np.array([values(r, "likeness")[-1] for r in chosen(results, strategy)])
         half = student[len(last)] * last.std(ddof=1) / math.sqrt(len(last))
         assert row[column].replace(" ★", "") == f"{last.mean():.3f} ± {half:.3f}({1 - last.mean():.3f} ± {half:.3f})"
-    finals = {s: np.mean([values(r, "likeness")[-1] for r in chosen(results, s)]) for s in ("baseline", "joint", "rid")}
+    finals = {s: np.mean([values(r, "likeness")[-1] for r in chosen(results, s)]) for s in NAMES}
     marked = [s for s, row in zip(finals, (baseline, joint, rid), strict=True) if "★" in row[column]]
     assert marked == [max(finals, key=lambda s: finals[s])]
-    changes = [np.mean([(values(r, n)[-1] / values(r, n)[0] - 1) * np.sign(values(r, n)[0]) for n in ("red", "dark")])
-               for r in chosen(results, "joint")]
+    changes = [
+        np.mean([(values(r, n)[-1] / values(r, n)[0] - 1) * np.sign(values(r, n)[0]) for n in ("red", "dark")])
+        for r in chosen(results, "joint")
+    ]
     assert joint[1].replace(" ★", "") == f"{100 * changes[0]:+.1f} %"
 
 
@@ -251,7 +254,9 @@ def test_share_of_the_gain_after_a_disturbance_and_diversity(store: Path, tmp_pa
 
 
 def test_settings_that_differ_are_a_table_and_others_are_listed_once(parsed: Tables, text: str) -> None:
-    (differing,) = [t for t in parsed.tables if t[0] == ["", "baseline", "joint", f"rid {EVIL}"] and t[1][0] == "rewards"]
+    (differing,) = [
+        t for t in parsed.tables if t[0] == ["", "baseline", "joint", f"rid {EVIL}"] and t[1][0] == "rewards"
+    ]
     assert ["seed", "0 | 1", "0", "0 | 1"] in differing
     assert ["rewards", "red, dark", "red, dark", "dark, red | red, dark"] in differing
     assert text.count("<dt>adapter.rank</dt><dd>2</dd>") == 1
@@ -264,7 +269,9 @@ def test_the_summary_says_who_is_best(text: str, results: list[Any]) -> None:
     assert f"3 strategies (baseline, joint and rid {EVIL})" in shown
     assert "6 runs over 2 orders of rewards (dark > red; red > dark) and 2 seeds (0 and 1)" in shown
     assert "on 3 prompts with 2 images each" in shown
-    forgotten = {s: np.mean([rewards_of(r, "forgotten") for r in chosen(results, s)]) for s in ("baseline", "joint", "rid")}
+    forgotten = {
+        s: np.mean([rewards_of(r, "forgotten") for r in chosen(results, s)]) for s in ("baseline", "joint", "rid")
+    }
     best = min(forgotten, key=lambda s: forgotten[s])
     assert re.search(rf"{best}[^.]* forgets least: .*? {forgotten[best]:.1f}( ±| %)", shown)
     assert "Not every strategy has every order and seed: baseline (2 of 3) and joint (1 of 3)" in shown
@@ -283,12 +290,19 @@ def test_nothing_is_loaded_and_everything_is_escaped(text: str, parsed: Tables) 
 
 
 def test_pictures_are_each_stored_once(data: Any, store: Path) -> None:
-    pictures = data["pictures"]
-    assert len(pictures["runs"]) == len(RUNS)
-    assert len(set(pictures["uris"])) == len(pictures["uris"])
-    base = {tuple(run["pictures"][0]) for run in pictures["runs"]}
+    album = data["pictures"]
+    assert len(album["runs"]) == len(RUNS)
+    assert len(set(album["uris"])) == len(album["uris"])
+    base = {tuple(run["pictures"][0]) for run in album["runs"]}
     assert len(base) == 1
-    assert pictures["runs"][0]["prompts"][0] == f"a red circle {EVIL}"
+    assert album["runs"][0]["prompts"][0] == f"a red circle {EVIL}"
+
+
+def test_no_more_runs_are_embedded_than_fit(store: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(pictures, "BUDGET", 1)
+    _, album = write_report([str(store)], tmp_path / "page.html", toy.catalog())
+    assert (len(album.runs), album.of) == (1, len(RUNS))
+    assert "Pictures of 1 of 6 runs" in (tmp_path / "page.html").read_text()
 
 
 def test_a_large_picture_becomes_a_small_jpeg(tmp_path: Path) -> None:
@@ -418,8 +432,9 @@ def test_the_slider_changes_the_pictures_by_keyboard(browser: webdriver.Chrome, 
     (run,) = [r for r in data["pictures"]["runs"] if (r["strategy"], r["seed"]) == ("baseline", 0)]
     assert sources == [data["pictures"]["uris"][stage[0]] for stage in run["pictures"]]
     assert len(set(sources)) == 3
+    (joint,) = [r for r in data["pictures"]["runs"] if r["strategy"] == "joint"]
     right = browser.find_elements(By.CSS_SELECTOR, ".pane")[1]
-    assert right.find_element(By.CSS_SELECTOR, ".stage").text == "Stage 1 of 1: red+dark"
+    assert right.find_element(By.CSS_SELECTOR, ".stage").text == f"Stage 1 of 1: {joint['stages'][1]}"
     Select(browser.find_element(By.ID, "case")).select_by_visible_text("dark > red, seed 0")
     assert "No pictures of this run" in right.text
 

@@ -36,8 +36,8 @@ def _held_out(study: Study) -> Check:
     names = [m.name for m in study.metrics if any(_is_held_out(run, m.name) for run in study.runs)]
     return Check(
         "Rewards that no stage trained",
-        "Change from the base model, absolute and relative, of rewards that a run measured but never trained. A trained "
-        "reward that rises while the held-out ones fall was probably satisfied by a trick.",
+        "Change from the base model, absolute and relative, of rewards that a run measured but never trained. A "
+        "trained reward that rises while the held-out ones fall was probably satisfied by a trick.",
         _table(study, "held-out rewards", names, [[_change(study, s, n) for n in names] for s in study.strategies]),
         _setting(study, next(n for n in (*HELD_OUT, "REWARD") if n not in study.rewards)),
     )
@@ -77,13 +77,14 @@ def _before_and_after(study: Study, strategy: str, name: str) -> str:
 def _disturbed(study: Study) -> Check:
     known = [m.name for m in study.metrics]
     names = [n for n in known if "@" in n and n.partition("@")[0] in study.rewards and n.partition("@")[0] in known]
+    cells = [[_remains(study.models(s), n) for n in names] for s in study.strategies]
     wanted = ",".join(f"{study.rewards[0]}@{kind}" for kind in DISTURBANCES)
     return Check(
         "Gain that is left after a disturbance",
-        "The share of a trained reward's gain over the base model that remains when the pictures are compressed, blurred "
-        "or shifted before they are scored; all runs of a strategy together. Much below 100 %: the gain sits in details "
-        "that a person would not see.",
-        _table(study, "share of the gain", names, [[_remains(study.models(s), n) for n in names] for s in study.strategies]),
+        "The share of a trained reward's gain over the base model that remains when the pictures are compressed, "
+        "blurred or shifted before they are scored; all models of a strategy together. Much below 100 %: the gain "
+        "sits in details that a person would not see.",
+        _table(study, "share of the gain", names, cells),
         _setting(study, wanted),
     )
 

@@ -1,8 +1,10 @@
 "use strict";
 const data = JSON.parse(document.getElementById("data").textContent);
 const byId = (id) => document.getElementById(id);
+const chips = [...document.querySelectorAll(".chip[data-strategy]")];
 const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 const hidden = new Set(); // numbers of strategies
+const MOST_BANDS = 6;
 
 // Colours by what a trace is; the strategy's number chooses from the palette of page.css.
 const paint = {
@@ -16,9 +18,10 @@ const paint = {
 
 function themed(figure) {
   const { data: traces, layout } = structuredClone(figure);
+  const bands = chips.length - hidden.size <= MOST_BANDS;
   for (const trace of traces) {
     paint[trace.meta.role](trace, css(`--s${trace.meta.strategy % 8}`));
-    trace.visible = !hidden.has(trace.meta.strategy);
+    trace.visible = !hidden.has(trace.meta.strategy) && (bands || trace.meta.role !== "band");
   }
   const axis = { gridcolor: css("--line"), linecolor: css("--line"), zerolinecolor: css("--line"), fixedrange: true };
   Object.assign(layout, {
@@ -49,14 +52,19 @@ function draw() {
 
 byId("order").addEventListener("change", draw);
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
-for (const chip of document.querySelectorAll(".chip")) {
-  chip.addEventListener("click", () => {
-    const strategy = Number(chip.dataset.strategy);
-    if (!hidden.delete(strategy)) hidden.add(strategy);
-    chip.setAttribute("aria-pressed", String(!hidden.has(strategy)));
-    draw();
-  });
+
+function toggle(chosen, isShown) {
+  for (const chip of chosen) {
+    const strategy = Number(chip.dataset.strategy), show = isShown(strategy);
+    chip.setAttribute("aria-pressed", String(show));
+    if (show) hidden.delete(strategy); else hidden.add(strategy);
+  }
+  draw();
 }
+
+for (const chip of chips) chip.addEventListener("click", () => toggle([chip], (strategy) => hidden.has(strategy)));
+byId("all")?.addEventListener("click", () => toggle(chips, () => true));
+byId("none")?.addEventListener("click", () => toggle(chips, () => false));
 draw();
 
 // Pictures: two strategies side by side, one slider over the stages of both.

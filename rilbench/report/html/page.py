@@ -11,8 +11,12 @@ from typing import Any
 
 from rilbench.errors import ConfigError
 from rilbench.host.catalog import Catalog
-from rilbench.report.html import figures, provenance, tables
+from rilbench.report.html import provenance, tables
 from rilbench.report.html.checks import checks
+from rilbench.report.html.figure import COLOURS
+from rilbench.report.html.heat import heat
+from rilbench.report.html.lines import lines
+from rilbench.report.html.pareto import pareto
 from rilbench.report.html.pictures import Album, album
 from rilbench.report.html.runs import read_runs
 from rilbench.report.html.study import Study
@@ -49,8 +53,8 @@ def _plotly() -> str:
 
 def _content(study: Study, unfinished: Sequence[str], catalog: Catalog, pictures: Album) -> dict[str, Any]:
     views = [*map(study.ordered, study.orders), *([study] if len(study.orders) > 1 else [])]
-    lines = {m.name: [figures.lines(view, m, study.strategies) for view in views] for m in study.metrics}
-    plots = {"heat": figures.heat(study), "pareto": figures.pareto(study)}
+    panels = {f"lines-{i}": [lines(v, m, study.strategies) for v in views] for i, m in enumerate(study.metrics)}
+    plots = {"heat": heat(study), "pareto": pareto(study)}
     return {
         "date": date.today(),
         "study": study,
@@ -59,9 +63,9 @@ def _content(study: Study, unfinished: Sequence[str], catalog: Catalog, pictures
         "metrics": [(header(m), m.higher_is_better, about(catalog, m.name, "reward", "metric")) for m in study.metrics],
         "overall": tables.final(study, "mean ± 95 % interval over orders and seeds"),
         "per_order": [tables.final(study.ordered(o), f"{o}: mean ± 95 % interval over seeds") for o in study.orders],
-        "titles": {m.name: header(m) for m in study.metrics},
+        "titles": [header(m) for m in study.metrics],
         "orders": [*study.orders, *(["mean over all orders"] if len(study.orders) > 1 else [])],
-        "dashed": figures.COLOURS,
+        "dashed": COLOURS,
         "checks": checks(study),
         "album": pictures,
         "facts": [
@@ -73,8 +77,8 @@ def _content(study: Study, unfinished: Sequence[str], catalog: Catalog, pictures
         "plots": plots,
         "data": {
             "figures": {name: plot.figure for name, plot in plots.items()}
-            | {f"lines-{i}": [plot.figure for plot in of_metric] for i, of_metric in enumerate(lines.values())},
-            "alts": {f"lines-{i}": [plot.alt for plot in of_metric] for i, of_metric in enumerate(lines.values())},
+            | {name: [plot.figure for plot in panel] for name, panel in panels.items()},
+            "alts": {name: [plot.alt for plot in panel] for name, panel in panels.items()},
             "pictures": pictures.to_json(),
         },
     }

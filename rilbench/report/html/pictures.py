@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,24 +33,28 @@ class Album:
 
 
 def album(study: Study) -> Album:
-    """The first prompts of every run, one order and seed of all strategies after the other, until the budget is spent."""
-    made, numbers, spent = Album(), dict[str, int](), 0
-    for run in sorted(study.runs, key=lambda run: (run.result.seed, run.order, run.label)):
+    """The first prompts of every run, until the budget is spent.
+
+    One order and seed of all strategies after the other, those that most strategies have first.
+    """
+    made, numbers = Album(), dict[Path, int]()
+    strategies = Counter(map(_case, study.runs))
+    for run in sorted(study.runs, key=lambda run: (-strategies[_case(run)], *_case(run), run.label)):
         stages = [_samples(run.folder.parent / row.evaluation) for row in run.matrix.rows]
         if not all(stages):
             continue
         made.of += 1
-        uris = [[data_uri(file) for file in files] for files in stages]
-        new = {uri for stage in uris for uri in stage} - set(numbers)
-        if spent + sum(map(len, new)) > BUDGET:
+        if sum(map(len, made.uris)) > BUDGET:
             continue
-        spent += sum(map(len, new))
-        for stage in uris:
-            for uri in stage:
-                numbers.setdefault(uri, len(numbers))
-        made.runs.append(_described(run) | {"pictures": [[numbers[uri] for uri in stage] for stage in uris]})
-    made.uris = list(numbers)
+        for file in (file for files in stages for file in files if file not in numbers):
+            numbers[file] = len(made.uris)
+            made.uris.append(data_uri(file))
+        made.runs.append(_described(run) | {"pictures": [[numbers[file] for file in files] for files in stages]})
     return made
+
+
+def _case(run: Run) -> tuple[int, str]:
+    return run.result.seed, run.order
 
 
 def _samples(folder: Path) -> list[Path]:

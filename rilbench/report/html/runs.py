@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf
+import yaml  # type: ignore[import-untyped]
 
 from rilbench.errors import ConfigError, UsageError
 from rilbench.prompts import read_prompts
@@ -40,7 +40,7 @@ class Run:
     def settings(self) -> dict[str, str]:
         """`config.yaml`, key.of.setting to text; empty when there is none."""
         file = self.folder / "config.yaml"
-        return flat(OmegaConf.to_container(OmegaConf.load(file))) if file.exists() else {}
+        return flat(yaml.safe_load(file.read_text())) if file.exists() else {}
 
     @cached_property
     def environment(self) -> dict[str, str]:

@@ -16,12 +16,11 @@ def sentences(study: Study, unfinished: Sequence[str]) -> list[str]:
 
 
 def _compared(study: Study) -> str:
-    strategies, orders, seeds = study.strategies, study.orders, study.seeds
-    n = len(study.runs)
+    runs, orders = counted(len(study.runs), "run"), counted(len(study.orders), "order")
     return (
-        f"{counted(len(strategies), 'strategy')} ({listed(strategies)}) tuned a text-to-image model on one reward after "
-        f"another: {counted(n, 'run')} over {counted(len(orders), 'order')} of rewards ({'; '.join(orders)}) "
-        f"and {counted(len(seeds), 'seed')} ({listed(seeds)})."
+        f"{counted(len(study.strategies), 'strategy')} ({listed(study.strategies)}) tuned a text-to-image model on one "
+        f"reward after another: {runs} over {orders} of rewards ({'; '.join(study.orders)}) "
+        f"and {counted(len(study.seeds), 'seed')} ({listed(study.seeds)})."
     )
 
 
@@ -29,10 +28,13 @@ def _measured(study: Study) -> str:
     """Samples, where the folders of the runs tell."""
     images = sorted({run.settings.get("evaluate.images_per_prompt", "") for run in study.runs} - {""})
     prompts = sorted({len(run.prompts) for run in study.runs} - {0})
-    trained = sorted({n for run in study.runs for n in run.trained_samples()}, key=int)
     on = f" on {listed(prompts)} prompts with {listed(images)} images each" if images and prompts else ""
-    after = f" A stage was trained on {' to '.join(dict.fromkeys(trained[:1] + trained[-1:]))} generated images." if trained else ""
-    return f"After every stage {counted(len(study.metrics), 'metric')} were measured{on}, the same prompts and noise.{after}"
+    trained = sorted({n for run in study.runs for n in run.trained_samples()}, key=int)
+    ends = " to ".join(dict.fromkeys(trained[:1] + trained[-1:]))
+    return (
+        f"After every stage {counted(len(study.metrics), 'metric')} were measured{on}, the same prompts and noise."
+        + (f" A stage was trained on {ends} generated images." if ends else "")
+    )
 
 
 def _best(study: Study) -> list[str]:
@@ -40,7 +42,11 @@ def _best(study: Study) -> list[str]:
     loss = _ranked(study, forgotten, 1)
     return [
         _won(gain, "has the best average: at the end its trained rewards have changed by {} of their base values"),
-        _won(loss, "forgets least: at the end its trained rewards are {} of their base values below their best", signed=False),
+        _won(
+            loss,
+            "forgets least: at the end its trained rewards are {} of their base values below their best",
+            signed=False,
+        ),
     ]
 
 
@@ -56,8 +62,9 @@ def _won(ranked: Sequence[tuple[str, Spread]], how: str, *, signed: bool = True)
     first = f"{name} {how.format(percent_spread(spread, signed=signed))}."
     if not others:
         return first
-    next_name, next_spread = others[0]
-    return f"{first} Next is {next_name} with {percent_spread(next_spread, signed=signed)}. {_certainty(spread, next_spread)}"
+    second, following = others[0]
+    how_sure = _certainty(spread, following)
+    return f"{first} Next is {second} with {percent_spread(following, signed=signed)}. {how_sure}"
 
 
 def _certainty(one: Spread, other: Spread) -> str:
