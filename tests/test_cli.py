@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import toy
 
-HEAVY = ("pydantic", "torch", "diffusers", "mlflow", "transformers", "open_clip")
+HEAVY = ("pydantic", "torch", "diffusers", "mlflow", "transformers", "open_clip", "plotly")
 
 
 def rilbench(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
@@ -52,6 +52,8 @@ def test_plugins_list_json(tmp_path: Path) -> None:
         (["run", "lr"], 3, "'lr' is not a setting; write key=value"),
         (["compare"], 2, "Missing argument"),
         (["run", "--stratgy", "rid"], 2, "No such option"),
+        (["report"], 2, "Missing argument"),
+        (["report", "nowhere"], 2, "there is no folder 'nowhere'; name run folders, or the store that holds them"),
         (["compare", "nowhere"], 3, "cannot read nowhere/result.json"),
         (["upload", "nowhere"], 3, "cannot read nowhere/result.json"),
     ],
