@@ -27,7 +27,7 @@ from selenium.webdriver.support.wait import WebDriverWait
 from rilbench import engine
 from rilbench.errors import ConfigError, UsageError
 from rilbench.progress import Reporter
-from rilbench.report.html import pictures, write_report
+from rilbench.report.html import labels, pictures, write_report
 from rilbench.report.html.pareto import front
 from rilbench.report.html.pictures import SIDE, data_uri
 
@@ -167,6 +167,13 @@ def test_pareto_points_and_front(data: Any, results: list[Any]) -> None:
 
 def test_front_keeps_what_nothing_beats() -> None:
     assert front([(3, 5), (1, 2), (2, 1), (2, 4), (math.nan, 9), (2, 4)]) == [1, 3, 5, 0]
+
+
+def test_names_of_points_avoid_each_other_and_the_edge() -> None:
+    field = [(0.0, 0.0), (100.0, 100.0)]
+    assert labels.sides([(50, 50), (50, 57)], ["baseline", "rid"], field) == ["bottom center", "top center"]
+    assert labels.sides([(0, 50)], ["a name of a length that is cut"], field) == ["middle right"]
+    assert labels.sides([(100, 50)], ["a name of a length that is cut"], field) == ["middle left"]
 
 
 def test_heat_is_forgetting_in_per_cent_of_the_base(data: Any, results: list[Any]) -> None:

@@ -6,11 +6,9 @@ import math
 from collections.abc import Sequence
 
 from rilbench.report.html.figure import COLOURS, SYMBOLS, Plot, Trace, figure, known, plain
+from rilbench.report.html.labels import Point, sides
 from rilbench.report.html.study import Study, forgotten, learned, mean
 from rilbench.report.html.words import listed
-
-SIDES = ("top center", "bottom center", "middle right", "middle left")  # of a point, for its name
-Point = tuple[float, float]
 
 
 def pareto(study: Study) -> Plot:
@@ -20,7 +18,8 @@ def pareto(study: Study) -> Plot:
     best = front(means)
     traces = [_edge([means[i] for i in best])]
     traces += [_models(study, i, points) for i, points in enumerate(models)]
-    traces += [_strategy(study, i, means) for i in range(len(means))]
+    places = sides(means, study.strategies, [point for points in models for point in points])
+    traces += [_strategy(name, i, means[i]) | {"textposition": places[i]} for i, name in enumerate(study.strategies)]
     titles = ("forgotten, % of base (left is better)", "learned, % of base (up is better)")
     xaxis, yaxis = ({"title": {"text": title}, "ticksuffix": " %", "zeroline": False} for title in titles)
     drawn = figure(traces, xaxis=xaxis, yaxis=yaxis, height=460, margin={"l": 70, "r": 15, "t": 15, "b": 55})
@@ -55,18 +54,11 @@ def _models(study: Study, i: int, points: Sequence[Point]) -> Trace:
     )
 
 
-def _strategy(study: Study, i: int, means: Sequence[Point]) -> Trace:
-    """The large point; names of neighbours go to different sides."""
-    rank = sorted(means, key=lambda point: point[1]).index(means[i])
+def _strategy(name: str, i: int, point: Point) -> Trace:
     return (
-        _at([means[i]])
+        _at([point])
         | _marker(i, size=15)
-        | {
-            "mode": "markers+text",
-            "text": [plain(study.strategies[i])],
-            "textposition": SIDES[rank % len(SIDES)] if len(means) > COLOURS else SIDES[0],
-            "meta": {"role": "mean", "strategy": i},
-        }
+        | {"mode": "markers+text", "text": [plain(name)], "meta": {"role": "mean", "strategy": i}}
     )
 
 
