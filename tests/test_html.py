@@ -240,7 +240,7 @@ def test_checks_show_what_is_measured_and_name_the_setting_of_what_is_not(
     assert held_out[2][0] == "joint"
     assert held_out[2][1].endswith(f"({100 * (a[-1] - a[0]) / a[0]:+.1f} %)")
     assert "evaluate.metrics=[likeness,sharpness,diversity]" in text
-    assert "evaluate.metrics=[likeness,sharpness,red@jpeg,red@blur,red@shift]" in unescape(text)
+    assert "evaluate.perturb=[jpeg,blur,shift]" in text
 
 
 def test_share_of_the_gain_after_a_disturbance_and_diversity(store: Path, tmp_path: Path) -> None:
@@ -257,6 +257,7 @@ def test_share_of_the_gain_after_a_disturbance_and_diversity(store: Path, tmp_pa
     tables = Tables((tmp_path / "page.html").read_text()).tables
     (gain,) = [t for t in tables if t[0] == ["strategy", "red@jpeg"]]
     assert gain[1] == ["baseline", "67 %"]  # (0.15 + 0.05) / (0.2 + 0.1)
+    assert all("red@jpeg" not in name for name in tables[0][0])
     (diversity,) = [t for t in tables if t[0] == ["strategy", "diversity"]]
     assert diversity[1] == ["baseline", "3.000 → 2.000 ± 0.000"]
 

@@ -13,7 +13,6 @@ from rilbench.report.html.tables import Table, table
 from rilbench.report.html.words import percent_spread, plus_minus
 from rilbench.report.tables import number
 
-DISTURBANCES = ("jpeg", "blur", "shift")
 DIVERSITY = "diversity"
 HELD_OUT = ("hps", "sharpness", "colorfulness", "clip")  # suggestions
 
@@ -75,17 +74,14 @@ def _before_and_after(study: Study, strategy: str, name: str) -> str:
 
 
 def _disturbed(study: Study) -> Check:
-    known = [m.name for m in study.metrics]
-    names = [n for n in known if "@" in n and n.partition("@")[0] in study.rewards and n.partition("@")[0] in known]
-    cells = [[_remains(study.models(s), n) for n in names] for s in study.strategies]
-    wanted = ",".join(f"{study.rewards[0]}@{kind}" for kind in DISTURBANCES)
+    cells = [[_remains(study.models(s), name) for name in study.disturbed] for s in study.strategies]
     return Check(
         "Gain that is left after a disturbance",
         "The share of a trained reward's gain over the base model that remains when the pictures are compressed, "
         "blurred or shifted before they are scored; all models of a strategy together. Much below 100 %: the gain "
         "sits in details that a person would not see.",
-        _table(study, "share of the gain", names, cells),
-        _setting(study, wanted),
+        _table(study, "share of the gain", study.disturbed, cells),
+        "evaluate.perturb=[jpeg,blur,shift]",
     )
 
 

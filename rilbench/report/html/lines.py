@@ -67,5 +67,5 @@ def _stage_names(study: Study) -> list[str]:
     for i in range(1, most):
         labels = {row[i].label for row in rows if i < len(row) and len(row[i].rewards) == 1}
         labels = labels or {row[i].label for row in rows if i < len(row)}
-        names.append(f"{i}<br>{plain(shorten(labels.pop(), TICKS // most))}" if len(labels) == 1 else str(i))
+        names.append(f"{i}<br>{plain(shorten(labels.pop(), min(12, TICKS // most)))}" if len(labels) == 1 else str(i))
     return names

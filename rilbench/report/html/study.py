@@ -35,8 +35,15 @@ class Study:
 
     @cached_property
     def metrics(self) -> list[MetricInfo]:
-        """The columns of all runs, each once."""
-        return list({info.name: info for run in self.runs for info in run.matrix.metrics}.values())
+        """The columns of all runs, each once, without those of disturbed pictures."""
+        infos = {info.name: info for run in self.runs for info in run.matrix.metrics}
+        return [info for name, info in infos.items() if "@" not in name]
+
+    @cached_property
+    def disturbed(self) -> list[str]:
+        """The columns `REWARD@DISTURBANCE`: scores of rewards that some run trained, of disturbed pictures."""
+        names = dict.fromkeys(info.name for run in self.runs for info in run.matrix.metrics)
+        return [name for name in names if "@" in name and name.partition("@")[0] in self.rewards]
 
     @cached_property
     def rewards(self) -> list[str]:
