@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -71,22 +71,28 @@ class ResultMatrix:
         return _mean(changes)
 
     def backward_transfer(self, reward: str) -> float:
-        """Change of a reward's mean from the stage that trained it to the last one; negative is forgetting."""
-        return self._gain(reward, self._stage_of(reward), -1)
+        """Change of a reward's mean from the stage that last trained it to the last one; negative is forgetting."""
+        return self._gain(reward, self.stage_of(reward), -1)
 
     def forward_transfer(self, reward: str) -> float:
-        """Change of a reward's mean from the base to the stage before it was trained: a gift of the other rewards."""
-        return self._gain(reward, 0, self._stage_of(reward) - 1)
+        """Change of a reward's mean from the base to the stage before its first training: a gift of the others."""
+        first = next((i for i, row in enumerate(self.rows) if reward in row.rewards), 1)
+        return self._gain(reward, 0, first - 1)
 
     def learned(self, reward: str) -> float:
-        """Change of a reward's mean from the base to the stage that trained it."""
-        return self._gain(reward, 0, self._stage_of(reward))
+        """Change of a reward's mean from the base to the stage that last trained it."""
+        return self._gain(reward, 0, self.stage_of(reward))
+
+    def plasticity(self, reward: str) -> float:
+        """Change of a reward's mean in the stage that last trained it, from the stage before: what it added."""
+        return self._gain(reward, self.stage_of(reward) - 1, self.stage_of(reward))
 
     def _gain(self, metric: str, start: int, end: int) -> float:
         values = self.values(metric)
         return self._sign(metric) * (values[end] - values[start])
 
-    def _stage_of(self, reward: str) -> int:
+    def stage_of(self, reward: str) -> int:
+        """The last stage that trained a reward; 0 when none did."""
         return max((i for i, row in enumerate(self.rows) if reward in row.rewards), default=0)
 
     def trained_rewards(self) -> list[str]:
@@ -103,7 +109,10 @@ class ResultMatrix:
 
 @dataclass(frozen=True, kw_only=True)
 class RunResult:
-    """A run, finished or under way."""
+    """A run, finished or under way. `label` is what its method is called in tables, the strategy unless it was named.
+
+    `folder` is where it was read from, None for one that is not on this disk.
+    """
 
     name: str
     strategy: str
@@ -113,12 +122,17 @@ class RunResult:
     status: str = "running"
     command: str = ""
     plugins: Mapping[str, str] = field(default_factory=dict)  # kind/name -> distribution version
+    label: str = ""
+    folder: Path | None = field(default=None, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "label", self.label or self.strategy)
 
     def to_json(self) -> dict[str, Any]:
         """Schema 1 of `result.json`."""
         m, last = self.matrix, len(self.matrix.rows) - 1
         values = asdict(self) | {"schema": SCHEMA}
-        del values["matrix"]
+        del values["matrix"], values["folder"]
         values["metrics"] = [asdict(info) for info in m.metrics]
         values["stages"] = [
             asdict(row)
@@ -140,7 +154,8 @@ class RunResult:
             metrics = tuple(MetricInfo(**m | {"target_of": tuple(m["target_of"])}) for m in values["metrics"])
             rows = tuple(_row(stage) for stage in values["stages"])
             plain = {k: values[k] for k in ("name", "strategy", "seed", "status", "command", "plugins")}
-            return cls(**plain, rewards=tuple(values["rewards"]), matrix=ResultMatrix(rows, metrics))
+            label = values.get("label", "")  # absent in older files
+            return cls(**plain, label=label, rewards=tuple(values["rewards"]), matrix=ResultMatrix(rows, metrics))
         except (AttributeError, LookupError, TypeError) as error:
             why = f"{type(error).__name__}: {error}"
             raise ConfigError(f"{where} is damaged ({why}); repeat the run's command to write it again") from None
@@ -148,7 +163,8 @@ class RunResult:
     @classmethod
     def load(cls, folder: Path) -> RunResult:
         """The result in a run's folder."""
-        return cls.from_json(read_json(folder / "result.json"), str(folder / "result.json"))
+        file = folder / "result.json"
+        return replace(cls.from_json(read_json(file), str(file)), folder=folder)
 
 
 def _row(stage: Mapping[str, Any]) -> Row:

@@ -52,9 +52,9 @@ def test_plugins_list_json(tmp_path: Path) -> None:
         (["run", "lr"], 3, "'lr' is not a setting; write key=value"),
         (["compare"], 2, "Missing argument"),
         (["run", "--stratgy", "rid"], 2, "No such option"),
+        (["compare", "nowhere"], 2, "no runs at 'nowhere'"),
         (["report"], 2, "Missing argument"),
-        (["report", "nowhere"], 2, "there is no folder 'nowhere'; name run folders, or the store that holds them"),
-        (["compare", "nowhere"], 3, "cannot read nowhere/result.json"),
+        (["report", "nowhere"], 2, "no runs at 'nowhere'"),
         (["upload", "nowhere"], 3, "cannot read nowhere/result.json"),
     ],
 )

@@ -40,7 +40,7 @@ MORE = "evaluate.metrics=[likeness,sharpness]"  # sharpness is a reward that no 
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory, pipeline: Path) -> Path:
-    """Six tiny real runs; one prompt and the strategy `rid` have names that want to be HTML."""
+    """Six tiny real runs; one prompt and the label of `rid` are texts that want to be HTML."""
     folder = tmp_path_factory.mktemp("report")
     shutil.copytree(pipeline, folder / "pipeline")
     toy.config(folder)
@@ -50,14 +50,14 @@ def store(tmp_path_factory: pytest.TempPathFactory, pipeline: Path) -> Path:
         config = toy.config(folder, f"strategy={strategy}", f"rewards=[{order}]", f"seed={seed}", MORE, *weights)
         done = engine.run(config, catalog=toy.catalog(), reporter=Reporter(quiet=True))
         file = done.folder / "result.json"
-        file.write_text(file.read_text().replace('"strategy": "rid"', f'"strategy": "rid {EVIL}"'))
+        file.write_text(file.read_text().replace('"label": "rid"', f'"label": "rid {EVIL}"'))
     return folder / "runs"
 
 
 @pytest.fixture(scope="module")
 def page(store: Path) -> Path:
     file = store.parent / "report.html"
-    write_report([str(store)], file, toy.catalog())
+    write_report([str(store)], file, toy.catalog(), ignore)
     return file
 
 
@@ -75,6 +75,10 @@ def data(text: str) -> Any:
 @pytest.fixture(scope="module")
 def results(store: Path) -> list[Any]:
     return [json.loads(file.read_text()) for file in sorted(store.glob("*/result.json"))]
+
+
+def ignore(warning: str) -> None:
+    """What `write_report` warns of, where a test is about something else."""
 
 
 def values(result: Any, metric: str) -> np.ndarray:
@@ -227,7 +231,7 @@ def test_runs_that_end_in_the_same_model_count_once(store: Path, tmp_path: Path)
     shutil.copytree(joint, copy)
     result = json.loads((copy / "result.json").read_text())
     (copy / "result.json").write_text(json.dumps(result | {"name": "joint-again", "rewards": ["dark", "red"]}))
-    study, _ = write_report([str(joint), str(copy)], tmp_path / "page.html", toy.catalog())
+    study, _ = write_report([str(joint), str(copy)], tmp_path / "page.html", toy.catalog(), ignore)
     assert (len(study.runs), len(study.models("joint"))) == (2, 1)
 
 
@@ -253,7 +257,7 @@ def test_share_of_the_gain_after_a_disturbance_and_diversity(store: Path, tmp_pa
         for stage, (a, b, c) in zip(result["stages"], [(0.5, 0.45, 3), (0, 0, 0), (red, disturbed, 2)], strict=True):
             stage["values"] |= {"red": a, "red@jpeg": b, "diversity": c}
         file.write_text(json.dumps(result))
-    write_report([str(p) for p in tmp_path.glob("runs/baseline*")], tmp_path / "page.html", toy.catalog())
+    write_report([str(p) for p in tmp_path.glob("runs/baseline*")], tmp_path / "page.html", toy.catalog(), ignore)
     tables = Tables((tmp_path / "page.html").read_text()).tables
     (gain,) = [t for t in tables if t[0] == ["strategy", "red@jpeg"]]
     assert gain[1] == ["baseline", "67 %"]  # (0.15 + 0.05) / (0.2 + 0.1)
@@ -310,7 +314,7 @@ def test_pictures_are_each_stored_once(data: Any, results: list[Any]) -> None:
 
 def test_no_more_runs_are_embedded_than_fit(store: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(pictures, "BUDGET", 1)
-    _, album = write_report([str(store)], tmp_path / "page.html", toy.catalog())
+    _, album = write_report([str(store)], tmp_path / "page.html", toy.catalog(), ignore)
     assert (len(album.runs), album.of) == (1, len(RUNS))
     assert "Pictures of 1 of 6 runs" in (tmp_path / "page.html").read_text()
 
@@ -330,24 +334,26 @@ def test_runs_of_other_settings_are_told_apart(store: Path, tmp_path: Path) -> N
     config, result = second / "config.yaml", second / "result.json"
     config.write_text(config.read_text().replace("rank: 2", "rank: 8"))
     result.write_text(result.read_text().replace(first.name, "other"))
-    study, _ = write_report([str(first), str(second)], tmp_path / "page.html", toy.catalog())
+    study, _ = write_report([str(first), str(second)], tmp_path / "page.html", toy.catalog(), ignore)
     assert study.strategies == ["baseline (rank 2)", "baseline (rank 8)"]
     shutil.copy(first / "config.yaml", config)
     with pytest.raises(UsageError, match="same strategy, order and seed"):
-        write_report([str(first), str(second)], tmp_path / "page.html", toy.catalog())
+        write_report([str(first), str(second)], tmp_path / "page.html", toy.catalog(), ignore)
 
 
 def test_an_unfinished_run_is_left_out_and_named(store: Path, tmp_path: Path) -> None:
     shutil.copytree(store, tmp_path / "runs")
     (file,) = tmp_path.glob("runs/joint-*/result.json")
     file.write_text(file.read_text().replace('"finished"', '"running"'))
-    study, _ = write_report([str(tmp_path / "runs")], tmp_path / "page.html", toy.catalog())
+    told: list[str] = []
+    study, _ = write_report([str(tmp_path / "runs")], tmp_path / "page.html", toy.catalog(), told.append)
     assert "joint" not in study.strategies
-    assert f"left out: {file.parent.name}." in (tmp_path / "page.html").read_text()
+    assert [line.partition(" is not finished")[0] for line in told] == [file.parent.name]
+    assert f"Left out: {told[0]}." in unescape((tmp_path / "page.html").read_text())
     with pytest.raises(UsageError, match="no finished run"):
-        write_report([str(file.parent)], tmp_path / "page.html", toy.catalog())
-    with pytest.raises(UsageError, match="no folder 'nowhere'"):
-        write_report(["nowhere"], tmp_path / "page.html", toy.catalog())
+        write_report([str(file.parent)], tmp_path / "page.html", toy.catalog(), ignore)
+    with pytest.raises(UsageError, match="no runs at 'nowhere'"):
+        write_report(["nowhere"], tmp_path / "page.html", toy.catalog(), ignore)
 
 
 @pytest.mark.parametrize("package", ["plotly", "jinja2"])
@@ -358,7 +364,7 @@ def test_a_missing_package_is_named_with_the_pip_line(
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(ConfigError, match=rf"needs {package}.* pip install 'rilbench\[report\]'"):
-        write_report([str(store)], tmp_path / "page.html", toy.catalog())
+        write_report([str(store)], tmp_path / "page.html", toy.catalog(), ignore)
     assert not (tmp_path / "page.html").exists()
 
 

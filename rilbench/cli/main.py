@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from rilbench.cli import plugins, report, runs
+from rilbench.cli import compare, plugins, report, runs
 from rilbench.cli.group import Commands
 from rilbench.cli.output import plugin_traceback
 from rilbench.errors import RilbenchError
@@ -24,7 +24,7 @@ app = typer.Typer(
 )
 app.command()(runs.run)
 app.command()(runs.explain)
-app.command()(runs.compare)
+app.command()(compare.compare)
 app.command()(report.report)
 app.add_typer(plugins.app, name="plugins")
 

@@ -1,10 +1,9 @@
-"""`rilbench run`, `explain` and `compare`."""
+"""`rilbench run` and `explain`."""
 
 from __future__ import annotations
 
 import sys
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 from rich.console import Console
@@ -74,22 +73,3 @@ def explain(
         print_json(told)
     else:
         show(told, stdout())
-
-
-def compare(
-    runs: Annotated[list[Path], typer.Argument(help="Folders of finished runs")],
-    as_json: AsJson = False,
-    as_markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown")] = False,
-) -> None:
-    """Put finished runs side by side: mean over seeds, 95 % interval, forgetting."""
-    from rilbench.report.compare import compare as compared
-    from rilbench.report.compare import markdown, terminal
-    from rilbench.result import RunResult
-
-    groups = compared([RunResult.load(folder) for folder in runs])
-    if as_json:
-        print_json([group.to_json() for group in groups])
-    elif as_markdown:
-        typer.echo(markdown(groups))
-    else:
-        stdout().print(terminal(groups))

@@ -22,7 +22,7 @@ def number(value: float, like: float | None = None) -> str:
         return "-"
     size = abs(value if like is None or math.isnan(like) else like)
     decimals = 1 if size >= 100 else 2 if size >= 10 else 3 if size >= 0.1 else 5
-    return f"{value:.{decimals}f}"
+    return f"{value:z.{decimals}f}"
 
 
 def cell(matrix: ResultMatrix, metric: str, stage: int) -> str:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rilbench.report.compare import Spread
+from rilbench.compare.statistics import Spread
 from rilbench.report.html.runs import Run
 from rilbench.report.html.study import Study, change, relative, value
 from rilbench.report.html.tables import Table, table

@@ -11,6 +11,7 @@ from typing import Any
 
 from rilbench.errors import ConfigError
 from rilbench.host.catalog import Catalog
+from rilbench.host.moments import Moments, Warn
 from rilbench.report.html import provenance, tables
 from rilbench.report.html.checks import checks
 from rilbench.report.html.figure import COLOURS
@@ -26,16 +27,18 @@ from rilbench.report.tables import header
 from rilbench.store import finite, write_text
 
 
-def write_report(sources: Sequence[str], file: Path, catalog: Catalog) -> tuple[Study, Album]:
-    """Write the report on the finished runs of run folders and stores; returns what it shows.
+def write_report(sources: Sequence[str], file: Path, catalog: Catalog, warn: Warn) -> tuple[Study, Album]:
+    """Write the report on the finished runs at all sources, which are those of `load_runs`; returns what it shows.
 
-    ConfigError without plotly or jinja2; UsageError when there is no finished run.
+    `warn` hears of runs that are left out. ConfigError without plotly or jinja2; UsageError without a finished run.
     """
     plotly = _plotly()
-    runs, unfinished = read_runs(sources)
+    runs, left_out = read_runs(sources, lambda source: Moments(catalog, warn).find_runs(source))
+    for line in left_out:
+        warn(line)
     study = Study(tuple(runs))
     pictures = album(study)
-    write_text(file, _render(_content(study, unfinished, catalog, pictures) | {"plotly": plotly}))
+    write_text(file, _render(_content(study, left_out, catalog, pictures) | {"plotly": plotly}))
     return study, pictures
 
 
@@ -51,14 +54,14 @@ def _plotly() -> str:
     return source
 
 
-def _content(study: Study, unfinished: Sequence[str], catalog: Catalog, pictures: Album) -> dict[str, Any]:
+def _content(study: Study, left_out: Sequence[str], catalog: Catalog, pictures: Album) -> dict[str, Any]:
     views = [*map(study.ordered, study.orders), *([study] if len(study.orders) > 1 else [])]
     panels = {f"lines-{i}": [lines(v, m, study.strategies) for v in views] for i, m in enumerate(study.metrics)}
     plots = {"heat": heat(study), "pareto": pareto(study)}
     return {
         "date": date.today(),
         "study": study,
-        "sentences": sentences(study, unfinished),
+        "sentences": sentences(study, left_out),
         "strategies": [(s, about(catalog, study.of(s)[0].result.strategy, "strategy")) for s in study.strategies],
         "metrics": [(header(m), m.higher_is_better, about(catalog, m.name, "reward", "metric")) for m in study.metrics],
         "overall": tables.final(study, "mean ± 95 % interval over orders and seeds"),

@@ -40,7 +40,7 @@ def album(study: Study) -> Album:
     made, numbers = Album(), dict[Path, int]()
     strategies = Counter(map(_case, study.runs))
     for run in sorted(study.runs, key=lambda run: (-strategies[_case(run)], *_case(run), run.label)):
-        stages = [_samples(run.folder.parent / row.evaluation) for row in run.matrix.rows]
+        stages = [_samples(run.in_store(row.evaluation)) for row in run.matrix.rows]
         if not all(stages):
             continue
         made.of += 1
@@ -57,8 +57,9 @@ def _case(run: Run) -> tuple[int, str]:
     return run.result.seed, run.order
 
 
-def _samples(folder: Path) -> list[Path]:
-    return [file for file in (folder / f"sample-{i}.png" for i in range(PROMPTS)) if file.exists()]
+def _samples(folder: Path | None) -> list[Path]:
+    files = (folder / f"sample-{i}.png" for i in range(PROMPTS)) if folder else ()
+    return [file for file in files if file.exists()]
 
 
 def _described(run: Run) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from typing import Any
 
 import yaml  # type: ignore[import-untyped]
 
+from rilbench.compare.sources import FindRuns, load_runs
 from rilbench.errors import ConfigError, UsageError
 from rilbench.prompts import read_prompts
 from rilbench.result import ResultMatrix, RunResult
@@ -24,7 +25,6 @@ class Run:
     """A finished run. `label` is what the report calls its strategy."""
 
     result: RunResult
-    folder: Path
     label: str
 
     @property
@@ -39,14 +39,14 @@ class Run:
     @cached_property
     def settings(self) -> dict[str, str]:
         """`config.yaml`, key.of.setting to text; empty when there is none."""
-        file = self.folder / "config.yaml"
-        return flat(yaml.safe_load(file.read_text())) if file.exists() else {}
+        file = _there(self.result.folder and self.result.folder / "config.yaml")
+        return flat(yaml.safe_load(file.read_text())) if file else {}
 
     @cached_property
     def environment(self) -> dict[str, str]:
         """`environment.json`, flattened likewise."""
-        file = self.folder / "environment.json"
-        return flat(read_json(file)) if file.exists() else {}
+        file = _there(self.result.folder and self.result.folder / "environment.json")
+        return flat(read_json(file)) if file else {}
 
     @cached_property
     def prompts(self) -> list[str]:
@@ -58,8 +58,16 @@ class Run:
 
     def trained_samples(self) -> list[str]:
         """How many images each trained stage generated for training, as far as the store knows."""
-        files = [self.folder.parent / "stages" / row.stage_id / "stage.json" for row in self.matrix.rows if row.rewards]
-        return [str(read_json(file)["document"]["train"]["samples"]) for file in files if file.exists()]
+        files = [self.in_store(f"stages/{row.stage_id}/stage.json") for row in self.matrix.rows if row.rewards]
+        return [str(read_json(file)["document"]["train"]["samples"]) for file in files if file]
+
+    def in_store(self, path: str) -> Path | None:
+        """A file or folder of the store the run lies in; None when it is not on this disk."""
+        return _there(self.result.folder and self.result.folder.parent / path)
+
+
+def _there(path: Path | None) -> Path | None:
+    return path if path and path.exists() else None
 
 
 def flat(value: Any, prefix: str = "") -> dict[str, str]:
@@ -70,29 +78,14 @@ def flat(value: Any, prefix: str = "") -> dict[str, str]:
     return {prefix.removesuffix("."): text}
 
 
-def read_runs(sources: Sequence[str]) -> tuple[list[Run], list[str]]:
-    """The finished runs of run folders and stores, each once, and the names of those that are not finished.
+def read_runs(sources: Sequence[str], find_runs: FindRuns) -> tuple[list[Run], list[str]]:
+    """The finished runs at all sources, as `load_runs` finds them, and a line on every run that is left out.
 
     UsageError when nothing is left, or when runs cannot be told apart.
     """
-    folders = [folder for source in sources for folder in _folders(Path(source))]
-    found = {run.result.name: run for run in (_read(folder) for folder in folders)}
-    finished = [run for run in found.values() if run.result.status == "finished"]
-    if not finished:
-        raise UsageError(f"no finished run in {', '.join(sources)}; `rilbench run` makes one")
-    return _told_apart(finished), sorted(n for n, run in found.items() if run.result.status != "finished")
-
-
-def _folders(source: Path) -> list[Path]:
-    if not source.is_dir():
-        raise UsageError(f"there is no folder {str(source)!r}; name run folders, or the store that holds them")
-    inside = sorted(file.parent for file in source.glob("*/result.json"))
-    return [source] if (source / "result.json").exists() or not inside else inside
-
-
-def _read(folder: Path) -> Run:
-    result = RunResult.load(folder)
-    return Run(result, folder, result.strategy)
+    left_out: list[str] = []
+    found = load_runs(sources, find_runs, warn=left_out.append)
+    return _told_apart([Run(result, result.label) for result in found]), left_out
 
 
 def _told_apart(runs: Sequence[Run]) -> list[Run]:

@@ -8,7 +8,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from rilbench.report.compare import Spread
+from rilbench.compare.groups import model_of
+from rilbench.compare.statistics import Spread
 from rilbench.report.html.runs import Run
 from rilbench.result import MetricInfo
 
@@ -54,8 +55,8 @@ class Study:
         return [run for run in self.runs if run.label == strategy]
 
     def models(self, strategy: str) -> list[Run]:
-        """A strategy's runs without those that end in the same model as another, as `joint` does for every order."""
-        return list({run.matrix.rows[-1].evaluation or run.result.name: run for run in self.of(strategy)}.values())
+        """A strategy's runs without those that are the same model as another, as of `joint` in every order."""
+        return list({model_of(run.result): run for run in reversed(self.of(strategy))}.values())[::-1]
 
     def ordered(self, order: str) -> Study:
         """The runs of one order."""

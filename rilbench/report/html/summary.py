@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from rilbench.report.compare import Spread
+from rilbench.compare.statistics import Spread
 from rilbench.report.html.study import Measure, Study, average, forgotten
 from rilbench.report.html.words import counted, listed, percent_spread
 
 
-def sentences(study: Study, unfinished: Sequence[str]) -> list[str]:
+def sentences(study: Study, left_out: Sequence[str]) -> list[str]:
     """Paragraphs: what was compared, how it was measured, who is best, what is missing."""
-    return list(filter(None, [_compared(study), _measured(study), *_best(study), _missing(study, unfinished)]))
+    return list(filter(None, [_compared(study), _measured(study), *_best(study), _missing(study, left_out)]))
 
 
 def _compared(study: Study) -> str:
@@ -75,7 +75,7 @@ def _certainty(one: Spread, other: Spread) -> str:
     return "Their 95 % intervals do not overlap."
 
 
-def _missing(study: Study, unfinished: Sequence[str]) -> str:
+def _missing(study: Study, left_out: Sequence[str]) -> str:
     """What makes averages of strategies harder to compare."""
     told = []
     cases = {s: {(run.order, run.result.seed) for run in study.of(s)} for s in study.strategies}
@@ -83,6 +83,4 @@ def _missing(study: Study, unfinished: Sequence[str]) -> str:
     short = [f"{s} ({len(found)} of {len(every)})" for s, found in cases.items() if found != every]
     if short:
         told.append(f"Not every strategy has every order and seed: {listed(short)}; compare within one order below.")
-    if unfinished:
-        told.append(f"Not finished, and left out: {listed(unfinished)}.")
-    return " ".join(told)
+    return " ".join([*told, *(f"Left out: {line}." for line in left_out)])

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from rilbench.report.compare import Spread
+from rilbench.compare.statistics import Spread
 from rilbench.report.html.study import Measure, Study, average, forgetting, forgotten, value
 from rilbench.report.html.words import percent_spread, plus_minus
 from rilbench.report.tables import header, number

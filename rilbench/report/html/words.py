@@ -6,9 +6,9 @@ import math
 import sys
 from collections.abc import Sequence
 
+from rilbench.compare.statistics import Spread
 from rilbench.errors import RilbenchError
 from rilbench.host.catalog import Catalog
-from rilbench.report.compare import Spread
 from rilbench.report.tables import number
 
 UNKNOWN = "Not installed where this report was made"

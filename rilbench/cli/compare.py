@@ -1,0 +1,101 @@
+"""`rilbench compare`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from rilbench.cli.options import AsJson
+from rilbench.cli.output import print_json, stdout
+from rilbench.compare.quantities import Quantity
+from rilbench.errors import UsageError
+
+if TYPE_CHECKING:
+    from rilbench.compare.comparison import Comparison
+    from rilbench.result import RunResult
+
+
+class Format(StrEnum):
+    """How results are printed."""
+
+    TERMINAL = "terminal"
+    MARKDOWN = "markdown"
+    LATEX = "latex"
+    CSV = "csv"
+    JSON = "json"
+
+
+Sources = Annotated[
+    list[str], typer.Argument(help="Run folders, stores, study folders, addresses of experiments; any mix")
+]
+Wanted = Annotated[Quantity, typer.Option("--quantity", "-q", help="What is compared; final comes with forgetting")]
+Against = Annotated[str | None, typer.Option(help="The strategy the others are tested against [default: rid]")]
+Strategies = Annotated[str | None, typer.Option(help="Only these, in this order: rid,baseline")]
+Rewards = Annotated[str | None, typer.Option("--rewards", "-r", help="Only runs of this order: aesthetic,hps")]
+Means = Annotated[bool, typer.Option("--means", help="Only the means over orders and seeds")]
+Paper = Annotated[bool, typer.Option("--paper", help="Put the paper's numbers beside; it had another model")]
+Chosen = Annotated[Format, typer.Option("--format", "-f", help="How to print")]
+AsMarkdown = Annotated[bool, typer.Option("--markdown", help="Print Markdown")]
+
+
+def compare(
+    sources: Sources,
+    quantity: Wanted = Quantity.FINAL,
+    against: Against = None,
+    strategies: Strategies = None,
+    rewards: Rewards = None,
+    means: Means = False,
+    paper: Paper = False,
+    format: Chosen = Format.TERMINAL,
+    as_json: AsJson = False,
+    as_markdown: AsMarkdown = False,
+) -> None:
+    """Put finished runs side by side: by order, as means over orders and seeds, and tested against each other."""
+    from rilbench.compare.comparison import compare as compared
+    from rilbench.compare.paper import PUBLISHED
+    from rilbench.compare.sources import load_runs
+    from rilbench.config import split_names
+    from rilbench.progress import Reporter
+
+    if paper and quantity not in PUBLISHED:
+        raise UsageError(f"--paper: the paper gives no {quantity}; it gives {' and '.join(PUBLISHED)}")
+    comparison = compared(
+        load_runs(sources, _find_runs),
+        quantity=quantity,
+        against=against,
+        strategies=split_names(strategies) if strategies else None,
+        rewards=split_names(rewards) if rewards else None,
+        warn=Reporter().warn,
+    )
+    chosen = Format.JSON if as_json else Format.MARKDOWN if as_markdown else format
+    _print(comparison, chosen, means=means, paper=paper)
+
+
+def _find_runs(source: str) -> Sequence[RunResult]:
+    """Ask the hook plugins, which are imported for an address only."""
+    from rilbench.cli.options import catalog
+    from rilbench.host.moments import Moments
+    from rilbench.progress import Reporter
+
+    return Moments(catalog(), Reporter().warn).find_runs(source)
+
+
+def _print(comparison: Comparison, chosen: Format, *, means: bool, paper: bool) -> None:
+    from rilbench.compare import formats, records, sheets
+
+    tables = records.records(comparison, only_means=means, published=paper)
+    shown = sheets.sheets(comparison, only_means=means, published=paper)
+    if chosen is Format.JSON:
+        print_json(tables)
+    elif chosen is Format.CSV:
+        typer.echo(records.as_csv(tables), nl=False)
+    elif chosen is Format.TERMINAL:
+        console = stdout()
+        for sheet in shown:
+            formats.show(sheet, console)
+    else:
+        layout = formats.markdown if chosen is Format.MARKDOWN else formats.latex
+        typer.echo("\n".join(map(layout, shown)), nl=False)

@@ -1,0 +1,34 @@
+"""The scores of single images that an evaluation left in the store, as means of prompts."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from safetensors import SafetensorError
+from safetensors.numpy import load_file
+
+from rilbench.errors import ConfigError
+from rilbench.result import RunResult
+
+if TYPE_CHECKING:
+    from numpy import float64
+    from numpy.typing import NDArray
+
+
+def prompt_means(run: RunResult) -> dict[str, NDArray[float64]]:
+    """Metric to the mean score of every prompt's images (P,) after the last stage.
+
+    Without the metrics that score no single image, such as FID; empty when the run's scores are not on this disk.
+    Raises ConfigError for a damaged file.
+    """
+    if run.folder is None or not (evaluation := run.matrix.rows[-1].evaluation):
+        return {}
+    file = run.folder.resolve().parent / evaluation / "scores.safetensors"
+    if not file.exists():
+        return {}
+    try:
+        return {name: scores.astype("float64").mean(1) for name, scores in load_file(file).items()}
+    except (OSError, SafetensorError) as error:
+        raise ConfigError(
+            f"cannot read {file}: {error}. Delete its folder and repeat the run's command to have it made again."
+        ) from None

@@ -1,0 +1,85 @@
+"""Where finished runs are read from: run folders, stores, study folders and addresses that a plugin knows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from rilbench.errors import ConfigError, UsageError
+from rilbench.progress import Reporter
+from rilbench.result import RunResult
+from rilbench.store import read_json
+
+FindRuns = Callable[[str], Sequence[RunResult]]
+Warn = Callable[[str], None]
+
+
+def load_runs(sources: Sequence[str], find_runs: FindRuns, *, warn: Warn | None = None) -> list[RunResult]:
+    """The finished runs at all sources, each once, in the order found.
+
+    sources: run folders; stores, for all runs in them; study folders; anything else is given to `find_runs`, which is
+        `Moments.find_runs`. A run of a name found before is the same run; the one on this disk is kept, for its scores.
+    warn: hears of every run that is left out because it is not finished or cannot be read; default: stderr.
+
+    Raises UsageError for a source without runs, and when no run is finished.
+    """
+    warn = warn or Reporter().warn
+    found: dict[str, RunResult] = {}
+    for source in sources:
+        for run in _at(source, find_runs, warn):
+            if run.name not in found or found[run.name].folder is None:
+                found[run.name] = run
+    for run in found.values():
+        if not _finished(run):
+            warn(f"{run.name} is not finished and left out; its command continues it: {run.command or 'unknown'}")
+    finished = [run for run in found.values() if _finished(run)]
+    if not finished:
+        raise UsageError(f"no finished run at {', '.join(sources)}. `rilbench run` makes one.")
+    return finished
+
+
+def _finished(run: RunResult) -> bool:
+    return run.status == "finished" and bool(run.matrix.rows)
+
+
+def _at(source: str, find_runs: FindRuns, warn: Warn) -> list[RunResult]:
+    """Every run at a source that can be read, finished or not."""
+    folder = Path(source)
+    folders = _run_folders(folder) if folder.is_dir() else []
+    runs = [run for each in folders if (run := _read(each, warn))] if folders else list(find_runs(source))
+    if not runs and not folders:
+        raise UsageError(
+            f"no runs at {source!r}: it is no folder of a run, a store or a study, and no plugin knows runs there"
+        )
+    return runs
+
+
+def _run_folders(folder: Path) -> list[Path]:
+    """The folders of runs that a folder stands for: a study's, its own, or those in it."""
+    if (folder / "study.json").exists():
+        return _study(folder)
+    return [folder] if _is_run(folder) else [inside for inside in sorted(folder.iterdir()) if _is_run(inside)]
+
+
+def _is_run(folder: Path) -> bool:
+    """Whether a run began here: it leaves its environment at once, and a result after the first row."""
+    began = any((folder / name).exists() for name in ("result.json", "environment.json"))
+    return began and not (folder / "study.json").exists()
+
+
+def _study(folder: Path) -> list[Path]:
+    """The folders of a study's runs, which lie beside it in the store."""
+    file = folder / "study.json"
+    study = read_json(file)
+    names = study.get("runs") if isinstance(study, dict) else None
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise ConfigError(f'{file}: "runs" is not a list of names of run folders')
+    return [folder.resolve().parent / name for name in names]
+
+
+def _read(folder: Path, warn: Warn) -> RunResult | None:
+    try:
+        return RunResult.load(folder)
+    except ConfigError as error:
+        warn(f"a run is left out: {error}")
+        return None

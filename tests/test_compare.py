@@ -1,0 +1,359 @@
+"""Every number of a comparison, against numpy and scipy on the files of the runs."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from safetensors.numpy import load_file
+from scipy import stats
+from stores import BACKWARDS, BETTER, FORWARDS, SCORED, TARGETS, A, C, H, save
+
+from rilbench.compare.comparison import Comparison, compare
+from rilbench.compare.differences import Difference
+from rilbench.compare.groups import best
+from rilbench.compare.quantities import Quantity
+from rilbench.compare.records import Record, records
+from rilbench.compare.sources import load_runs
+from rilbench.compare.statistics import Spread, holm, paired_p
+from rilbench.errors import ConfigError, UsageError
+from rilbench.result import RunResult
+
+Raw = dict[str, Any]
+
+
+def silent(text: str) -> None:
+    pytest.fail(f"unexpected warning: {text}")
+
+
+def nobody(source: str) -> list[RunResult]:
+    return []
+
+
+def compared(store: Path, quantity: Quantity = Quantity.FINAL, **options: Any) -> Comparison:
+    runs = load_runs([str(store)], nobody, warn=silent)
+    return compare(runs, quantity=quantity, **{"warn": silent} | options)
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two orders of three seeds of two strategies, and one run of a third."""
+    folder = tmp_path_factory.mktemp("store")
+    for rewards, seed in itertools.product((FORWARDS, BACKWARDS), range(3)):
+        save(folder, "rid", rewards, seed)
+        save(folder, "baseline", rewards, seed, shift=-0.03)
+    save(folder, "soup", FORWARDS, 1)
+    return folder
+
+
+def raw(store: Path, strategy: str, rewards: tuple[str, ...] | None = None) -> list[Raw]:
+    """The result files of a strategy, and an order."""
+    found = [json.loads(file.read_text()) for file in sorted(store.glob(f"{strategy}-*/result.json"))]
+    return [run for run in found if rewards is None or tuple(run["rewards"]) == rewards]
+
+
+def values(run: Raw, metric: str) -> list[float]:
+    return [stage["values"][metric] for stage in run["stages"]]
+
+
+def stage_of(run: Raw, reward: str) -> int:
+    return 1 + int(run["rewards"].index(reward))
+
+
+def forgetting(run: Raw, metric: str) -> float:
+    """Eq. 3, NaN for a target of the last reward."""
+    a = np.array(values(run, metric)) * BETTER[metric]
+    return math.nan if run["rewards"][-1] in TARGETS[metric] else float((a - a[-1]).max())
+
+
+def average(run: Raw, metric: str) -> float:
+    return float(np.mean([(values(run, r)[-1] - values(run, r)[0]) / abs(values(run, r)[0]) for r in run["rewards"]]))
+
+
+def between(run: Raw, metric: str, start: int, end: int) -> float:
+    a = values(run, metric)
+    return math.nan if start == end else a[end] - a[start]
+
+
+EXPECTED: dict[Quantity, Callable[[Raw, str], float]] = {
+    Quantity.FINAL: lambda run, m: values(run, m)[-1],
+    Quantity.FORGETTING: forgetting,
+    Quantity.AVERAGE: average,
+    Quantity.BACKWARD: lambda run, m: between(run, m, stage_of(run, m), 3),
+    Quantity.FORWARD: lambda run, m: between(run, m, 0, stage_of(run, m) - 1),
+    Quantity.LEARNED: lambda run, m: between(run, m, 0, stage_of(run, m)),
+    Quantity.PLASTICITY: lambda run, m: between(run, m, stage_of(run, m) - 1, stage_of(run, m)),
+}
+ALL = (*SCORED[:4], "fid", "oracle")
+COLUMNS = {Quantity.FINAL: ALL, Quantity.FORGETTING: ALL, Quantity.AVERAGE: ("average",)}
+
+
+def assert_spread(record: Record, sample: list[float]) -> None:
+    """n, mean, sd and the 95 % interval of a record, of the values that are not NaN."""
+    known = np.array([v for v in sample if not math.isnan(v)])
+    assert record["n"] == len(known)
+    if len(known) == 0:
+        assert math.isnan(record["mean"])
+        return
+    assert record["mean"] == pytest.approx(known.mean())
+    if len(known) == 1:
+        assert all(math.isnan(record[key]) for key in ("sd", "low", "high"))
+        return
+    assert record["sd"] == pytest.approx(known.std(ddof=1))
+    interval = stats.t.interval(0.95, len(known) - 1, loc=known.mean(), scale=stats.sem(known))
+    assert (record["low"], record["high"]) == pytest.approx(interval)
+
+
+@pytest.mark.parametrize("quantity", list(Quantity))
+def test_every_number_of_orders_and_means(store: Path, quantity: Quantity) -> None:
+    tables = records(compared(store, quantity))
+    for record in tables["orders"]:
+        expected = EXPECTED[Quantity(record["quantity"])]
+        runs = raw(store, record["label"], tuple(record["order"]))
+        assert_spread(record, [expected(run, record["metric"]) for run in runs])
+    for record in tables["means"]:
+        expected = EXPECTED[Quantity(record["quantity"])]
+        assert_spread(record, [expected(run, record["metric"]) for run in raw(store, record["label"])])
+    metrics = COLUMNS.get(quantity, (A, H, C))
+    rows = {(r["label"], *r["order"], r["metric"]) for r in tables["orders"]}
+    assert len(rows) == 5 * len(metrics)
+    shown = [q.value for q in ((Quantity.FINAL, Quantity.FORGETTING) if quantity is Quantity.FINAL else (quantity,))]
+    assert [(r["quantity"], r["label"], r["metric"]) for r in tables["means"]] == list(
+        itertools.product(shown, ("baseline", "rid", "soup"), metrics)
+    )
+    base = raw(store, "rid")[0]["stages"][0]["values"]
+    assert {r["metric"]: r["mean"] for r in tables["base"]} == base
+
+
+def test_transfer_and_plasticity_add_up(store: Path) -> None:
+    (run,) = (r for r in load_runs([str(store)], nobody) if r.name == "rid-compressibility-hps-aesthetic-seed1")
+    matrix = run.matrix
+    for reward in BACKWARDS:
+        parts = (matrix.forward_transfer(reward), matrix.plasticity(reward), matrix.backward_transfer(reward))
+        assert sum(parts) == pytest.approx(matrix.values(reward)[-1] - matrix.values(reward)[0])
+        assert sum(parts[:2]) == pytest.approx(matrix.learned(reward))
+
+
+def prompt_differences(store: Path, one: str, two: str, metric: str) -> NDArray[np.float64]:
+    """One value a prompt: mean over images and the runs of both strategies with the same order and seed."""
+    partners = {(tuple(run["rewards"]), run["seed"]): run for run in raw(store, two)}
+    found = []
+    for run in raw(store, one):
+        if (key := (tuple(run["rewards"]), run["seed"])) in partners:
+            ends = [each["stages"][-1]["evaluation"] for each in (run, partners[key])]
+            left, right = (load_file(store / end / "scores.safetensors")[metric] for end in ends)
+            found.append((left - right).mean(axis=1))
+    return np.mean(found, axis=0)
+
+
+def holm_by_definition(p: dict[str, float]) -> dict[str, float]:
+    ranks = {name: i for i, name in enumerate(sorted(p, key=p.__getitem__))}
+    return {name: max(min(1.0, (len(p) - ranks[o]) * p[o]) for o in p if ranks[o] <= ranks[name]) for name in p}
+
+
+@pytest.mark.parametrize(("against", "others"), [(None, ["baseline", "soup"]), ("baseline", ["rid", "soup"])])
+def test_every_number_of_the_differences(store: Path, against: str | None, others: list[str]) -> None:
+    found = records(compared(store, against=against))["differences"]
+    reference = against or "rid"
+    assert [(d["label"], d["metric"]) for d in found] == list(itertools.product(others, ALL))
+    for other in others:
+        tests = {d["metric"]: d for d in found if d["label"] == other}
+        runs = 1 if other == "soup" else 6
+        expected = {}
+        for metric in SCORED:
+            sample = prompt_differences(store, other, reference, metric)
+            assert_spread(tests[metric], list(sample))
+            assert (tests[metric]["over"], tests[metric]["n"], tests[metric]["runs"]) == ("prompts", 12, runs)
+            expected[metric] = float(stats.ttest_1samp(sample, 0).pvalue)
+        if other != "soup":
+            pairs = [[values(run, "fid")[-1] for run in raw(store, name)] for name in (other, reference)]
+            expected["fid"] = float(stats.ttest_rel(*pairs).pvalue)
+            assert (tests["fid"]["over"], tests["fid"]["n"]) == ("runs", 6)
+            assert tests["fid"]["mean"] == pytest.approx(np.mean(np.subtract(*pairs)))
+        else:
+            assert math.isnan(tests["fid"]["p"])
+            assert not tests["fid"]["significant"]
+        adjusted = holm_by_definition(expected)
+        for metric, p in expected.items():
+            assert tests[metric]["p"] == pytest.approx(p)
+            assert tests[metric]["p_holm"] == pytest.approx(adjusted[metric])
+            assert tests[metric]["significant"] == (adjusted[metric] < 0.05)
+    assert {d["significant"] for d in found} == {True, False}
+
+
+def test_runs_without_scores_are_paired_over_runs(store: Path) -> None:
+    """As a tracking server's: no folder, so no scores of images."""
+    runs = [replace(run, folder=None) for run in load_runs([str(store)], nobody)]
+    found = compare(runs, warn=silent).differences
+    assert {d.over for d in found} == {"runs"}
+    (test,) = (d for d in found if (d.label, d.metric) == ("baseline", A))
+    pairs = [[values(run, A)[-1] for run in raw(store, name)] for name in ("baseline", "rid")]
+    assert (test.p, test.spread.n) == (pytest.approx(stats.ttest_rel(*pairs).pvalue), 6)
+
+
+def test_scores_deleted_from_the_store_leave_the_runs(tmp_path: Path) -> None:
+    for seed in (0, 1):
+        save(tmp_path, "rid", seed=seed)
+        save(tmp_path, "baseline", seed=seed)
+    assert compared(tmp_path).differences[0].over == "prompts"
+    file = next(tmp_path.glob("stages/rid-*-seed0-2/evaluations/e/scores.safetensors"))
+    file.write_bytes(file.read_bytes()[:100])
+    with pytest.raises(ConfigError, match=r"cannot read .*scores.safetensors.*repeat the run's command"):
+        compared(tmp_path)
+    file.unlink()
+    assert compared(tmp_path).differences[0].over == "runs"
+
+
+@pytest.mark.parametrize(
+    ("sample", "p"), [([], math.nan), ([1.0], math.nan), ([0.0, 0.0], 1.0), ([2.0, 2.0], 0.0), ([1.0, -1.0], 1.0)]
+)
+def test_paired_p_of_ties_and_small_samples(sample: list[float], p: float) -> None:
+    assert paired_p(sample) == pytest.approx(p, nan_ok=True)
+
+
+def test_students_interval_and_holm_by_hand() -> None:
+    spread = Spread.of([2.0, 3.0, math.nan, 2.5])
+    assert (spread.n, spread.mean, spread.sd) == (3, 2.5, 0.5)
+    assert spread.half == pytest.approx(4.3027 * 0.5 / math.sqrt(3), rel=1e-4)  # the quantile of any printed table
+    adjusted = holm({"a": 0.01, "b": 0.04, "c": 0.03, "none": math.nan})
+    assert {k: v for k, v in adjusted.items() if k != "none"} == pytest.approx({"a": 0.03, "b": 0.06, "c": 0.06})
+    assert math.isnan(adjusted["none"])
+    found = [Difference("a", "b", "m", spread, "runs", 3, 0.03, p_holm) for p_holm in (0.049, 0.06, math.nan)]
+    assert [difference.significant for difference in found] == [True, False, False]
+
+
+def test_best_follows_the_direction_and_ties_share_it(tmp_path: Path) -> None:
+    save(tmp_path, "one")
+    save(tmp_path, "two", shift=0.5)
+    groups = compared(tmp_path).strategies
+    assert best(groups, Quantity.FINAL, A, True) == {"two"}
+    assert best(groups, Quantity.FINAL, "png_kb", False) == {"one"}
+    assert best(groups[:1], Quantity.FINAL, A, True) == set()
+    twins = [groups[0], replace(groups[0], label="twin")]
+    assert best(twins, Quantity.FINAL, A, True) == {"one", "twin"}
+
+
+def test_one_model_under_two_orders_counts_once_in_a_mean(tmp_path: Path) -> None:
+    """As joint and soup are: the same stages, listed in another order."""
+    for seed in (0, 1):
+        own = [f"{name}{seed}" for name in "ahc"]
+        save(tmp_path, "soup", FORWARDS, seed, stages=own)
+        save(tmp_path, "soup", BACKWARDS, seed, stages=own[::-1])
+        save(tmp_path, "rid", FORWARDS, seed)
+        save(tmp_path, "rid", BACKWARDS, seed)
+    comparison = compared(tmp_path)
+    assert {group.label: len(group.runs) for group in comparison.strategies} == {"rid": 4, "soup": 2}
+    assert [len(group.runs) for group in comparison.orders] == [2, 2, 2, 2]
+
+
+def test_a_metric_some_runs_lack(tmp_path: Path) -> None:
+    save(tmp_path, "rid", seed=0)
+    save(tmp_path, "rid", seed=1, without=["oracle"])
+    save(tmp_path, "baseline", without=["oracle"])
+    tables = records(compared(tmp_path))
+    found = {(r["label"], r["quantity"]): r for r in tables["means"] if r["metric"] == "oracle"}
+    assert found["rid", "final"]["n"] == 1
+    assert math.isnan(found["baseline", "final"]["mean"])
+    assert not found["rid", "final"]["best"]  # nothing to be better than
+    (test,) = (d for d in tables["differences"] if d["metric"] == "oracle")
+    assert (test["n"], test["significant"]) == (0, False)
+
+
+def test_nan_in_a_result_is_left_out(tmp_path: Path) -> None:
+    for seed in range(3):
+        save(tmp_path, "rid", seed=seed)
+    file = tmp_path / "rid-aesthetic-hps-compressibility-seed1" / "result.json"
+    result = json.loads(file.read_text())
+    result["stages"][-1]["values"]["fid"] = None  # what NaN becomes in JSON
+    file.write_text(json.dumps(result))
+    (record,) = (r for r in records(compared(tmp_path))["orders"] if (r["metric"], r["quantity"]) == ("fid", "final"))
+    kept = [values(run, "fid")[-1] for run in raw(tmp_path, "rid") if run["seed"] != 1]
+    assert (record["n"], record["mean"]) == (2, pytest.approx(np.mean(kept)))
+
+
+def test_strategies_and_rewards_filter(store: Path) -> None:
+    comparison = compared(store, strategies=["soup", "rid"], rewards=FORWARDS)
+    assert [(g.label, g.rewards) for g in comparison.orders] == [("soup", FORWARDS), ("rid", FORWARDS)]
+    assert comparison.against == "rid"
+    assert compared(store, strategies=["soup", "baseline"]).against == "soup"
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"against": "ridd"}, "unknown strategy among the runs 'ridd'. Did you mean 'rid'"),
+        ({"strategies": ["rid"], "against": "baseline"}, "unknown strategy among the runs 'baseline'"),
+        ({"strategies": ["joint"]}, "unknown strategy among the runs 'joint'"),
+        ({"rewards": (H, A)}, "no run of the rewards hps > aesthetic; there are aesthetic > hps > compressibility, c"),
+    ],
+)
+def test_what_is_not_there_is_named(store: Path, options: Raw, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        compared(store, **options)
+
+
+def test_mixed_settings_are_named(tmp_path: Path) -> None:
+    save(tmp_path, "rid", seed=0)
+    save(tmp_path, "rid", seed=1, settings={"train": {"lr": 0.1, "log_gradients_every": 3}, "evaluate": {"steps": 5}})
+    save(tmp_path, "baseline", seed=0, settings={"train": {"lr": 0.5}})
+    heard: list[str] = []
+    compared(tmp_path, warn=heard.append)
+    assert heard == [
+        "runs of rid differ in evaluate.seed (0 and unset), train.lr (0.001 and 0.1), evaluate.steps (unset and 5); "
+        "their means mix these settings"
+    ]
+
+
+def test_another_base_model_is_named(tmp_path: Path) -> None:
+    save(tmp_path, "rid")
+    file = save(tmp_path, "baseline") / "result.json"
+    result = json.loads(file.read_text())
+    result["stages"][0]["values"]["fid"] = 71.0
+    file.write_text(json.dumps(result))
+    own = raw(tmp_path, "rid")[0]["stages"][0]["values"]["fid"]
+    heard: list[str] = []
+    compared(tmp_path, warn=heard.append)
+    low, high = sorted((own, 71.0))
+    assert heard == [
+        f"the base model's fid is {low:.6g} in one run and {high:.6g} in another: not the same measurement"
+    ]
+
+
+def test_two_runs_of_one_seed_are_refused(tmp_path: Path) -> None:
+    save(tmp_path, "rid")
+    save(tmp_path, "rid", suffix="-b", settings={"train": {"lr": 0.1}})
+    with pytest.raises(UsageError, match=r"same order and seed but differ in train.lr \(0.001 and 0.1\); compare them"):
+        compared(tmp_path)
+
+
+def test_a_label_makes_a_strategy_of_its_own(tmp_path: Path) -> None:
+    """Runs of one strategy that were given names; their settings may differ."""
+    for seed in (0, 1):
+        save(tmp_path, "rid", seed=seed)
+        file = save(tmp_path, "rid", seed=seed, suffix="-b", settings={"train": {"lr": 0.1}}) / "result.json"
+        file.write_text(json.dumps(json.loads(file.read_text()) | {"label": "rid-fast"}))
+    comparison = compared(tmp_path)
+    assert [(group.label, len(group.runs)) for group in comparison.strategies] == [("rid", 2), ("rid-fast", 2)]
+    assert {(d.label, d.against) for d in comparison.differences} == {("rid-fast", "rid")}
+
+
+def test_a_reward_trained_twice(tmp_path: Path) -> None:
+    """Forward until its first stage, learned and plasticity at its last one."""
+    run = json.loads((save(tmp_path, "rid", (H, A, C, A, H)) / "result.json").read_text())
+    expected = {
+        Quantity.FORWARD: {A: between(run, A, 0, 1), C: between(run, C, 0, 2)},
+        Quantity.BACKWARD: {A: between(run, A, 4, 5), C: between(run, C, 3, 5)},
+        Quantity.LEARNED: {A: between(run, A, 0, 4), H: between(run, H, 0, 5), C: between(run, C, 0, 3)},
+        Quantity.PLASTICITY: {A: between(run, A, 3, 4), H: between(run, H, 4, 5), C: between(run, C, 2, 3)},
+    }
+    for quantity, rewards in expected.items():
+        found = {r["metric"]: r["mean"] for r in records(compared(tmp_path, quantity))["means"]}
+        assert {name: mean for name, mean in found.items() if not math.isnan(mean)} == pytest.approx(rewards)
