@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import toy
 
-HEAVY = ("pydantic", "torch", "diffusers", "mlflow", "transformers", "open_clip")
+HEAVY = ("pydantic", "torch", "diffusers", "mlflow", "transformers", "open_clip", "plotly")
 
 
 def rilbench(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
@@ -54,6 +54,8 @@ def test_plugins_list_json(tmp_path: Path) -> None:
         (["run", "--stratgy", "rid"], 2, "No such option"),
         (["compare", "nowhere"], 2, "no runs at 'nowhere'"),
         (["upload", "nowhere"], 2, "nowhere is no run and holds none: there is no result.json"),
+        (["report"], 2, "Missing argument"),
+        (["report", "nowhere"], 2, "no runs at 'nowhere'"),
     ],
 )
 def test_a_mistake_is_a_clear_line_and_an_exit_code(

@@ -1,0 +1,113 @@
+"use strict";
+const data = JSON.parse(document.getElementById("data").textContent);
+const byId = (id) => document.getElementById(id);
+const chips = [...document.querySelectorAll(".chip[data-strategy]")];
+const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+const hidden = new Set(); // numbers of strategies
+const MOST_BANDS = 6;
+
+// Colours by what a trace is; the strategy's number chooses from the palette of page.css.
+const paint = {
+  line: (trace, colour) => { trace.line.color = trace.marker.color = colour; },
+  band: (trace, colour) => { trace.fillcolor = `${colour}26`; trace.line = { width: 0 }; },
+  runs: (trace, colour) => { trace.marker.color = colour; trace.opacity = 0.4; },
+  mean: (trace, colour) => { trace.marker.color = colour; trace.marker.line = { color: css("--surface"), width: 1 }; },
+  front: (trace) => { trace.line.color = css("--muted"); },
+  heat: (trace) => { trace.colorscale = [0, 0.5, 1].map((at, i) => [at, css(`--heat-${i}`)]); },
+};
+
+function themed(figure) {
+  const { data: traces, layout } = structuredClone(figure);
+  const bands = chips.length - hidden.size <= MOST_BANDS;
+  for (const trace of traces) {
+    paint[trace.meta.role](trace, css(`--s${trace.meta.strategy % 8}`));
+    trace.visible = !hidden.has(trace.meta.strategy) && (bands || trace.meta.role !== "band");
+  }
+  const axis = { gridcolor: css("--line"), linecolor: css("--line"), zerolinecolor: css("--line"), fixedrange: true };
+  Object.assign(layout, {
+    font: { color: css("--text"), family: "system-ui, sans-serif", size: 12 },
+    paper_bgcolor: css("--surface"),
+    plot_bgcolor: css("--surface"),
+    hoverlabel: { bgcolor: css("--surface"), bordercolor: css("--line"), font: { color: css("--text") } },
+    xaxis: { ...layout.xaxis, ...axis },
+    yaxis: { ...layout.yaxis, ...axis },
+  });
+  return [traces, layout];
+}
+
+function draw() {
+  const order = byId("order").selectedIndex;
+  for (const box of document.querySelectorAll(".plot")) {
+    const name = box.dataset.plot, figure = data.figures[name];
+    if (data.alts[name]) box.setAttribute("aria-label", data.alts[name][order]);
+    const [traces, layout] = themed(Array.isArray(figure) ? figure[order] : figure);
+    Plotly.react(box, traces, layout, {
+      responsive: true,
+      displaylogo: false,
+      displayModeBar: box.classList.contains("small") ? false : "hover",
+      modeBarButtons: [["toImage"]],
+    });
+  }
+}
+
+byId("order").addEventListener("change", draw);
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
+
+function toggle(chosen, isShown) {
+  for (const chip of chosen) {
+    const strategy = Number(chip.dataset.strategy), show = isShown(strategy);
+    chip.setAttribute("aria-pressed", String(show));
+    if (show) hidden.delete(strategy); else hidden.add(strategy);
+  }
+  draw();
+}
+
+for (const chip of chips) chip.addEventListener("click", () => toggle([chip], (strategy) => hidden.has(strategy)));
+byId("all")?.addEventListener("click", () => toggle(chips, () => true));
+byId("none")?.addEventListener("click", () => toggle(chips, () => false));
+draw();
+
+// Pictures: two strategies side by side, one slider over the stages of both.
+const { uris, runs } = data.pictures;
+const caseOf = (run) => `${run.order}, seed ${run.seed}`;
+const distinct = (values) => [...new Set(values)];
+const fill = (select, names) => select.replaceChildren(...names.map((name) => new Option(name, name)));
+
+function picture(run, stage, i) {
+  const figure = document.createElement("figure"), image = new Image(), caption = document.createElement("figcaption");
+  image.onload = () => image.classList.toggle("tiny", image.naturalWidth <= 128);
+  image.src = uris[run.pictures[stage][i]];
+  image.alt = `${run.strategy} after ${run.stages[stage]}: ${run.prompts[i]}`;
+  caption.textContent = run.prompts[i];
+  figure.append(image, caption);
+  return figure;
+}
+
+function show() {
+  const slider = byId("stage"), panes = [...document.querySelectorAll(".pane")];
+  const shown = panes.map((pane) =>
+    runs.find((run) => caseOf(run) === byId("case").value && run.strategy === pane.querySelector("select").value));
+  slider.max = Math.max(1, ...shown.map((run) => (run ? run.stages.length - 1 : 0)));
+  const told = panes.map((pane, side) => {
+    const run = shown[side], last = run ? run.stages.length - 1 : 0, stage = Math.min(slider.value, last);
+    const text = run ? `Stage ${stage} of ${last}: ${run.stages[stage]}` : "No pictures of this run in this file.";
+    pane.querySelector(".stage").textContent = text;
+    const pictures = run ? run.pictures[stage].map((_, i) => picture(run, stage, i)) : [];
+    pane.querySelector(".pictures").replaceChildren(...pictures);
+    return text;
+  });
+  slider.setAttribute("aria-valuetext", told.join("; "));
+}
+
+if (runs.length) {
+  const strategies = distinct(runs.map((run) => run.strategy));
+  fill(byId("case"), distinct(runs.map(caseOf)));
+  document.querySelectorAll(".pane select").forEach((select, side) => {
+    fill(select, strategies);
+    select.selectedIndex = Math.min(side, strategies.length - 1);
+    select.addEventListener("change", show);
+  });
+  byId("case").addEventListener("change", show);
+  byId("stage").addEventListener("input", show);
+  show();
+}

@@ -1,0 +1,102 @@
+"""Puts the page together: everything a browser needs is in the one file."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from datetime import date
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from rilbench.errors import ConfigError
+from rilbench.host.catalog import Catalog
+from rilbench.host.moments import Moments, Warn
+from rilbench.report.html import provenance, tables
+from rilbench.report.html.checks import checks
+from rilbench.report.html.figure import COLOURS
+from rilbench.report.html.heat import heat
+from rilbench.report.html.lines import lines
+from rilbench.report.html.pareto import pareto
+from rilbench.report.html.pictures import Album, album
+from rilbench.report.html.runs import read_runs
+from rilbench.report.html.study import Study
+from rilbench.report.html.summary import sentences
+from rilbench.report.html.words import about
+from rilbench.report.tables import header
+from rilbench.store import finite, write_text
+
+
+def write_report(sources: Sequence[str], file: Path, catalog: Catalog, warn: Warn) -> tuple[Study, Album]:
+    """Write the report on the finished runs at all sources, which are those of `load_runs`; returns what it shows.
+
+    `warn` hears of runs that are left out. ConfigError without plotly or jinja2; UsageError without a finished run.
+    """
+    plotly = _plotly()
+    runs, left_out = read_runs(sources, lambda source: Moments(catalog, warn).find_runs(source))
+    for line in left_out:
+        warn(line)
+    study = Study(tuple(runs))
+    pictures = album(study)
+    write_text(file, _render(_content(study, left_out, catalog, pictures) | {"plotly": plotly}))
+    return study, pictures
+
+
+def _plotly() -> str:
+    """The source of plotly.js."""
+    try:
+        import jinja2  # noqa: F401
+        from plotly.offline import get_plotlyjs
+    except ModuleNotFoundError as error:
+        line = "pip install 'rilbench[report]'"
+        raise ConfigError(f"a report needs {error.name}, which is not installed; install it with: {line}") from None
+    source: str = get_plotlyjs()
+    return source
+
+
+def _content(study: Study, left_out: Sequence[str], catalog: Catalog, pictures: Album) -> dict[str, Any]:
+    views = [*map(study.ordered, study.orders), *([study] if len(study.orders) > 1 else [])]
+    panels = {f"lines-{i}": [lines(v, m, study.strategies) for v in views] for i, m in enumerate(study.metrics)}
+    plots = {"heat": heat(study), "pareto": pareto(study)}
+    return {
+        "date": date.today(),
+        "study": study,
+        "sentences": sentences(study, left_out),
+        "strategies": [(s, about(catalog, study.of(s)[0].result.strategy, "strategy")) for s in study.strategies],
+        "metrics": [(header(m), m.higher_is_better, about(catalog, m.name, "reward", "metric")) for m in study.metrics],
+        "overall": tables.final(study, "mean ± 95 % interval over orders and seeds"),
+        "per_order": [tables.final(study.ordered(o), f"{o}: mean ± 95 % interval over seeds") for o in study.orders],
+        "titles": [header(m) for m in study.metrics],
+        "orders": [*study.orders, *(["mean over all orders"] if len(study.orders) > 1 else [])],
+        "dashed": COLOURS,
+        "checks": checks(study),
+        "album": pictures,
+        "facts": [
+            ("Settings", provenance.settings(study)),
+            ("Plugins", provenance.plugins(study)),
+            ("Environment", provenance.environment(study)),
+        ],
+        "commands": provenance.commands(study),
+        "plots": plots,
+        "data": {
+            "figures": {name: plot.figure for name, plot in plots.items()}
+            | {name: [plot.figure for plot in panel] for name, panel in panels.items()},
+            "alts": {name: [plot.alt for plot in panel] for name, panel in panels.items()},
+            "pictures": pictures.to_json(),
+        },
+    }
+
+
+def _render(content: dict[str, Any]) -> str:
+    from jinja2 import Environment, StrictUndefined
+
+    room = files(__package__)
+    template = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    own = {"style": room.joinpath("page.css").read_text(), "script": room.joinpath("page.js").read_text()}
+    text = room.joinpath("page.j2").read_text()
+    return template.from_string(text).render(content | own | {"json": _script_safe(content["data"])})
+
+
+def _script_safe(value: Any) -> str:
+    """JSON that cannot end the script element it stands in."""
+    return json.dumps(finite(value), separators=(",", ":")).replace("<", "\\u003c")

@@ -1,0 +1,72 @@
+"""Learning against forgetting: a faint point a model, a large one a strategy, and the strategies no other beats."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from rilbench.report.html.figure import COLOURS, SYMBOLS, Plot, Trace, figure, known, plain
+from rilbench.report.html.labels import Point, sides
+from rilbench.report.html.study import Study, forgotten, learned, mean
+from rilbench.report.html.words import listed
+
+
+def pareto(study: Study) -> Plot:
+    """x: forgotten of the trained rewards, y: learned of them, means relative to the base values in per cent."""
+    models = [[(100 * forgotten(run), 100 * learned(run)) for run in study.models(s)] for s in study.strategies]
+    means = [(mean([x for x, _ in points]), mean([y for _, y in points])) for points in models]
+    best = front(means)
+    traces = [_edge([means[i] for i in best])]
+    traces += [_models(study, i, points) for i, points in enumerate(models)]
+    places = sides(means, study.strategies, [point for points in models for point in points])
+    traces += [_strategy(name, i, means[i]) | {"textposition": places[i]} for i, name in enumerate(study.strategies)]
+    titles = ("forgotten, % of base (left is better)", "learned, % of base (up is better)")
+    xaxis, yaxis = ({"title": {"text": title}, "ticksuffix": " %", "zeroline": False} for title in titles)
+    drawn = figure(traces, xaxis=xaxis, yaxis=yaxis, height=460, margin={"l": 70, "r": 15, "t": 15, "b": 55})
+    told = [f"{s}: forgotten {x:.1f} %, learned {y:.1f} %" for s, (x, y) in zip(study.strategies, means, strict=True)]
+    return Plot(drawn, f"{'; '.join(told)}. On the Pareto front: {listed([study.strategies[i] for i in best])}.")
+
+
+def front(points: Sequence[Point]) -> list[int]:
+    """Indices of the points no other one beats, by growing x: smaller x and larger y are better."""
+    there = [i for i, point in enumerate(points) if not any(map(math.isnan, point))]
+    return sorted((i for i in there if not any(_beats(points[j], points[i]) for j in there)), key=lambda i: points[i])
+
+
+def _beats(one: Point, other: Point) -> bool:
+    return one[0] <= other[0] and one[1] >= other[1] and one != other
+
+
+def _edge(points: Sequence[Point]) -> Trace:
+    return _at(points) | {
+        "mode": "lines",
+        "line": {"shape": "hv", "width": 2, "dash": "dot"},
+        "hoverinfo": "skip",
+        "meta": {"role": "front"},
+    }
+
+
+def _models(study: Study, i: int, points: Sequence[Point]) -> Trace:
+    strategy = study.strategies[i]
+    names = [plain(f"{strategy}, {run.order}, seed {run.result.seed}") for run in study.models(strategy)]
+    return (
+        _at(points) | _marker(i, size=6) | {"mode": "markers", "text": names, "meta": {"role": "runs", "strategy": i}}
+    )
+
+
+def _strategy(name: str, i: int, point: Point) -> Trace:
+    return (
+        _at([point])
+        | _marker(i, size=15)
+        | {"mode": "markers+text", "text": [plain(name)], "meta": {"role": "mean", "strategy": i}}
+    )
+
+
+def _at(points: Sequence[Point]) -> Trace:
+    return {"x": [known(x) for x, _ in points], "y": [known(y) for _, y in points]}
+
+
+def _marker(i: int, *, size: int) -> Trace:
+    symbol = SYMBOLS[i % COLOURS] + ("-open" if i >= COLOURS else "")
+    hover = "%{text}: forgotten %{x:.2f} %, learned %{y:.2f} %<extra></extra>"
+    return {"marker": {"size": size, "symbol": symbol}, "hovertemplate": hover}

@@ -1,0 +1,109 @@
+"""The runs a report is about, with what their folders say of them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import yaml  # type: ignore[import-untyped]
+
+from rilbench.compare.sources import FindRuns, load_runs
+from rilbench.errors import ConfigError, UsageError
+from rilbench.prompts import read_prompts
+from rilbench.result import ResultMatrix, RunResult
+from rilbench.store import read_json
+
+PLACE = ("store", "tracking", "seed", "rewards")  # settings that do not make a strategy another one
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run. `label` is what the report calls its strategy."""
+
+    result: RunResult
+    label: str
+
+    @property
+    def matrix(self) -> ResultMatrix:
+        return self.result.matrix
+
+    @property
+    def order(self) -> str:
+        """The rewards in training order."""
+        return " > ".join(self.result.rewards)
+
+    @cached_property
+    def settings(self) -> dict[str, str]:
+        """`config.yaml`, key.of.setting to text; empty when there is none."""
+        file = _there(self.result.folder and self.result.folder / "config.yaml")
+        return flat(yaml.safe_load(file.read_text())) if file else {}
+
+    @cached_property
+    def environment(self) -> dict[str, str]:
+        """`environment.json`, flattened likewise."""
+        file = _there(self.result.folder and self.result.folder / "environment.json")
+        return flat(read_json(file)) if file else {}
+
+    @cached_property
+    def prompts(self) -> list[str]:
+        """The evaluation prompts; empty when their file is not on this machine."""
+        try:
+            return read_prompts(self.settings.get("evaluate.prompts", ""))
+        except ConfigError:
+            return []
+
+    def trained_samples(self) -> list[str]:
+        """How many images each trained stage generated for training, as far as the store knows."""
+        files = [self.in_store(f"stages/{row.stage_id}/stage.json") for row in self.matrix.rows if row.rewards]
+        return [str(read_json(file)["document"]["train"]["samples"]) for file in files if file]
+
+    def in_store(self, path: str) -> Path | None:
+        """A file or folder of the store the run lies in; None when it is not on this disk."""
+        return _there(self.result.folder and self.result.folder.parent / path)
+
+
+def _there(path: Path | None) -> Path | None:
+    return path if path and path.exists() else None
+
+
+def flat(value: Any, prefix: str = "") -> dict[str, str]:
+    """Nested mappings as dotted keys and texts."""
+    if isinstance(value, Mapping) and value:
+        return {k: v for key, part in value.items() for k, v in flat(part, f"{prefix}{key}.").items()}
+    text = ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+    return {prefix.removesuffix("."): text}
+
+
+def read_runs(sources: Sequence[str], find_runs: FindRuns) -> tuple[list[Run], list[str]]:
+    """The finished runs at all sources, as `load_runs` finds them, and a line on every run that is left out.
+
+    UsageError when nothing is left, or when runs cannot be told apart.
+    """
+    left_out: list[str] = []
+    found = load_runs(sources, find_runs, warn=left_out.append)
+    return _told_apart([Run(result, result.label) for result in found]), left_out
+
+
+def _told_apart(runs: Sequence[Run]) -> list[Run]:
+    """Where runs of a strategy with one order and seed differ in settings, the settings become part of the label."""
+    twice = {label for (label, *_), n in Counter(map(_key, runs)).items() if n > 1}
+    of_label = {label: [run.settings for run in runs if run.label == label] for label in twice}
+    named = [replace(run, label=_label(run, of_label[run.label])) if run.label in twice else run for run in runs]
+    same = [run.result.name for run in named if Counter(map(_key, named))[_key(run)] > 1]
+    if same:
+        raise UsageError(f"{', '.join(same)}: same strategy, order and seed, yet not the same run; report them apart")
+    return sorted(named, key=_key)
+
+
+def _key(run: Run) -> tuple[str, str, int]:
+    return run.label, run.order, run.result.seed
+
+
+def _label(run: Run, others: Sequence[Mapping[str, str]]) -> str:
+    differing = [k for k in run.settings if k not in PLACE and len({o.get(k) for o in others}) > 1]
+    told = [f"{key.rpartition('.')[2]} {run.settings[key]}" for key in differing]
+    return f"{run.label} ({', '.join(told)})"

@@ -1,0 +1,468 @@
+"""`rilbench report`: its numbers against an independent computation, its text, and how a real browser shows it."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from html import unescape
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import toy
+from PIL import Image
+from selenium import webdriver
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.support.select import Select
+from selenium.webdriver.support.wait import WebDriverWait
+
+from rilbench import engine
+from rilbench.errors import ConfigError, UsageError
+from rilbench.progress import Reporter
+from rilbench.report.html import labels, pictures, write_report
+from rilbench.report.html.pareto import front
+from rilbench.report.html.pictures import SIDE, data_uri
+
+EVIL = "<script>alert(1)</script>"
+RUNS = [("baseline", "red,dark", 0), ("baseline", "red,dark", 1), ("rid", "red,dark", 0), ("rid", "red,dark", 1)]
+RUNS += [("rid", "dark,red", 0), ("joint", "red,dark", 0)]
+NAMES = ("baseline", "joint", "rid")
+MORE = "evaluate.metrics=[likeness,sharpness]"  # sharpness is a reward that no stage trains
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory, pipeline: Path) -> Path:
+    """Six tiny real runs; one prompt and the label of `rid` are texts that want to be HTML."""
+    folder = tmp_path_factory.mktemp("report")
+    shutil.copytree(pipeline, folder / "pipeline")
+    toy.config(folder)
+    (folder / "prompts.txt").write_text(f"a red circle {EVIL}\na blue square\na green ring\n")
+    for strategy, order, seed in RUNS:
+        weights = ["strategies.joint.weights={red: 1.0, dark: 1.0}"] if strategy == "joint" else []
+        config = toy.config(folder, f"strategy={strategy}", f"rewards=[{order}]", f"seed={seed}", MORE, *weights)
+        done = engine.run(config, catalog=toy.catalog(), reporter=Reporter(quiet=True))
+        file = done.folder / "result.json"
+        file.write_text(file.read_text().replace('"label": "rid"', f'"label": "rid {EVIL}"'))
+    return folder / "runs"
+
+
+@pytest.fixture(scope="module")
+def page(store: Path) -> Path:
+    file = store.parent / "report.html"
+    write_report([str(store)], file, toy.catalog(), ignore)
+    return file
+
+
+@pytest.fixture(scope="module")
+def text(page: Path) -> str:
+    return page.read_text()
+
+
+@pytest.fixture(scope="module")
+def data(text: str) -> Any:
+    (found,) = re.findall(r'<script type="application/json" id="data">(.*?)</script>', text, re.S)
+    return json.loads(found)
+
+
+@pytest.fixture(scope="module")
+def results(store: Path) -> list[Any]:
+    return [json.loads(file.read_text()) for file in sorted(store.glob("*/result.json"))]
+
+
+def ignore(warning: str) -> None:
+    """What `write_report` warns of, where a test is about something else."""
+
+
+def values(result: Any, metric: str) -> np.ndarray:
+    return np.array([stage["values"][metric] for stage in result["stages"]])
+
+
+def chosen(results: list[Any], strategy: str, *rewards: str) -> list[Any]:
+    return [r for r in results if r["strategy"].startswith(strategy) and (not rewards or r["rewards"] == [*rewards])]
+
+
+class Tables(HTMLParser):
+    """The cells of every table, and the attributes that would load something."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.tables: list[list[list[str]]] = []
+        self.loads: list[str] = []
+        self.cell = False
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.loads += [v or "" for k, v in attrs if k in ("src", "href", "srcset", "data", "action", "poster")]
+        if tag == "table":
+            self.tables.append([])
+        elif tag == "tr":
+            self.tables[-1].append([])
+        elif tag in ("td", "th"):
+            self.tables[-1][-1].append("")
+            self.cell = True
+
+    def handle_endtag(self, tag: str) -> None:
+        self.cell = self.cell and tag not in ("td", "th")
+
+    def handle_data(self, data: str) -> None:
+        if self.cell:
+            self.tables[-1][-1][-1] += data
+
+
+@pytest.fixture(scope="module")
+def parsed(text: str) -> Tables:
+    return Tables(text)
+
+
+def test_lines_are_means_and_ranges_over_seeds(data: Any, results: list[Any], parsed: Tables) -> None:
+    columns = [name.split()[0] for name in parsed.tables[0][0][3:]]
+    assert set(columns) == {"red", "dark", "toy_contrast", "likeness", "sharpness"}
+    for i, metric in enumerate(columns):
+        dark_red, red_dark, every = data["figures"][f"lines-{i}"]
+        traces = {(t["meta"]["role"], t["meta"]["strategy"]): t for t in red_dark["data"]}
+        assert set(traces) == {("line", 0), ("band", 0), ("line", 1), ("line", 2), ("band", 2)}
+        for number, strategy in enumerate(NAMES):
+            runs = np.array([values(r, metric) for r in chosen(results, strategy, "red", "dark")])
+            assert traces["line", number]["y"] == pytest.approx(list(runs.mean(0)))
+            if len(runs) > 1:
+                assert traces["band", number]["y"] == pytest.approx([*runs.max(0), *runs.min(0)[::-1]])
+        (alone,) = dark_red["data"]
+        assert alone["y"] == pytest.approx(list(values(chosen(results, "rid", "dark", "red")[0], metric)))
+        (rid,) = [t for t in every["data"] if (t["meta"]["role"], t["meta"]["strategy"]) == ("line", 2)]
+        assert rid["y"] == pytest.approx(list(np.mean([values(r, metric) for r in chosen(results, "rid")], 0)))
+    assert red_dark["layout"]["xaxis"]["ticktext"] == ["base", "1<br>red", "2<br>dark"]
+    assert every["layout"]["xaxis"]["ticktext"] == ["base", "1", "2"]
+
+
+def rewards_of(result: Any, what: str) -> float:
+    """Mean over red and dark of what was learned or forgotten, in per cent of the base value."""
+    shares = []
+    for reward in ("red", "dark"):
+        a = values(result, reward)
+        trained = max(i for i, stage in enumerate(result["stages"]) if reward in stage["rewards"])
+        amount = a[trained] - a[0] if what == "learned" else a.max() - a[-1]
+        shares.append(100 * amount / abs(a[0]))
+    return float(np.mean(shares))
+
+
+def test_pareto_points_and_front(data: Any, results: list[Any]) -> None:
+    traces = data["figures"]["pareto"]["data"]
+    means = {t["meta"]["strategy"]: (t["x"][0], t["y"][0]) for t in traces if t["meta"]["role"] == "mean"}
+    points = {}
+    for number, strategy in enumerate(NAMES):
+        found = chosen(results, strategy)
+        each = [(rewards_of(r, "forgotten"), rewards_of(r, "learned")) for r in found]
+        points[number] = np.mean(each, 0)
+        assert means[number] == pytest.approx(tuple(points[number]))
+        (runs,) = [t for t in traces if t["meta"] == {"role": "runs", "strategy": number}]
+        assert sorted(zip(runs["x"], runs["y"], strict=True)) == pytest.approx(np.array(sorted(each)))
+    unbeaten = [p for p in points.values() if not any(q[0] < p[0] and q[1] > p[1] for q in points.values())]
+    (edge,) = [t for t in traces if t["meta"]["role"] == "front"]
+    assert edge["x"] == pytest.approx(sorted(p[0] for p in unbeaten))
+
+
+def test_front_keeps_what_nothing_beats() -> None:
+    assert front([(3, 5), (1, 2), (2, 1), (2, 4), (math.nan, 9), (2, 4)]) == [1, 3, 5, 0]
+
+
+def test_names_of_points_avoid_each_other_and_the_edge() -> None:
+    field = [(0.0, 0.0), (100.0, 100.0)]
+    assert labels.sides([(50, 50), (50, 57)], ["baseline", "rid"], field) == ["bottom center", "top center"]
+    assert labels.sides([(0, 50)], ["a name of a length that is cut"], field) == ["middle right"]
+    assert labels.sides([(100, 50)], ["a name of a length that is cut"], field) == ["middle left"]
+
+
+def test_heat_is_forgetting_in_per_cent_of_the_base(data: Any, results: list[Any]) -> None:
+    (trace,) = data["figures"]["heat"]["data"]
+    names = [name.split()[0] for name in trace["x"]]
+    for row, strategy in enumerate(NAMES):
+        for column, metric in enumerate(names):
+            found = [forgetting(r, metric) / abs(values(r, metric)[0]) for r in chosen(results, strategy)]
+            known = [100 * f for f in found if not math.isnan(f)]
+            shown = trace["customdata"][row][column]
+            if known:
+                assert shown == pytest.approx(np.mean(known))
+                assert trace["z"][row][column] == pytest.approx(math.sqrt(shown))
+                assert trace["text"][row][column] == f"{shown:.1f} %"
+            else:
+                assert (shown, trace["text"][row][column]) == (None, "-")
+    assert trace["customdata"][0][names.index("dark")] is None
+    assert trace["customdata"][0][names.index("red")] is not None
+
+
+def forgetting(result: Any, metric: str) -> float:
+    """Eq. 3; NaN for a target whose reward was trained last. `toy_contrast` reports `dark`."""
+    target = {"red": "red", "dark": "dark", "toy_contrast": "dark"}.get(metric)
+    a = values(result, metric) * (-1 if metric == "toy_contrast" else 1)
+    return math.nan if target in result["stages"][-1]["rewards"] else float(a.max() - a[-1])
+
+
+def test_table_has_means_intervals_forgetting_and_the_best(parsed: Tables, results: list[Any]) -> None:
+    head, base, baseline, joint, rid = parsed.tables[0]
+    assert [row[0] for row in (base, baseline, joint, rid)] == ["base", "baseline (2)", "joint (1)", f"rid {EVIL} (3)"]
+    column = next(i for i, name in enumerate(head) if name.startswith("likeness"))
+    assert base[column] == "1.000"
+    student = {2: 12.706, 3: 4.303}
+    for row, strategy in ((baseline, "baseline"), (rid, "rid")):
+        last = np.array([values(r, "likeness")[-1] for r in chosen(results, strategy)])
+        half = student[len(last)] * last.std(ddof=1) / math.sqrt(len(last))
+        assert row[column].replace(" ★", "") == f"{last.mean():.3f} ± {half:.3f}({1 - last.mean():.3f} ± {half:.3f})"
+    finals = {s: np.mean([values(r, "likeness")[-1] for r in chosen(results, s)]) for s in NAMES}
+    marked = [s for s, row in zip(finals, (baseline, joint, rid), strict=True) if "★" in row[column]]
+    assert marked == [max(finals, key=lambda s: finals[s])]
+    changes = [
+        np.mean([(values(r, n)[-1] / values(r, n)[0] - 1) * np.sign(values(r, n)[0]) for n in ("red", "dark")])
+        for r in chosen(results, "joint")
+    ]
+    assert joint[1].replace(" ★", "") == f"{100 * changes[0]:+.1f} %"
+
+
+def test_runs_that_end_in_the_same_model_count_once(store: Path, tmp_path: Path) -> None:
+    (joint,) = store.glob("joint-*")
+    copy = tmp_path / "runs" / "joint-again"
+    shutil.copytree(joint, copy)
+    result = json.loads((copy / "result.json").read_text())
+    (copy / "result.json").write_text(json.dumps(result | {"name": "joint-again", "rewards": ["dark", "red"]}))
+    study, _ = write_report([str(joint), str(copy)], tmp_path / "page.html", toy.catalog(), ignore)
+    assert (len(study.runs), len(study.models("joint"))) == (2, 1)
+
+
+def test_checks_show_what_is_measured_and_name_the_setting_of_what_is_not(
+    parsed: Tables, text: str, results: list[Any]
+) -> None:
+    (held_out,) = [t for t in parsed.tables if t[0] == ["strategy", "sharpness"]]
+    (result,) = chosen(results, "joint")
+    a = values(result, "sharpness")
+    assert held_out[2][0] == "joint"
+    assert held_out[2][1].endswith(f"({100 * (a[-1] - a[0]) / a[0]:+.1f} %)")
+    assert "evaluate.metrics=[likeness,sharpness,diversity]" in text
+    assert "evaluate.perturb=[jpeg,blur,shift]" in text
+
+
+def test_share_of_the_gain_after_a_disturbance_and_diversity(store: Path, tmp_path: Path) -> None:
+    """Columns another plugin would have measured: red gains 0.2 in the first run and 0.1 in the second."""
+    shutil.copytree(store, tmp_path / "runs")
+    for run, red, disturbed in (("seed0", 0.7, 0.6), ("seed1", 0.6, 0.5)):
+        (file,) = tmp_path.glob(f"runs/baseline-red-dark-{run}-*/result.json")
+        result = json.loads(file.read_text())
+        result["metrics"] += [dict(result["metrics"][0], name=n, target_of=[]) for n in ("red@jpeg", "diversity")]
+        for stage, (a, b, c) in zip(result["stages"], [(0.5, 0.45, 3), (0, 0, 0), (red, disturbed, 2)], strict=True):
+            stage["values"] |= {"red": a, "red@jpeg": b, "diversity": c}
+        file.write_text(json.dumps(result))
+    write_report([str(p) for p in tmp_path.glob("runs/baseline*")], tmp_path / "page.html", toy.catalog(), ignore)
+    tables = Tables((tmp_path / "page.html").read_text()).tables
+    (gain,) = [t for t in tables if t[0] == ["strategy", "red@jpeg"]]
+    assert gain[1] == ["baseline", "67 %"]  # (0.15 + 0.05) / (0.2 + 0.1)
+    assert all("red@jpeg" not in name for name in tables[0][0])
+    (diversity,) = [t for t in tables if t[0] == ["strategy", "diversity"]]
+    assert diversity[1] == ["baseline", "3.000 → 2.000 ± 0.000"]
+
+
+def test_settings_that_differ_are_a_table_and_others_are_listed_once(parsed: Tables, text: str) -> None:
+    (differing,) = [
+        t for t in parsed.tables if t[0] == ["", "baseline", "joint", f"rid {EVIL}"] and t[1][0] == "rewards"
+    ]
+    assert ["seed", "0 | 1", "0", "0 | 1"] in differing
+    assert ["rewards", "red, dark", "red, dark", "dark, red | red, dark"] in differing
+    assert text.count("<dt>adapter.rank</dt><dd>2</dd>") == 1
+    assert "<dt>packages.torch</dt>" in text
+    assert "<dt>reward/sharpness</dt>" in text
+
+
+def test_the_summary_says_who_is_best(text: str, results: list[Any]) -> None:
+    shown = re.sub(r"\s+", " ", unescape(text[: text.index('id="tables"')]))
+    assert f"3 strategies (baseline, joint and rid {EVIL})" in shown
+    assert "6 runs over 2 orders of rewards (dark > red; red > dark) and 2 seeds (0 and 1)" in shown
+    assert "on 3 prompts with 2 images each" in shown
+    forgotten = {
+        s: np.mean([rewards_of(r, "forgotten") for r in chosen(results, s)]) for s in ("baseline", "joint", "rid")
+    }
+    best = min(forgotten, key=lambda s: forgotten[s])
+    assert re.search(rf"{best}[^.]* forgets least: .*? {forgotten[best]:.1f}( ±| %)", shown)
+    assert "Not every strategy has every order and seed: baseline (2 of 3) and joint (1 of 3)" in shown
+    assert "The adapted baseline of the paper (Sec. 4.1), AlignProp and DRaFT over the LoRA adapter group." in shown
+    assert "<dt>red ↑</dt><dd>Mean of the red channel.</dd>" in shown
+
+
+def test_nothing_is_loaded_and_everything_is_escaped(text: str, parsed: Tables) -> None:
+    assert parsed.loads
+    assert all(load.startswith(("#", "data:")) for load in parsed.loads), parsed.loads
+    style = text[text.index("<style>") : text.index("</style>")]
+    assert "url(" not in style
+    assert "@import" not in style
+    assert EVIL not in text
+    assert text.count("</script>") == 3
+
+
+def test_pictures_are_each_stored_once(data: Any, results: list[Any]) -> None:
+    album = data["pictures"]
+    assert len(album["runs"]) == len(RUNS)
+    evaluations = {stage["evaluation"] for result in results for stage in result["stages"]}
+    assert len(album["uris"]) == 2 * len(evaluations) < 2 * 3 * len(RUNS)
+    base = {tuple(run["pictures"][0]) for run in album["runs"]}
+    assert len(base) == 1
+    assert album["runs"][0]["prompts"][0] == f"a red circle {EVIL}"
+
+
+def test_no_more_runs_are_embedded_than_fit(store: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(pictures, "BUDGET", 1)
+    _, album = write_report([str(store)], tmp_path / "page.html", toy.catalog(), ignore)
+    assert (len(album.runs), album.of) == (1, len(RUNS))
+    assert "Pictures of 1 of 6 runs" in (tmp_path / "page.html").read_text()
+
+
+def test_a_large_picture_becomes_a_small_jpeg(tmp_path: Path) -> None:
+    Image.new("RGB", (1024, 512), "red").save(tmp_path / "large.png")
+    assert data_uri(tmp_path / "large.png").startswith("data:image/jpeg;base64,/9j/")
+    Image.new("RGB", (32, 32), "red").save(tmp_path / "small.png")
+    assert data_uri(tmp_path / "small.png").startswith("data:image/png;base64,iVBOR")
+    assert SIDE < 1024
+
+
+def test_runs_of_other_settings_are_told_apart(store: Path, tmp_path: Path) -> None:
+    (first,) = store.glob("baseline-red-dark-seed0-*")
+    second = tmp_path / "other"
+    shutil.copytree(first, second)
+    config, result = second / "config.yaml", second / "result.json"
+    config.write_text(config.read_text().replace("rank: 2", "rank: 8"))
+    result.write_text(result.read_text().replace(first.name, "other"))
+    study, _ = write_report([str(first), str(second)], tmp_path / "page.html", toy.catalog(), ignore)
+    assert study.strategies == ["baseline (rank 2)", "baseline (rank 8)"]
+    shutil.copy(first / "config.yaml", config)
+    with pytest.raises(UsageError, match="same strategy, order and seed"):
+        write_report([str(first), str(second)], tmp_path / "page.html", toy.catalog(), ignore)
+
+
+def test_an_unfinished_run_is_left_out_and_named(store: Path, tmp_path: Path) -> None:
+    shutil.copytree(store, tmp_path / "runs")
+    (file,) = tmp_path.glob("runs/joint-*/result.json")
+    file.write_text(file.read_text().replace('"finished"', '"running"'))
+    told: list[str] = []
+    study, _ = write_report([str(tmp_path / "runs")], tmp_path / "page.html", toy.catalog(), told.append)
+    assert "joint" not in study.strategies
+    assert [line.partition(" is not finished")[0] for line in told] == [file.parent.name]
+    assert f"Left out: {told[0]}." in unescape((tmp_path / "page.html").read_text())
+    with pytest.raises(UsageError, match="no finished run"):
+        write_report([str(file.parent)], tmp_path / "page.html", toy.catalog(), ignore)
+    with pytest.raises(UsageError, match="no runs at 'nowhere'"):
+        write_report(["nowhere"], tmp_path / "page.html", toy.catalog(), ignore)
+
+
+@pytest.mark.parametrize("package", ["plotly", "jinja2"])
+def test_a_missing_package_is_named_with_the_pip_line(
+    store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, package: str
+) -> None:
+    for name in [n for n in sys.modules if n.partition(".")[0] == package]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(ConfigError, match=rf"needs {package}.* pip install 'rilbench\[report\]'"):
+        write_report([str(store)], tmp_path / "page.html", toy.catalog(), ignore)
+    assert not (tmp_path / "page.html").exists()
+
+
+def test_the_command_writes_the_file(store: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "rilbench.cli", "report", str(store), "-o", "mine.html"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert done.stdout == "mine.html\n"
+    assert done.stderr.startswith("6 runs, pictures of 6 of them")
+    assert (tmp_path / "mine.html").stat().st_size > 1e6
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[webdriver.Chrome]:
+    program, driver = shutil.which("chromium"), shutil.which("chromedriver")
+    if program is None:
+        pytest.skip("chromium is not installed (Debian: apt-get install chromium chromium-driver)")
+    options = webdriver.ChromeOptions()
+    options.binary_location = program
+    for argument in ("--headless=new", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--disable-dev-shm-usage"):
+        options.add_argument(argument)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    with webdriver.Chrome(options=options, service=webdriver.ChromeService(driver)) as started:
+        yield started
+
+
+def opened(browser: webdriver.Chrome, page: Path, *, scheme: str, width: int) -> None:
+    feature = {"name": "prefers-color-scheme", "value": scheme}
+    size = {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": width < 500}
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [feature]})
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    browser.get(page.as_uri())
+
+
+def luminance(browser: webdriver.Chrome, selector: str, css: str) -> float:
+    """Mean of the channels of a computed colour, 0 to 1."""
+    colour = browser.find_element(By.CSS_SELECTOR, selector).value_of_css_property(css)
+    return sum(map(int, re.findall(r"\d+", colour)[:3])) / 3 / 255
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 390])
+def test_a_browser_shows_it(browser: webdriver.Chrome, page: Path, scheme: str, width: int) -> None:
+    opened(browser, page, scheme=scheme, width=width)
+    assert browser.get_log("browser") == []
+    assert browser.execute_script("return performance.getEntriesByType('resource').length") == 0
+    assert browser.execute_script("return document.documentElement.scrollWidth") <= width
+    assert browser.execute_script("return document.documentElement.clientWidth") == width
+    plots = browser.find_elements(By.CSS_SELECTOR, ".plot")
+    assert len(plots) == 7
+    for plot in plots:
+        drawn = plot.find_element(By.CSS_SELECTOR, "svg.main-svg").size
+        assert min(drawn.values()) > 100
+        assert plot.find_elements(By.CSS_SELECTOR, "path.point, path.js-line, .heatmaplayer image, .hm image")
+        assert plot.get_attribute("aria-label")
+    for selector in ("body", "section", ".plot .main-svg"):
+        assert (luminance(browser, selector, "background-color") < 0.2) == (scheme == "dark")
+        assert (luminance(browser, selector, "background-color") > 0.8) == (scheme == "light")
+    assert (luminance(browser, ".plot .xtick text", "fill") > 0.8) == (scheme == "dark")
+    shown = browser.find_elements(By.CSS_SELECTOR, ".pane img")
+    assert len(shown) == 4  # two prompts in each pane
+    assert all(image.get_property("naturalWidth") > 0 and image.get_attribute("alt") for image in shown)
+
+
+def test_figures_follow_a_change_of_the_theme(browser: webdriver.Chrome, page: Path) -> None:
+    opened(browser, page, scheme="light", width=800)
+    feature = {"name": "prefers-color-scheme", "value": "dark"}
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [feature]})
+    WebDriverWait(browser, 10).until(lambda shown: luminance(shown, ".plot .main-svg", "background-color") < 0.2)
+
+
+def test_the_slider_changes_the_pictures_by_keyboard(browser: webdriver.Chrome, page: Path, data: Any) -> None:
+    opened(browser, page, scheme="light", width=1280)
+    Select(browser.find_element(By.ID, "case")).select_by_visible_text("red > dark, seed 0")
+    slider = browser.find_element(By.ID, "stage")
+    sources = []
+    for stage in range(3):
+        assert f"Stage {stage} of 2" in slider.get_attribute("aria-valuetext")
+        image = browser.find_element(By.CSS_SELECTOR, ".pane img")
+        sources.append(image.get_attribute("src"))
+        slider.send_keys(Keys.ARROW_RIGHT)
+    (run,) = [r for r in data["pictures"]["runs"] if (r["strategy"], r["seed"]) == ("baseline", 0)]
+    assert sources == [data["pictures"]["uris"][stage[0]] for stage in run["pictures"]]
+    assert len(set(sources)) == 3
+    (joint,) = [r for r in data["pictures"]["runs"] if r["strategy"] == "joint"]
+    right = browser.find_elements(By.CSS_SELECTOR, ".pane")[1]
+    assert right.find_element(By.CSS_SELECTOR, ".stage").text == f"Stage 1 of 1: {joint['stages'][1]}"
+    Select(browser.find_element(By.ID, "case")).select_by_visible_text("dark > red, seed 0")
+    assert "No pictures of this run" in right.text
+
+
+def test_chips_and_the_order_change_the_figures(browser: webdriver.Chrome, page: Path) -> None:
+    opened(browser, page, scheme="light", width=1280)
+    lines = "#stages .plot .scatterlayer .trace"
+    Select(browser.find_element(By.ID, "order")).select_by_visible_text("red > dark")
+    before = len(browser.find_elements(By.CSS_SELECTOR, lines))
+    chip = browser.find_element(By.CSS_SELECTOR, ".chip")
+    browser.execute_script("arguments[0].click()", chip)
+    assert chip.get_attribute("aria-pressed") == "false"
+    assert len(browser.find_elements(By.CSS_SELECTOR, lines)) == before - 2 * 5  # a line and a band in five figures
+    Select(browser.find_element(By.ID, "order")).select_by_visible_text("dark > red")
+    assert len(browser.find_elements(By.CSS_SELECTOR, lines)) == 5
