@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -294,6 +295,19 @@ def test_the_shipped_study_is_the_papers_comparison() -> None:
     assert len(cells) == 4 * 6
     assert len({work.key for cell in cells for work in cell.work if work.training}) == 15 + 15 + 1
     assert {(cell.config.train.samples, cell.config.seed) for cell in cells} == {(320, 2)}
+
+
+def test_the_documented_study_has_the_documented_plan(tmp_path: Path) -> None:
+    page = (Path(__file__).parent.parent / "docs" / "study.md").read_text()
+    (text,) = re.findall(r"```yaml\n(.*?)```", page, re.S)
+    (tmp_path / "ablation.yaml").write_text(text)
+    cells = make_cells(definition.load(str(tmp_path / "ablation.yaml"), ["store=nowhere"]), Catalog(), print)
+    (line,) = re.findall(r"│ together +│(.*)│", page)
+    runs, _, stages, shared, _, evaluations, *_ = (part.strip() for part in line.split("│"))
+    trained = [work.key for cell in cells for work in cell.work if work.training]
+    measured = {work.key for cell in cells for work in cell.work if not work.training}
+    assert (int(runs), int(stages), int(evaluations)) == (len(cells), len(set(trained)), len(measured))
+    assert int(shared) == len(trained) - len(set(trained))
 
 
 def test_a_dry_run_trains_nothing(tmp_path: Path, study: Study) -> None:

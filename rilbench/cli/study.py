@@ -97,11 +97,11 @@ def _show(run: StudyRun, told: dict[str, str], as_json: bool) -> None:
 
     from rilbench.study import overview
 
-    results, failed = list(run.results.values()), run.failed_json()
+    results, failed = run.finished, run.failed_json()
     if as_json:
         lines = [asdict(line) for line in overview.lines(results)]
         values: dict[str, Any] = {"name": run.study.name, "folder": str(run.folder), "failed": failed}
-        print_json(values | {"finished": list(run.results), "overview": lines, "plugins": told})
+        print_json(values | {"finished": [result.name for result in results], "overview": lines, "plugins": told})
         return
     console = stdout()
     if results:

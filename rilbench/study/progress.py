@@ -22,7 +22,7 @@ class StudyProgress:
         self.schedule, self.seconds, self.runs, self.workers = schedule, seconds, runs, workers
         self.over = runs - len(schedule.waiting)
         self.console = Console(stderr=True)
-        self.begun = time.monotonic()
+        self.begun: float | None = None  # when the first worker had loaded its libraries
         self.fractions: dict[int, tuple[str, float]] = {}  # worker -> the work it is at, how much of it is done
         columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[left]}"))
         live = self.console.is_terminal
@@ -47,6 +47,7 @@ class StudyProgress:
 
     def work(self, worker: int, event: Event) -> None:
         """A worker began, advanced or ended a piece of work."""
+        self.begun = self.begun or time.monotonic()
         self.fractions[worker] = (event.text, event.fraction)
         if worker not in self.lines:
             self.lines[worker] = self.bars.add_task("", total=1.0, left="")
@@ -81,11 +82,13 @@ class StudyProgress:
         return sum(self.seconds.values()) - remaining
 
     def _left(self) -> str:
-        """The time that is left if the rest goes as fast, measured in estimates, as what is done."""
+        """The time that is left: by the estimates, and once a twentieth is done as fast as that went."""
         total, done = sum(self.seconds.values()), self._done()
         if done >= total:
             return ""
-        pace = (time.monotonic() - self.begun) / done if done > 0 else 1 / self.workers
+        pace = 1 / self.workers
+        if self.begun is not None and done > total / 20:
+            pace = (time.monotonic() - self.begun) / done
         return f"{duration((total - done) * pace)} left"
 
 

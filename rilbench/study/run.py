@@ -46,6 +46,11 @@ class StudyRun:
         return self.graph.cells[0].store / f"study-{self.study.name}"
 
     @property
+    def finished(self) -> list[RunResult]:
+        """The finished runs in the order of the study."""
+        return [self.results[cell.name] for cell in self.graph.cells if cell.name in self.results]
+
+    @property
     def failed(self) -> list[Cell]:
         """The failed cells in the order of the study."""
         return [cell for cell in self.graph.cells if cell.name in self.failures]
@@ -67,8 +72,7 @@ class StudyRun:
 
     def finish(self) -> dict[str, str]:
         """Tell the hook plugins of the finished runs; the lines they want to be printed, name to text."""
-        results = [self.results[cell.name] for cell in self.graph.cells if cell.name in self.results]
-        return self.moments.study_finished(folder=self.folder, results=results)
+        return self.moments.study_finished(folder=self.folder, results=self.finished)
 
     def _here(self) -> None:
         runner = Runner(self.catalog, self.moments, partial(self._handle, 0))
@@ -129,7 +133,7 @@ class StudyRun:
             "command": self.command,
             "definition": self.study.definition,
             "runs": [cell.name for cell in self.graph.cells],
-            "finished": [cell.name for cell in self.graph.cells if cell.name in self.results],
+            "finished": [result.name for result in self.finished],
             "failed": self.failed_json(),
         }
         write_json(self.folder / "study.json", values)

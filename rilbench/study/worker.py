@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -84,6 +85,17 @@ class Runner:
         except Exception as error:  # an engine's fault or an exhausted device must not end the other cells
             failure = f"{type(error).__name__}: {' '.join(str(error).split())}"
         self.tell(Event("over", failure))
+
+
+@contextmanager
+def _warnings_to(warn: Callable[[str], None]) -> Iterator[None]:
+    """Python's warnings are told too, so that they are said once and not in the middle of a bar."""
+    before = warnings.showwarning
+    warnings.showwarning = lambda message, *_, **__: warn(str(message))
+    try:
+        yield
+    finally:
+        warnings.showwarning = before
 
 
 @dataclass(frozen=True, kw_only=True)
