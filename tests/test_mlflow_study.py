@@ -25,6 +25,7 @@ from rilbench.hooks import Hooks
 from rilbench.host.catalog import Catalog
 from rilbench.host.moments import Moments
 from rilbench.result import MetricInfo, ResultMatrix, Row, RunResult
+from rilbench.store import write_json
 from rilbench_mlflow import MlflowTracker, saved, sync
 from rilbench_mlflow.fetch import find, parse
 from rilbench_mlflow.groups import examples, labels
@@ -375,6 +376,8 @@ def test_upload_takes_runs_stores_and_folders_of_them(
     assert len(logged(place)) == 2
     assert "4 runs of the study colours" in upload("colours")
     assert [path.name for path in runs_in(place)] == sorted(names)
+    write_json(place / "colours" / "study-two" / "study.json", {"finished": names[:2]})
+    assert [path.name for path in runs_in(place / "colours" / "study-two")] == names[:2]
     with pytest.raises(UsageError, match=r"is no run and holds none: there is no result\.json"):
         runs_in(place / "colours" / "stages")
 
@@ -384,3 +387,12 @@ def test_hooks_of_studies_fit_their_specification() -> None:
     for moment in ("study_finished", "find_runs"):
         assert getattr(moments.managers["mlflow"].hook, moment).get_hookimpls()
         assert hasattr(Hooks, moment)
+
+
+def test_a_run_is_grouped_by_its_label() -> None:
+    named = [
+        {"strategy": "rid", "label": label, "strategies": {"rid": {"lam": lam}}}
+        for label, lam in (("rid", 1), ("rid-lam0", 0))
+    ]
+    assert labels(["rid", "rid-lam0"], named) == ["rid", "rid-lam0"]
+    assert labels(["rid", "rid"], named) == ["rid lam=1", "rid lam=0"]

@@ -9,20 +9,20 @@ from rilbench.result import RunResult
 from rilbench_mlflow.labels import params
 
 # what makes runs of one group, or changes no number
-SHARED = ("strategy", "rewards", "seed", "store", "tracking", "requires", "evaluate", "model.device")
+SHARED = ("strategy", "label", "rewards", "seed", "store", "tracking", "requires", "evaluate", "model.device")
 
 
-def labels(strategies: Sequence[str], settings: Sequence[Mapping[str, Any]]) -> list[str]:
+def labels(names: Sequence[str], settings: Sequence[Mapping[str, Any]]) -> list[str]:
     """A label a run, such as `rid`, or `rid lam=10` where the study has runs of `rid` with another `lam`.
 
-    strategies, settings: of each run; the settings nested as in `config.yaml`, empty when they are not known.
+    names, settings: of each run, its label and its settings, nested as in `config.yaml`, empty when they are not known.
     """
     flat = [_flat(of_run) for of_run in settings]
     found = []
-    for strategy, own in zip(strategies, flat, strict=True):
-        others = [of_run for name, of_run in zip(strategies, flat, strict=True) if name == strategy and of_run]
-        differing = [key for key, value in own.items() if any(other.get(key) != value for other in others)]
-        found.append(" ".join([strategy, *(f"{_short(key, differing)}={own[key]}" for key in differing)]))
+    for name, own in zip(names, flat, strict=True):
+        others = [of_run for other, of_run in zip(names, flat, strict=True) if other == name and of_run]
+        differing = [key for key, value in own.items() if any(of_run.get(key) != value for of_run in others)]
+        found.append(" ".join([name, *(f"{_short(key, differing)}={own[key]}" for key in differing)]))
     return found
 
 

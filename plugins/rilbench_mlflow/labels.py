@@ -28,7 +28,7 @@ def tags(folder: Path, result: RunResult) -> dict[str, str]:
         "rilbench.commit": commit,
         "rilbench.command": result.command,
         RUN: result.name,
-        LABEL: result.strategy,
+        LABEL: result.label,
         "rilbench.plugins": "; ".join(f"{name} = {origin}" for name, origin in sorted(result.plugins.items())),
         "rilbench.folder": str(folder.resolve()),
         "mlflow.source.name": "rilbench",

@@ -59,7 +59,7 @@ def _sent(client: Any, experiment: str, results: Sequence[RunResult]) -> Sent:
 def _tag(client: Any, study: str, sent: Sent) -> list[str]:
     """The labels of the runs."""
     settings = [artifacts.settings(client, run_id) for run_id in sent]
-    found = label_all([result.strategy for _, result in sent.values()], settings)
+    found = label_all([result.label for _, result in sent.values()], settings)
     for run_id, label in zip(sent, found, strict=True):
         for key, value in of_study(study, label).items():
             client.set_tag(run_id, key, value)

@@ -12,6 +12,7 @@ from filelock import FileLock
 
 from rilbench.errors import RilbenchError, UsageError
 from rilbench.result import RunResult
+from rilbench.store import read_json
 from rilbench_mlflow import connection, labels, pictures
 from rilbench_mlflow.address import experiment_name, public, tracking_uri
 from rilbench_mlflow.pictures import Picture
@@ -62,6 +63,8 @@ def sync_study(folders: Sequence[Path]) -> dict[str, str]:
 
 def runs_in(folder: Path) -> list[Path]:
     """The folders of the runs in a study or store, or the run's own; UsageError when there is none."""
+    if (folder / "study.json").exists():  # its runs lie beside it
+        return [folder.parent / name for name in read_json(folder / "study.json")["finished"]]
     found = [path.parent for level in ("", "*/", "*/*/") for path in sorted(folder.glob(f"{level}result.json"))]
     if not found:
         raise UsageError(f"{folder} is no run and holds none: there is no result.json")

@@ -119,4 +119,4 @@ class Moments:
 
 def _own(arguments: dict[str, Any]) -> dict[str, Any]:
     """Arguments for one plugin: its own copy of the result, so that what it does to it stays with it."""
-    return {key: deepcopy(value) if key == "result" else value for key, value in arguments.items()}
+    return {key: deepcopy(value) if key.startswith("result") else value for key, value in arguments.items()}
