@@ -5,8 +5,9 @@
     python benchmarks/search.py choose
 
 Each trial trains one reward from the base (joint: all three) with a seed that no published table uses, and measures
-every metric. Four trials a reward: learning rate x batch size for `baseline` and `joint`, learning rate x reward scale
-for `rid`, whose lambda only counts relative to it. The choice, the same for all: of the trials whose gain on the
+every metric. Twelve trials a strategy: for each of three rewards learning rate x batch size for `baseline`, and learning
+rate x reward scale for `rid`, whose lambda only counts relative to it; for `joint` learning rate x batch size x how
+the rewards are balanced. The choice, the same for all: of the trials whose gain on the
 target is at least two thirds of the largest gain any trial reached, the one that keeps the most structure (SSIM to the
 base model's images); for `joint` the gain is the sum over rewards, each relative to the largest single gain.
 """
@@ -30,13 +31,17 @@ REWARDS = ("aesthetic", "hps", "compressibility")
 JOINT = "+".join(REWARDS)
 RATE_BY_BATCH = [{"lr": lr, "batch_size": size} for lr, size in itertools.product((1e-3, 3e-3), (8, 16))]
 SCALES = {"aesthetic": (0.005, 0.015), "hps": (0.1, 0.3), "compressibility": (30.0, 100.0)}
+# weights that bring the three gradients at the base model to about one size, or running norms of the gradients
+BALANCES: list[dict[str, float]] = [{"momentum": 0.0}, {"momentum": 0.9}, {"momentum": 0.99}]
+WEIGHTS = "{aesthetic: 0.01, hps: 0.2, compressibility: 60.0}"
+EQUAL = "{aesthetic: 1.0, hps: 1.0, compressibility: 1.0}"
 GRID: dict[str, dict[str, list[dict[str, float]]]] = {
     "baseline": dict.fromkeys(REWARDS, RATE_BY_BATCH),
     "rid": {
         reward: [{"lr": lr, "reward_scale": scale} for lr, scale in itertools.product((1e-3, 3e-3), scales)]
         for reward, scales in SCALES.items()
     },
-    "joint": {JOINT: RATE_BY_BATCH},
+    "joint": {JOINT: [{**trial, **how} for trial in RATE_BY_BATCH for how in BALANCES]},
 }
 Folder = Annotated[Path, typer.Option(help="Folder of the trials")]
 app = typer.Typer(no_args_is_help=True)
@@ -83,7 +88,11 @@ def _best(trials: list[dict[str, Any]], gain: dict[str, float]) -> dict[str, Any
 
 
 def _trial(strategy: str, reward: str, chosen: dict[str, float], folder: Path) -> dict[str, Any]:
-    overrides = [f"recipes.{strategy}.{reward}.{key}={value}" for key, value in chosen.items()]
+    overrides = [f"recipes.{strategy}.{reward}.{key}={value}" for key, value in chosen.items() if key != "momentum"]
+    if "momentum" in chosen:
+        balanced = f"balance: gradients, momentum: {chosen['momentum']}, weights: {EQUAL}"
+        joint = balanced if chosen["momentum"] else f"balance: weights, weights: {WEIGHTS}"
+        overrides.append(f"strategies.joint={{{joint}}}")
     overrides += [f"store={folder}/runs", "tracking=false"]
     config = load("shapes", overrides, strategy=strategy, rewards=",".join(reward.split("+")), seed=SEED)
     result = engine.run(config, catalog=Catalog(), reporter=Reporter()).result

@@ -25,7 +25,7 @@ from selenium.webdriver.support.select import Select
 from selenium.webdriver.support.wait import WebDriverWait
 
 from rilbench import engine
-from rilbench.errors import ConfigError, UsageError
+from rilbench.errors import UsageError
 from rilbench.progress import Reporter
 from rilbench.report.html import labels, pictures, write_report
 from rilbench.report.html.pareto import front
@@ -354,18 +354,6 @@ def test_an_unfinished_run_is_left_out_and_named(store: Path, tmp_path: Path) ->
         write_report([str(file.parent)], tmp_path / "page.html", toy.catalog(), ignore)
     with pytest.raises(UsageError, match="no runs at 'nowhere'"):
         write_report(["nowhere"], tmp_path / "page.html", toy.catalog(), ignore)
-
-
-@pytest.mark.parametrize("package", ["plotly", "jinja2"])
-def test_a_missing_package_is_named_with_the_pip_line(
-    store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, package: str
-) -> None:
-    for name in [n for n in sys.modules if n.partition(".")[0] == package]:
-        monkeypatch.delitem(sys.modules, name)
-    monkeypatch.setitem(sys.modules, package, None)
-    with pytest.raises(ConfigError, match=rf"needs {package}.* pip install 'rilbench\[report\]'"):
-        write_report([str(store)], tmp_path / "page.html", toy.catalog(), ignore)
-    assert not (tmp_path / "page.html").exists()
 
 
 def test_the_command_writes_the_file(store: Path, tmp_path: Path) -> None:

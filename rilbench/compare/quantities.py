@@ -46,7 +46,7 @@ def columns(runs: Sequence[RunResult], quantity: Quantity) -> list[MetricInfo]:
     """The metrics of any run a quantity is about, with the direction in which the quantity is better."""
     if quantity is Quantity.AVERAGE:
         return [MetricInfo(name="average", higher_is_better=True)]
-    infos = list({info.name: info for run in runs for info in run.matrix.metrics}.values())
+    infos = list({info.name: info for run in runs for info in run.matrix.shown}.values())
     if quantity is Quantity.FINAL:
         return infos
     if quantity is Quantity.FORGETTING:

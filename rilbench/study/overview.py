@@ -46,8 +46,8 @@ def _means(results: Sequence[RunResult], row: int) -> dict[str, float]:
 
 
 def _metrics(results: Sequence[RunResult]) -> list[MetricInfo]:
-    """All columns; whose reward trains a metric does not matter here."""
-    return list({info.name: info for result in results for info in result.matrix.metrics}.values())
+    """All columns of tables; whose reward trains a metric does not matter here."""
+    return list({info.name: info for result in results for info in result.matrix.shown}.values())
 
 
 def table(results: Sequence[RunResult]) -> Table:

@@ -9,7 +9,6 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from rilbench.errors import ConfigError
 from rilbench.host.catalog import Catalog
 from rilbench.host.moments import Moments, Warn
 from rilbench.report.html import provenance, tables
@@ -30,28 +29,17 @@ from rilbench.store import finite, write_text
 def write_report(sources: Sequence[str], file: Path, catalog: Catalog, warn: Warn) -> tuple[Study, Album]:
     """Write the report on the finished runs at all sources, which are those of `load_runs`; returns what it shows.
 
-    `warn` hears of runs that are left out. ConfigError without plotly or jinja2; UsageError without a finished run.
+    `warn` hears of runs that are left out. UsageError without a finished run.
     """
-    plotly = _plotly()
+    from plotly.offline import get_plotlyjs
+
     runs, left_out = read_runs(sources, lambda source: Moments(catalog, warn).find_runs(source))
     for line in left_out:
         warn(line)
     study = Study(tuple(runs))
     pictures = album(study)
-    write_text(file, _render(_content(study, left_out, catalog, pictures) | {"plotly": plotly}))
+    write_text(file, _render(_content(study, left_out, catalog, pictures) | {"plotly": get_plotlyjs()}))
     return study, pictures
-
-
-def _plotly() -> str:
-    """The source of plotly.js."""
-    try:
-        import jinja2  # noqa: F401
-        from plotly.offline import get_plotlyjs
-    except ModuleNotFoundError as error:
-        line = "pip install 'rilbench[report]'"
-        raise ConfigError(f"a report needs {error.name}, which is not installed; install it with: {line}") from None
-    source: str = get_plotlyjs()
-    return source
 
 
 def _content(study: Study, left_out: Sequence[str], catalog: Catalog, pictures: Album) -> dict[str, Any]:
