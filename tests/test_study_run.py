@@ -167,14 +167,12 @@ class Counter:
         return {"counter": f"{len(results)} runs"}
 
 
-def test_one_set_of_hook_plugins_serves_all_runs(
-    undisturbed: Path, workplace: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_one_set_of_hook_plugins_serves_all_runs(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RILBENCH_DISABLE_PLUGINS", "mlflow,jsonl")
     asked = definition.load(
         str(study_file(workplace)), [*SMALL, "tracking=true"], strategies="rid,baseline", rewards="red"
     )
-    catalog = toy.catalog(EntryPoint("counter", "test_study:Counter", "rilbench.hooks"))
+    catalog = toy.catalog(EntryPoint("counter", "test_study_run:Counter", "rilbench.hooks"))
     graph = Graph(make_cells(asked, catalog, print))
     run = StudyRun(asked, graph, catalog, workers=1, command="again")
     run.run()
