@@ -8,6 +8,7 @@ import random
 import shutil
 import signal
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from importlib.metadata import EntryPoint
@@ -147,6 +148,19 @@ def test_a_failed_run_does_not_keep_the_others_from_finishing(workplace: Path, s
     assert record["failed"][0]["run"] not in record["finished"] != []
     assert "continue  rilbench study" in told.out
     assert f"runs/{record['failed'][0]['run']}/config.yaml" in told.out.replace("\n", "")
+
+
+def test_warnings_of_libraries_are_told_once(workplace: Path, study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    def score(self: toy.Redness, images: torch.Tensor, prompts: list[str]) -> torch.Tensor:
+        warnings.warn("red is rare", stacklevel=1)
+        return images[:, 0].mean((1, 2))
+
+    monkeypatch.setattr(toy.Redness, "__call__", score)
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        told = study(workplace, "--strategies", "baseline,rid", "--rewards", "red", *SMALL)
+    assert told.code == 0
+    assert told.err.count("red is rare") == told.err.count("warning: red is rare") == 1
 
 
 class Counter:
