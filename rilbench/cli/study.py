@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
-from rilbench.cli.options import AsJson, Given, Settings, catalog
+from rilbench.cli.options import AsJson, Given, Rewards, Settings, catalog
 from rilbench.cli.output import print_json, quiet_libraries, stdout
 
 if TYPE_CHECKING:
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 FAILED = 4  # exit code of a study some of whose runs failed
 
 Strategies = Annotated[str | None, typer.Option("--strategies", "-s", help="To compare: rid,baseline")]
-Rewards = Annotated[str | None, typer.Option("--rewards", "-r", help="In training order: aesthetic,hps")]
 Orders = Annotated[
     list[str] | None,
     typer.Option("--orders", help="all, random:N, or an order such as hps,aesthetic; may be given several times"),

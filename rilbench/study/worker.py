@@ -79,7 +79,10 @@ class Runner:
 
         reporter, failure = CellReporter(self.tell), ""
         try:
-            engine.run(job.config, catalog=self.catalog, reporter=reporter, command=job.command, moments=self.moments)
+            with _warnings_to(reporter.warn):
+                engine.run(
+                    job.config, catalog=self.catalog, reporter=reporter, command=job.command, moments=self.moments
+                )
         except RilbenchError as error:
             failure = str(error)
         except Exception as error:  # an engine's fault or an exhausted device must not end the other cells

@@ -1,0 +1,72 @@
+"""Studies on the tiny model, in this process and in others."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import toy
+
+from rilbench.cli import main
+from rilbench.progress import Reporter
+from rilbench.study import definition
+from rilbench.study.cells import make_cells
+from rilbench.study.graph import Graph
+
+TOYS = {"red": "toy:Redness", "dark": "toy:Darkness", "blue": "toy:Blueness", "nan": "toy:NaNReward"}
+TOYS["toy_contrast"] = "toy:Contrast"
+MORTALS = {"mortal": "mortal:Mortal", "fragile": "mortal:Fragile"}
+PLUGINS = [text for name, value in (TOYS | MORTALS).items() for text in ("--plugin", f"{name}={value}")]
+SMALL = ["train.samples=4", "evaluate.images_per_prompt=1", "evaluate.metrics=[]"]
+TWO = ["--strategies", "rid,baseline", "--rewards", "red,dark", "--orders", "all", "--seeds", "1", *SMALL]
+
+
+def study_file(folder: Path, extra: str = "", section: str = "") -> Path:
+    """A study on the tiny model with the store `runs` in a folder."""
+    toy.config(folder)
+    file = folder / "toy_study.yaml"
+    file.write_text(f"study:\n  name: toy\n  base: {folder}/toy.yaml\n{section}\nstore: {folder}/runs\n{extra}\n")
+    return file
+
+
+def planned(folder: Path, *overrides: str, section: str = "", **options: Any) -> Graph:
+    """The graph of a study on the tiny model."""
+    asked = definition.load(str(study_file(folder, section=section)), [*SMALL, *overrides], **options)
+    return Graph(make_cells(asked, toy.catalog(), Reporter(quiet=True).warn))
+
+
+def command(patched: pytest.MonkeyPatch, folder: Path, *arguments: str) -> int:
+    """`rilbench study` in this process."""
+    file = study_file(folder)
+    patched.chdir(folder)
+    patched.setattr(sys, "argv", ["rilbench", "study", "--config", str(file), *PLUGINS, *arguments])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    return int(ended.value.code or 0)
+
+
+def started(folder: Path, *arguments: str) -> subprocess.Popen[str]:
+    """`rilbench study` in a process group of its own."""
+    line = [sys.executable, "-m", "rilbench.cli", "study", "--config", str(study_file(folder)), *PLUGINS, *arguments]
+    pipe = subprocess.PIPE
+    return subprocess.Popen(line, cwd=folder, text=True, start_new_session=True, stdout=pipe, stderr=pipe)
+
+
+def numbers(folder: Path) -> dict[str, Any]:
+    """What every finished run says, but for how long it took and which command it was part of."""
+    results = {}
+    for path in folder.glob("runs/*/result.json"):
+        values = json.loads(path.read_text())
+        values.pop("command")
+        for stage in values["stages"]:
+            del stage["train_seconds"], stage["evaluate_seconds"]
+        results[path.parent.name] = values
+    return results
+
+
+def weights(folder: Path) -> dict[str, bytes]:
+    return {path.parent.name: path.read_bytes() for path in folder.glob("runs/stages/*/adapter_model.safetensors")}
