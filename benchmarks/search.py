@@ -5,9 +5,9 @@
     python benchmarks/search.py choose
 
 Each trial trains one reward from the base (joint: all three) with a seed that no published table uses, and measures
-every metric. Twelve trials a strategy: for each of three rewards learning rate x batch size for `baseline`, and learning
-rate x reward scale for `rid`, whose lambda only counts relative to it; for `joint` learning rate x batch size x how
-the rewards are balanced. The choice, the same for all: of the trials whose gain on the
+every metric. Twelve trials a strategy: for each of three rewards learning rate x batch size for `baseline`, and
+learning rate x reward scale for `rid`, whose lambda only counts relative to it; for `joint` learning rate x batch size
+x how the rewards are balanced. The choice, the same for all: of the trials whose gain on the
 target is at least two thirds of the largest gain any trial reached, the one that keeps the most structure (SSIM to the
 base model's images); for `joint` the gain is the sum over rewards, each relative to the largest single gain.
 """

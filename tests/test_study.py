@@ -171,12 +171,33 @@ def test_files_of_studies_and_of_runs_are_told_apart(workplace: Path) -> None:
 
 
 def test_the_shipped_study_is_the_papers_comparison() -> None:
-    """Four strategies, six orders, three seeds: 15 stages for rid and for baseline, 1 for joint, none for soup."""
+    """Six orders, three seeds: 15 stages for rid, for baseline and for three controls, 1 for joint, none for others."""
     assert definition.load("study_shapes").seeds == (0, 1, 2)
     cells = make_cells(definition.load("study_shapes", seeds="2,"), Catalog(), print)
-    assert len(cells) == 4 * 6
-    assert len({work.key for cell in cells for work in cell.work if work.training}) == 15 + 15 + 1
-    assert {(cell.config.train.samples, cell.config.seed) for cell in cells} == {(320, 2)}
+    assert len(cells) == 10 * 6
+    labels = {cell.config.label for cell in cells}
+    assert {"rid", "baseline", "joint", "soup", "rid-lam0", "baseline-half", "baseline-early", "baseline-x0.5"} < labels
+    assert len({work.key for cell in cells for work in cell.work if work.training}) == 5 * 15 + 1
+    # equal numbers of training samples for a sequence, but for the control that stops early
+    samples = {label: set() for label in labels}  # type: dict[str, set[int]]
+    for cell in cells:
+        trained = [work.planned.train for work in cell.work if work.training]
+        samples[cell.config.label].add(sum(train.samples for train in trained if train))
+    assert samples.pop("baseline-early") == {480}
+    assert set.union(*samples.values()) == {960}
+
+
+def test_the_shipped_ablations_share_their_first_runs_with_the_study() -> None:
+    of = {}
+    for name in ("study_shapes", "study_ablations"):
+        cells = make_cells(
+            definition.load(name, seeds="0,", orders=["aesthetic,hps,compressibility"]), Catalog(), print
+        )
+        of[name] = {cell.config.label: cell for cell in cells}
+    for label in ("rid", "baseline"):
+        assert of["study_shapes"][label].name == of["study_ablations"][label].name
+    stages = {cell.plan[-1].id for cell in of["study_ablations"].values()}
+    assert len(stages) == len(of["study_ablations"]) == 16
 
 
 def test_the_documented_study_has_the_documented_plan(workplace: Path) -> None:

@@ -19,6 +19,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 import toy
+from filelock import FileLock
 from studies import SMALL, TWO, command, numbers, planned, started, study_file, weights
 
 from rilbench import config, engine, hookimpl
@@ -259,11 +260,13 @@ def test_ctrl_c_stops_the_workers_and_the_command_continues(undisturbed: Path, w
     for trained in workplace.glob("runs/stages/*/adapter_model.safetensors"):
         trained.unlink()  # stage.json stays, so no model is loaded for an estimate
         shutil.rmtree(trained.parent / "evaluations")
-    process = started(workplace, *TWO, "--workers", "2")
-    while not weights(workplace) and process.poll() is None:
-        time.sleep(0.01)
-    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: parent and workers
-    _, err = process.communicate(timeout=60)
+    held = next(p for p in workplace.glob("runs/stages/*/stage.json") if '"index": 2' in p.read_text())
+    with FileLock(held.parent / ".lock"):  # the study cannot be over before it is interrupted
+        process = started(workplace, *TWO, "--workers", "2")
+        while not weights(workplace) and process.poll() is None:
+            time.sleep(0.01)
+        os.killpg(process.pid, signal.SIGINT)  # as a terminal does: parent and workers
+        _, err = process.communicate(timeout=60)
     assert process.returncode == 130, err
     assert "interrupted; finished work is kept, the same command continues" in err
     assert "Traceback" not in err

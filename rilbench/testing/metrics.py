@@ -26,6 +26,11 @@ def pictures(subject: MetricSubject, *, seed: int = 0) -> Tensor:
     return inputs.images(IMAGES, subject.image_size, seed=seed, device=subject.device)
 
 
+def captions(subject: MetricSubject) -> list[str]:
+    """The prompts of the eight images: four, each twice, as an evaluation has several images of a prompt."""
+    return [prompt for prompt in subject.prompts[: IMAGES // 2] for _ in range(2)]
+
+
 def update(metric: Metric, images: Tensor, prompts: Sequence[str], base: Tensor) -> Tensor | None:
     """Add images as the engine does: without gradient, and with base images only where they are asked for."""
     extra = {"base_images": base} if metric.needs_base else {}
@@ -36,13 +41,13 @@ def update(metric: Metric, images: Tensor, prompts: Sequence[str], base: Tensor)
 def measure(
     subject: MetricSubject, images: Tensor, *, base: Tensor | None = None, sizes: Sequence[int] = (IMAGES,)
 ) -> float:
-    """The shared instance's value of images with the eight prompts, shown in batches of these sizes."""
+    """The shared instance's value of images with the captions, shown in batches of these sizes."""
     metric, base = subject.instance, pictures(subject, seed=3) if base is None else base
     metric.reset()
     start = 0
     for size in sizes:
         part = slice(start, start + size)
-        update(metric, images[part].clone(), subject.prompts[part], base[part].clone())
+        update(metric, images[part].clone(), captions(subject)[part], base[part].clone())
         start += size
     return metric.compute()
 
@@ -112,7 +117,7 @@ def instances_agree(subject: MetricSubject) -> None:
             torch.manual_seed(seed)
             metric = subject.fresh()
             metric.reset()
-            update(metric, pictures(subject), subject.prompts, pictures(subject, seed=3))
+            update(metric, pictures(subject), captions(subject), pictures(subject, seed=3))
             values.append(metric.compute())
     require(alike(*values), f"two instances of the same settings measure {values[0]:.6g} and {values[1]:.6g}")
 
@@ -124,7 +129,7 @@ def reset_forgets(subject: MetricSubject) -> None:
     found = []
     for seed in (0, 5, 0):
         metric.reset()
-        update(metric, pictures(subject, seed=seed), subject.prompts, pictures(subject, seed=3))
+        update(metric, pictures(subject, seed=seed), captions(subject), pictures(subject, seed=3))
         found.append(metric.compute())
     require(alike(found[2], found[0]), f"the same images measure {found[0]:.6g}, and {found[2]:.6g} after a reset")
 
@@ -156,7 +161,7 @@ def the_order_does_not_matter(subject: MetricSubject) -> None:
     images, base = pictures(subject), pictures(subject, seed=3)
     forward = measure(subject, images)
     metric.reset()
-    update(metric, images[order], [subject.prompts[i] for i in order.tolist()], base[order])
+    update(metric, images[order], [captions(subject)[i] for i in order.tolist()], base[order])
     shuffled = metric.compute()
     require(alike(shuffled, forward), f"the images measure {forward:.6g}, in another order {shuffled:.6g}")
 
@@ -167,7 +172,7 @@ def update_gives_scores_or_none(subject: MetricSubject) -> None:
     metric, images, base = subject.instance, pictures(subject), pictures(subject, seed=3)
     metric.reset()
     for n in (IMAGES, 1):
-        scores = update(metric, images[:n], subject.prompts[:n], base[:n])
+        scores = update(metric, images[:n], captions(subject)[:n], base[:n])
         if scores is None:
             continue
         require(isinstance(scores, Tensor), f"update gives a {type(scores).__name__}, neither a tensor nor None")
@@ -193,7 +198,7 @@ def images_are_left_alone(subject: MetricSubject) -> None:
     """Neither images nor base images are changed in place: the next metric sees the same tensors."""
     for_metric = pictures(subject), pictures(subject, seed=3)
     subject.instance.reset()
-    update(subject.instance, for_metric[0], subject.prompts, for_metric[1])
+    update(subject.instance, for_metric[0], captions(subject), for_metric[1])
     subject.instance.compute()
     for seen, seed, name in zip(for_metric, (0, 3), ("images", "base images"), strict=True):
         change = float((seen - pictures(subject, seed=seed)).abs().max())
