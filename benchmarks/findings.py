@@ -1,6 +1,6 @@
 """The tables of REPRODUCIBILITY.md, from the runs of configs/study_shapes.yaml and configs/study_ablations.yaml.
 
-    python benchmarks/findings.py runs                  # a store, or a file that `record` wrote
+    python benchmarks/findings.py runs                  # a store, a study's folder, or a file that `record` wrote
     python benchmarks/findings.py record runs FILE      # results only, one JSON line a run
 
 Every interval is Student's 95 % over runs, a run being one order and seed; differences are paired by order and seed.
@@ -15,6 +15,8 @@ import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
+from rilbench.compare.groups import model_of
+from rilbench.compare.sources import load_runs
 from rilbench.compare.statistics import Spread, holm, paired_p
 from rilbench.result import RunResult
 
@@ -52,17 +54,21 @@ class Runs:
 
     @classmethod
     def load(cls, source: Path) -> Runs:
-        """Of a store, or of a recorded file."""
+        """Of a store, a study's folder, or a recorded file."""
         if source.is_dir():
-            return cls(RunResult.load(file.parent) for file in sorted(source.glob("*/result.json")))
+            return cls(load_runs([str(source)], lambda address: []))
         with gzip.open(source, "rt", encoding="utf-8") as lines:
             return cls(RunResult.from_json(json.loads(line)) for line in lines)
 
     def labels(self, wanted: Sequence[str]) -> list[str]:
         return [label for label in wanted if label in self.by_label]
 
+    def models(self, label: str) -> list[RunResult]:
+        """The runs of a label; those that are the same model, as joint's and soup's are in any order, once."""
+        return list({model_of(run): run for run in self.by_label[label].values()}.values())
+
     def values(self, label: str, of: Callable[[RunResult], float]) -> list[float]:
-        return [of(run) for run in self.by_label[label].values()]
+        return [of(run) for run in self.models(label)]
 
     def differences(self, label: str, other: str, of: Callable[[RunResult], float]) -> list[float]:
         """label minus other, over the orders and seeds that both have."""
@@ -122,6 +128,10 @@ def number(value: float) -> str:
     return f"{value:.{decimals}f}" if value else "0"
 
 
+def chance(p: float) -> str:
+    return "< 1e-6" if p < 1e-6 else number(p)
+
+
 def spread(values: Sequence[float]) -> str:
     found = Spread.of(values)
     return number(found.mean) + ("" if math.isnan(found.half) else f" ±{number(found.half)}")
@@ -141,8 +151,8 @@ def final_values(runs: Runs, labels: Sequence[str]) -> None:
     rows.append(["base", "", *(number(base(m)(first)) for m in METRICS), "0"])
     for label in labels:
         values = [spread(runs.values(label, final(m))) for m in METRICS]
-        rows.append([label, str(len(runs.by_label[label])), *values, spread(runs.values(label, average))])
-    table(["method", "runs", *METRICS, "average gain %"], rows)
+        rows.append([label, str(len(runs.models(label))), *values, spread(runs.values(label, average))])
+    table(["method", "models", *METRICS, "average gain %"], rows)
 
 
 def forgetting(runs: Runs, labels: Sequence[str]) -> None:
@@ -158,7 +168,7 @@ def by_stage(runs: Runs, labels: Sequence[str]) -> None:
         for metric in GENERAL:
             stages = [runs.values(label, forgotten(metric, stage)) for stage in (1, 2, 3)]
             growth = [last - first for first, last in zip(stages[0], stages[2], strict=True)]
-            rows.append([label, metric, *map(spread, stages), spread(growth), number(paired_p(growth))])
+            rows.append([label, metric, *map(spread, stages), spread(growth), chance(paired_p(growth))])
     table(["method", "metric", "stage 1", "stage 2", "stage 3", "3 minus 1", "p"], rows)
 
 
@@ -167,19 +177,16 @@ def less_forgetting(runs: Runs, other: str) -> None:
     found = {m: runs.differences(other, "rid", forgotten(m)) for m in METRICS}
     found = {m: [d for d in differences if not math.isnan(d)] for m, differences in found.items()}
     p = holm({m: paired_p(differences) for m, differences in found.items()})
-    rows = [
-        [m, str(len(d)), spread(d), f"{sum(x > 0 for x in d)} of {len(d)}", number(p[m]) if p[m] >= 1e-6 else "< 1e-6"]
-        for m, d in found.items()
-    ]
+    rows = [[m, str(len(d)), spread(d), f"{sum(x > 0 for x in d)} of {len(d)}", chance(p[m])] for m, d in found.items()]
     table(["metric", "pairs", "difference", "rid forgets less", "p (Holm)"], rows)
 
 
 def gains(runs: Runs, labels: Sequence[str]) -> None:
     print("### Learned at its own stage, and left at the end (gain over the base)\n")
-    rows = []
-    for label in labels:
-        cells = [spread(runs.values(label, of(r))) for of in (learned, kept) for r in REWARDS]
-        rows.append([label, *cells, spread(runs.values(label, relative(learned))), spread(runs.values(label, average))])
+    columns = [*(of(reward) for of in (learned, kept) for reward in REWARDS), relative(learned), average]
+    rows = [[label, *(spread(runs.values(label, column)) for column in columns)] for label in labels]
+    for other in (label for label in labels if label != "rid" and "rid" in labels):
+        rows.append([f"rid minus {other}", *(spread(runs.differences("rid", other, column)) for column in columns)])
     head = [f"{r} {when}" for when in ("learned", "left") for r in REWARDS]
     table(["method", *head, "learned %", "left %"], rows)
 
@@ -248,10 +255,10 @@ def report(source: Path) -> None:
 
 
 def record(source: Path, file: Path) -> None:
-    """Write the results of a store, one JSON line each, sorted by name."""
-    results = [RunResult.load(found.parent).to_json() for found in sorted(source.glob("*/result.json"))]
-    with gzip.GzipFile(file, "wb", mtime=0) as lines:
-        lines.writelines(json.dumps(result).encode() + b"\n" for result in results if result["status"] == "finished")
+    """Write the results of a store or of a study's folder, one JSON line each, sorted by name."""
+    runs = sorted(load_runs([str(source)], lambda address: []), key=lambda run: run.name)
+    lines = [json.dumps(run.to_json()) + "\n" for run in runs]
+    file.write_bytes(gzip.compress("".join(lines).encode(), mtime=0))
 
 
 if __name__ == "__main__":

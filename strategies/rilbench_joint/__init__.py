@@ -20,7 +20,7 @@ class JointSettings:
     """weights: of each reward in the sum, Eq. 10 by default; 1 for a reward not named. by: the strategy that trains.
 
     balance: `weights` takes the sum as it is; `gradients` first divides each reward by the running norm of its gradient
-        with respect to the images, so that equal weights pull equally hard, and trains on the reward alone.
+        with respect to the pair in training, so that equal weights pull equally hard; a backward pass more a reward.
     momentum: of the running norms.
     """
 
@@ -56,7 +56,7 @@ class Joint(Strategy):
     def loss(self, step: Step) -> Tensor:
         x_0 = step.decode(step.denoise())
         rewards = step.rewards(x_0)
-        norms = self.norms.update(list(rewards.values()), x_0)
+        norms = self.norms.update(list(rewards.values()), step.pair.factors)
         terms = [self.weights[name] * value / norm for (name, value), norm in zip(rewards.items(), norms, strict=True)]
         for name, term in zip(rewards, terms, strict=True):
             step.term(name, -term)

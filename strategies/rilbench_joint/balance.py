@@ -17,15 +17,16 @@ class Norms:
         self.share = 0.0  # how much of the average is real by now
         self.momentum = momentum
 
-    def update(self, scalars: Sequence[Tensor], images: Tensor) -> list[float]:
-        """Take in the norms of the gradients of scalars with respect to images; the averages, none below 1e-12."""
+    def update(self, scalars: Sequence[Tensor], factors: Sequence[Tensor]) -> list[float]:
+        """Take in the norms of the gradients of scalars with respect to all factors; the averages, none below 1e-12."""
         import torch
 
         m = self.momentum
         self.share = m * self.share + (1 - m)
         for i, scalar in enumerate(scalars):
-            (gradient,) = torch.autograd.grad(scalar, images, retain_graph=True)
-            self.values[i] = m * self.values[i] + (1 - m) * float(gradient.norm())
+            gradients = torch.autograd.grad(scalar, factors, retain_graph=True)
+            norm = sum(float(gradient.pow(2).sum()) for gradient in gradients) ** 0.5
+            self.values[i] = m * self.values[i] + (1 - m) * norm
         return [max(value / self.share, 1e-12) for value in self.values]
 
     def state(self) -> dict[str, Tensor]:
