@@ -31,7 +31,7 @@ def imports(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     path, temporary = list(sys.path), str(tmp_path_factory.getbasetemp())
     yield
     sys.path[:] = path
-    for name, module in list(sys.modules.items()):
+    for name, module in sys.modules.copy().items():  # in one go: a collection in between may import
         if str(getattr(module, "__file__", None) or "").startswith(temporary):
             del sys.modules[name]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -50,10 +51,16 @@ def command(patched: pytest.MonkeyPatch, folder: Path, *arguments: str) -> int:
 
 
 def started(folder: Path, *arguments: str) -> subprocess.Popen[str]:
-    """`rilbench study` in a process group of its own."""
+    """`rilbench study` in a process group of its own, which hears Ctrl-C even if these tests run in the background."""
     line = [sys.executable, "-m", "rilbench.cli", "study", "--config", str(study_file(folder)), *PLUGINS, *arguments]
     pipe = subprocess.PIPE
-    return subprocess.Popen(line, cwd=folder, text=True, start_new_session=True, stdout=pipe, stderr=pipe)
+    return subprocess.Popen(
+        line, cwd=folder, text=True, start_new_session=True, stdout=pipe, stderr=pipe, preexec_fn=_hear_ctrl_c
+    )
+
+
+def _hear_ctrl_c() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def numbers(folder: Path) -> dict[str, Any]:
