@@ -114,6 +114,11 @@ class Components:
         assert isinstance(made, Strategy)
         return made
 
+    def trainer(self, name: str) -> Strategy:
+        """A strategy of its own for one stage: nothing of another stage can be on it but what it left as `legacy`."""
+        self._made.pop(("strategy", name), None)
+        return self.strategy(name)
+
     def metric(self, name: str) -> Metric:
         """A metric, the mean of the reward of that name, or of perturbed images: `REWARD@PERTURBATION`."""
         name, _, perturbation = name.partition("@")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
@@ -82,7 +83,8 @@ def kept() -> Iterator[list[str]]:
     watched, drawn = modes(), generators()
     before, drawn_before = snapshot(watched), snapshot(drawn)
     try:
-        yield moved
+        with warnings.catch_warnings():  # its filters, such as errors for all warnings, end with it
+            yield moved
     finally:
         moved += restore(watched, before)
         restore(drawn, drawn_before)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,6 +35,8 @@ def make_plan(config: RunConfig, components: Components) -> list[PlannedStage]:
     names = list(config.rewards)
     with blamed(f"strategy {config.strategy!r}"):
         stages = components.strategy(config.strategy).plan(names)
+    if not isinstance(stages, list) or not all(isinstance(s, Stage) and isinstance(s.rewards, Mapping) for s in stages):
+        raise PluginError(f"strategy {config.strategy!r} must plan a list of Stage, it planned {stages!r:.200}")
     missing = set(names) - {r for stage in stages for r in stage.rewards}
     if missing:
         raise PluginError(f"strategy {config.strategy!r} plans no stage for {', '.join(sorted(missing))}")

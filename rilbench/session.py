@@ -92,7 +92,7 @@ class Session:
             training = StageTraining(
                 model=self.model,
                 group=self.group,
-                strategy=self.components.strategy(planned.by),
+                strategy=self.components.trainer(planned.by),
                 stage=planned.stage,
                 index=planned.index,
                 reward=WeightedReward(rewards, planned.stage.rewards),
@@ -114,7 +114,7 @@ class Session:
             folder / "stage.json",
             {"label": planned.stage.label, "seconds": seconds, "document": planned.document, "log": training.log},
         )
-        if legacy := training.strategy.legacy():
+        if legacy := training.legacy_left():
             save_tensors(folder / LEGACY, legacy)
         save_pair(folder, pair, self.config.adapter)
         (folder / "checkpoint.pt").unlink(missing_ok=True)

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigKeyError, OmegaConfBaseException, ValidationError
 
-from rilbench.errors import ConfigError, unknown
+from rilbench.errors import ConfigError, reason, unknown
 
 T = TypeVar("T")
 
@@ -25,13 +25,15 @@ def build(cls: type[T], values: Mapping[str, Any] | DictConfig, where: str) -> T
         raise ConfigError(_unknown_key(error, cls, where)) from None
     except (ValidationError, OmegaConfBaseException) as error:
         key = ".".join(part for part in (where, error.full_key) if part)
-        reason = str(error.msg or error).splitlines()[0]
-        raise ConfigError(f"{key or 'configuration'}: {reason}") from None
+        said = str(error.msg or error).splitlines()[0]
+        raise ConfigError(f"{key or 'configuration'}: {said}") from None
     except NameError as error:  # an annotation that only the type checker can see
-        reason = str(error).splitlines()[0]
-        raise ConfigError(f"{where or 'configuration'}: the types of {cls.__name__} cannot be read: {reason}") from None
+        said = str(error).splitlines()[0]
+        raise ConfigError(f"{where or 'configuration'}: the types of {cls.__name__} cannot be read: {said}") from None
     except (ValueError, TypeError) as error:
         raise ConfigError(f"{where or 'configuration'}: {error}") from None
+    except (Exception, SystemExit) as error:  # whatever a stranger's __post_init__ raises
+        raise ConfigError(f"{where or 'configuration'}: {cls.__name__} refuses: {reason(error)}") from error
     assert isinstance(built, cls)
     return built
 

@@ -461,3 +461,90 @@ def test_misuse_of_check_is_told_in_a_line(rilbench: Callable[..., Done]) -> Non
     hook = rilbench("plugins", "check", "jsonl")
     assert hook.code == 2
     assert "is a hook plugin; the checks are for rewards, metrics and strategies" in hook.err
+
+
+def test_a_malformed_entry_of_a_builtins_name_leaves_the_builtin(
+    installed: Path, rilbench: Callable[..., Done]
+) -> None:
+    fabricate.distribution(installed, "acme", "[rilbench.rewards]\nsharpness = acme : Broken?\n")
+    done = rilbench("run", *GROUNDED, "--rewards", "sharpness")
+    assert done.code == 0, done.err
+    assert done.err.count("warning: reward 'sharpness' of acme 1.2") == 1
+
+
+@pytest.mark.parametrize("version", ["__import__('numpy').array([1, 2])", "'2'", "True"])
+def test_an_odd_api_version_costs_one_warning(version: str, installed: Path, rilbench: Callable[..., Done]) -> None:
+    fabricate.reward(installed, "odd_version", f"{fabricate.GOOD}    api_version = {version}\n", cls="Good")
+    done = rilbench("run", *GROUNDED, "--rewards", "compressibility")
+    assert done.code == 0, done.err
+    assert "which is no whole number; everything else works" in done.err.replace("\n", " ")
+
+
+@pytest.mark.parametrize("name", ["../../up", "acme/red", "sharp@blur", "a,b", "a+b"])
+def test_a_name_that_cannot_be_asked_for_is_broken(name: str, installed: Path) -> None:
+    from rilbench.host.catalog import Catalog
+
+    fabricate.distribution(installed, "names", f"[rilbench.rewards]\n{name} = good:Good\n")
+    (entry,) = (p for p in Catalog().plugins if p.distribution == "names")
+    assert entry.status.startswith(f"broken: the name {name!r} is not of letters")
+
+
+def test_what_hooks_and_plugins_by_hand_change_is_undone(
+    installed: Path, place: Path, rilbench: Callable[..., Done]
+) -> None:
+    import torch
+
+    hook = "class Hook:\n    @hookimpl\n    def run_started(self):\n        pass\n"
+    fabricate.hook(installed, "dark_hook", f"import torch\ntorch.set_grad_enabled(False)\n{hook}")
+    (place / "double_rewards.py").write_text(f"import torch\ntorch.set_default_dtype(torch.float64)\n{fabricate.GOOD}")
+    with pytest.warns(UserWarning, match="double_rewards:Good changes torch's default dtype when it is imported"):
+        done = rilbench("run", *GROUNDED, "--plugin", "dbl=double_rewards:Good", "--rewards", "dbl")
+    assert done.code == 0, done.err
+    assert "(dark_hook:Hook) changes torch's grad mode when it is imported; that is undone" in done.err
+    assert torch.is_grad_enabled()
+    assert torch.get_default_dtype() == torch.float32
+
+
+def test_filters_of_warnings_end_with_the_import(installed: Path, rilbench: Callable[..., Done]) -> None:
+    fabricate.reward(
+        installed, "a_strict", f"import warnings\nwarnings.simplefilter('error')\n{fabricate.GOOD}", cls="Good"
+    )
+    loud = f"import warnings\nwarnings.warn('old', DeprecationWarning)\n{fabricate.GOOD}"
+    fabricate.reward(installed, "b_loud", f"import warnings\nwarnings.simplefilter('ignore')\n{loud}", cls="Good")
+    done = rilbench("run", *GROUNDED, "--rewards", "compressibility")
+    assert (done.code, "cannot be imported" in done.err) == (0, False)
+
+
+def test_names_of_distributions_are_compared_as_pip_does(installed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from rilbench.host import control
+    from rilbench.host.catalog import Catalog
+
+    fabricate.distribution(installed, "Under_Score", "[rilbench.rewards]\nunder = good:Good\n")
+    monkeypatch.setenv("RILBENCH_DISABLE_PLUGINS", "under-score")
+    catalog = Catalog()
+    assert "under" not in catalog.names("reward")
+    assert control.strangers(catalog.plugins) == []
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ("def plan(self, rewards):\n        return None", "must plan a list of Stage, it planned None"),
+        ("def loss(self, step):\n        return 3", "the loss must be a scalar tensor with gradient, it is int"),
+        ("def loss(self, step):\n        return step.denoise().mean().detach()", "it is a tensor of shape ()"),
+        ("def loss(self, step):\n        return step.term('x', 7)", "the term 'x' of the loss is no scalar tensor"),
+        ("def legacy(self):\n        raise KeyError('gone')", "failed: KeyError: 'gone'"),
+        ("def legacy(self):\n        return {'x': 1}", "legacy holds something else than tensors"),
+    ],
+)
+def test_a_strategy_that_returns_nonsense_is_blamed(
+    body: str, message: str, installed: Path, rilbench: Callable[..., Done]
+) -> None:
+    loss = "    def loss(self, step):\n        return -step.reward(step.decode(step.denoise()))\n"
+    source = f"from rilbench import Strategy\nclass S(Strategy):\n{loss}    {body}\n"
+    fabricate.distribution(
+        installed, "nonsense", "[rilbench.strategies]\nnonsense = nonsense:S\n", {"nonsense": source}
+    )
+    done = rilbench("run", *GROUNDED, "--strategy", "nonsense", "--rewards", "compressibility")
+    assert done.code == 3
+    assert message in done.err.splitlines()[-1]

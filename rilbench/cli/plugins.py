@@ -44,7 +44,8 @@ def show(name: Name, plugin: Given = None, as_json: AsJson = False) -> None:
     """The contract a plugin fulfils, its settings with defaults and meaning, its licence."""
     from rilbench.host.describe import described
 
-    told = described(catalog(plugin).find(name))
+    with redirect_stdout(sys.stderr):
+        told = described(catalog(plugin).find(name))
     if as_json:
         print_json(told)
     else:

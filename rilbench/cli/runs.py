@@ -70,7 +70,8 @@ def explain(
 
     quiet_libraries()
     loaded = load(config, settings or (), strategy=strategy, rewards=rewards, seed=seed)
-    told = explained(loaded, *prepare(loaded, catalog(plugin), Reporter().warn))
+    with redirect_stdout(sys.stderr):
+        told = explained(loaded, *prepare(loaded, catalog(plugin), Reporter().warn))
     if as_json:
         print_json(told)
     else:

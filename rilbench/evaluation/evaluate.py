@@ -102,8 +102,9 @@ def _value(name: str, metric: Metric) -> float:
 
 
 def _checked(name: str, scores: Tensor, n: int) -> Tensor:
-    if scores.shape != (n,):
-        raise PluginError(f"metric {name!r} must return scores of shape ({n},), it returned {tuple(scores.shape)}")
+    if not isinstance(scores, Tensor) or scores.shape != (n,):
+        got = tuple(scores.shape) if isinstance(scores, Tensor) else type(scores).__name__
+        raise PluginError(f"metric {name!r} must return scores of shape ({n},), it returned {got}")
     if not torch.isfinite(scores).all():
         raise DivergedError(f"metric {name!r} is not finite (NaN or infinite)")
     return scores.detach().float().cpu()

@@ -14,8 +14,10 @@ def fault(kind: str, loaded: object) -> str | None:
     """Why an object cannot be a component of its kind; None when it can."""
     contract = CONTRACTS.get(kind)
     version = getattr(loaded, "api_version", API_VERSION)
+    if type(version) is not int:
+        return f"has api_version = {version!r}, which is no whole number"
     if version not in SUPPORTED:
-        remedy = "update the plugin" if isinstance(version, int) and version < API_VERSION else "update rilbench"
+        remedy = "update the plugin" if version < API_VERSION else "update rilbench"
         supported = " and ".join(map(str, SUPPORTED))
         return f"is for API version {version}; this rilbench supports {supported}: {remedy}"
     return None if contract is None else _contract_fault(loaded, contract)

@@ -41,11 +41,11 @@ class Plugin(Entry):
         try:
             with contextlib.redirect_stdout(sys.stderr):  # stdout is for results
                 loaded = self._imported()
+                fault = admission.fault(self.kind, loaded)
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # a plugin may even call sys.exit
             raise PluginError(f"{self} cannot be imported: {reason(error)}") from error
-        fault = admission.fault(self.kind, loaded)
         if fault:
             raise PluginError(f"{self} {fault}")
         return loaded
@@ -84,8 +84,8 @@ class Catalog:
         """The plugin of a name; ConfigError when there is none, PluginError when several claim it."""
         found = [p for p in self.plugins if (p.kind, p.name) == (kind, name)]
         active = [p for p in found if not control.off(p)]
-        if active:
-            return active[0]
+        if active:  # one that is known to be broken only when nothing else has the name
+            return min(active, key=lambda p: p.status.startswith("broken:"))
         if found:
             raise ConfigError(f"{found[0]} is switched off: {found[0].status.removeprefix('off: ')}")
         raise ConfigError(self._missing(kind, name))

@@ -7,14 +7,16 @@ import hashlib
 import os
 import re
 import sys
+import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 
+from rilbench import global_state
 from rilbench.contracts import Metric, Reward, Strategy
 from rilbench.errors import PluginError, UsageError, reason
-from rilbench.host.discovery import OK, Entry
+from rilbench.host.discovery import NAME, OK, Entry, normalised
 
 ALLOW, DISABLE, STRICT = "RILBENCH_PLUGINS", "RILBENCH_DISABLE_PLUGINS", "RILBENCH_STRICT_PLUGINS"
 BY_HAND = "--plugin"  # what the distribution of a component is called that is not installed
@@ -44,7 +46,7 @@ def strangers(entries: Sequence[Entry]) -> list[str]:
         f"{variable} names {name!r}, which is not installed"
         for variable in (ALLOW, DISABLE)
         for name in _listed(variable) or ()
-        if name not in known
+        if not {name, _with_normalised(name)} & known
     ]
 
 
@@ -60,6 +62,8 @@ def given(text: str) -> Entry:
         raise UsageError(f"--plugin {text!r}: name the module, not its file: {module.removesuffix('.py')}:{attribute}")
     if not module or not attribute:
         raise UsageError(f"--plugin {text!r} is not of the form module:Class, for example my_rewards:Redness")
+    if name and not NAME.fullmatch(name):
+        raise UsageError(f"--plugin {text!r}: the name {name!r} is not of letters, digits and any of . _ -")
     loaded = _imported(text, module, attribute)
     return Entry(
         kind=_kind(text, loaded),
@@ -74,7 +78,7 @@ def _imported(text: str, module: str, attribute: str) -> object:
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())  # as `python -m` does: the module lies where the user works
     try:
-        with contextlib.redirect_stdout(sys.stderr):  # stdout is for results
+        with contextlib.redirect_stdout(sys.stderr), global_state.kept() as changed:  # stdout is for results
             loaded: object = import_module(module)
             for part in attribute.split("."):
                 loaded = getattr(loaded, part)
@@ -82,6 +86,8 @@ def _imported(text: str, module: str, attribute: str) -> object:
         raise
     except BaseException as error:
         raise PluginError(f"--plugin {text} cannot be imported: {reason(error)}") from error
+    if changed:
+        warnings.warn(f"--plugin {text} changes {', '.join(changed)} when it is imported; that is undone", stacklevel=2)
     return loaded
 
 
@@ -100,15 +106,26 @@ def _source_hash(module: str) -> str:
 
 
 def _controlled(entry: Entry, allowed: Sequence[str] | None, disabled: Sequence[str]) -> Entry:
-    if _names(entry) & set(disabled):
+    if _meant(entry, disabled):
         return replace(entry, status=f"off: by {DISABLE}")
-    if allowed is not None and entry.distribution != OWN and not _names(entry) & set(allowed):
+    if allowed is not None and entry.distribution != OWN and not _meant(entry, allowed):
         return replace(entry, status=f"off: not in {ALLOW}")
     return entry
 
 
+def _meant(entry: Entry, listed: Sequence[str]) -> bool:
+    return any(_names(entry) & {text, _with_normalised(text)} for text in listed)
+
+
+def _with_normalised(text: str) -> str:
+    """A listed name, its distribution as pip compares it."""
+    distribution, colon, name = text.partition(":")
+    return f"{normalised(distribution)}{colon}{name}"
+
+
 def _names(entry: Entry) -> set[str]:
-    return {entry.name, f"{entry.kind}/{entry.name}", entry.distribution, f"{entry.distribution}:{entry.name}"}
+    distribution = normalised(entry.distribution)
+    return {entry.name, f"{entry.kind}/{entry.name}", distribution, f"{distribution}:{entry.name}"}
 
 
 def _listed(variable: str) -> list[str] | None:

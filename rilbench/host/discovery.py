@@ -16,6 +16,7 @@ GROUPS = {
     "strategy": "rilbench.strategies",
     "hook": "rilbench.hooks",
 }
+NAME = re.compile(r"[^\W_][\w.-]*")  # names become parts of folders, `a,b` is a list, `a+b` a joint stage
 OK = "ok"
 UNKNOWN = "unknown"
 
@@ -48,7 +49,7 @@ def entries() -> list[Entry]:
         registered = list(_entries(distribution))
         if registered:
             name = registered[0].distribution
-            key = str(_folder(distribution)) if name == UNKNOWN else _normalised(name)
+            key = str(_folder(distribution)) if name == UNKNOWN else normalised(name)
             found.setdefault(key, registered)
     return [entry for registered in found.values() for entry in registered]
 
@@ -59,6 +60,8 @@ def from_entry_point(point: EntryPoint, distribution: str = UNKNOWN, version: st
     entry = Entry(kind=kind, name=point.name, value=point.value, distribution=distribution, version=version)
     if kind == "unknown":
         return replace(entry, status=f"broken: {unknown('group of entry points', point.group, GROUPS.values())}")
+    if not NAME.fullmatch(point.name):
+        return replace(entry, status=f"broken: the name {point.name!r} is not of letters, digits and any of . _ -")
     if not re.fullmatch(r"[\w.]+(:[\w.]+)?", point.value):
         return replace(entry, status=f"broken: {point.value!r} is not of the form module:Class")
     return entry
@@ -108,5 +111,6 @@ def _identity(distribution: Distribution) -> tuple[str, str]:
         return UNKNOWN, UNKNOWN
 
 
-def _normalised(name: str) -> str:
+def normalised(name: str) -> str:
+    """As pip compares names of distributions."""
     return re.sub(r"[-_.]+", "-", name).lower()

@@ -3,12 +3,15 @@ is reported and left out, the others and the run go on."""
 
 from __future__ import annotations
 
+import contextlib
+import sys
 from collections.abc import Callable, Iterator
 from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 
 import pluggy
 
+from rilbench import global_state
 from rilbench.errors import PluginError, RilbenchError, reason
 from rilbench.hooks import Hooks
 from rilbench.host import control
@@ -26,7 +29,8 @@ def manager_of(plugin: Plugin) -> pluggy.PluginManager:
     manager = pluggy.PluginManager("rilbench")
     manager.add_hookspecs(Hooks)
     try:
-        manager.register(loaded() if isinstance(loaded, type) else loaded, plugin.name)
+        with contextlib.redirect_stdout(sys.stderr):  # stdout is for results
+            manager.register(loaded() if isinstance(loaded, type) else loaded, plugin.name)
         manager.check_pending()
     except (Exception, SystemExit) as error:  # whatever a stranger's constructor raises
         raise PluginError(f"{plugin} cannot be registered: {reason(error)}") from error
@@ -42,10 +46,13 @@ class Moments:
         self.plugins: dict[str, Plugin] = {}
         for name in catalog.names("hook") if enabled else ():
             plugin = catalog.get("hook", name)
-            try:
-                self.managers[name], self.plugins[name] = manager_of(plugin), plugin
-            except PluginError as error:
-                self._left_out(f"{error}; it is left out", error)
+            with global_state.kept() as changed:
+                try:
+                    self.managers[name], self.plugins[name] = manager_of(plugin), plugin
+                except PluginError as error:
+                    self._left_out(f"{error}; it is left out", error)
+            if changed:
+                warn(f"{plugin} changes {', '.join(changed)} when it is imported; that is undone")
 
     def run_started(self, **arguments: Any) -> None:
         self._call("run_started", arguments)
@@ -102,7 +109,8 @@ class Moments:
         answers = []
         for name, manager in list(self.managers.items()):
             try:
-                answers += [(name, read(answer)) for answer in getattr(manager.hook, moment)(**_own(arguments))]
+                with contextlib.redirect_stdout(sys.stderr):
+                    answers += [(name, read(answer)) for answer in getattr(manager.hook, moment)(**_own(arguments))]
             except raised:
                 raise
             except (Exception, SystemExit) as error:

@@ -112,6 +112,8 @@ class TrainingStep:
         return {name: values.mean() for name, values in scores.items()}
 
     def term(self, name: str, value: Tensor) -> Tensor:
+        if not isinstance(value, Tensor) or value.ndim:
+            raise PluginError(f"the term {name!r} of the loss is no scalar tensor")
         self.terms[name] = value
         return value
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from rilbench.config import TrainConfig
 from rilbench.contracts import Stage, Strategy
-from rilbench.errors import DivergedError, blamed
+from rilbench.errors import DivergedError, PluginError, blamed
 from rilbench.model.adapters import AdapterGroup, LoraPair
 from rilbench.model.text_to_image import TextToImage
 from rilbench.randomness import generator_for
@@ -52,7 +52,7 @@ class StageTraining:
         """Train the stage's pair, from its checkpoint if it was stopped, and return it detached."""
         pair = (self.initial or self._new_pair()).trainable()
         self.group.start(pair)
-        with blamed(f"strategy {type(self.strategy).__name__}"):
+        with blamed(self._who):
             self.strategy.begin(self.stage, pair)
             if self.legacy:
                 self.strategy.inherit(self.legacy)
@@ -65,6 +65,18 @@ class StageTraining:
             if (update + 1) % self.config.checkpoint_every == 0 and update + 1 < self.updates:
                 self._save(update + 1, pair, optimiser)
         return pair.copy()
+
+    @property
+    def _who(self) -> str:
+        return f"strategy {type(self.strategy).__name__}"
+
+    def legacy_left(self) -> dict[str, Tensor]:
+        """What the strategy leaves for the next stage."""
+        with blamed(self._who):
+            left = self.strategy.legacy()
+        if not all(isinstance(value, Tensor) for value in left.values()):
+            raise PluginError(f"{self._who}: legacy holds something else than tensors")
+        return left
 
     def _new_pair(self) -> LoraPair:
         generator = generator_for("init", self.seed, self.index)
@@ -82,8 +94,11 @@ class StageTraining:
         step = begin_step(self.model, self.group, self.reward, self.config, batch)
         values: dict[str, float] = {"update": update + 1}
         try:
-            with blamed(f"strategy {type(self.strategy).__name__}"):
+            with blamed(self._who):
                 loss = self.strategy.loss(step)
+            if not isinstance(loss, Tensor) or loss.ndim or not loss.requires_grad:
+                got = f"a tensor of shape {tuple(loss.shape)}" if isinstance(loss, Tensor) else type(loss).__name__
+                raise PluginError(f"{self._who}: the loss must be a scalar tensor with gradient, it is {got}")
             _finite("loss", loss)
             values |= {"loss": loss.item()} | {f"loss/{name}": v.item() for name, v in step.terms.items()}
             if step.scores is not None:
@@ -91,7 +106,8 @@ class StageTraining:
             if update % self.config.log_gradients_every == 0 and len(step.terms) > 1:
                 values |= _term_gradients(step, pair)
             optimiser.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]
+            with blamed(f"{self._who} or a reward, in its backward pass,"):
+                loss.backward()  # type: ignore[no-untyped-call]
             norm = torch.nn.utils.clip_grad_norm_(pair.factors, self.config.clip_grad)
             _finite("gradient", norm)
         except DivergedError as error:
@@ -100,7 +116,7 @@ class StageTraining:
                 f"Finished stages are kept. Try a lower learning rate (now {self.config.lr:g}) or check the reward."
             ) from None
         optimiser.step()
-        with blamed(f"strategy {type(self.strategy).__name__}"):
+        with blamed(self._who):
             self.strategy.after_update(step)
         return values | {"gradient": norm.item()}
 
@@ -112,13 +128,15 @@ class StageTraining:
             for factor, value in zip(pair.factors, saved["factors"], strict=True):
                 factor.copy_(value)
         optimiser.load_state_dict(saved["optimiser"])
-        self.strategy.load_state(saved["strategy"])
+        with blamed(self._who):
+            self.strategy.load_state(saved["strategy"])
         self.log.extend(saved["log"])
         return int(saved["update"])
 
     def _save(self, update: int, pair: LoraPair, optimiser: torch.optim.Optimizer) -> None:
         state: dict[str, Any] = {"update": update, "log": self.log, "optimiser": optimiser.state_dict()}
-        state |= {"factors": [f.detach() for f in pair.factors], "strategy": self.strategy.state()}
+        with blamed(self._who):
+            state |= {"factors": [f.detach() for f in pair.factors], "strategy": self.strategy.state()}
         save_checkpoint(state, self.checkpoint)
 
 
