@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigKeyError, OmegaConfBaseException, ValidationError
 
-from rilbench.errors import ConfigError, reason, unknown
+from rilbench.errors import ConfigError, PluginError, reason, unknown
 
 T = TypeVar("T")
 
@@ -33,7 +33,7 @@ def build(cls: type[T], values: Mapping[str, Any] | DictConfig, where: str) -> T
     except (ValueError, TypeError) as error:
         raise ConfigError(f"{where or 'configuration'}: {error}") from None
     except (Exception, SystemExit) as error:  # whatever a stranger's __post_init__ raises
-        raise ConfigError(f"{where or 'configuration'}: {cls.__name__} refuses: {reason(error)}") from error
+        raise PluginError(f"{where or 'configuration'}: {cls.__name__} failed: {reason(error)}") from error
     assert isinstance(built, cls)
     return built
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from rilbench import settings
 from rilbench.contracts import SUPPORTED
-from rilbench.errors import ConfigError, reason
+from rilbench.errors import ConfigError, PluginError, reason
 from rilbench.testing.check import Fault, check, require
 from rilbench.testing.subject import Subject
 
@@ -57,7 +57,7 @@ def settings_refuse_unknown_keys(subject: Any_) -> None:
     """A misspelt setting is an error; otherwise a run silently uses the default."""
     refusal = _refusal(subject, {"no_such_setting": 1})
     require(refusal is not None, "an unknown setting is accepted")
-    require(isinstance(refusal, ConfigError), f"an unknown setting gives {_brief(refusal)}, not a ConfigError")
+    require(_clear(refusal), f"an unknown setting gives {_brief(refusal)}, not a ConfigError")
 
 
 @check(settings_can_be_built, not_for=_no_settings)
@@ -68,7 +68,12 @@ def settings_refuse_wrong_types(subject: Any_) -> None:
         require(any(refusals), f"setting {field.name!r} accepts a mapping, a list and a text alike; give it a type")
         for refusal in refusals:
             fault = f"a wrong value of setting {field.name!r} gives {_brief(refusal)}, not a ConfigError"
-            require(refusal is None or isinstance(refusal, ConfigError), fault)
+            require(refusal is None or _clear(refusal), fault)
+
+
+def _clear(refusal: Exception | None) -> bool:
+    """Whether a user can act on it; a PluginError is what became of the class's own exception."""
+    return isinstance(refusal, ConfigError) and not isinstance(refusal, PluginError)
 
 
 def _refusal(subject: Any_, values: Mapping[str, Any]) -> Exception | None:
