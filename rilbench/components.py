@@ -44,17 +44,17 @@ def scores_of(name: str, scores: Any, n: int) -> Tensor:
     return scores
 
 
-class Perturbed(MeanMetric):
-    """A score of perturbed images."""
+class Perturbed(RewardMetric):
+    """A reward's own mean on perturbed images."""
 
-    def __init__(self, reward: Reward, perturbation: str) -> None:
-        super().__init__(NoSettings())
-        self.reward, self.perturbation = reward, perturbation
+    def __init__(self, name: str, reward: Reward, perturbation: str) -> None:
+        super().__init__(name, reward)
+        self.perturbation = perturbation
 
     def score(self, images: Tensor, prompts: Sequence[str], *, base_images: Tensor | None = None) -> Tensor:
         from rilbench.evaluation.perturb import PERTURBATIONS
 
-        return self.reward(PERTURBATIONS[self.perturbation](images), prompts)
+        return super().score(PERTURBATIONS[self.perturbation](images), prompts)
 
 
 class Components:
@@ -123,7 +123,7 @@ class Components:
         """A metric, the mean of the reward of that name, or of perturbed images: `REWARD@PERTURBATION`."""
         name, _, perturbation = name.partition("@")
         if perturbation:
-            return Perturbed(self.reward(name), perturbation)
+            return Perturbed(name, self.reward(name), perturbation)
         if self.metric_kind(name) == "reward":
             return RewardMetric(name, self.reward(name))
         made = self._make("metric", name)

@@ -73,18 +73,19 @@ def restore(settings: dict[str, Setting], before: dict[str, Any]) -> list[str]:
 
 
 @contextmanager
-def kept() -> Iterator[list[str]]:
-    """Within, a stranger's code may run; at the end modes and generators are what they were, and the list names the
-    modes that were not. Does nothing in a process without torch."""
-    moved: list[str] = []
+def kept(who: str, warn: Callable[[str], None]) -> Iterator[None]:
+    """Within, the code of `who` is imported; at the end modes and generators are what they were, and `warn` is told
+    which modes were not. Does nothing in a process without torch."""
     if "torch" not in sys.modules:
-        yield moved
+        yield
         return
     watched, drawn = modes(), generators()
     before, drawn_before = snapshot(watched), snapshot(drawn)
     try:
         with warnings.catch_warnings():  # its filters, such as errors for all warnings, end with it
-            yield moved
+            yield
     finally:
-        moved += restore(watched, before)
+        moved = restore(watched, before)
         restore(drawn, drawn_before)
+    if moved:
+        warn(f"{who} changes {', '.join(moved)} when it is imported; that is undone")

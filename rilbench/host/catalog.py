@@ -131,17 +131,17 @@ class Catalog:
     def _conflicts(self) -> Iterable[str]:
         return {p.status: p.refusal for p in self.plugins if p.conflicting and p.kind != "hook"}.values()
 
-    def _broken(self) -> Iterable[str]:
+    def _broken(self) -> list[str]:
+        faults: list[str] = []
         for plugin in self.plugins:
             if plugin.kind == "hook" or control.off(plugin) or plugin.conflicting:
                 continue
-            with global_state.kept() as changed:
+            with global_state.kept(str(plugin), faults.append):
                 try:
                     plugin.load()
                 except PluginError as error:
-                    yield f"{error}; everything else works"
-            if changed:
-                yield f"{plugin} changes {', '.join(changed)} when it is imported; that is undone"
+                    faults.append(f"{error}; everything else works")
+        return faults
 
 
 def _with_conflicts(entries: Sequence[Entry]) -> list[Entry]:

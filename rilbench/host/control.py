@@ -78,7 +78,7 @@ def _imported(text: str, module: str, attribute: str) -> object:
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())  # as `python -m` does: the module lies where the user works
     try:
-        with contextlib.redirect_stdout(sys.stderr), global_state.kept() as changed:  # stdout is for results
+        with contextlib.redirect_stdout(sys.stderr), global_state.kept(f"--plugin {text}", warnings.warn):
             loaded: object = import_module(module)
             for part in attribute.split("."):
                 loaded = getattr(loaded, part)
@@ -86,8 +86,6 @@ def _imported(text: str, module: str, attribute: str) -> object:
         raise
     except BaseException as error:
         raise PluginError(f"--plugin {text} cannot be imported: {reason(error)}") from error
-    if changed:
-        warnings.warn(f"--plugin {text} changes {', '.join(changed)} when it is imported; that is undone", stacklevel=2)
     return loaded
 
 

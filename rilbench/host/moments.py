@@ -46,13 +46,11 @@ class Moments:
         self.plugins: dict[str, Plugin] = {}
         for name in catalog.names("hook") if enabled else ():
             plugin = catalog.get("hook", name)
-            with global_state.kept() as changed:
+            with global_state.kept(str(plugin), warn):
                 try:
                     self.managers[name], self.plugins[name] = manager_of(plugin), plugin
                 except PluginError as error:
                     self._left_out(f"{error}; it is left out", error)
-            if changed:
-                warn(f"{plugin} changes {', '.join(changed)} when it is imported; that is undone")
 
     def run_started(self, **arguments: Any) -> None:
         self._call("run_started", arguments)
