@@ -14,6 +14,15 @@ from rilbench.errors import ConfigError, PluginError, reason, unknown
 T = TypeVar("T")
 
 
+def flat(values: Mapping[Any, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested mappings as one of dotted keys; lists and empty mappings are values."""
+    found: dict[str, Any] = {}
+    for key, value in values.items():
+        name = f"{prefix}{key}"
+        found |= flat(value, f"{name}.") if isinstance(value, Mapping) and value else {name: value}
+    return found
+
+
 def build(cls: type[T], values: Mapping[str, Any] | DictConfig, where: str) -> T:
     """A frozen dataclass `cls` from a mapping; ConfigError names `where` the wrong key or value stands."""
     try:

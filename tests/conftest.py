@@ -41,3 +41,24 @@ def workplace(tmp_path: Path, pipeline: Path) -> Path:
     """A folder with its own copy of the pipeline, for `toy.config`."""
     shutil.copytree(pipeline, tmp_path / "pipeline")
     return tmp_path
+
+
+@pytest.fixture(scope="session")
+def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A fresh database: making one takes seconds."""
+    from rilbench_mlflow.connection import connected
+
+    file = tmp_path_factory.mktemp("store") / "mlflow.db"
+    with connected(f"sqlite:///{file}") as client:
+        client.search_experiments(max_results=1)  # opens the file
+    return file
+
+
+@pytest.fixture
+def place(tmp_path: Path, migrated: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working folder with an empty database and no MLflow settings."""
+    for name in ("MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(migrated, tmp_path)
+    return tmp_path

@@ -61,27 +61,6 @@ HISTORY = {  # metric: [(step, value)]
 }
 
 
-@pytest.fixture(scope="module")
-def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A fresh database: making one takes seconds."""
-    from rilbench_mlflow.connection import connected
-
-    file = tmp_path_factory.mktemp("store") / "mlflow.db"
-    with connected(f"sqlite:///{file}") as client:
-        client.search_experiments(max_results=1)  # opens the file
-    return file
-
-
-@pytest.fixture
-def place(tmp_path: Path, migrated: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A working folder with an empty database and no MLflow settings."""
-    for name in ("MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.chdir(tmp_path)
-    shutil.copy(migrated, tmp_path)
-    return tmp_path
-
-
 def a_result(rows: int = 3, status: str = "finished") -> RunResult:
     matrix = ResultMatrix(ROWS[:rows], METRICS)
     return RunResult(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 import socket
 import subprocess
 import sys
@@ -34,27 +33,6 @@ from rilbench_mlflow.upload import runs_in, sync_study
 from rilbench_mlflow.views import Study, views
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:mlflow.*")
-
-
-@pytest.fixture(scope="module")
-def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A fresh database: making one takes seconds."""
-    from rilbench_mlflow.connection import connected
-
-    file = tmp_path_factory.mktemp("store") / "mlflow.db"
-    with connected(f"sqlite:///{file}") as client:
-        client.search_experiments(max_results=1)
-    return file
-
-
-@pytest.fixture
-def place(tmp_path: Path, migrated: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A working folder with an empty database and no MLflow settings."""
-    for name in ("MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.chdir(tmp_path)
-    shutil.copy(migrated, tmp_path)
-    return tmp_path
 
 
 def a_study(place: Path) -> list[RunResult]:

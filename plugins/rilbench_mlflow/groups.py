@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rilbench.result import RunResult
+from rilbench.settings import flat
 from rilbench_mlflow.labels import params
 
 # what makes runs of one group, or changes no number
@@ -17,24 +18,19 @@ def labels(names: Sequence[str], settings: Sequence[Mapping[str, Any]]) -> list[
 
     names, settings: of each run, its label and its settings, nested as in `config.yaml`, empty when they are not known.
     """
-    flat = [_flat(of_run) for of_run in settings]
+    telling = [_telling(of_run) for of_run in settings]
     found = []
-    for name, own in zip(names, flat, strict=True):
-        others = [of_run for other, of_run in zip(names, flat, strict=True) if other == name and of_run]
+    for name, own in zip(names, telling, strict=True):
+        others = [of_run for other, of_run in zip(names, telling, strict=True) if other == name and of_run]
         differing = [key for key, value in own.items() if any(of_run.get(key) != value for of_run in others)]
         found.append(" ".join([name, *(f"{_short(key, differing)}={own[key]}" for key in differing)]))
     return found
 
 
-def _flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+def _telling(settings: Mapping[str, Any]) -> dict[str, Any]:
     """`a.b.c` to value, without what is shared."""
-    flat: dict[str, Any] = {}
-    for key, value in settings.items():
-        name = f"{prefix}{key}"
-        if name in SHARED:
-            continue
-        flat |= _flat(value, f"{name}.") if isinstance(value, Mapping) and value else {name: value}
-    return flat
+    shared = tuple(f"{key}." for key in SHARED)
+    return {key: value for key, value in flat(settings).items() if not f"{key}.".startswith(shared)}
 
 
 def _short(key: str, among: Sequence[str]) -> str:

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
-from yaml import YAMLError  # type: ignore[import-untyped]
-
+from rilbench.compare.recorded import settings
 from rilbench.errors import UsageError
 from rilbench.result import RunResult
 
@@ -53,31 +50,20 @@ def _one_of_each(runs: Sequence[RunResult], keys: str) -> None:
 
 def _differing(runs: Sequence[RunResult]) -> Iterator[str]:
     """The settings that differ, each with two of its values."""
-    known = [settings for run in runs if (settings := _settings(run)) is not None]
-    for key in dict.fromkeys(key for settings in known for key in settings):
-        values = list(dict.fromkeys(str(settings.get(key, "unset")) for settings in known))
+    known = [of_run for run in runs if (of_run := _settings(run))]
+    for key in dict.fromkeys(key for of_run in known for key in of_run):
+        values = list(dict.fromkeys(str(of_run.get(key, "unset")) for of_run in known))
         if len(values) > 1:
             yield f"{key} ({values[0]} and {values[1]})"
 
 
-def _settings(run: RunResult) -> dict[str, Any] | None:
-    """The settings of a run that matter, by dotted key; None when its configuration cannot be read."""
-    if run.folder is None:
-        return None
-    try:
-        values = OmegaConf.to_container(OmegaConf.load(run.folder / "config.yaml"))
-    except (OSError, ValueError, YAMLError, OmegaConfBaseException):
-        return None
-    flat = dict(_flat(values)) if isinstance(values, dict) else {}
-    return {key: value for key, value in flat.items() if key not in NEUTRAL and key.partition(".")[0] not in FREE}
+def _settings(run: RunResult) -> dict[str, Any]:
+    """The settings of a run that matter, by dotted key."""
 
+    def matters(key: str, value: Any) -> bool:
+        return value != {} and key not in NEUTRAL and key.partition(".")[0] not in FREE
 
-def _flat(values: Mapping[Any, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in values.items():
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
+    return {key: value for key, value in settings(run).items() if matters(key, value)}
 
 
 def _bases(runs: Sequence[RunResult]) -> Iterator[tuple[str, float, float]]:

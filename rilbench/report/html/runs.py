@@ -9,8 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import yaml  # type: ignore[import-untyped]
-
+from rilbench.compare import recorded
 from rilbench.compare.sources import FindRuns, load_runs
 from rilbench.errors import ConfigError, UsageError
 from rilbench.prompts import read_prompts
@@ -39,14 +38,12 @@ class Run:
     @cached_property
     def settings(self) -> dict[str, str]:
         """`config.yaml`, key.of.setting to text; empty when there is none."""
-        file = _there(self.result.folder and self.result.folder / "config.yaml")
-        return flat(yaml.safe_load(file.read_text())) if file else {}
+        return _texts(recorded.settings(self.result))
 
     @cached_property
     def environment(self) -> dict[str, str]:
-        """`environment.json`, flattened likewise."""
-        file = _there(self.result.folder and self.result.folder / "environment.json")
-        return flat(read_json(file)) if file else {}
+        """`environment.json` likewise."""
+        return _texts(recorded.environment(self.result))
 
     @cached_property
     def prompts(self) -> list[str]:
@@ -63,19 +60,12 @@ class Run:
 
     def in_store(self, path: str) -> Path | None:
         """A file or folder of the store the run lies in; None when it is not on this disk."""
-        return _there(self.result.folder and self.result.folder.parent / path)
+        there = self.result.folder and self.result.folder.parent / path
+        return there if there and there.exists() else None
 
 
-def _there(path: Path | None) -> Path | None:
-    return path if path and path.exists() else None
-
-
-def flat(value: Any, prefix: str = "") -> dict[str, str]:
-    """Nested mappings as dotted keys and texts."""
-    if isinstance(value, Mapping) and value:
-        return {k: v for key, part in value.items() for k, v in flat(part, f"{prefix}{key}.").items()}
-    text = ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
-    return {prefix.removesuffix("."): text}
+def _texts(values: Mapping[str, Any]) -> dict[str, str]:
+    return {k: ", ".join(map(str, v)) if isinstance(v, list) else str(v) for k, v in values.items()}
 
 
 def read_runs(sources: Sequence[str], find_runs: FindRuns) -> tuple[list[Run], list[str]]:
