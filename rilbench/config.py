@@ -28,11 +28,15 @@ class ModelConfig:
     revision: str | None = None  # of a Hub id
     device: str = "auto"  # auto, cpu, cuda, cuda:1
     precision: str = "fp32"  # fp32 or bf16: of the frozen weights; adapters are always fp32
-    steps: int = 10  # N, DDIM steps
-    guidance: float = 2.0  # classifier-free guidance weight; 1 turns it off
+    vae_precision: str = "auto"  # auto, fp32 or bf16: of the autoencoder; auto is `precision`, and fp32 for SDXL
+    steps: int = 10  # N, denoising steps
+    sampler: str = "auto"  # auto, ddim or lcm; auto is lcm for consistency models and Euler steps for flow matching
+    guidance: float = 2.0  # classifier-free guidance weight, 1 turns it off; an input of models distilled with it
+    guidance_gradient: bool = True  # False: the unguided forward carries no gradient, which saves its memory
     spacing: str = "leading"  # DDIM timestep spacing: leading, trailing or linspace
     resolution: int | None = None  # pixels a side; None is the model's own
-    gradient_checkpointing: bool = False
+    gradient_checkpointing: bool = False  # of denoiser and autoencoder: less memory, one more forward
+    vae_slicing: bool = False  # decode one image at a time
 
 
 @dataclass(frozen=True)
@@ -97,6 +101,8 @@ class RunConfig:
     def __post_init__(self) -> None:
         choices = {
             "model.precision": (self.model.precision, ("fp32", "bf16")),
+            "model.vae_precision": (self.model.vae_precision, ("auto", "fp32", "bf16")),
+            "model.sampler": (self.model.sampler, ("auto", "ddim", "lcm")),
             "model.spacing": (self.model.spacing, ("leading", "trailing", "linspace")),
             "adapter.init": (self.adapter.init, ("paper", "peft")),
         }

@@ -18,6 +18,10 @@ from rilbench.resources import fingerprint, resolve
 VERSION = 1  # raised when a change of the engine changes the numbers
 _BOOKKEEPING = ("log_gradients_every", "checkpoint_every")  # settings that change no weight
 
+_ROUNDING = ("device", "gradient_checkpointing", "vae_slicing")  # of the model, that change nothing but rounding
+# settings that came later, at the value all earlier stages were made with: left out, so that those are found
+_LATER = {"sampler": "auto", "vae_precision": "auto", "guidance_gradient": True}
+
 fingerprint_once = cache(fingerprint)
 
 
@@ -28,9 +32,8 @@ def digest(document: Any) -> str:
 
 def base_document(config: RunConfig) -> dict[str, Any]:
     """What determines the untouched model's images."""
-    model = asdict(config.model)
-    for key in ("device", "gradient_checkpointing"):
-        del model[key]
+    settings = asdict(config.model).items()
+    model = {k: v for k, v in settings if k not in _ROUNDING and not (k in _LATER and v == _LATER[k])}
     return {"version": VERSION, "model": model | {"path": fingerprint_once(resolve(config.model.path))}}
 
 
