@@ -16,6 +16,7 @@ from rilbench.errors import ConfigError
 from rilbench.resources import config_file
 
 PERTURBATIONS = ("jpeg", "blur", "shift")  # rilbench/evaluation/perturb.py
+OPTIMISERS = ("adamw", "adamw8bit")
 STUDY = "study"  # the section that makes a file a study's
 ANY = "any"  # the key of a recipe that holds for every strategy, or for every reward
 
@@ -54,7 +55,9 @@ class TrainConfig:
 
     samples: int = 320  # images generated for training in one stage; updates = samples / batch_size
     batch_size: int = 8
+    micro_batch: int = 0  # images of a batch in memory at a time, the gradient accumulated; 0 is all of them
     lr: float = 1e-3
+    optimiser: str = "adamw"  # adamw, or adamw8bit where bitsandbytes is installed
     weight_decay: float = 0.1
     clip_grad: float = 1.0  # largest gradient norm
     last_steps: int = 1  # K, denoising steps that carry gradient
@@ -133,8 +136,10 @@ class RunConfig:
                     settings.build(TrainConfig, part, f"recipes.{by}.{on}")
                     values |= part
         train = settings.build(TrainConfig, dict(asdict(self.train), **values), "train")
+        if train.optimiser not in OPTIMISERS:
+            raise ConfigError(f"train.optimiser: {train.optimiser!r} is not one of {', '.join(OPTIMISERS)}")
         _positive("train", train, "batch_size", "lr", "clip_grad", "log_gradients_every", "checkpoint_every")
-        _not_negative("train", train, "weight_decay")
+        _not_negative("train", train, "weight_decay", "micro_batch")
         if train.samples < train.batch_size:
             raise ConfigError(f"train.samples: {train.samples} is less than one batch of {train.batch_size}")
         if not 1 <= train.last_steps <= self.model.steps:

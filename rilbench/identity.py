@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from rilbench.config import RunConfig, TrainConfig
+from rilbench.config import ModelConfig, RunConfig, TrainConfig
 from rilbench.errors import ConfigError
 from rilbench.resources import fingerprint, resolve
 
@@ -20,7 +20,13 @@ _BOOKKEEPING = ("log_gradients_every", "checkpoint_every")  # settings that chan
 
 _ROUNDING = ("device", "gradient_checkpointing", "vae_slicing")  # of the model, that change nothing but rounding
 # settings that came later, at the value all earlier stages were made with: left out, so that those are found
-_LATER = {"sampler": "auto", "vae_precision": "auto", "guidance_gradient": True}
+_LATER = {
+    "sampler": "auto",
+    "vae_precision": "auto",
+    "guidance_gradient": True,
+    "micro_batch": 0,
+    "optimiser": "adamw",
+}
 
 fingerprint_once = cache(fingerprint)
 
@@ -32,8 +38,7 @@ def digest(document: Any) -> str:
 
 def base_document(config: RunConfig) -> dict[str, Any]:
     """What determines the untouched model's images."""
-    settings = asdict(config.model).items()
-    model = {k: v for k, v in settings if k not in _ROUNDING and not (k in _LATER and v == _LATER[k])}
+    model = _telling(config.model, _ROUNDING)
     return {"version": VERSION, "model": model | {"path": fingerprint_once(resolve(config.model.path))}}
 
 
@@ -47,16 +52,21 @@ def stage_document(
     chain: Sequence[tuple[str, float]],
 ) -> dict[str, Any]:
     """What determines a trained pair: the base, the pairs below it (`chain`), and the training."""
-    settings = {k: v for k, v in asdict(train).items() if k not in _BOOKKEEPING}
     return base_document(config) | {
         "adapter": asdict(config.adapter),
-        "train": with_contents(settings),
+        "train": with_contents(_telling(train, _BOOKKEEPING)),
         "strategy": with_contents(strategy),
         "rewards": with_contents(list(rewards)),
         "seed": config.seed,
         "index": index,
         "chain": [list(link) for link in chain],
     }
+
+
+def _telling(section: ModelConfig | TrainConfig, silent: Sequence[str]) -> dict[str, Any]:
+    """The settings of a section that determine weights."""
+    values = asdict(section).items()
+    return {k: v for k, v in values if k not in silent and not (k in _LATER and v == _LATER[k])}
 
 
 def source(component: type) -> str:
