@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError  # type: ignore[import-untyped]
 
@@ -16,6 +17,7 @@ from rilbench.errors import ConfigError
 from rilbench.resources import config_file
 
 PERTURBATIONS = ("jpeg", "blur", "shift")  # rilbench/evaluation/perturb.py
+BASE = "base"  # the key of a file that starts from another one
 OPTIMISERS = ("adamw", "adamw8bit")
 STUDY = "study"  # the section that makes a file a study's
 ANY = "any"  # the key of a recipe that holds for every strategy, or for every reward
@@ -157,25 +159,39 @@ def load(config: str, overrides: Sequence[str] = (), **options: Any) -> RunConfi
     return compose(layers, str(config_file(config)))
 
 
-def read(config: str) -> dict[str, Any]:
-    """The values in a configuration file, which is named or given as a path; not checked."""
+def read(config: str, above: Sequence[Path] = ()) -> dict[str, Any]:
+    """The values in a configuration file, which is named or given as a path; not checked.
+
+    The key `base` names another one, whose values hold where the file has none. `above` are files that lead here.
+    """
     file = config_file(config)
+    if file in above:
+        raise ConfigError(f"{above[-1]}: base leads back to {file}")
     try:
         values = OmegaConf.to_container(OmegaConf.load(file))
     except (OmegaConfBaseException, YAMLError, OSError, TypeError, ValueError) as error:
         raise ConfigError(f"{file}: {' '.join(str(error).split())}") from None
     if not isinstance(values, dict):
         raise ConfigError(f"{file}: holds a list, not settings")
-    return {str(key): value for key, value in values.items()}
+    base = values.pop(BASE, None)
+    if base is None:
+        return {str(key): value for key, value in values.items()}
+    return _merged([read(str(base), (*above, file)), values], str(file))
+
+
+def _merged(layers: Sequence[Mapping[Any, Any]], where: str) -> dict[str, Any]:
+    """Layers of values, later ones win; `where` is for the message of an error."""
+    try:
+        merged = OmegaConf.to_container(OmegaConf.merge(*layers))
+    except (OmegaConfBaseException, TypeError, ValueError) as error:
+        raise ConfigError(f"{where}: {' '.join(str(error).split())}") from None
+    assert isinstance(merged, dict)
+    return {str(key): value for key, value in merged.items()}
 
 
 def compose(layers: Sequence[Mapping[str, Any]], where: str) -> RunConfig:
     """The run configuration of layers of values, later ones win; `where` is for the message of an error."""
-    try:
-        merged = OmegaConf.merge(*layers)
-    except (OmegaConfBaseException, TypeError, ValueError) as error:
-        raise ConfigError(f"{where}: {' '.join(str(error).split())}") from None
-    assert isinstance(merged, DictConfig)
+    merged = _merged(layers, where)
     if isinstance(merged.get("rewards"), str):
         merged["rewards"] = split_names(merged["rewards"])
     return settings.build(RunConfig, merged, "")
