@@ -101,6 +101,7 @@ class RunConfig:
     metric: dict[str, dict[str, Any]] = field(default_factory=dict)
     strategies: dict[str, dict[str, Any]] = field(default_factory=dict)
     recipes: dict[str, dict[str, dict[str, Any]]] = field(default_factory=dict)  # strategy -> reward -> TrainConfig
+    check_memory: bool = True  # refuse a run that does not fit before it starts
     tracking: bool = True  # call the hook plugins, MLflow and the JSON-lines log among them
 
     def __post_init__(self) -> None:

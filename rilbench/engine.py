@@ -75,6 +75,7 @@ def run(
     rows: list[Row] = []
     finished = _finished(folder)
     try:
+        session.check_memory()
         for i, planned in enumerate(plan):
             rows.append(session.row(planned))
             result = replace(result, matrix=ResultMatrix(tuple(rows), result.matrix.metrics))

@@ -10,18 +10,19 @@ from rilbench import config as configuration
 from rilbench import identity
 from rilbench.components import Components
 from rilbench.config import RunConfig
-from rilbench.model.adapters import AdapterGroup
 from rilbench.model.files import has_pair
-from rilbench.model.text_to_image import TextToImage
 from rilbench.plan import PlannedStage
+from rilbench.progress import Reporter
 from rilbench.prompts import read_prompts
+from rilbench.session import Session, steps_of
+from rilbench.training import fit
 from rilbench.training.cost import Cost, measure
 
 
 def explain(config: RunConfig, components: Components, plan: list[PlannedStage]) -> dict[str, Any]:
     """The plan, resolved settings, samples, updates, trainable parameters, and estimates from two timed forwards."""
-    model = TextToImage.load(config.model)
-    group = AdapterGroup(model.network, targets=config.adapter.targets)
+    session = Session(config, components, plan, Reporter(quiet=True))
+    model, group = session.model, session.group
     trainable = sum(config.adapter.rank * (m.in_features + m.out_features) for m in group.layers.values())
     images = len(read_prompts(config.evaluate.prompts)) * config.evaluate.images_per_prompt
     cost = measure(model)
@@ -36,9 +37,9 @@ def explain(config: RunConfig, components: Components, plan: list[PlannedStage])
         "stages": stages,
         "estimate": {
             "seconds": sum(stage["seconds"] for stage in stages),
-            "memory_gb": cost.memory_gb(_largest_batch(plan)),
             "how": "from two timed forwards on this machine; rewards and metrics are left out",
         },
+        "memory": _memory(session, config),
         "settings": configuration.as_mapping(config),
     }
 
@@ -67,5 +68,15 @@ def _stage(
     }
 
 
-def _largest_batch(plan: list[PlannedStage]) -> int:
-    return max((planned.train.batch_size for planned in plan if planned.train), default=0)
+def _memory(session: Session, config: RunConfig) -> dict[str, Any]:
+    """Gigabytes, counted in one forward; what does not fit comes with the settings that would."""
+    stages = [planned for planned in session.plan if planned.train]
+    memory, steps, free = session.count_memory(stages), steps_of(stages), fit.free_bytes(session.model.device)
+    wanted = fit.needed(config, steps, memory)
+    return {
+        "weights_gb": round(memory.weights / 1e9, 3),
+        "needed_gb": round(wanted / 1e9, 3),
+        "free_gb": round(free / 1e9, 3),
+        "fits": wanted <= free,
+        "remedies": [] if wanted <= free else fit.remedies(config, steps, memory, free),
+    }

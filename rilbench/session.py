@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -27,6 +27,8 @@ from rilbench.prompts import read_prompts
 from rilbench.result import Row
 from rilbench.store import read_json, replacing, write_json
 from rilbench.tensors import load_tensors, save_tensors
+from rilbench.training import fit
+from rilbench.training.memory import Memory, count
 from rilbench.training.step import WeightedReward
 from rilbench.training.trainer import StageTraining
 
@@ -55,6 +57,21 @@ class Session:
     @cached_property
     def group(self) -> AdapterGroup:
         return AdapterGroup(self.model.network, targets=self.config.adapter.targets)
+
+    def check_memory(self) -> None:
+        """ConfigError when what is not trained yet would not fit; nothing is loaded when everything is."""
+        wanted = [p for p in self.plan if p.train is not None and not has_pair(self.stages / p.id)]
+        if not wanted or not self.config.check_memory:
+            return
+        memory = self.count_memory(wanted)
+        fit.check(self.config, steps_of(wanted), memory, self.model.device, fit.free_bytes(self.model.device))
+
+    def count_memory(self, stages: Sequence[PlannedStage]) -> Memory:
+        """What one image needs in any of the stages."""
+        rewards = {name: self.components.reward(name) for planned in stages for name in planned.stage.rewards}
+        last_steps = max(planned.train.last_steps for planned in stages if planned.train)
+        self._loaded = None
+        return count(self.model, self.group, rewards, last_steps=last_steps)
 
     def row(self, planned: PlannedStage) -> Row:
         """The row of a stage: from the store, or trained and measured now."""
@@ -194,3 +211,8 @@ class Session:
             train_seconds=read_json(trained)["seconds"] if planned.train else 0.0,
             evaluate_seconds=metrics["seconds"],
         )
+
+
+def steps_of(stages: Sequence[PlannedStage]) -> list[fit.Step]:
+    """Images in memory at a time, and rewards, of the stages that are trained."""
+    return [(p.train.micro_batch or p.train.batch_size, tuple(p.stage.rewards)) for p in stages if p.train]

@@ -34,9 +34,16 @@ def show(told: dict[str, Any], console: Console) -> None:
         "frozen": f"{parameters['frozen']:,} numbers",
         "measured": f"{told['evaluation_images']} images after every stage",
         "time": f"about {estimate['seconds']:.0f} s on {told['device']} ({estimate['how']})",
-        "memory": f"about {estimate['memory_gb']} GB",
+        "memory": _memory(told["memory"]),
     }
     for name, value in lines.items():
         console.print(f"{name:10} {value}", highlight=False, markup=False)
     console.print("\nsettings", highlight=False, markup=False)
     console.print(OmegaConf.to_yaml(OmegaConf.create(told["settings"])), highlight=False, markup=False)
+
+
+def _memory(told: dict[str, Any]) -> str:
+    text = f"{told['weights_gb']} GB of weights, about {told['needed_gb']} GB beside them, {told['free_gb']} GB free"
+    if told["fits"]:
+        return text
+    return f"{text}: does not fit; {' and '.join(told['remedies']) or 'no batch is small enough'}"

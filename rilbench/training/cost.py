@@ -16,13 +16,11 @@ PROBE = 4  # images in a timed forward
 
 @dataclass(frozen=True)
 class Cost:
-    """Seconds an image of one denoising step and of one decode; parameters and bytes of the frozen model."""
+    """Seconds an image of one denoising step and of one decode; parameters of the frozen model."""
 
     denoise: float
     decode: float
     parameters: int
-    bytes: int
-    image_bytes: int  # of one decoded image's activations, estimated
 
     def sampling(self, images: int, steps: int) -> float:
         """Seconds to generate images."""
@@ -32,24 +30,15 @@ class Cost:
         """Seconds to train on samples: the rollout, and three forwards' worth for each step that carries gradient."""
         return samples * ((steps + 2 * last_steps) * self.denoise + 3 * self.decode)
 
-    def memory_gb(self, batch_size: int) -> float:
-        """Two copies of the weights at most, and the decoder's activations of a training batch; a rough guide."""
-        return round((2 * self.bytes + batch_size * self.image_bytes) / 1e9 + 0.5, 2)
-
 
 @torch.no_grad()
 def measure(model: TextToImage) -> Cost:
     """Time one denoising step and one decode of four images."""
     z = torch.zeros(PROBE, *model.latent_shape, device=model.device)
-    parameters = [p for part in (model.network, model.vae) for p in part.parameters()]
-    side = model.latent_shape[1] * model.backbone.pixels_per_latent
     return Cost(
         denoise=_timed(lambda: model.rollout(z, [""] * PROBE, stop=model.config.steps - 1)) / PROBE,
         decode=_timed(lambda: model.decode(z)) / PROBE,
-        parameters=sum(p.numel() for p in parameters),
-        bytes=sum(p.numel() * p.element_size() for p in parameters),
-        # a VAE keeps about a dozen float32 maps of its widest full-resolution level for the backward pass
-        image_bytes=12 * 4 * side * side * 2 * model.vae.config.block_out_channels[0],
+        parameters=sum(p.numel() for part in (model.network, model.vae) for p in part.parameters()),
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -32,13 +32,13 @@ class Backbone(ABC):
         self.network: Any = getattr(pipeline, self.prefix)
         self.vae: Any = pipeline.vae
         parts = [self.network, self.vae, *(getattr(pipeline, name) for name in self.encoders)]
-        for part in filter(None, parts):  # SD3 may come without its third text encoder
+        self.parts: list[Any] = [part for part in parts if part is not None]  # SD3 may lack its third text encoder
+        for part in self.parts:
             part.to(device).eval().requires_grad_(False)
         if self.vae.dtype != DTYPES[self.vae_precision]:
             nn.Module.to(self.vae, DTYPES[self.vae_precision])  # diffusers' own warns of parts there are none of
         if config.gradient_checkpointing:
-            self.network.enable_gradient_checkpointing()
-            self.vae.enable_gradient_checkpointing()
+            self.checkpoint(None)
         if config.vae_slicing:
             self.vae.enable_slicing()
         self._check_resolution()
@@ -47,6 +47,14 @@ class Backbone(ABC):
     def options(cls) -> Mapping[str, Any]:
         """More arguments for `from_pretrained`."""
         return {}
+
+    def checkpoint(self, function: Callable[..., Any] | None) -> None:
+        """Run the blocks of denoiser and autoencoder through `function(block, *inputs)`, or as configured."""
+        for part in (self.network, self.vae):
+            if function is not None or self.config.gradient_checkpointing:
+                part.enable_gradient_checkpointing(function)
+            else:
+                part.disable_gradient_checkpointing()
 
     @property
     def vae_precision(self) -> str:

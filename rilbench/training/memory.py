@@ -1,0 +1,132 @@
+"""How much memory a training step keeps for its backward pass, counted in one forward of one image.
+
+The forward runs with a hook that sees every tensor autograd would save and drops it, so counting needs no more memory
+than a forward without gradient.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.multiprocessing.reductions import StorageWeakRef
+
+from rilbench.contracts import Reward
+from rilbench.errors import blamed
+from rilbench.model.adapters import AdapterGroup, LoraPair
+from rilbench.model.text_to_image import TextToImage
+from rilbench.randomness import generator_for
+
+SLACK = 1.15  # the backward pass's own tensors, over what was saved
+LIVE = 4  # tensors of the largest size that a forward without gradient holds at a time
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Bytes. Activations are those of one image."""
+
+    weights: int  # of the model, the rewards and what the adapters add
+    plain: int  # kept for the backward pass of denoiser and decoder
+    checkpointed: int  # the same with gradient checkpointing: inputs of its blocks, and the largest block
+    rewards: Mapping[str, int]  # kept for each reward's
+    largest: int  # the largest tensor of the decoder
+
+    def training(self, images: int, rewards: Iterable[str], *, checkpointing: bool) -> int:
+        """What a step on so many images needs beside the weights."""
+        model = self.checkpointed if checkpointing else self.plain
+        return int(SLACK * images * (model + sum(self.rewards[name] for name in rewards)))
+
+    def evaluation(self, images: int, *, slicing: bool) -> int:
+        """What decoding so many images without gradient needs beside the weights."""
+        return LIVE * self.largest * (1 if slicing else images)
+
+
+class _Counter:
+    """Bytes of the tensors that autograd saves, each storage once, inside and outside of checkpointed regions."""
+
+    def __init__(self, weights: Mapping[int, int]) -> None:
+        self.weights = weights  # address to size of storages that are there anyway
+        self.outside = self.inside = self.inputs = self.region = self.largest_region = self.largest = 0
+        self.depth = 0
+        self._seen: dict[int, StorageWeakRef] = {}
+
+    def saved(self, tensor: Tensor) -> None:
+        size = self._new(tensor)
+        self.largest = max(self.largest, size)
+        if self.depth:
+            self.inside += size
+            self.region += size
+            self.largest_region = max(self.largest_region, self.region)
+        else:
+            self.outside += size
+
+    def checkpoint(self, function: Callable[..., Any], *inputs: Any) -> Any:
+        """Stands in for torch's checkpointing: counts what it would keep, and what it would make again."""
+        if not self.depth:
+            self.region = 0
+            self.inputs += sum(t.untyped_storage().nbytes() for t in inputs if isinstance(t, Tensor))
+        self.depth += 1
+        try:
+            return function(*inputs)
+        finally:
+            self.depth -= 1
+
+    def _new(self, tensor: Tensor) -> int:
+        """Its storage's size, or 0 when it is a weight or was seen; an address may be used again by a later one."""
+        storage = tensor.untyped_storage()
+        address = storage.data_ptr()
+        if address in self.weights or (address in self._seen and not self._seen[address].expired()):  # type: ignore[no-untyped-call]
+            return 0
+        self._seen[address] = StorageWeakRef(storage)  # type: ignore[no-untyped-call]
+        return storage.nbytes()
+
+
+def count(model: TextToImage, group: AdapterGroup, rewards: Mapping[str, Reward], *, last_steps: int) -> Memory:
+    """Count what one image needs: the last steps, the decoder, each reward. The group is left without pairs."""
+    backbone = model.backbone
+    weights = dict(_storages([*backbone.parts, group.base, group.frozen, *rewards.values()]))
+    counter = _Counter(weights)
+    pair = LoraPair.initialised(group.layers, rank=1, init="paper", generator=generator_for("memory"))
+    channels = backbone.channels * model.sampler.maps(last_steps)
+    z = torch.zeros(1, channels, *model.latent_shape[1:], device=model.device)
+    group.start(pair.trainable())
+    backbone.checkpoint(counter.checkpoint)
+    try:
+        with torch.autograd.graph.saved_tensors_hooks(counter.saved, _never):
+            images = model.decode(model.finish(z, [""], last_steps=last_steps))
+            outside, of_rewards = counter.outside, {}
+            for name, reward in rewards.items():
+                counter.outside = 0
+                with blamed(f"reward {name!r}"):
+                    reward(images, [""])
+                of_rewards[name] = counter.outside
+    finally:
+        backbone.checkpoint(None)
+        group.load_chain([])
+    return Memory(
+        weights=sum(weights.values()),
+        plain=outside + counter.inside,
+        checkpointed=outside + counter.inputs + counter.largest_region,
+        rewards=of_rewards,
+        largest=counter.largest,
+    )
+
+
+def _storages(value: Any, depth: int = 4) -> Iterator[tuple[int, int]]:
+    """Address and size of the tensors in modules, containers and plain objects."""
+    if isinstance(value, Tensor):
+        yield value.untyped_storage().data_ptr(), value.untyped_storage().nbytes()
+    elif isinstance(value, nn.Module):
+        for tensor in (*value.parameters(), *value.buffers()):
+            yield from _storages(tensor)
+    elif depth:
+        inside = value.values() if isinstance(value, Mapping) else value if isinstance(value, list | tuple) else ()
+        for part in (*inside, *getattr(value, "__dict__", {}).values()):
+            yield from _storages(part, depth - 1)
+
+
+def _never(_: None) -> Tensor:
+    raise AssertionError("nothing is differentiated while counting")
