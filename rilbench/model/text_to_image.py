@@ -23,7 +23,7 @@ class TextToImage:
     """
 
     def __init__(self, pipeline: Any, config: ModelConfig, device: str) -> None:
-        self.config, self.device = config, device
+        self.pipeline, self.config, self.device = pipeline, config, device
         self.unet, self.vae = pipeline.unet, pipeline.vae
         self._tokenizer, self._text_encoder = pipeline.tokenizer, pipeline.text_encoder
         for part in (self.unet, self.vae, self._text_encoder):

@@ -1,0 +1,107 @@
+"""A stage's model as a folder of its own: weights in a format of the outer world, a card, the settings."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from rilbench.config import to_yaml
+from rilbench.errors import RilbenchError, UsageError
+from rilbench.model.adapters import LoraPair
+from rilbench.prompts import read_prompts
+from rilbench.release import lora, merged
+from rilbench.release.card import KINDS, hub_id, model_card
+from rilbench.release.models import prefix_of
+from rilbench.release.runs import SavedRun
+from rilbench.report.grid import save_grid
+from rilbench.store import write_json, write_text
+
+MARK = "rilbench.json"  # of a folder that an export made, which the next export may replace
+
+
+@dataclass(frozen=True, kw_only=True)
+class Export:
+    """What is exported: the model after `stage`, as `kind`: diffusers, peft or merged. `license` is the base model's."""
+
+    run: SavedRun
+    stage: int
+    kind: str
+    license: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.stage == 0 and self.kind != "merged":
+            raise UsageError(
+                f"--stage 0 is the untouched base model: it has no pair, so there is no LoRA to write as {self.kind}. "
+                "Export a later stage, or the base itself with --format merged"
+            )
+        assert self.kind in KINDS
+
+    @property
+    def name(self) -> str:
+        """Of the folder and of what is in it."""
+        return f"{self.run.result.name}-stage{self.stage}"
+
+    def write(self, folder: Path) -> None:
+        """Write everything; a folder that holds anything but an earlier export is a UsageError."""
+        if folder.exists() and not (folder / MARK).exists() and (not folder.is_dir() or any(folder.iterdir())):
+            raise UsageError(f"{folder} exists and is no earlier export; choose another --output")
+        chain = self.run.chain(self.stage)
+        pairs = self.run.pairs(self.stage)
+        first = chain[0][0] if chain else None
+        prefix = prefix_of(self.run.stage_folder(first)) if first else "unet"
+        whole = LoraPair.concatenated(pairs) if pairs else None
+        with _replacing(folder) as part:
+            targets, base = self.run.config.adapter.targets, self.run.config.model.path
+            if self.kind == "merged":
+                self.run.check_base()
+                merged.write_merged(part, self.run.config.model, pairs)
+            elif self.kind == "peft":
+                assert whole is not None
+                lora.write_peft(part, whole, targets=targets, base=hub_id(base) or "")
+            else:
+                assert whole is not None
+                lora.write_diffusers(part, whole, prefix=prefix, targets=targets, name=self.name)
+            self._describe(part, prefix=prefix, rank=lora.rank_of(whole) if whole else 0)
+
+    def _describe(self, folder: Path, *, prefix: str, rank: int) -> None:
+        run, result = self.run, self.run.up_to(self.stage)
+        about = {"kind": self.kind, "prefix": prefix, "rank": rank, "name": self.name, "license": self.license}
+        write_text(folder / "README.md", model_card(result, run.config, **about))
+        write_text(folder / "config.yaml", to_yaml(run.config))
+        evaluations = [(row.label, run.folder.parent / row.evaluation) for row in result.matrix.rows]
+        prompts = read_prompts(run.config.evaluate.prompts)[: run.config.evaluate.samples]
+        save_grid(folder / "samples.png", columns=evaluations, prompts=prompts)
+        write_json(
+            folder / MARK,
+            {
+                "run": result.name,
+                "stage": self.stage,
+                "label": result.matrix.rows[-1].label,
+                "format": self.kind,
+                "rank": rank,
+                "pairs": [list(link) for link in run.chain(self.stage)],
+                "model": asdict(run.config.model),
+                "values": dict(result.matrix.rows[-1].values),
+            },
+        )
+
+
+@contextmanager
+def _replacing(folder: Path) -> Iterator[Path]:
+    """A temporary folder that becomes `folder` when the block succeeds."""
+    part = folder.with_name(f".{os.getpid()}.{folder.name}")
+    try:
+        part.mkdir(parents=True)
+        yield part
+        if folder.exists():
+            shutil.rmtree(folder)
+        part.rename(folder)
+    except OSError as error:
+        raise RilbenchError(f"cannot write {folder}: {error}. Free the disk or choose another --output") from None
+    finally:
+        shutil.rmtree(part, ignore_errors=True)

@@ -1,0 +1,23 @@
+"""A whole pipeline with a chain of pairs in its weights."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from rilbench.config import ModelConfig
+from rilbench.model.adapters import LoraPair
+from rilbench.release.models import denoiser, load_pipeline
+
+
+def write_merged(folder: Path, config: ModelConfig, chain: Sequence[tuple[LoraPair, float]]) -> None:
+    """W + sum c_i A_i B_i in a diffusers folder, float32 safetensors; everything but the denoiser is the base's."""
+    pipeline = load_pipeline(config)
+    _, network = denoiser(pipeline)
+    with torch.no_grad():
+        for pair, coefficient in chain:
+            for name, a in pair.a.items():
+                network.get_submodule(name).weight += coefficient * (a @ pair.b[name])
+    pipeline.save_pretrained(str(folder), safe_serialization=True)

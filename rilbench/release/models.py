@@ -1,0 +1,56 @@
+"""Where this package touches the model: the pipeline's denoiser, its name in files, and the adapters on it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from safetensors import safe_open
+
+from rilbench.config import ModelConfig, RunConfig
+from rilbench.errors import ConfigError, reason
+from rilbench.model.adapters import AdapterGroup
+from rilbench.model.files import WEIGHTS
+from rilbench.model.text_to_image import TextToImage
+from rilbench.resources import resolve
+
+DENOISERS = ("unet", "transformer")  # what pipelines call their denoiser
+
+
+def pipeline_of(model: TextToImage) -> Any:
+    """The diffusers pipeline that a model samples."""
+    return model.pipeline
+
+
+def adapter_group(model: TextToImage, config: RunConfig) -> AdapterGroup:
+    """The adapter group on a model's denoiser."""
+    return AdapterGroup(model.unet, targets=config.adapter.targets)
+
+
+def prefix_of(folder: Path) -> str:
+    """The pipeline's name of the denoiser a pair on disk belongs to: unet or transformer."""
+    with safe_open(folder / WEIGHTS, framework="pt") as file:  # type: ignore[no-untyped-call]
+        return str(next(iter(file.keys()))).partition(".")[0]
+
+
+def denoiser(pipeline: Any) -> tuple[str, Any]:
+    """Name and module of a pipeline's denoiser; ConfigError for a pipeline without one."""
+    parts = pipeline.components
+    for name in DENOISERS:
+        if parts.get(name) is not None:
+            return name, parts[name]
+    raise ConfigError(f"a {type(pipeline).__name__} has no {' or '.join(DENOISERS)}, so there is nothing to adapt")
+
+
+def load_pipeline(config: ModelConfig) -> Any:
+    """The whole pipeline as diffusers loads it, in float32: what is merged in less would be rounded away."""
+    import torch
+    from diffusers import DiffusionPipeline
+    from diffusers.utils import logging
+
+    logging.disable_progress_bar()
+    options = {"revision": config.revision, "dtype": torch.float32, "use_safetensors": True}
+    try:
+        return DiffusionPipeline.from_pretrained(resolve(config.path), **options)
+    except Exception as error:  # diffusers, safetensors and the hub raise a dozen kinds
+        raise ConfigError(f"model.path: cannot load {config.path!r}: {reason(error)[:300]}") from error
