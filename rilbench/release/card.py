@@ -22,16 +22,26 @@ KINDS = {
     "peft": "one ordinary LoRA of rank {rank} in PEFT's format, the exact sum of the stages' pairs",
     "merged": "a whole pipeline with the stages' weight changes in its weights",
 }
+PICTURES = "![The first prompts with the same noise after each stage](samples.png)"
 TAGS = ("text-to-image", "diffusers", "rilbench", "reward-tuning")
 
 
 def model_card(
-    result: RunResult, config: RunConfig, *, kind: str, prefix: str, rank: int, name: str, license: str | None
+    result: RunResult,
+    config: RunConfig,
+    *,
+    kind: str,
+    prefix: str,
+    rank: int,
+    name: str,
+    license: str | None,
+    pictures: bool,
 ) -> str:
     """README.md with the Hub's YAML in front.
 
     result: up to the exported stage. kind: diffusers, peft or merged. prefix: unet or transformer. license: of the base
-    model, whose terms hold for what is made from it; a line to fill in when it is not given.
+    model, whose terms hold for what is made from it; a line to fill in when it is not given. pictures: whether
+    samples.png is there to be shown.
     """
     template = Template(files("rilbench.release").joinpath("card.txt").read_text(encoding="utf-8"))
     row = result.matrix.rows[-1]
@@ -48,6 +58,7 @@ def model_card(
         use=_use(config, kind, prefix, name),
         table=markdown(result),
         prompts=_prompts(config),
+        pictures=f"\n{PICTURES}\n" if pictures else "",
         command=result.command or "unknown",
         settings=_yaml(_settings(config)),
         plugins="\n".join(f"* `{key}`: {version}" for key, version in result.plugins.items()),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 from collections.abc import Iterator
@@ -70,12 +69,18 @@ class Export:
 
     def _describe(self, folder: Path, *, prefix: str, rank: int) -> None:
         run, result = self.run, self.run.up_to(self.stage)
-        about = {"kind": self.kind, "prefix": prefix, "rank": rank, "name": self.name, "license": self.license}
-        write_text(folder / "README.md", model_card(result, run.config, **about))
+        card = model_card(
+            result,
+            run.config,
+            kind=self.kind,
+            prefix=prefix,
+            rank=rank,
+            name=self.name,
+            license=self.license,
+            pictures=self._pictures(folder / "samples.png"),
+        )
+        write_text(folder / "README.md", card)
         write_text(folder / "config.yaml", to_yaml(run.config))
-        evaluations = [(row.label, run.folder.parent / row.evaluation) for row in result.matrix.rows]
-        prompts = read_prompts(run.config.evaluate.prompts)[: run.config.evaluate.samples]
-        save_grid(folder / "samples.png", columns=evaluations, prompts=prompts)
         write_json(
             folder / MARK,
             {
@@ -89,6 +94,16 @@ class Export:
                 "values": dict(result.matrix.rows[-1].values),
             },
         )
+
+    def _pictures(self, file: Path) -> bool:
+        """The grid of samples up to the stage; False when they, or their prompts, are not on this machine."""
+        rows, evaluate = self.run.rows[: self.stage + 1], self.run.config.evaluate
+        columns = [(row.label, self.run.folder.parent / row.evaluation) for row in rows]
+        try:
+            save_grid(file, columns=columns, prompts=read_prompts(evaluate.prompts)[: evaluate.samples])
+        except (OSError, RilbenchError):
+            return False
+        return True
 
 
 @contextmanager

@@ -38,4 +38,6 @@ def push(folder: Path, repo_id: str, *, private: bool) -> str:
         return str(api.upload_folder(repo_id=repo_id, folder_path=folder, commit_message=f"rilbench: {folder.name}"))
     except Exception as error:  # its own dozen kinds, and those of the connection
         again = f"hf upload {repo_id} {folder}"
-        raise RilbenchError(f"the Hub did not take it: {reason(error)[:300]}. {folder} is kept; try: {again}") from error
+        raise RilbenchError(
+            f"the Hub did not take it: {reason(error)[:300]}. {folder} is kept; try: {again}"
+        ) from error

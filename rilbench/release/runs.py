@@ -99,8 +99,10 @@ class SavedRun:
         base = {key: trained.get(key) for key in ("version", "model")}
         if identity.digest(base | {"merge": [list(link) for link in chain]}) != self.rows[stage].stage_id:
             where = self.stage_folder(self.rows[stage].stage_id)
-            raise ConfigError(f"stage {stage} cannot be put together: {where} holds no pair, and the strategy "
-                              f"{self.config.strategy!r} plans another merge than when the run was made")
+            raise ConfigError(
+                f"stage {stage} cannot be put together: {where} holds no pair, and the strategy "
+                f"{self.config.strategy!r} plans another merge than when the run was made"
+            )
         return chain
 
     def _listed(self) -> str:
