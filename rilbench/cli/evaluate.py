@@ -41,7 +41,7 @@ def evaluate(
 
     quiet_libraries()
     given = Lora.parse(lora) if lora else None
-    loaded = load(config, [*(settings or ()), f"model.path={model}"], rewards=rewards, label=label)
+    loaded = load(config, settings or (), rewards=rewards, label=label, model={"path": model})
     command = repeat_command(sys.argv[1:])
     with redirect_stdout(sys.stderr):  # whatever a plugin prints; stdout is for results
         folder, result = foreign.evaluate(loaded, given, catalog=catalog(plugin), reporter=Reporter(), command=command)

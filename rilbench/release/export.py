@@ -25,7 +25,7 @@ MARK = "rilbench.json"  # of a folder that an export made, which the next export
 
 @dataclass(frozen=True, kw_only=True)
 class Export:
-    """What is exported: the model after `stage`, as `kind`: diffusers, peft or merged. `license` is the base model's."""
+    """The model after `stage` as `kind`: diffusers, peft or merged. `license` is the base model's, for the card."""
 
     run: SavedRun
     stage: int

@@ -11,7 +11,7 @@ def check(repo_id: str) -> None:
     """UsageError, before any work, for a name the Hub would not take, offline mode, or when nobody is logged in."""
     import huggingface_hub
     from huggingface_hub.errors import HFValidationError
-    from huggingface_hub.utils import validate_repo_id
+    from huggingface_hub.utils._validators import validate_repo_id
 
     try:
         validate_repo_id(repo_id)
@@ -37,7 +37,5 @@ def push(folder: Path, repo_id: str, *, private: bool) -> str:
         api.create_repo(repo_id, private=private, exist_ok=True)
         return str(api.upload_folder(repo_id=repo_id, folder_path=folder, commit_message=f"rilbench: {folder.name}"))
     except Exception as error:  # its own dozen kinds, and those of the connection
-        again = f"hf upload {repo_id} {folder}"
-        raise RilbenchError(
-            f"the Hub did not take it: {reason(error)[:300]}. {folder} is kept; try: {again}"
-        ) from error
+        kept = f"{folder} is kept; try again: hf upload {repo_id} {folder}"
+        raise RilbenchError(f"the Hub did not take it: {reason(error)[:300]}. {kept}") from error

@@ -29,7 +29,7 @@ def adapter_group(model: TextToImage, config: RunConfig) -> AdapterGroup:
 
 def prefix_of(folder: Path) -> str:
     """The pipeline's name of the denoiser a pair on disk belongs to: unet or transformer."""
-    with safe_open(folder / WEIGHTS, framework="pt") as file:  # type: ignore[no-untyped-call]
+    with safe_open(folder / WEIGHTS, framework="pt") as file:
         return str(next(iter(file.keys()))).partition(".")[0]
 
 
