@@ -6,8 +6,11 @@ or it is refused: a LoRA that is half loaded gives numbers of no model at all.
 
 from __future__ import annotations
 
+import logging
 import re
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -66,13 +69,31 @@ def attach(pipeline: Any, lora: Lora) -> None:
     """
     layers = _layers(lora.file)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of layers without a place, which are counted below
+        with _silent():
             _load(pipeline, lora)
-            pipeline.set_adapters([NAME], [lora.scale])
     except Exception as error:  # diffusers, peft and torch raise a dozen kinds
         raise ConfigError(f"cannot use the LoRA {lora.file}: {reason(error)[:500]}") from error
     _check(layers, _attached(pipeline), lora)
+    pipeline.set_adapters([NAME], [lora.scale])
+
+
+@contextmanager
+def _silent() -> Iterator[None]:
+    """Without the libraries' own pages about layers that have no place, of which `attach` tells."""
+    import diffusers
+    import transformers
+
+    loggers = diffusers.utils.logging, transformers.utils.logging
+    before = [logger.get_verbosity() for logger in loggers]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for logger in loggers:
+            logger.set_verbosity(logging.CRITICAL)
+        try:
+            yield
+        finally:
+            for logger, verbosity in zip(loggers, before, strict=True):
+                logger.set_verbosity(verbosity)
 
 
 def _load(pipeline: Any, lora: Lora) -> None:
@@ -121,8 +142,8 @@ def _check(layers: set[str], attached: set[str], lora: Lora) -> None:
     places = {_name(layer) for layer in attached}
     lost = sorted(layer for layer in layers if _name(layer) not in places)
     raise ConfigError(
-        f"the LoRA {lora.file} has weights for {len(layers)} layers, the model a place for {len(attached)} of them; "
-        f"without one: {', '.join(lost[:5])}{', ...' if len(lost) > 5 else ''}. It was made for another model"
+        f"{len(layers)} layers have weights in the LoRA {lora.file}, and diffusers finds {len(attached)} of them in "
+        f"the model; not {', '.join(lost[:5])}{', ...' if len(lost) > 5 else ''}. Was it made for another model?"
     )
 
 
