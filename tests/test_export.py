@@ -174,6 +174,7 @@ def test_the_card(place: Path, tmp_path: Path) -> None:
     assert table.count("\n") == 3  # head, line, base, stage 1
     assert (folder / "samples.png").stat().st_size > 0
     assert "samples.png" in text
+    assert "| 1 red | 8 | 2 | 0.2 | 0.1 | 1 |" in text  # as it was trained
     assert "$" not in text
     about = json.loads((folder / "rilbench.json").read_text())
     assert about["pairs"] == [[run.rows[1].stage_id, 1.0]]
@@ -253,7 +254,7 @@ class FakeHub:
 @contextmanager
 def online(monkeypatch: pytest.MonkeyPatch, token: str | None, api: FakeHub | None = None) -> Iterator[None]:
     with monkeypatch.context() as patched:
-        patched.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
+        patched.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
         patched.setattr(huggingface_hub, "get_token", lambda: token)
         patched.setattr(huggingface_hub, "HfApi", lambda: api)
         yield

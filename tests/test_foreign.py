@@ -180,7 +180,7 @@ def test_a_layer_that_diffusers_loses_is_named(place: Path, tmp_path: Path) -> N
     """Its converter knows a text encoder's attention only whole."""
     file = tmp_path / "part.safetensors"
     save_lora(place, file, unet=["to_q"], text=["q_proj", "fc1"])
-    with pytest.raises(ConfigError, match="not lora_te1_encoder_layers_0_self_attn_q_proj. Was it"):
+    with pytest.raises(ConfigError, match=r"not lora_te1_encoder_layers_0_self_attn_q_proj\. Was it"):
         measured(place, str(file))
 
 

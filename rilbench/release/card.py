@@ -13,38 +13,31 @@ from omegaconf import OmegaConf
 from rilbench.config import RunConfig
 from rilbench.errors import ConfigError
 from rilbench.prompts import read_prompts
-from rilbench.report.tables import markdown
+from rilbench.release.runs import SavedRun
+from rilbench.report.tables import markdown, markdown_table
 from rilbench.resources import resolve
-from rilbench.result import RunResult
 
 KINDS = {
     "diffusers": "one ordinary LoRA of rank {rank}, the exact sum of the stages' pairs",
     "peft": "one ordinary LoRA of rank {rank} in PEFT's format, the exact sum of the stages' pairs",
     "merged": "a whole pipeline with the stages' weight changes in its weights",
 }
-PICTURES = "![The first prompts with the same noise after each stage](samples.png)"
 TAGS = ("text-to-image", "diffusers", "rilbench", "reward-tuning")
+TRAINING = ("samples", "batch_size", "lr", "weight_decay", "reward_scale")
+PICTURES = "![The first prompts with the same noise after each stage](samples.png)"
+REPEAT = "rilbench run --config config.yaml"  # of the file beside the card
 
 
 def model_card(
-    result: RunResult,
-    config: RunConfig,
-    *,
-    kind: str,
-    prefix: str,
-    rank: int,
-    name: str,
-    license: str | None,
-    pictures: bool,
+    run: SavedRun, stage: int, *, kind: str, prefix: str, rank: int, name: str, license: str | None, pictures: bool
 ) -> str:
     """README.md with the Hub's YAML in front.
 
-    result: up to the exported stage. kind: diffusers, peft or merged. prefix: unet or transformer. license: of the base
-    model, whose terms hold for what is made from it; a line to fill in when it is not given. pictures: whether
-    samples.png is there to be shown.
+    kind: diffusers, peft or merged. prefix: unet or transformer. license: of the base model, whose terms hold for what
+    is made from it; a line to fill in when it is not given. pictures: whether samples.png is there to be shown.
     """
     template = Template(files("rilbench.release").joinpath("card.txt").read_text(encoding="utf-8"))
-    row = result.matrix.rows[-1]
+    result, config = run.up_to(stage), run.config
     return template.substitute(
         front=_front(config, kind, license),
         name=name,
@@ -52,16 +45,17 @@ def model_card(
         kind=KINDS[kind].format(rank=rank),
         order=" > ".join(result.rewards),
         label=result.label,
-        stage=len(result.matrix.rows) - 1,
-        stage_label=row.label,
+        stage=stage,
+        stage_label=run.rows[stage].label,
         seed=result.seed,
         use=_use(config, kind, prefix, name),
         table=markdown(result),
         prompts=_prompts(config),
         pictures=f"\n{PICTURES}\n" if pictures else "",
-        command=result.command or "unknown",
+        command=result.command or REPEAT,
+        training=_training(run, stage),
         settings=_yaml(_settings(config)),
-        plugins="\n".join(f"* `{key}`: {version}" for key, version in result.plugins.items()),
+        plugins=", ".join(f"`{key}` {version}" for key, version in result.plugins.items()),
     )
 
 
@@ -121,8 +115,18 @@ def _prompts(config: RunConfig) -> str:
     return f"{len(prompts)} prompts ({shown} ...), {evaluate.images_per_prompt} images each"
 
 
+def _training(run: SavedRun, stage: int) -> str:
+    """A line of training settings for each trained stage."""
+    body = []
+    for number in range(1, stage + 1):
+        if document := run.document(number):
+            train = document["train"]
+            body.append([f"{number} {run.rows[number].label}", *(f"{train[key]:g}" for key in TRAINING)])
+    return markdown_table(["stage", *TRAINING], body)
+
+
 def _settings(config: RunConfig) -> dict[str, Any]:
     """The settings that a reader wants first; config.yaml holds all."""
-    model = {k: v for k, v in asdict(config.model).items() if k != "device"}
+    model = {key: value for key, value in asdict(config.model).items() if key != "device"}
     adapter = asdict(config.adapter) | {"targets": list(config.adapter.targets)}
-    return {"model": model, "adapter": adapter, "train": asdict(config.train)}
+    return {"model": model, "adapter": adapter, config.strategy: config.strategies.get(config.strategy, {})}

@@ -6,10 +6,10 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from rilbench.config import to_yaml
+from rilbench.config import RunConfig, to_yaml
 from rilbench.errors import RilbenchError, UsageError
 from rilbench.model.adapters import LoraPair
 from rilbench.prompts import read_prompts
@@ -68,10 +68,10 @@ class Export:
             self._describe(part, prefix=prefix, rank=lora.rank_of(whole) if whole else 0)
 
     def _describe(self, folder: Path, *, prefix: str, rank: int) -> None:
-        run, result = self.run, self.run.up_to(self.stage)
+        run, row = self.run, self.run.rows[self.stage]
         card = model_card(
-            result,
-            run.config,
+            run,
+            self.stage,
             kind=self.kind,
             prefix=prefix,
             rank=rank,
@@ -80,18 +80,18 @@ class Export:
             pictures=self._pictures(folder / "samples.png"),
         )
         write_text(folder / "README.md", card)
-        write_text(folder / "config.yaml", to_yaml(run.config))
+        write_text(folder / "config.yaml", to_yaml(replace(run.config, store=RunConfig().store)))
         write_json(
             folder / MARK,
             {
-                "run": result.name,
+                "run": run.result.name,
                 "stage": self.stage,
-                "label": result.matrix.rows[-1].label,
+                "label": row.label,
                 "format": self.kind,
                 "rank": rank,
                 "pairs": [list(link) for link in run.chain(self.stage)],
                 "model": asdict(run.config.model),
-                "values": dict(result.matrix.rows[-1].values),
+                "values": dict(row.values),
             },
         )
 

@@ -10,6 +10,7 @@ from rilbench.errors import RilbenchError, UsageError, reason
 def check(repo_id: str) -> None:
     """UsageError, before any work, for a name the Hub would not take, offline mode, or when nobody is logged in."""
     import huggingface_hub
+    from huggingface_hub import constants
     from huggingface_hub.errors import HFValidationError
     from huggingface_hub.utils._validators import validate_repo_id
 
@@ -19,7 +20,7 @@ def check(repo_id: str) -> None:
         raise UsageError(f"--push {repo_id}: {' '.join(str(error).split())}") from None
     if repo_id.count("/") != 1:
         raise UsageError(f"--push {repo_id}: say whose it is, as in --push my-name/{repo_id}")
-    if huggingface_hub.constants.HF_HUB_OFFLINE:
+    if constants.HF_HUB_OFFLINE:
         raise UsageError("--push: HF_HUB_OFFLINE is set, so nothing is sent; unset it, or export without --push")
     if not huggingface_hub.get_token():
         raise UsageError("--push: nobody is logged in to the Hub; run `hf auth login` or set HF_TOKEN")

@@ -62,7 +62,7 @@ class SavedRun:
         if stage == 0:
             return ()
         key = self.rows[stage].stage_id
-        if document := self._document(stage):
+        if document := self.document(stage):
             return (*((below, float(c)) for below, c in document["chain"]), (key, 1.0))
         if (self.stage_folder(key) / "adapter_model.safetensors").exists():  # averaged factors are one pair
             return ((key, 1.0),)
@@ -77,13 +77,13 @@ class SavedRun:
     def check_base(self) -> None:
         """ConfigError when the base model at `model.path` is not the one the stages were trained on."""
         for stage in range(1, len(self.rows)):
-            if document := self._document(stage):
+            if document := self.document(stage):
                 if document["model"]["path"] != identity.fingerprint_once(resolve(self.config.model.path)):
                     path = self.config.model.path
                     raise ConfigError(f"{path!r} is not the model this run was trained on; name that: model.path=...")
                 return
 
-    def _document(self, stage: int) -> dict[str, Any]:
+    def document(self, stage: int) -> dict[str, Any]:
         """What a stage was trained from; empty for one that was not trained."""
         file = self.stage_folder(self.rows[stage].stage_id) / "stage.json"
         found: dict[str, Any] = read_json(file)["document"] if file.exists() else {}
@@ -95,7 +95,7 @@ class SavedRun:
         chain: Chain = ()
         if stage <= len(planned) and planned[stage - 1].merge:
             chain = merged_chain(planned[stage - 1].merge, [self.chain(i + 1) for i in range(stage - 1)])
-        trained = next((d for i in range(1, len(self.rows)) if (d := self._document(i))), {})
+        trained = next((d for i in range(1, len(self.rows)) if (d := self.document(i))), {})
         base = {key: trained.get(key) for key in ("version", "model")}
         if identity.digest(base | {"merge": [list(link) for link in chain]}) != self.rows[stage].stage_id:
             where = self.stage_folder(self.rows[stage].stage_id)
