@@ -20,6 +20,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from rilbench import engine
+from rilbench.cli import export as command
 from rilbench.errors import ConfigError, RilbenchError, UsageError
 from rilbench.model.adapters import AdapterGroup
 from rilbench.model.text_to_image import TextToImage
@@ -157,6 +158,7 @@ def test_a_merged_pipeline_is_whole(place: Path, tmp_path: Path, name: str, stag
     folder = exported(run, stage, "merged", tmp_path / "merged")
     assert far(theirs(plain(folder)), ours(run, stage)) < TOLERANCE
     assert not list(folder.rglob("*.bin"))
+    assert not [file for file in folder.rglob("*.json") if str(tmp_path.parent) in file.read_text()]
 
 
 def test_the_card(place: Path, tmp_path: Path) -> None:
@@ -232,6 +234,25 @@ def test_a_merge_that_is_planned_otherwise_now_is_refused(place: Path) -> None:
     run = opened(place, "soup", "strategies.soup.coefficients.red=0.9")
     with pytest.raises(ConfigError, match="plans another merge than when the run was made"):
         run.chain(3)
+
+
+def test_the_command(place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+    monkeypatch.setattr("rilbench.cli.export.catalog", lambda given: toy.catalog())
+    monkeypatch.chdir(tmp_path)
+    command.export(str(place / "runs" / "rid"), stage=1)
+    name = opened(place, "rid").result.name
+    folder = Path("exports") / f"{name}-stage1-diffusers"
+    assert capsys.readouterr().out == f"{folder}\n"
+    assert (folder / "pytorch_lora_weights.safetensors").exists()
+    api = FakeHub()
+    with online(monkeypatch, "secret", api):
+        command.export(str(place / "runs" / "rid"), format=command.Kind.PEFT, output=tmp_path / "lora", push="me/it")
+    assert capsys.readouterr().out == f"{tmp_path}/lora\nhttps://hub/commit/1\n"
+    assert api.calls[0] == ("me/it", {"private": False, "exist_ok": True})
+    with pytest.raises(UsageError, match="--private is about --push"):
+        command.export("rid", private=True)
+    with pytest.raises(UsageError, match="HF_HUB_OFFLINE"):
+        command.export("no such run, and nobody looked", push="me/it")
 
 
 class FakeHub:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from peft import LoraConfig
 from safetensors.torch import load_file, save_file
 
 from rilbench import engine
+from rilbench.cli import evaluate as command
 from rilbench.compare.comparison import compare
 from rilbench.errors import ConfigError, UsageError
 from rilbench.evaluation.evaluate import generate
@@ -109,6 +111,29 @@ def test_it_is_compared_with_runs(place: Path) -> None:
     assert warnings == []
     assert {group.label for group in table.orders} == {"rid", "mine"}
     assert {group.rewards for group in table.orders} == {("red", "dark")}
+
+
+def test_a_model_alone_is_nobodys_base(place: Path, tmp_path: Path) -> None:
+    _, alone = measured(place, None, f"model.path={place}/merged", "label=alone")
+    table = compare([alone, saved(place).result], warn=pytest.fail)
+    assert table.base("red") == saved(place).result.matrix.values("red")[0] != alone.matrix.values("red")[0]
+    assert compare([alone], warn=pytest.fail).base("red") == alone.matrix.values("red")[0]
+
+
+def test_the_command(place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr("rilbench.cli.evaluate.catalog", lambda given: toy.catalog())
+    monkeypatch.setattr("sys.argv", ["rilbench", "evaluate", "it"])
+    toy.config(place)
+    file, model = str(place / "toy.yaml"), str(place / "pipeline")
+    command.evaluate(model, lora=f"{place}/peft", config=file, rewards="dark,blue", as_json=True)
+    told = json.loads(capsys.readouterr().out)
+    assert (told["strategy"], told["label"], told["rewards"]) == ("lora", "lora", ["dark", "blue"])
+    assert told["command"] == "rilbench evaluate it"
+    assert [stage["label"] for stage in told["stages"]] == ["base", "peft"]
+    assert set(told["stages"][1]["values"]) == {"dark", "blue", "toy_contrast", "likeness"}
+    assert RunResult.load(Path(told["folder"])).status == "finished"
+    command.evaluate(model, config=file, label="plain")
+    assert "plain: value (forgetting)" in capsys.readouterr().out
 
 
 def save_lora(place: Path, file: Path, *, unet: list[str], text: list[str], alpha: int = 8) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from importlib.resources import files
-from pathlib import Path
 from string import Template
 from typing import Any
 
@@ -13,9 +12,9 @@ from omegaconf import OmegaConf
 from rilbench.config import RunConfig
 from rilbench.errors import ConfigError
 from rilbench.prompts import read_prompts
+from rilbench.release.models import hub_id
 from rilbench.release.runs import SavedRun
 from rilbench.report.tables import markdown, markdown_table
-from rilbench.resources import resolve
 
 KINDS = {
     "diffusers": "one ordinary LoRA of rank {rank}, the exact sum of the stages' pairs",
@@ -57,11 +56,6 @@ def model_card(
         settings=_yaml(_settings(config)),
         plugins=", ".join(f"`{key}` {version}" for key, version in result.plugins.items()),
     )
-
-
-def hub_id(path: str) -> str | None:
-    """A model path as an id on the Hub; None for one of this disk."""
-    return None if path.startswith("package:") or Path(resolve(path)).exists() else path
 
 
 def _front(config: RunConfig, kind: str, license: str | None) -> str:

@@ -6,7 +6,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rilbench.config import RunConfig, to_yaml
@@ -14,8 +14,8 @@ from rilbench.errors import RilbenchError, UsageError
 from rilbench.model.adapters import LoraPair
 from rilbench.prompts import read_prompts
 from rilbench.release import lora, merged
-from rilbench.release.card import KINDS, hub_id, model_card
-from rilbench.release.models import prefix_of
+from rilbench.release.card import KINDS, model_card
+from rilbench.release.models import hub_id, prefix_of
 from rilbench.release.runs import SavedRun
 from rilbench.report.grid import save_grid
 from rilbench.store import write_json, write_text
@@ -90,7 +90,6 @@ class Export:
                 "format": self.kind,
                 "rank": rank,
                 "pairs": [list(link) for link in run.chain(self.stage)],
-                "model": asdict(run.config.model),
                 "values": dict(row.values),
             },
         )

@@ -17,6 +17,11 @@ from rilbench.resources import resolve
 DENOISERS = ("unet", "transformer")  # what pipelines call their denoiser
 
 
+def hub_id(path: str) -> str | None:
+    """A model path as an id on the Hub; None for one of this disk."""
+    return None if path.startswith("package:") or Path(resolve(path)).exists() else path
+
+
 def pipeline_of(model: TextToImage) -> Any:
     """The diffusers pipeline that a model samples."""
     return model.pipeline
