@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from safetensors import SafetensorError
+
 from rilbench.config import RunConfig, to_yaml
 from rilbench.errors import RilbenchError, UsageError
 from rilbench.model.adapters import LoraPair
@@ -49,23 +51,23 @@ class Export:
         """Write everything; a folder that holds anything but an earlier export is a UsageError."""
         if folder.exists() and not (folder / MARK).exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise UsageError(f"{folder} exists and is no earlier export; choose another --output")
-        chain = self.run.chain(self.stage)
-        pairs = self.run.pairs(self.stage)
-        first = chain[0][0] if chain else None
-        prefix = prefix_of(self.run.stage_folder(first)) if first else "unet"
-        whole = LoraPair.concatenated(pairs) if pairs else None
         with _replacing(folder) as part:
-            targets, base = self.run.config.adapter.targets, self.run.config.model.path
-            if self.kind == "merged":
-                self.run.check_base()
-                merged.write_merged(part, self.run.config.model, pairs)
-            elif self.kind == "peft":
-                assert whole is not None
-                lora.write_peft(part, whole, targets=targets, base=hub_id(base) or "")
-            else:
-                assert whole is not None
-                lora.write_diffusers(part, whole, prefix=prefix, targets=targets, name=self.name)
-            self._describe(part, prefix=prefix, rank=lora.rank_of(whole) if whole else 0)
+            prefix, rank = self._weights(part)
+            self._describe(part, prefix=prefix, rank=rank)
+
+    def _weights(self, folder: Path) -> tuple[str, int]:
+        """Write the weights; the pipeline's name of the denoiser, and the LoRA's rank, 0 when there is none."""
+        config, pairs = self.run.config, self.run.pairs(self.stage)
+        if self.kind == "merged":
+            self.run.check_base()
+            return merged.write_merged(folder, config.model, pairs), 0
+        whole, targets = LoraPair.concatenated(pairs), config.adapter.targets
+        prefix = prefix_of(self.run.stage_folder(self.run.chain(self.stage)[0][0]))
+        if self.kind == "peft":
+            lora.write_peft(folder, whole, targets=targets, base=hub_id(config.model.path) or "")
+        else:
+            lora.write_diffusers(folder, whole, prefix=prefix, targets=targets, name=self.name)
+        return prefix, lora.rank_of(whole)
 
     def _describe(self, folder: Path, *, prefix: str, rank: int) -> None:
         run, row = self.run, self.run.rows[self.stage]
@@ -115,7 +117,7 @@ def _replacing(folder: Path) -> Iterator[Path]:
         if folder.exists():
             shutil.rmtree(folder)
         part.rename(folder)
-    except OSError as error:
+    except (OSError, SafetensorError) as error:
         raise RilbenchError(f"cannot write {folder}: {error}. Free the disk or choose another --output") from None
     finally:
         shutil.rmtree(part, ignore_errors=True)
