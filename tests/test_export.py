@@ -22,12 +22,13 @@ from torch import Tensor
 from rilbench import engine
 from rilbench.cli import export as command
 from rilbench.errors import ConfigError, RilbenchError, UsageError
-from rilbench.model.adapters import AdapterGroup
+from rilbench.model.adapters import LoraPair
 from rilbench.model.text_to_image import TextToImage
 from rilbench.progress import Reporter
 from rilbench.randomness import evaluation_noise
-from rilbench.release import hub
+from rilbench.release import hub, lora
 from rilbench.release.export import Export
+from rilbench.release.models import adapter_group
 from rilbench.release.runs import SavedRun, open_run
 from rilbench.report.tables import markdown
 
@@ -63,7 +64,7 @@ def opened(place: Path, name: str, *settings: str) -> SavedRun:
 def ours(run: SavedRun, stage: int) -> Tensor:
     """The pictures by rilbench's own model with the chain."""
     model = TextToImage.load(run.config.model)
-    AdapterGroup(model.unet, targets=run.config.adapter.targets).load_chain(run.pairs(stage))
+    adapter_group(model, run.config).load_chain(run.pairs(stage))
     with torch.no_grad():
         return model.decode(model.rollout(noise(), PROMPTS))
 
@@ -141,6 +142,46 @@ def test_the_file_for_web_interfaces(place: Path, tmp_path: Path) -> None:
     pipe = plain(place / "pipeline")
     pipe.load_lora_weights(str(file))
     assert far(theirs(pipe), ours(run, 2)) < TOLERANCE
+
+
+def test_a_lora_of_a_transformer(tmp_path: Path) -> None:
+    """Diffusers' names with the transformer's prefix; kohya has no names for its layers."""
+    from diffusers import FluxTransformer2DModel
+
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        network = FluxTransformer2DModel(
+            in_channels=4,
+            num_layers=1,
+            num_single_layers=1,
+            attention_head_dim=16,
+            num_attention_heads=2,
+            joint_attention_dim=8,
+            pooled_projection_dim=8,
+            axes_dims_rope=(4, 4, 8),
+        ).eval()
+        layers = {name: part for name, part in network.named_modules() if name.endswith(("to_q", "to_out.0"))}
+        a = {name: torch.randn(layer.out_features, 2) for name, layer in layers.items()}
+        b = {name: torch.randn(2, layer.in_features) for name, layer in layers.items()}
+        inputs = {
+            "hidden_states": torch.randn(1, 4, 4),
+            "encoder_hidden_states": torch.randn(1, 3, 8),
+            "pooled_projections": torch.randn(1, 8),
+            "timestep": torch.tensor([0.5]),
+            "img_ids": torch.zeros(4, 3),
+            "txt_ids": torch.zeros(3, 3),
+        }
+    lora.write_diffusers(tmp_path, LoraPair(a, b), prefix="transformer", targets=["to_q", "to_out.0"], name="it")
+    assert [file.name for file in tmp_path.iterdir()] == ["pytorch_lora_weights.safetensors"]
+    with torch.no_grad():
+        before = network(**inputs).sample
+        network.load_lora_adapter(str(tmp_path), prefix="transformer", use_safetensors=True)
+        loaded = network(**inputs).sample
+        network.unload_lora()
+        for name in layers:
+            network.get_submodule(name).weight += a[name] @ b[name]
+        expected = network(**inputs).sample
+    assert far(loaded, expected) < 1e-4 < far(before, expected)
 
 
 def test_peft_loads_its_format(place: Path, tmp_path: Path) -> None:

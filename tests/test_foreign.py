@@ -24,7 +24,7 @@ from rilbench.randomness import evaluation_noise
 from rilbench.release import foreign
 from rilbench.release.attach import Lora, attach
 from rilbench.release.export import Export
-from rilbench.release.models import pipeline_of
+from rilbench.release.models import adapter_group, pipeline_of
 from rilbench.release.runs import SavedRun, open_run
 from rilbench.result import RunResult
 
@@ -92,10 +92,7 @@ def test_scale(place: Path) -> None:
     _, half = measured(place, f"{place}/diffusers:0.5", "label=half")
     run = saved(place)
     model = TextToImage.load(run.config.model)
-    from rilbench.model.adapters import AdapterGroup
-
-    group = AdapterGroup(model.unet, targets=run.config.adapter.targets)
-    group.load_chain([(pair, c / 2) for pair, c in run.pairs(2)])
+    adapter_group(model, run.config).load_chain([(pair, c / 2) for pair, c in run.pairs(2)])
     prompts = ["a red circle", "a blue square", "a green ring"]
     images = torch.cat(
         [generate(model, [p] * 2, evaluation_noise(0, p, range(2), model.latent_shape)) for p in prompts]
