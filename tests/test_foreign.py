@@ -184,6 +184,13 @@ def test_a_lora_of_another_model_is_refused(place: Path, tmp_path: Path) -> None
     save_file(state | {k.replace("down_blocks.0", "down_blocks.7"): v.clone() for k, v in state.items()}, more)
     with pytest.raises(ConfigError, match=r"not unet\.down_blocks\.7\.attentions.*made for another model"):
         measured(place, str(more))
+    peft = tmp_path / "peft"  # as many layers as the model adapts, one of them misnamed
+    shutil.copytree(place / "peft", peft)
+    named = load_file(peft / "adapter_model.safetensors")
+    wrong = {key.replace("mid_block.attentions.0.transformer_blocks.0.attn1.to_q", "away"): named[key] for key in named}
+    save_file(wrong, peft / "adapter_model.safetensors")
+    with pytest.raises(ConfigError, match=r"not base_model\.model\.away\. Was it"):
+        measured(place, str(peft))
     wide = tmp_path / "wide.safetensors"
     save_file({k: torch.cat([v, v], 1) if "lora_A" in k else v for k, v in state.items()}, wide)
     with pytest.raises(ConfigError, match=r"cannot use the LoRA .*wide.safetensors"):
@@ -217,5 +224,5 @@ def test_what_is_no_lora_file(place: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no safetensors file; others may run code"):
         Lora.parse(str(tmp_path / "a.ckpt"))
     (tmp_path / "cut.safetensors").write_bytes(b"not tensors")
-    with pytest.raises(ConfigError, match="cannot read"):
+    with pytest.raises(ConfigError, match=r"cannot read the LoRA .*download it again"):
         measured(place, str(tmp_path / "cut.safetensors"))

@@ -15,11 +15,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file
 from torch import nn
 
 from rilbench.errors import ConfigError, UsageError, reason
 from rilbench.release.models import denoiser
-from rilbench.tensors import load_tensors
 
 NAME = "rilbench"  # of the adapter on the pipeline
 CONFIG = "adapter_config.json"
@@ -73,7 +74,7 @@ def attach(pipeline: Any, lora: Lora) -> None:
             _load(pipeline, lora)
     except Exception as error:  # diffusers, peft and torch raise a dozen kinds
         raise ConfigError(f"cannot use the LoRA {lora.file}: {reason(error)[:500]}") from error
-    _check(layers, _attached(pipeline), lora)
+    _check(layers, pipeline, lora)
     pipeline.set_adapters([NAME], [lora.scale])
 
 
@@ -104,7 +105,7 @@ def _load(pipeline: Any, lora: Lora) -> None:
 
     prefix, network = denoiser(pipeline)
     config = PeftConfig.from_pretrained(str(lora.path)).to_dict()
-    state = {f"{prefix}.{_plain(key, prefix)}": value for key, value in load_tensors(lora.file).items()}
+    state = {f"{prefix}.{_plain(key, prefix)}": value for key, value in load_file(lora.file).items()}
     metadata = {f"{prefix}.{key}": value for key, value in config.items()}
     network.load_lora_adapter(state, prefix=prefix, metadata=metadata, adapter_name=NAME)
 
@@ -116,9 +117,12 @@ def _plain(key: str, prefix: str) -> str:
 
 def _layers(file: Path) -> set[str]:
     """The layers a file has weights for, under its own names."""
-    keys = load_tensors(file)
-    scaled = [key for key in keys if "dora_scale" in key]
-    if scaled:
+    try:
+        with safe_open(file, framework="pt") as tensors:
+            keys = list(tensors.keys())
+    except (OSError, SafetensorError) as error:
+        raise ConfigError(f"cannot read the LoRA {file}: {error}; download it again") from None
+    if any("dora_scale" in key for key in keys):
         raise ConfigError(f"{file} is a DoRA in kohya's format, which diffusers reads without its magnitudes")
     return {re.split(r"[._]lora[._]", key)[0] for key in keys if not key.endswith(".alpha")}
 
@@ -136,19 +140,23 @@ def _attached(pipeline: Any) -> set[str]:
     }
 
 
-def _check(layers: set[str], attached: set[str], lora: Lora) -> None:
-    if len(attached) >= len(layers):
+def _check(layers: set[str], pipeline: Any, lora: Lora) -> None:
+    """ConfigError when a layer has no place. Formats that name layers as the pipeline does are compared by name; in the
+    others, where a converter renames layers, their number decides and the names are for the message."""
+    attached, network = _attached(pipeline), denoiser(pipeline)[0]
+    places = {_name(layer, network) for layer in attached}
+    lost = sorted(layer for layer in layers if _name(layer, network) not in places)
+    renamed = any(layer.startswith("lora_") or ".processor." in layer for layer in layers)
+    if len(attached) >= len(layers) if renamed else not lost:
         return
-    places = {_name(layer) for layer in attached}
-    lost = sorted(layer for layer in layers if _name(layer) not in places)
     raise ConfigError(
-        f"{len(layers)} layers have weights in the LoRA {lora.file}, and diffusers finds {len(attached)} of them in "
-        f"the model; not {', '.join(lost[:5])}{', ...' if len(lost) > 5 else ''}. Was it made for another model?"
+        f"{len(layers)} layers have weights in the LoRA {lora.file}, and not all have a place in the model: "
+        f"not {', '.join(lost[:5])}{', ...' if len(lost) > 5 else ''}. Was it made for another model?"
     )
 
 
-def _name(layer: str) -> str:
+def _name(layer: str, network: str) -> str:
     """A layer's name as all formats would have it, so that they can be compared."""
-    name = layer.replace(".processor.", ".").replace(".", "_").replace("base_model_model_", "unet_")
+    name = layer.replace("base_model.model.", f"{network}.").replace(".processor.", ".").replace(".", "_")
     name = re.sub(r"^lora_te1?_", "text_encoder_", name).replace("lora_te2_", "text_encoder_2_")
     return name.removeprefix("lora_").replace("_text_model_", "_")
