@@ -26,6 +26,7 @@ from rilbench.release.attach import Lora, attach
 from rilbench.release.export import Export
 from rilbench.release.models import adapter_group, pipeline_of
 from rilbench.release.runs import SavedRun, open_run
+from rilbench.report.html import write_report
 from rilbench.result import RunResult
 
 
@@ -102,12 +103,15 @@ def test_scale(place: Path) -> None:
 
 
 def test_it_is_compared_with_runs(place: Path) -> None:
-    _, result = measured(place, f"{place}/peft", "label=mine")
+    folder, result = measured(place, f"{place}/peft", "label=mine")
     warnings: list[str] = []
     table = compare([saved(place).result, result], warn=warnings.append)
     assert warnings == []
     assert {group.label for group in table.orders} == {"rid", "mine"}
     assert {group.rewards for group in table.orders} == {("red", "dark")}
+    file = place / "report.html"
+    write_report([str(saved(place).folder), str(folder)], file, toy.catalog(), pytest.fail)
+    assert "A LoRA that was trained elsewhere" in file.read_text()
 
 
 def test_a_model_alone_is_nobodys_base(place: Path, tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ LoraFile = Annotated[
 Columns = Annotated[
     str | None, typer.Option("--rewards", "-r", help="Measure these too; comparisons list it with runs of this order")
 ]
-Label = Annotated[str | None, typer.Option("--label", help="What tables call it [default: lora, or model]")]
+Label = Annotated[str | None, typer.Option("--label", help="What tables call it; default: lora, or model")]
 
 
 def evaluate(

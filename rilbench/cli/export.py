@@ -23,12 +23,12 @@ class Kind(StrEnum):
     MERGED = "merged"
 
 
-Stage = Annotated[int | None, typer.Option("--stage", "-t", help="The model after this stage [default: the last]")]
+Stage = Annotated[int | None, typer.Option("--stage", "-t", help="The model after this stage; default: the last")]
 Format = Annotated[
     Kind,
     typer.Option("--format", "-f", help="A LoRA for diffusers and web interfaces, one for PEFT, or the whole pipeline"),
 ]
-Output = Annotated[Path | None, typer.Option("--output", "-o", help="Folder [default: exports/RUN-stageT-FORMAT]")]
+Output = Annotated[Path | None, typer.Option("--output", "-o", help="Folder; default: exports/RUN-stageT-FORMAT")]
 Push = Annotated[str | None, typer.Option("--push", help="Also upload to this repository of the Hub: name/repository")]
 Private = Annotated[bool, typer.Option("--private", help="Make that repository private")]
 License = Annotated[str | None, typer.Option("--license", help="Licence of the base model, for the card")]

@@ -23,10 +23,10 @@ Stages = Annotated[
         "--stage",
         "--stages",
         "-t",
-        help="A number, several as 0,1,2, or all: a grid with a column each [default: the last]",
+        help="A number, several as 0,1,2, or all: a grid with a column each; default: the last",
     ),
 ]
-Noise = Annotated[int | None, typer.Option("--seed", help="Of the noise [default: the run's evaluation seed]")]
+Noise = Annotated[int | None, typer.Option("--seed", help="Of the noise; default: the run's evaluation seed")]
 Images = Annotated[int, typer.Option("--images", "-n", min=1, help="Images of each prompt")]
 Output = Annotated[Path, typer.Option("--output", "-o", help="A .png file for one picture, or a folder for all images")]
 
