@@ -203,6 +203,7 @@ def test_a_lora_of_another_model_is_refused(place: Path, tmp_path: Path) -> None
     save_file({k.replace("unet.", "text_encoder_2."): v for k, v in state.items()}, text)
     with pytest.raises(ConfigError, match=r"not text_encoder_2\.down_blocks"):
         measured(place, str(text))
+    assert not list((place / "runs").glob("lora-red-dark-*/environment.json"))  # nothing is left of a refused one
     odd = tmp_path / "odd.safetensors"
     save_file({"unet.down_blocks.0.hada_w1_a": torch.zeros(2, 2)}, odd)
     with pytest.raises(ConfigError, match="cannot use the LoRA"):

@@ -20,7 +20,7 @@ from rilbench.prompts import read_prompts
 from rilbench.release.attach import Lora, attach
 from rilbench.release.models import pipeline_of
 from rilbench.resources import fingerprint
-from rilbench.result import ResultMatrix, RunResult
+from rilbench.result import ResultMatrix, Row, RunResult
 from rilbench.session import Session
 from rilbench.store import write_json, write_text
 
@@ -28,9 +28,7 @@ from rilbench.store import write_json, write_text
 class ForeignSession(Session):
     """A session whose one stage is a LoRA from elsewhere."""
 
-    def __init__(self, *arguments: object, lora: Lora | None) -> None:
-        super().__init__(*arguments)  # type: ignore[arg-type]
-        self.lora = lora
+    lora: Lora | None = None
 
     def _load(self, chain: Chain) -> None:
         if chain and self.lora:
@@ -53,13 +51,15 @@ def evaluate(
     read_prompts(config.evaluate.prompts)
     config = replace(config, strategy="lora" if lora else "model", tracking=False)
     plan = _plan(config, lora)
-    folder, result = _open(config, components, plan, command)
-    session = ForeignSession(config, components, plan, reporter, lora=lora)
+    session = ForeignSession(config, components, plan, reporter)
+    session.lora = lora
     rows = [session.row(planned) for planned in plan]
     if lora:
         rows[1] = replace(rows[1], label=config.label or lora.path.stem)
-    matrix = ResultMatrix(tuple(rows), result.matrix.metrics)
-    result = replace(result, matrix=matrix, status="finished")
+    result = _result(config, components, plan, rows, command)
+    folder = Path(config.store) / result.name
+    write_json(folder / "environment.json", environment.describe(components.device))
+    write_text(folder / "config.yaml", configuration.to_yaml(config))
     write_result(folder, result, session)
     return folder, result
 
@@ -75,21 +75,20 @@ def _plan(config: RunConfig, lora: Lora | None) -> list[PlannedStage]:
     return plan
 
 
-def _open(config: RunConfig, components: Components, plan: list[PlannedStage], command: str) -> tuple[Path, RunResult]:
-    name = run_name(config, components, plan)
-    folder = Path(config.store) / name
-    write_json(folder / "environment.json", environment.describe(components.device))
-    write_text(folder / "config.yaml", configuration.to_yaml(config))
+def _result(
+    config: RunConfig, components: Components, plan: list[PlannedStage], rows: list[Row], command: str
+) -> RunResult:
     names = components.metric_names()
     used = {kind: [n for n in names if components.metric_kind(n) == kind] for kind in ("reward", "metric")}
-    result = RunResult(
-        name=name,
+    columns = tuple(replace(info, target_of=()) for info in components.metric_infos())
+    return RunResult(
+        name=run_name(config, components, plan),
         strategy=config.strategy,
         label=config.label,
         rewards=tuple(config.rewards),
         seed=config.seed,
-        matrix=ResultMatrix((), tuple(replace(info, target_of=()) for info in components.metric_infos())),
+        matrix=ResultMatrix(tuple(rows), columns),
+        status="finished",
         command=command,
         plugins=versions(components.catalog, used),
     )
-    return folder, result
