@@ -79,7 +79,7 @@ class Bench:
         self.config, self.name = config, reward
         self.components = Components(config, Catalog())
         self.model = TextToImage.load(config.model)
-        self.group = AdapterGroup(self.model.unet, targets=config.adapter.targets)
+        self.group = AdapterGroup(self.model.network, targets=config.adapter.targets)
 
     def step(self, strategy: str, stage: int) -> Kind:
         """What comes before a timed step, and the step: the next update with `stage - 1` frozen pairs below."""

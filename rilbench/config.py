@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError  # type: ignore[import-untyped]
 
@@ -16,6 +17,8 @@ from rilbench.errors import ConfigError
 from rilbench.resources import config_file
 
 PERTURBATIONS = ("jpeg", "blur", "shift")  # rilbench/evaluation/perturb.py
+BASE = "base"  # the key of a file that starts from another one
+OPTIMISERS = ("adamw", "adamw8bit")
 STUDY = "study"  # the section that makes a file a study's
 ANY = "any"  # the key of a recipe that holds for every strategy, or for every reward
 
@@ -28,11 +31,15 @@ class ModelConfig:
     revision: str | None = None  # of a Hub id
     device: str = "auto"  # auto, cpu, cuda, cuda:1
     precision: str = "fp32"  # fp32 or bf16: of the frozen weights; adapters are always fp32
-    steps: int = 10  # N, DDIM steps
-    guidance: float = 2.0  # classifier-free guidance weight; 1 turns it off
+    vae_precision: str = "auto"  # auto, fp32 or bf16: of the autoencoder; auto is `precision`, and fp32 for SDXL
+    steps: int = 10  # N, denoising steps
+    sampler: str = "auto"  # auto, ddim or lcm; auto is lcm for consistency models and Euler steps for flow matching
+    guidance: float = 2.0  # classifier-free guidance weight, 1 turns it off; an input of models distilled with it
+    guidance_gradient: bool = True  # False: the unguided forward carries no gradient, which saves its memory
     spacing: str = "leading"  # DDIM timestep spacing: leading, trailing or linspace
     resolution: int | None = None  # pixels a side; None is the model's own
-    gradient_checkpointing: bool = False
+    gradient_checkpointing: bool = False  # of denoiser and autoencoder: less memory, one more forward
+    vae_slicing: bool = False  # decode one image at a time
 
 
 @dataclass(frozen=True)
@@ -50,7 +57,9 @@ class TrainConfig:
 
     samples: int = 320  # images generated for training in one stage; updates = samples / batch_size
     batch_size: int = 8
+    micro_batch: int = 0  # images of a batch in memory at a time, the gradient accumulated; 0 is all of them
     lr: float = 1e-3
+    optimiser: str = "adamw"  # adamw, or adamw8bit where bitsandbytes is installed
     weight_decay: float = 0.1
     clip_grad: float = 1.0  # largest gradient norm
     last_steps: int = 1  # K, denoising steps that carry gradient
@@ -97,6 +106,8 @@ class RunConfig:
     def __post_init__(self) -> None:
         choices = {
             "model.precision": (self.model.precision, ("fp32", "bf16")),
+            "model.vae_precision": (self.model.vae_precision, ("auto", "fp32", "bf16")),
+            "model.sampler": (self.model.sampler, ("auto", "ddim", "lcm")),
             "model.spacing": (self.model.spacing, ("leading", "trailing", "linspace")),
             "adapter.init": (self.adapter.init, ("paper", "peft")),
         }
@@ -127,8 +138,10 @@ class RunConfig:
                     settings.build(TrainConfig, part, f"recipes.{by}.{on}")
                     values |= part
         train = settings.build(TrainConfig, dict(asdict(self.train), **values), "train")
+        if train.optimiser not in OPTIMISERS:
+            raise ConfigError(f"train.optimiser: {train.optimiser!r} is not one of {', '.join(OPTIMISERS)}")
         _positive("train", train, "batch_size", "lr", "clip_grad", "log_gradients_every", "checkpoint_every")
-        _not_negative("train", train, "weight_decay")
+        _not_negative("train", train, "weight_decay", "micro_batch")
         if train.samples < train.batch_size:
             raise ConfigError(f"train.samples: {train.samples} is less than one batch of {train.batch_size}")
         if not 1 <= train.last_steps <= self.model.steps:
@@ -146,25 +159,39 @@ def load(config: str, overrides: Sequence[str] = (), **options: Any) -> RunConfi
     return compose(layers, str(config_file(config)))
 
 
-def read(config: str) -> dict[str, Any]:
-    """The values in a configuration file, which is named or given as a path; not checked."""
+def read(config: str, above: Sequence[Path] = ()) -> dict[str, Any]:
+    """The values in a configuration file, which is named or given as a path; not checked.
+
+    The key `base` names another one, whose values hold where the file has none. `above` are files that lead here.
+    """
     file = config_file(config)
+    if file in above:
+        raise ConfigError(f"{above[-1]}: base leads back to {file}")
     try:
         values = OmegaConf.to_container(OmegaConf.load(file))
     except (OmegaConfBaseException, YAMLError, OSError, TypeError, ValueError) as error:
         raise ConfigError(f"{file}: {' '.join(str(error).split())}") from None
     if not isinstance(values, dict):
         raise ConfigError(f"{file}: holds a list, not settings")
-    return {str(key): value for key, value in values.items()}
+    base = values.pop(BASE, None)
+    if base is None:
+        return {str(key): value for key, value in values.items()}
+    return _merged([read(str(base), (*above, file)), values], str(file))
+
+
+def _merged(layers: Sequence[Mapping[Any, Any]], where: str) -> dict[str, Any]:
+    """Layers of values, later ones win; `where` is for the message of an error."""
+    try:
+        merged = OmegaConf.to_container(OmegaConf.merge(*layers))
+    except (OmegaConfBaseException, TypeError, ValueError) as error:
+        raise ConfigError(f"{where}: {' '.join(str(error).split())}") from None
+    assert isinstance(merged, dict)
+    return {str(key): value for key, value in merged.items()}
 
 
 def compose(layers: Sequence[Mapping[str, Any]], where: str) -> RunConfig:
     """The run configuration of layers of values, later ones win; `where` is for the message of an error."""
-    try:
-        merged = OmegaConf.merge(*layers)
-    except (OmegaConfBaseException, TypeError, ValueError) as error:
-        raise ConfigError(f"{where}: {' '.join(str(error).split())}") from None
-    assert isinstance(merged, DictConfig)
+    merged = _merged(layers, where)
     if isinstance(merged.get("rewards"), str):
         merged["rewards"] = split_names(merged["rewards"])
     return settings.build(RunConfig, merged, "")

@@ -36,7 +36,7 @@ def prepare(config: RunConfig, catalog: Catalog, warn: Warn) -> tuple[Components
 
 def planned_run(config: RunConfig, catalog: Catalog) -> tuple[Components, list[PlannedStage]]:
     """The checked components and the plan of a run whose plugins are looked through already."""
-    from rilbench.model.text_to_image import pick_device
+    from rilbench.model.loading import pick_device
     from rilbench.prompts import read_prompts
 
     components = Components(config, catalog, device=pick_device(config.model.device))

@@ -21,7 +21,7 @@ from rilbench.training.cost import Cost, measure
 def explain(config: RunConfig, components: Components, plan: list[PlannedStage]) -> dict[str, Any]:
     """The plan, resolved settings, samples, updates, trainable parameters, and estimates from two timed forwards."""
     model = TextToImage.load(config.model)
-    group = AdapterGroup(model.unet, targets=config.adapter.targets)
+    group = AdapterGroup(model.network, targets=config.adapter.targets)
     trainable = sum(config.adapter.rank * (m.in_features + m.out_features) for m in group.layers.values())
     images = len(read_prompts(config.evaluate.prompts)) * config.evaluate.images_per_prompt
     cost = measure(model)

@@ -11,12 +11,22 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from rilbench.config import RunConfig, TrainConfig
+from rilbench.config import ModelConfig, RunConfig, TrainConfig
 from rilbench.errors import ConfigError
 from rilbench.resources import fingerprint, resolve
 
 VERSION = 1  # raised when a change of the engine changes the numbers
 _BOOKKEEPING = ("log_gradients_every", "checkpoint_every")  # settings that change no weight
+
+_ROUNDING = ("device", "gradient_checkpointing", "vae_slicing")  # of the model, that change nothing but rounding
+# settings that came later, at the value all earlier stages were made with: left out, so that those are found
+_LATER = {
+    "sampler": "auto",
+    "vae_precision": "auto",
+    "guidance_gradient": True,
+    "micro_batch": 0,
+    "optimiser": "adamw",
+}
 
 fingerprint_once = cache(fingerprint)
 
@@ -28,9 +38,7 @@ def digest(document: Any) -> str:
 
 def base_document(config: RunConfig) -> dict[str, Any]:
     """What determines the untouched model's images."""
-    model = asdict(config.model)
-    for key in ("device", "gradient_checkpointing"):
-        del model[key]
+    model = _telling(config.model, _ROUNDING)
     return {"version": VERSION, "model": model | {"path": fingerprint_once(resolve(config.model.path))}}
 
 
@@ -44,16 +52,21 @@ def stage_document(
     chain: Sequence[tuple[str, float]],
 ) -> dict[str, Any]:
     """What determines a trained pair: the base, the pairs below it (`chain`), and the training."""
-    settings = {k: v for k, v in asdict(train).items() if k not in _BOOKKEEPING}
     return base_document(config) | {
         "adapter": asdict(config.adapter),
-        "train": with_contents(settings),
+        "train": with_contents(_telling(train, _BOOKKEEPING)),
         "strategy": with_contents(strategy),
         "rewards": with_contents(list(rewards)),
         "seed": config.seed,
         "index": index,
         "chain": [list(link) for link in chain],
     }
+
+
+def _telling(section: ModelConfig | TrainConfig, silent: Sequence[str]) -> dict[str, Any]:
+    """The settings of a section that determine weights."""
+    values = asdict(section).items()
+    return {k: v for k, v in values if k not in silent and not (k in _LATER and v == _LATER[k])}
 
 
 def source(component: type) -> str:

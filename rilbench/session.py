@@ -47,9 +47,14 @@ class Session:
         self.reporter.say("loading the model")
         return TextToImage.load(self.config.model)
 
+    @property
+    def prefix(self) -> str:
+        """What the pipeline calls its denoiser."""
+        return self.model.backbone.prefix
+
     @cached_property
     def group(self) -> AdapterGroup:
-        return AdapterGroup(self.model.unet, targets=self.config.adapter.targets)
+        return AdapterGroup(self.model.network, targets=self.config.adapter.targets)
 
     def row(self, planned: PlannedStage) -> Row:
         """The row of a stage: from the store, or trained and measured now."""
@@ -59,7 +64,7 @@ class Session:
             if planned.train is not None and not has_pair(folder):
                 self._train(planned, folder)
             if planned.stage.average == "factors" and not has_pair(folder):
-                save_pair(folder, LoraPair.averaged(self._pairs(planned.below)), self.config.adapter)
+                save_pair(folder, LoraPair.averaged(self._pairs(planned.below)), self.config.adapter, self.prefix)
             measured = self.evaluation_folder(planned)
             if not (measured / "metrics.json").exists():
                 self._evaluate(planned, measured)
@@ -116,7 +121,7 @@ class Session:
         )
         if legacy := training.legacy_left():
             save_tensors(folder / LEGACY, legacy)
-        save_pair(folder, pair, self.config.adapter)
+        save_pair(folder, pair, self.config.adapter, self.prefix)
         (folder / "checkpoint.pt").unlink(missing_ok=True)
 
     def _evaluate(self, planned: PlannedStage, folder: Path) -> None:

@@ -40,7 +40,7 @@ def forward(model: TextToImage) -> Tensor:
 @pytest.mark.parametrize("init", ["paper", "peft"])
 def test_a_new_pair_changes_nothing(model: TextToImage, init: str) -> None:
     before = forward(model)
-    group = AdapterGroup(model.unet, targets=TARGETS)
+    group = AdapterGroup(model.network, targets=TARGETS)
     pair = LoraPair.initialised(group.layers, rank=4, init=init, generator=torch.Generator().manual_seed(0))
     zero, filled = (pair.b, pair.a) if init == "paper" else (pair.a, pair.b)
     assert all((m == 0).all() for m in zero.values())
@@ -53,7 +53,7 @@ def test_a_new_pair_changes_nothing(model: TextToImage, init: str) -> None:
 @pytest.mark.parametrize("earlier", [0, 2])
 def test_gradient_equals_plain_autograd_on_full_weights(model: TextToImage, earlier: int) -> None:
     """One step's gradient against d loss / d W of a bare network, pulled back by hand: dA = dW B^T, dB = A^T dW."""
-    group = AdapterGroup(model.unet, targets=TARGETS)
+    group = AdapterGroup(model.network, targets=TARGETS)
     old = [(random_pair(group, 10 + i), 1.0) for i in range(earlier)]
     new = random_pair(group, 3).trainable()
     group.load_chain(old)
@@ -65,7 +65,7 @@ def test_gradient_equals_plain_autograd_on_full_weights(model: TextToImage, earl
     ours = torch.autograd.grad(loss, new.factors)
 
     plain = TextToImage.load(model.config)
-    layers = {n: plain.unet.get_submodule(n) for n in sorted(group.layers)}
+    layers = {n: plain.network.get_submodule(n) for n in sorted(group.layers)}
     weights = []
     for name, layer in layers.items():
         total = group.base[name].double()
@@ -83,7 +83,7 @@ def test_gradient_equals_plain_autograd_on_full_weights(model: TextToImage, earl
 
 
 def test_folded_equals_branch_and_leaves_weights_bit_identical(model: TextToImage) -> None:
-    group = AdapterGroup(model.unet, targets=TARGETS)
+    group = AdapterGroup(model.network, targets=TARGETS)
     group.load_chain([(random_pair(group, 1), 1.0)])
     frozen = {n: layer.weight.clone() for n, layer in group.layers.items()}
     group.start(random_pair(group, 2))
@@ -98,7 +98,7 @@ def test_folded_equals_branch_and_leaves_weights_bit_identical(model: TextToImag
 
 
 def test_swapped_runs_the_other_pair(model: TextToImage) -> None:
-    group = AdapterGroup(model.unet, targets=TARGETS)
+    group = AdapterGroup(model.network, targets=TARGETS)
     student, teacher = random_pair(group, 1), random_pair(group, 2)
     group.start(teacher)
     expected = forward(model)
@@ -109,7 +109,7 @@ def test_swapped_runs_the_other_pair(model: TextToImage) -> None:
 
 
 def test_merge_averages_changes_not_factors(model: TextToImage) -> None:
-    group = AdapterGroup(model.unet, targets=TARGETS)
+    group = AdapterGroup(model.network, targets=TARGETS)
     one, two = random_pair(group, 1), random_pair(group, 2)
     group.load_chain([(one, 0.5), (two, 0.5)])
     name = next(iter(group.layers))
@@ -120,18 +120,18 @@ def test_merge_averages_changes_not_factors(model: TextToImage) -> None:
 
 def test_only_linear_layers_that_exist(model: TextToImage) -> None:
     with pytest.raises(ConfigError, match="no layer named to_nothing"):
-        AdapterGroup(model.unet, targets=["to_nothing"])
+        AdapterGroup(model.network, targets=["to_nothing"])
     with pytest.raises(ConfigError, match="only linear layers"):
-        AdapterGroup(model.unet, targets=["conv_in"])
+        AdapterGroup(model.network, targets=["conv_in"])
 
 
 def test_pair_on_disk_is_a_peft_lora(model: TextToImage, tmp_path: Path) -> None:
     """PEFT, given our files, computes what we compute."""
     from peft import LoraConfig, inject_adapter_in_model, set_peft_model_state_dict
 
-    group = AdapterGroup(model.unet, targets=TARGETS)
+    group = AdapterGroup(model.network, targets=TARGETS)
     pair = random_pair(group, 4)
-    save_pair(tmp_path, pair, AdapterConfig(rank=2))
+    save_pair(tmp_path, pair, AdapterConfig(rank=2), "unet")
     loaded = load_pair(tmp_path)
     assert all(torch.equal(a, b) for a, b in zip(pair.factors, loaded.factors, strict=True))
     group.start(pair)
@@ -139,9 +139,9 @@ def test_pair_on_disk_is_a_peft_lora(model: TextToImage, tmp_path: Path) -> None
 
     other = TextToImage.load(model.config)
     config = LoraConfig.from_pretrained(str(tmp_path))
-    inject_adapter_in_model(config, other.unet)
+    inject_adapter_in_model(config, other.network)
     state = {k.removeprefix("unet."): v for k, v in load_file(tmp_path / "adapter_model.safetensors").items()}
-    outcome = set_peft_model_state_dict(other.unet, state)
+    outcome = set_peft_model_state_dict(other.network, state)
     assert not outcome.unexpected_keys
     assert torch.allclose(forward(other), expected, atol=1e-5)
 
@@ -161,7 +161,7 @@ def test_toy_pipeline_is_random_but_fixed(tmp_path: Path, pipeline: Path) -> Non
 def test_bf16_keeps_small_changes(pipeline: Path) -> None:
     """A change below half a unit in the last place of the weights must not vanish in the rollout."""
     model = TextToImage.load(ModelConfig(path=str(pipeline), steps=3, precision="bf16", device="cpu"))
-    group = AdapterGroup(model.unet, targets=TARGETS)
+    group = AdapterGroup(model.network, targets=TARGETS)
     name = next(iter(group.layers))
     x = torch.ones(1, group.layers[name].in_features, dtype=torch.bfloat16)
     before = group.layers[name](x)
@@ -182,7 +182,7 @@ def test_gradient_checkpointing_changes_nothing(pipeline: Path) -> None:
     for checkpointing in (False, True):
         config = ModelConfig(path=str(pipeline), steps=3, device="cpu", gradient_checkpointing=checkpointing)
         model = TextToImage.load(config)
-        group = AdapterGroup(model.unet, targets=TARGETS)
+        group = AdapterGroup(model.network, targets=TARGETS)
         pair = random_pair(group, 1).trainable()
         group.start(pair)
         gradients.append(torch.autograd.grad(model.decode(forward(model)).mean(), pair.factors))

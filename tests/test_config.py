@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -63,7 +64,27 @@ def test_every_shipped_configuration_is_valid_and_says_its_command(name: str) ->
 
 
 def test_shipped_configurations_are_found() -> None:
-    assert {"shapes", "sd15"} <= set(shipped_configs())
+    assert {"shapes", "sd15", "sdxl", "sd35", "flux"} <= set(shipped_configs())
+
+
+def test_a_configuration_starts_from_its_base(tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text(f"base: {tmp_path}/below.yaml\nmodel: {{steps: 7}}\n")
+    (tmp_path / "below.yaml").write_text("base: sd15\nmodel: {guidance: 3.0}\n")
+    loaded, sd15 = config.load(str(tmp_path / "mine.yaml"), ["adapter.rank=8"]), config.load("sd15")
+    assert (loaded.model.steps, loaded.model.guidance, loaded.adapter.rank) == (7, 3.0, 8)
+    assert loaded.model == replace(sd15.model, steps=7, guidance=3.0)
+    assert loaded.recipes == sd15.recipes
+
+
+def test_a_base_that_leads_back(tmp_path: Path) -> None:
+    one, two = tmp_path / "one.yaml", tmp_path / "two.yaml"
+    one.write_text(f"base: {two}\n")
+    two.write_text(f"base: {one}\n")
+    with pytest.raises(ConfigError, match=rf"{two}: base leads back to {one}"):
+        config.load(str(one))
+    one.write_text("base: shape\n")
+    with pytest.raises(ConfigError, match=r"unknown configuration 'shape'. Did you mean 'shapes'"):
+        config.load(str(one))
 
 
 def test_package_paths() -> None:

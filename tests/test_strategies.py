@@ -30,7 +30,7 @@ class Bench:
 
     def __init__(self, pipeline: Path) -> None:
         self.model = TextToImage.load(ModelConfig(path=str(pipeline), steps=3, spacing="trailing", device="cpu"))
-        self.group = AdapterGroup(self.model.unet, targets=("to_q", "to_v"))
+        self.group = AdapterGroup(self.model.network, targets=("to_q", "to_v"))
         self.group.load_chain([(self.random(1), 1.0)])
         self.pair = self.random(2).trainable()
         self.group.start(self.pair)
@@ -66,12 +66,12 @@ def test_rid_is_algorithm_1(bench: Bench, space: str, lam: float, distil: str) -
 
     # Alg. 1: all steps but the last with the student and without gradient, the last with both, from the same z;
     # Eq. 7 ("full"): the teacher takes every step itself, from the same z_N
-    model, sched = bench.model, bench.model.scheduler
+    model, sched = bench.model, bench.model.sampler.scheduler
     batch = draw_batch(PROMPTS, model.latent_shape, seed=0, stage=1, update=0, size=2)
-    context = torch.cat([model.encode(["", ""]), model.encode(batch.prompts)])
+    context = torch.cat([model.encode(p)["text"] for p in (["", ""], batch.prompts)])
 
     def denoise(z: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
-        free, bound = model.unet(torch.cat([z, z]), t, context).sample.chunk(2)
+        free, bound = model.network(torch.cat([z, z]), t, context).sample.chunk(2)
         return sched.step(free + model.config.guidance * (bound - free), t, z).prev_sample
 
     first, second, last = sched.timesteps

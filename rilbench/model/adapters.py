@@ -83,10 +83,13 @@ class LoraPair:
             {name: torch.stack([c * pair.b[name] for pair, c in chain]).sum(0) for name in first.b},
         )
 
-    def state(self) -> dict[str, Tensor]:
-        """Factors under PEFT's names: lora_A is the reduction (our B), lora_B the expansion (our A)."""
-        named = {f"unet.{name}.lora_A.weight": b for name, b in self.b.items()}
-        named |= {f"unet.{name}.lora_B.weight": a for name, a in self.a.items()}
+    def state(self, prefix: str = "unet") -> dict[str, Tensor]:
+        """Factors under PEFT's names: lora_A is the reduction (our B), lora_B the expansion (our A).
+
+        prefix: what the pipeline calls the network, unet or transformer.
+        """
+        named = {f"{prefix}.{name}.lora_A.weight": b for name, b in self.b.items()}
+        named |= {f"{prefix}.{name}.lora_B.weight": a for name, a in self.a.items()}
         return {key: value.detach().contiguous() for key, value in named.items()}
 
     @classmethod
@@ -95,7 +98,7 @@ class LoraPair:
         a: dict[str, Tensor] = {}
         b: dict[str, Tensor] = {}
         for key, value in state.items():
-            name, _, factor = key.removeprefix("unet.").removesuffix(".weight").rpartition(".")
+            name, _, factor = key.partition(".")[2].removesuffix(".weight").rpartition(".")
             (b if factor == "lora_A" else a)[name] = value
         return cls(a, b)
 

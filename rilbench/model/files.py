@@ -13,11 +13,11 @@ WEIGHTS = "adapter_model.safetensors"
 CONFIG = "adapter_config.json"
 
 
-def save_pair(folder: Path, pair: LoraPair, config: AdapterConfig) -> None:
-    """Write the pair so that `peft` loads it as a LoRA of the UNet."""
+def save_pair(folder: Path, pair: LoraPair, config: AdapterConfig, prefix: str) -> None:
+    """Write the pair so that `peft` loads it as a LoRA of the denoiser, which the pipeline calls `prefix`."""
     values = {"peft_type": "LORA", "r": config.rank, "lora_alpha": config.rank, "bias": "none"}
     write_json(folder / CONFIG, values | {"target_modules": list(config.targets)})
-    save_tensors(folder / WEIGHTS, pair.state())
+    save_tensors(folder / WEIGHTS, pair.state(prefix))
 
 
 def load_pair(folder: Path, device: str = "cpu") -> LoraPair:

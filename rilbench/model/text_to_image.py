@@ -3,96 +3,61 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from rilbench.config import ModelConfig
-from rilbench.errors import ConfigError
-from rilbench.resources import resolve
-
-DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
+from rilbench.model.backbones import Backbone, Condition
+from rilbench.model.backbones.base import DTYPES
+from rilbench.model.loading import load_backbone
 
 
 class TextToImage:
-    """A frozen Stable-Diffusion-like pipeline: prompts and noise to images, in separate steps.
+    """A frozen pipeline: prompts and noise to images, in separate steps.
 
     The latent before denoising step i of N (i = N first) is the paper's z_i, and z_0 the clean one.
     """
 
-    def __init__(self, pipeline: Any, config: ModelConfig, device: str) -> None:
-        self.pipeline, self.config, self.device = pipeline, config, device
-        self.unet, self.vae = pipeline.unet, pipeline.vae
-        self._tokenizer, self._text_encoder = pipeline.tokenizer, pipeline.text_encoder
-        for part in (self.unet, self.vae, self._text_encoder):
-            part.to(device).eval().requires_grad_(False)
-        if config.gradient_checkpointing:
-            self.unet.enable_gradient_checkpointing()
-            self.vae.enable_gradient_checkpointing()
-        self.scheduler = _scheduler(pipeline.scheduler, config)
-        factor = self.pixels_per_latent
-        if config.resolution is not None and (config.resolution < factor or config.resolution % factor):
-            raise ConfigError(f"model.resolution: {config.resolution} is not a multiple of {factor}")
-        self._texts: dict[str, Tensor] = {}
+    def __init__(self, backbone: Backbone) -> None:
+        self.backbone, self.config, self.device = backbone, backbone.config, backbone.device
+        self.sampler = backbone.sampler
+        self._conditions: dict[str | None, Condition] = {}
 
     @classmethod
     def load(cls, config: ModelConfig) -> TextToImage:
         """Load the diffusers pipeline at `config.path`; ConfigError when it is missing or corrupt."""
-        import transformers
-        from diffusers import StableDiffusionPipeline
-        from diffusers.utils import logging
-
-        logging.disable_progress_bar()
-        transformers.utils.logging.disable_progress_bar()
-        path = resolve(config.path)
-        if not Path(path).exists() and (path.startswith((".", "/", "~")) or path.count("/") != 1):
-            raise ConfigError(f"model.path: no folder at {config.path!r}")
-        try:
-            pipeline = StableDiffusionPipeline.from_pretrained(
-                path,
-                revision=config.revision,
-                dtype=DTYPES[config.precision],
-                use_safetensors=True,
-                safety_checker=None,
-                feature_extractor=None,
-                requires_safety_checker=False,
-            )
-        except Exception as error:  # diffusers, safetensors and the hub raise a dozen kinds
-            reason = " ".join(str(error).split())[:300]
-            raise ConfigError(f"model.path: cannot load {config.path!r}: {type(error).__name__}: {reason}") from error
-        return cls(pipeline, config, device=pick_device(config.device))
+        return cls(load_backbone(config))
 
     @property
-    def pixels_per_latent(self) -> int:
-        """The autoencoder's downsampling factor."""
-        return int(2 ** (len(self.vae.config.block_out_channels) - 1))
+    def network(self) -> nn.Module:
+        """The denoiser, which the adapters are attached to."""
+        network: nn.Module = self.backbone.network
+        return network
+
+    @property
+    def vae(self) -> Any:
+        """The autoencoder."""
+        return self.backbone.vae
 
     @property
     def latent_shape(self) -> tuple[int, int, int]:
-        """(C, h, w) of a latent."""
-        side = (
-            self.config.resolution // self.pixels_per_latent if self.config.resolution else self.unet.config.sample_size
-        )
-        return int(self.unet.config.in_channels), int(side), int(side)
+        """(C, h, w) of z_N; more than a latent's channels where the sampler's later noise is part of it."""
+        side = self.backbone.latent_side
+        return self.backbone.channels * self.sampler.maps(self.config.steps), side, side
+
+    def encode(self, prompts: Sequence[str | None]) -> Condition:
+        """The conditions of prompts, None being the unguided branch; each is computed once."""
+        for prompt in prompts:
+            if prompt not in self._conditions:
+                self._conditions[prompt] = self._encode_one(prompt)
+        found = [self._conditions[p] for p in prompts]
+        return {key: torch.stack([one[key] for one in found]) for key in found[0]}
 
     @torch.no_grad()
-    def encode(self, prompts: Sequence[str]) -> Tensor:
-        """Text features (B, L, D), computed once per distinct prompt."""
-        for prompt in prompts:
-            if prompt not in self._texts:
-                self._texts[prompt] = self._encode_one(prompt)
-        return torch.stack([self._texts[p] for p in prompts])
-
-    def _encode_one(self, prompt: str) -> Tensor:
-        """(L, D); alone, so that the features do not depend on which prompts came before."""
-        length = min(self._tokenizer.model_max_length, self._text_encoder.config.max_position_embeddings)
-        tokens = self._tokenizer(
-            [prompt], padding="max_length", max_length=length, truncation=True, return_tensors="pt"
-        )
-        features: Tensor = self._text_encoder(tokens.input_ids.to(self.device)).last_hidden_state[0]
-        return features
+    def _encode_one(self, prompt: str | None) -> Condition:
+        return self.backbone.encode_nothing() if prompt is None else self.backbone.encode(prompt)
 
     @torch.no_grad()
     def rollout(self, z: Tensor, prompts: Sequence[str], *, stop: int = 0) -> Tensor:
@@ -105,59 +70,34 @@ class TextToImage:
 
     def decode(self, z_0: Tensor) -> Tensor:
         """Latents to images (B, 3, H, W), float32 in [0, 1]; differentiable."""
-        with self._autocast():
-            images: Tensor = self.vae.decode(z_0.to(self.vae.dtype) / self.vae.config.scaling_factor).sample
+        with self._autocast(self.backbone.vae_precision):
+            images = self.backbone.decode(z_0)
         return (images.float() / 2 + 0.5).clamp(0, 1)
 
     def _denoise(self, z: Tensor, prompts: Sequence[str], first: int, stop: int) -> Tensor:
-        context = self.encode(prompts)
-        if self.config.guidance != 1:
-            context = torch.cat([self.encode([""] * len(prompts)), context])
+        condition = self.encode(prompts)
+        nothing = self.encode([None] * len(prompts)) if self.backbone.guided else None
         for i in range(first, stop, -1):
-            t = self.scheduler.timesteps[self.config.steps - i]
-            z = self._step(z, t, context)
+            latents = z[:, : self.backbone.channels]
+            z = self.sampler.step(i, z, self._prediction(latents, self.sampler.time(i), condition, nothing))
         return z
 
-    def _step(self, z: Tensor, t: Tensor, context: Tensor) -> Tensor:
-        previous: Tensor = self.scheduler.step(self._epsilon(z, t, context), t, z).prev_sample
-        return previous
-
-    def _epsilon(self, z: Tensor, t: Tensor, context: Tensor) -> Tensor:
-        """The noise prediction in float32, with classifier-free guidance when the context holds both halves."""
-        with self._autocast():
-            doubled = z if len(context) == len(z) else torch.cat([z, z])
-            epsilon: Tensor = self.unet(doubled.to(self.unet.dtype), t, context).sample.float()
-        if len(context) == len(z):
-            return epsilon
-        free, bound = epsilon.chunk(2)
+    def _prediction(self, z: Tensor, t: Tensor, condition: Condition, nothing: Condition | None) -> Tensor:
+        """The denoiser's output (B, C, h, w) in float32, with classifier-free guidance."""
+        if nothing is None:
+            return self._predict(z, t, condition)
+        if self.config.guidance_gradient or not torch.is_grad_enabled():
+            both = {key: torch.cat([nothing[key], condition[key]]) for key in condition}
+            free, bound = self._predict(torch.cat([z, z]), t, both).chunk(2)
+        else:
+            with torch.no_grad():
+                free = self._predict(z, t, nothing)
+            bound = self._predict(z, t, condition)
         return free + self.config.guidance * (bound - free)
 
-    def _autocast(self) -> torch.autocast:
-        dtype = DTYPES[self.config.precision]
-        kind = torch.device(self.device).type
-        return torch.autocast(kind, dtype, enabled=dtype != torch.float32)
+    def _predict(self, z: Tensor, t: Tensor, condition: Condition) -> Tensor:
+        with self._autocast(self.config.precision):
+            return self.backbone.predict(z.to(DTYPES[self.config.precision]), t, condition).float()
 
-
-def pick_device(name: str) -> str:
-    """`auto` is cuda when there is one; ConfigError for a device that is not there."""
-    if name == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        torch.empty(1, device=name)
-    except Exception as error:  # torch raises several kinds for an unknown or absent device
-        reason = str(error).splitlines()[0]
-        raise ConfigError(f"model.device: {name!r} is not available here ({reason}); use auto, cpu or cuda") from None
-    return name
-
-
-def _scheduler(source: Any, config: ModelConfig) -> Any:
-    """DDIM with the pipeline's own noise schedule; the class default would clip samples."""
-    from diffusers import DDIMScheduler
-
-    scheduler = DDIMScheduler.from_config(source.config, timestep_spacing=config.spacing, clip_sample=False)
-    if config.steps > scheduler.config.num_train_timesteps:
-        raise ConfigError(
-            f"model.steps: {config.steps} is more than the model's {scheduler.config.num_train_timesteps}"
-        )
-    scheduler.set_timesteps(config.steps)
-    return scheduler
+    def _autocast(self, precision: str) -> torch.autocast:
+        return torch.autocast(torch.device(self.device).type, DTYPES[precision], enabled=precision != "fp32")

@@ -12,7 +12,7 @@ from omegaconf import OmegaConf
 from rilbench.config import RunConfig
 from rilbench.errors import ConfigError
 from rilbench.prompts import read_prompts
-from rilbench.release.models import hub_id
+from rilbench.release.models import hub_id, scheduler_of
 from rilbench.release.runs import SavedRun
 from rilbench.report.tables import markdown, markdown_table
 
@@ -80,10 +80,11 @@ def _use(config: RunConfig, kind: str, prefix: str, name: str) -> str:
     imports = ["from diffusers import DiffusionPipeline"]
     where = "this-folder" if kind == "merged" else hub_id(config.model.path) or "the-base-model"
     lines = [f'pipe = DiffusionPipeline.from_pretrained("{where}")']
-    if prefix == "unet":
-        imports[0] = "from diffusers import DDIMScheduler, DiffusionPipeline"
-        spacing = f'timestep_spacing="{config.model.spacing}", clip_sample=False'
-        lines.append(f"pipe.scheduler = DDIMScheduler.from_config(pipe.scheduler.config, {spacing})")
+    if scheduler := scheduler_of(config.model, prefix):
+        imports[0] = f"from diffusers import {', '.join(sorted([scheduler, 'DiffusionPipeline']))}"
+        options = f', timestep_spacing="{config.model.spacing}", clip_sample=False, thresholding=False'
+        given = options if scheduler == "DDIMScheduler" else ""
+        lines.append(f"pipe.scheduler = {scheduler}.from_config(pipe.scheduler.config{given})")
     if kind == "diffusers":
         lines.append('pipe.load_lora_weights("this-folder", weight_name="pytorch_lora_weights.safetensors")')
     if kind == "peft":

@@ -13,7 +13,7 @@ from rilbench.contracts import Stage
 from rilbench.engine import run_name, write_result
 from rilbench.host import requirements
 from rilbench.host.catalog import Catalog
-from rilbench.model.text_to_image import pick_device
+from rilbench.model.loading import pick_device
 from rilbench.plan import Chain, PlannedStage
 from rilbench.progress import Reporter
 from rilbench.prompts import read_prompts

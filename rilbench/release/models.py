@@ -24,12 +24,12 @@ def hub_id(path: str) -> str | None:
 
 def pipeline_of(model: TextToImage) -> Any:
     """The diffusers pipeline that a model samples."""
-    return model.pipeline
+    return model.backbone.pipeline
 
 
 def adapter_group(model: TextToImage, config: RunConfig) -> AdapterGroup:
     """The adapter group on a model's denoiser."""
-    return AdapterGroup(model.unet, targets=config.adapter.targets)
+    return AdapterGroup(model.network, targets=config.adapter.targets)
 
 
 def prefix_of(folder: Path) -> str:
@@ -45,6 +45,22 @@ def denoiser(pipeline: Any) -> tuple[str, Any]:
         if parts.get(name) is not None:
             return name, parts[name]
     raise ConfigError(f"a {type(pipeline).__name__} has no {' or '.join(DENOISERS)}, so there is nothing to adapt")
+
+
+def scheduler_of(config: ModelConfig, prefix: str) -> str | None:
+    """The diffusers scheduler that samples as rilbench does; None when it is the pipeline's own."""
+    from diffusers import DiffusionPipeline
+
+    if prefix != "unet":
+        return None
+    if config.sampler == "lcm":
+        return "LCMScheduler"
+    options = {"revision": config.revision, "local_files_only": True}
+    try:
+        own = DiffusionPipeline.load_config(resolve(config.path), **options)["scheduler"][1]
+    except (OSError, LookupError):  # it is not on this machine
+        own = None
+    return None if config.sampler == "auto" and own == "LCMScheduler" else "DDIMScheduler"
 
 
 def load_pipeline(config: ModelConfig) -> Any:

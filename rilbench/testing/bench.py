@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from rilbench.config import ModelConfig, TrainConfig
 from rilbench.contracts import NoSettings, Reward, Stage, Strategy
 from rilbench.model.adapters import AdapterGroup, LoraPair
+from rilbench.model.backbones.stable_diffusion import StableDiffusion
 from rilbench.model.text_to_image import TextToImage
 from rilbench.randomness import generator_for
 from rilbench.testing import inputs, tiny
@@ -48,8 +49,8 @@ class Bench:
     def on(cls, device: str) -> Bench:
         """The same one each time."""
         config = ModelConfig(path="tiny", device=device, steps=2, guidance=1.0)
-        model = TextToImage(SimpleNamespace(**tiny.parts()), config, device)
-        return cls(model, AdapterGroup(model.unet, targets=("to_q", "to_v")), Warmth(NoSettings(), device=device))
+        model = TextToImage(StableDiffusion(SimpleNamespace(**tiny.parts()), config, device))
+        return cls(model, AdapterGroup(model.network, targets=("to_q", "to_v")), Warmth(NoSettings(), device=device))
 
     def step(self, strategy: Strategy) -> TrainingStep:
         """A stage's first step, after `begin`."""
@@ -92,12 +93,12 @@ class Bench:
     def trained(self) -> int:
         """How many parameters require a gradient."""
         assert self.group.pair is not None
-        parameters = [*self.group.pair.factors, *self.model.unet.parameters(), *self.model.vae.parameters()]
+        parameters = [*self.group.pair.factors, *self.model.network.parameters(), *self.model.vae.parameters()]
         return sum(p.numel() for p in parameters if p.requires_grad)
 
     def weights(self) -> dict[str, Tensor]:
         """Copies of all weights that no stage may change."""
-        parts: dict[str, nn.Module] = {"unet": self.model.unet, "vae": self.model.vae}
+        parts: dict[str, nn.Module] = {"unet": self.model.network, "vae": self.model.vae}
         found = {f"{part}.{k}": v for part, module in parts.items() for k, v in module.state_dict().items()}
         found |= {f"frozen.{k}": v for k, v in self.group.frozen.items()}
         found |= {f"base.{k}": v for k, v in self.group.base.items()}
@@ -110,7 +111,7 @@ class Bench:
         reward = self.reward
         self.reward = _Counted(reward, counts)
         hooks = [
-            self.model.unet.register_forward_hook(lambda m, i, o: counts.update(denoised=len(i[0]))),
+            self.model.network.register_forward_hook(lambda m, i, o: counts.update(denoised=len(i[0]))),
             self.model.vae.decoder.register_forward_hook(lambda m, i, o: counts.update(decoded=len(i[0]))),
         ]
         try:

@@ -30,14 +30,14 @@ def save_pipeline(folder: Path) -> None:
 
 
 @cache
-def tokenizer() -> Any:
-    """A CLIP tokenizer without merges: each byte is a token, and the text is cut after thirty."""
+def tokenizer(length: int = CONTEXT) -> Any:
+    """A CLIP tokenizer without merges: each byte is a token, and the text is cut to `length` tokens."""
     from tokenizers.pre_tokenizers import ByteLevel
     from transformers import CLIPTokenizer
 
     letters = sorted(ByteLevel.alphabet())
     tokens = [*letters, *(f"{letter}</w>" for letter in letters), START, END]
-    return CLIPTokenizer(vocab={token: i for i, token in enumerate(tokens)}, merges=[], model_max_length=CONTEXT)
+    return CLIPTokenizer(vocab={token: i for i, token in enumerate(tokens)}, merges=[], model_max_length=length)
 
 
 def _text_encoder() -> Any:

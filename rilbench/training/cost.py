@@ -41,8 +41,8 @@ class Cost:
 def measure(model: TextToImage) -> Cost:
     """Time one denoising step and one decode of four images."""
     z = torch.zeros(PROBE, *model.latent_shape, device=model.device)
-    parameters = [p for part in (model.unet, model.vae) for p in part.parameters()]
-    side = model.latent_shape[1] * model.pixels_per_latent
+    parameters = [p for part in (model.network, model.vae) for p in part.parameters()]
+    side = model.latent_shape[1] * model.backbone.pixels_per_latent
     return Cost(
         denoise=_timed(lambda: model.rollout(z, [""] * PROBE, stop=model.config.steps - 1)) / PROBE,
         decode=_timed(lambda: model.decode(z)) / PROBE,

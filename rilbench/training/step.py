@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -23,6 +23,12 @@ class Batch:
 
     prompts: list[str]
     z_N: Tensor
+
+    def parts(self, size: int) -> Iterator[Batch]:
+        """At most `size` rows at a time; 0 is all of them."""
+        for start in range(0, len(self.prompts), size or len(self.prompts)):
+            rows = slice(start, start + (size or len(self.prompts)))
+            yield Batch(self.prompts[rows], self.z_N[rows])
 
 
 def draw_batch(

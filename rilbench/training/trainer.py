@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,7 +17,9 @@ from rilbench.model.adapters import AdapterGroup, LoraPair
 from rilbench.model.text_to_image import TextToImage
 from rilbench.randomness import generator_for
 from rilbench.tensors import load_checkpoint, save_checkpoint
-from rilbench.training.step import TrainingStep, WeightedReward, begin_step, draw_batch
+from rilbench.training import optimisers
+from rilbench.training.gradient import Gradient, finite
+from rilbench.training.step import WeightedReward, begin_step, draw_batch
 
 OnUpdate = Callable[[int, int, dict[str, float]], None]  # update, of how many, its logged values
 
@@ -56,9 +57,7 @@ class StageTraining:
             self.strategy.begin(self.stage, pair)
             if self.legacy:
                 self.strategy.inherit(self.legacy)
-        optimiser = torch.optim.AdamW(
-            pair.factors, lr=self.config.lr, weight_decay=self.config.weight_decay, betas=(0.9, 0.999)
-        )
+        optimiser = optimisers.make(pair.factors, self.config)
         for update in range(self._resume(pair, optimiser), self.updates):
             self.log.append(self._update(update, pair, optimiser))
             self.on_update(update + 1, self.updates, self.log[-1])
@@ -91,25 +90,14 @@ class StageTraining:
             update=update,
             size=self.config.batch_size,
         )
-        step = begin_step(self.model, self.group, self.reward, self.config, batch)
-        values: dict[str, float] = {"update": update + 1}
+        gradient = Gradient(self.strategy, self._who, pair.factors, terms=update % self.config.log_gradients_every == 0)
+        optimiser.zero_grad(set_to_none=True)
         try:
-            with blamed(self._who):
-                loss = self.strategy.loss(step)
-            if not isinstance(loss, Tensor) or loss.ndim or not loss.requires_grad:
-                got = f"a tensor of shape {tuple(loss.shape)}" if isinstance(loss, Tensor) else type(loss).__name__
-                raise PluginError(f"{self._who}: the loss must be a scalar tensor with gradient, it is {got}")
-            _finite("loss", loss)
-            values |= {"loss": loss.item()} | {f"loss/{name}": v.item() for name, v in step.terms.items()}
-            if step.scores is not None:
-                values["reward"] = step.scores.mean().item()
-            if update % self.config.log_gradients_every == 0 and len(step.terms) > 1:
-                values |= _term_gradients(step, pair)
-            optimiser.zero_grad(set_to_none=True)
-            with blamed(f"{self._who} or a reward, in its backward pass,"):
-                loss.backward()  # type: ignore[no-untyped-call]
+            for part in batch.parts(self.config.micro_batch):
+                step = begin_step(self.model, self.group, self.reward, self.config, part)
+                gradient.add(step, share=len(part.prompts) / len(batch.prompts))
             norm = torch.nn.utils.clip_grad_norm_(pair.factors, self.config.clip_grad)
-            _finite("gradient", norm)
+            finite("gradient", norm)
         except DivergedError as error:
             raise DivergedError(
                 f"{error} in stage {self.index} ({self.stage.label}), update {update + 1} of {self.updates}. "
@@ -118,7 +106,7 @@ class StageTraining:
         optimiser.step()
         with blamed(self._who):
             self.strategy.after_update(step)
-        return values | {"gradient": norm.item()}
+        return {"update": update + 1, **gradient.values, **gradient.norms(), "gradient": norm.item()}
 
     def _resume(self, pair: LoraPair, optimiser: torch.optim.Optimizer) -> int:
         saved = load_checkpoint(self.checkpoint)
@@ -138,18 +126,3 @@ class StageTraining:
         with blamed(self._who):
             state |= {"factors": [f.detach() for f in pair.factors], "strategy": self.strategy.state()}
         save_checkpoint(state, self.checkpoint)
-
-
-def _term_gradients(step: TrainingStep, pair: LoraPair) -> dict[str, float]:
-    """The gradient norm of each term of the loss with respect to the pair, before clipping."""
-    norms = {}
-    for name, value in step.terms.items():
-        if value.requires_grad:
-            gradients = torch.autograd.grad(value, pair.factors, retain_graph=True, allow_unused=True)
-            norms[f"gradient/{name}"] = math.sqrt(sum(float(g.pow(2).sum()) for g in gradients if g is not None))
-    return norms
-
-
-def _finite(what: str, value: Tensor) -> None:
-    if not torch.isfinite(value).all():
-        raise DivergedError(f"the {what} is not finite (NaN or infinite)")

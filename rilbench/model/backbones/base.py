@@ -1,0 +1,116 @@
+"""What a family of pipelines must say of itself, so that `TextToImage` can sample it."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from rilbench.config import ModelConfig
+from rilbench.errors import ConfigError
+from rilbench.model.samplers import Sampler, sampler_for
+
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
+Condition = dict[str, Tensor]  # what a text becomes: the denoiser's inputs by name; one prompt's has no batch dimension
+
+
+class Backbone(ABC):
+    """A frozen pipeline: text to condition, latent and condition to prediction, latent to image.
+
+    Subclasses say how the denoiser is called; autoencoder, guidance and sampler differ by configuration only.
+    """
+
+    prefix: ClassVar[str]  # the pipeline's name of its denoiser, with which LoRA files name layers
+    encoders: ClassVar[Sequence[str]] = ("text_encoder",)
+    safe_vae: ClassVar[bool] = False  # whether the autoencoder needs float32 beside a denoiser in half precision
+
+    def __init__(self, pipeline: Any, config: ModelConfig, device: str) -> None:
+        self.pipeline, self.config, self.device = pipeline, config, device
+        self.network: Any = getattr(pipeline, self.prefix)
+        self.vae: Any = pipeline.vae
+        parts = [self.network, self.vae, *(getattr(pipeline, name) for name in self.encoders)]
+        for part in filter(None, parts):  # SD3 may come without its third text encoder
+            part.to(device).eval().requires_grad_(False)
+        if self.vae.dtype != DTYPES[self.vae_precision]:
+            nn.Module.to(self.vae, DTYPES[self.vae_precision])  # diffusers' own warns of parts there are none of
+        if config.gradient_checkpointing:
+            self.network.enable_gradient_checkpointing()
+            self.vae.enable_gradient_checkpointing()
+        if config.vae_slicing:
+            self.vae.enable_slicing()
+        self._check_resolution()
+
+    @classmethod
+    def options(cls) -> Mapping[str, Any]:
+        """More arguments for `from_pretrained`."""
+        return {}
+
+    @property
+    def vae_precision(self) -> str:
+        """fp32 or bf16."""
+        if self.config.vae_precision != "auto":
+            return self.config.vae_precision
+        return "fp32" if self.safe_vae else self.config.precision
+
+    @property
+    def guided(self) -> bool:
+        """Whether classifier-free guidance runs the denoiser twice."""
+        return self.config.guidance != 1
+
+    @property
+    def sampler(self) -> Sampler:
+        """A new sampler of `config.steps` steps."""
+        return sampler_for(self.pipeline.scheduler, self.config)
+
+    @property
+    def channels(self) -> int:
+        """Of a latent."""
+        return int(self.vae.config.latent_channels)
+
+    @property
+    def pixels_per_latent(self) -> int:
+        """The autoencoder's downsampling factor."""
+        return int(2 ** (len(self.vae.config.block_out_channels) - 1))
+
+    @property
+    def latent_side(self) -> int:
+        """Height and width of a latent."""
+        return self.config.resolution // self.pixels_per_latent if self.config.resolution else self.own_side
+
+    @property
+    def own_side(self) -> int:
+        """`latent_side` without a configured resolution."""
+        return int(self.network.config.sample_size)
+
+    @property
+    def unit(self) -> int:
+        """Pixels a side of an image are a multiple of this."""
+        return self.pixels_per_latent
+
+    @abstractmethod
+    def encode(self, prompt: str) -> Condition:
+        """The condition of one prompt, alone, so that it does not depend on which prompts came before."""
+
+    def encode_nothing(self) -> Condition:
+        """The condition of the unguided branch."""
+        return self.encode("")
+
+    @abstractmethod
+    def predict(self, z: Tensor, t: Tensor, condition: Condition) -> Tensor:
+        """The denoiser's output (B, C, h, w) at time t (a scalar of the scheduler) for latents z (B, C, h, w)."""
+
+    def decode(self, z_0: Tensor) -> Tensor:
+        """Latents (B, C, h, w) to images (B, 3, H, W) in [-1, 1], not clamped."""
+        z = z_0.to(self.vae.dtype) / self.vae.config.scaling_factor
+        if self.vae.config.shift_factor is not None:
+            z = z + self.vae.config.shift_factor
+        images: Tensor = self.vae.decode(z).sample
+        return images
+
+    def _check_resolution(self) -> None:
+        size = self.config.resolution
+        if size is not None and (size < self.unit or size % self.unit):
+            raise ConfigError(f"model.resolution: {size} is not a multiple of {self.unit}")

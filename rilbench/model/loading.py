@@ -1,0 +1,59 @@
+"""A diffusers pipeline from a folder or the Hub, and the device it goes to."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from rilbench.config import ModelConfig
+from rilbench.errors import ConfigError
+from rilbench.model.backbones import BACKBONES, Backbone
+from rilbench.model.backbones.base import DTYPES
+from rilbench.resources import resolve
+
+
+def load_backbone(config: ModelConfig) -> Backbone:
+    """The pipeline at `config.path` on `config.device`; ConfigError when it is missing, corrupt or of no known family.
+
+    Weights are read from safetensors only.
+    """
+    import diffusers
+    import transformers
+
+    diffusers.utils.logging.disable_progress_bar()
+    transformers.utils.logging.disable_progress_bar()
+    path = resolve(config.path)
+    if not Path(path).exists() and (path.startswith((".", "/", "~")) or path.count("/") != 1):
+        raise ConfigError(f"model.path: no folder at {config.path!r}")
+    try:
+        name = diffusers.DiffusionPipeline.load_config(path, revision=config.revision)["_class_name"]
+        family = BACKBONES.get(name)
+        pipeline = family and _pipeline(name, path, config, **family.options())
+    except Exception as error:  # diffusers, safetensors and the hub raise a dozen kinds
+        reason = " ".join(str(error).split())[:300]
+        raise ConfigError(f"model.path: cannot load {config.path!r}: {type(error).__name__}: {reason}") from error
+    if family is None:
+        raise ConfigError(f"model.path: {config.path!r} is a {name}; known are {', '.join(BACKBONES)}")
+    return family(pipeline, config, device=pick_device(config.device))
+
+
+def _pipeline(name: str, path: str, config: ModelConfig, **options: Any) -> Any:
+    import diffusers
+
+    return getattr(diffusers, name).from_pretrained(
+        path, revision=config.revision, dtype=DTYPES[config.precision], use_safetensors=True, **options
+    )
+
+
+def pick_device(name: str) -> str:
+    """`auto` is cuda when there is one; ConfigError for a device that is not there."""
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.empty(1, device=name)
+    except Exception as error:  # torch raises several kinds for an unknown or absent device
+        reason = str(error).splitlines()[0]
+        raise ConfigError(f"model.device: {name!r} is not available here ({reason}); use auto, cpu or cuda") from None
+    return name

@@ -1,0 +1,135 @@
+"""How a prediction leads from z_i to z_{i-1}: DDIM, Euler steps of a flow, and consistency models.
+
+The samplers are deterministic functions of z_N and stateless, so that a step can be taken twice (student, teacher) and
+differentiated. The noise diffusers' schedules come from its schedulers.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from rilbench.config import ModelConfig
+from rilbench.errors import ConfigError
+
+
+class Sampler(ABC):
+    """N steps; z_i is the state before step i, i = N first, and z_0 the clean latent."""
+
+    scheduler: Any
+
+    def maps(self, i: int) -> int:
+        """How many latents z_i consists of, along the channels: the first is denoised, others are noise still to be
+        used."""
+        return 1
+
+    def time(self, i: int) -> Tensor:
+        """What the denoiser is told of step i."""
+        times: Tensor = self.scheduler.timesteps
+        return times[len(times) - i]
+
+    @abstractmethod
+    def step(self, i: int, z: Tensor, prediction: Tensor) -> Tensor:
+        """z_{i-1} from z_i and the denoiser's output (B, C, h, w) for it, both float32."""
+
+
+class DDIM(Sampler):
+    """DDIM with eta = 0, for networks that predict noise, v or z_0."""
+
+    def __init__(self, source: Any, config: ModelConfig) -> None:
+        from diffusers import DDIMScheduler
+
+        # the class default would clip samples
+        self.scheduler = DDIMScheduler.from_config(
+            source.config, timestep_spacing=config.spacing, clip_sample=False, thresholding=False
+        )
+        _check_steps(self.scheduler, config.steps)
+        self.scheduler.set_timesteps(config.steps)
+
+    def step(self, i: int, z: Tensor, prediction: Tensor) -> Tensor:
+        previous: Tensor = self.scheduler.step(prediction, self.time(i), z).prev_sample
+        return previous
+
+
+class Flow(Sampler):
+    """Euler steps along a velocity field (flow matching), with the shift the scheduler gives images of this size."""
+
+    def __init__(self, source: Any, config: ModelConfig, *, patches: int, sigmas: np.ndarray | None = None) -> None:
+        from diffusers import FlowMatchEulerDiscreteScheduler
+        from diffusers.pipelines.flux.pipeline_flux import calculate_shift
+
+        if config.sampler != "auto":
+            raise ConfigError(f"model.sampler: {config.sampler} is not for a flow-matching model; leave it auto")
+        self.scheduler = FlowMatchEulerDiscreteScheduler.from_config(source.config)
+        _check_steps(self.scheduler, config.steps)
+        own, shift = self.scheduler.config, None
+        if own.use_dynamic_shifting:
+            shift = calculate_shift(
+                patches, own.base_image_seq_len, own.max_image_seq_len, own.base_shift, own.max_shift
+            )
+        self.scheduler.set_timesteps(config.steps, sigmas=sigmas, mu=shift)
+
+    def step(self, i: int, z: Tensor, prediction: Tensor) -> Tensor:
+        sigma = self.scheduler.sigmas[-i - 1 :]  # of z_i, then of z_{i-1}
+        return z + float(sigma[1] - sigma[0]) * prediction
+
+
+class Consistency(Sampler):
+    """Multistep consistency sampling (latent consistency models): every step but the last adds new noise.
+
+    The noise is part of z_N, so an image depends on z_N alone: z_i holds the latent and i - 1 maps of noise.
+    """
+
+    def __init__(self, source: Any, config: ModelConfig) -> None:
+        from diffusers import LCMScheduler
+
+        self.scheduler = LCMScheduler.from_config(source.config)
+        most = self.scheduler.config.original_inference_steps
+        if config.steps > most:
+            raise ConfigError(f"model.steps: {config.steps} is more than the {most} this consistency model knows")
+        self.scheduler.set_timesteps(config.steps)
+
+    def maps(self, i: int) -> int:
+        return max(i, 1)
+
+    def step(self, i: int, z: Tensor, prediction: Tensor) -> Tensor:
+        z_i, noise = z[:, : prediction.shape[1]], z[:, prediction.shape[1] :]
+        skip, out = self.scheduler.get_scalings_for_boundary_condition_discrete(self.time(i).item())
+        clean = float(out) * self._clean(i, z_i, prediction) + float(skip) * z_i
+        if i == 1:
+            return clean
+        signal, share = self._shares(i - 1)
+        again, later = noise[:, : prediction.shape[1]], noise[:, prediction.shape[1] :]
+        return torch.cat([signal * clean + share * again, later], dim=1)
+
+    def _shares(self, i: int) -> tuple[float, float]:
+        """The factors of signal and noise in z_i."""
+        alpha = float(self.scheduler.alphas_cumprod[int(self.time(i))])
+        return math.sqrt(alpha), math.sqrt(1 - alpha)
+
+    def _clean(self, i: int, z: Tensor, prediction: Tensor) -> Tensor:
+        """What the prediction for z_i says of z_0."""
+        signal, share = self._shares(i)
+        kind = self.scheduler.config.prediction_type
+        if kind == "epsilon":
+            return (z - share * prediction) / signal
+        return signal * z - share * prediction if kind == "v_prediction" else prediction
+
+
+def sampler_for(source: Any, config: ModelConfig) -> Sampler:
+    """The sampler of a UNet: `config.sampler`, or what the pipeline's own scheduler is a case of."""
+    from diffusers import LCMScheduler
+
+    kind = config.sampler if config.sampler != "auto" else "lcm" if isinstance(source, LCMScheduler) else "ddim"
+    return Consistency(source, config) if kind == "lcm" else DDIM(source, config)
+
+
+def _check_steps(scheduler: Any, steps: int) -> None:
+    most = scheduler.config.num_train_timesteps
+    if steps > most:
+        raise ConfigError(f"model.steps: {steps} is more than the model's {most}")

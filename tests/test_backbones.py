@@ -1,0 +1,223 @@
+"""Every family of pipelines, tiny and random: diffusers' own images, two stages of training, LoRA files that load."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tiny_pipelines
+import torch
+import toy
+from torch import Tensor
+
+from rilbench import engine
+from rilbench.config import AdapterConfig, ModelConfig
+from rilbench.errors import ConfigError
+from rilbench.model.adapters import AdapterGroup, LoraPair
+from rilbench.model.files import save_pair
+from rilbench.model.text_to_image import TextToImage
+from rilbench.progress import Reporter
+
+FAMILIES = sorted(tiny_pipelines.FAMILIES)
+SPACING = {"sd_turbo": "trailing"}  # its steps must divide 1000: diffusers' DDIM rounds otherwise
+PROMPTS = ["a red circle", "nothing at all"]
+TARGETS = ("to_q", "to_k", "to_v", "to_out.0")
+
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # in diffusers' Euler
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    place = tmp_path_factory.mktemp("families")
+    return {family: tiny_pipelines.save(family, place / family) for family in FAMILIES}
+
+
+@pytest.fixture(params=FAMILIES)
+def family(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+def settings(family: str, folders: dict[str, Path], **changes: Any) -> ModelConfig:
+    plain: dict[str, Any] = {"steps": 4, "guidance": 3.0, "resolution": 16, "device": "cpu"}
+    return ModelConfig(path=str(folders[family]), spacing=SPACING.get(family, "leading"), **plain | changes)
+
+
+def noise(model: TextToImage) -> Tensor:
+    return torch.randn(2, *model.latent_shape, generator=torch.Generator().manual_seed(1))
+
+
+def image(model: TextToImage) -> Tensor:
+    return model.decode(model.rollout(noise(model), PROMPTS))
+
+
+def theirs(pipeline: Any, family: str, z: Tensor, config: ModelConfig, monkeypatch: pytest.MonkeyPatch) -> Tensor:
+    """What diffusers makes of the same noise."""
+    pipeline.set_progress_bar_config(disable=True)
+    scheduler, start = pipeline.scheduler, z[:, :4]
+    if family == "sd_turbo":  # Euler's first state is a little larger than its noise
+        scheduler.set_timesteps(config.steps)
+        start = start * scheduler.init_noise_sigma.pow(-1) * (scheduler.init_noise_sigma**2 + 1).sqrt()
+    if family == "flux":
+        start = pipeline._pack_latents(start, 2, 4, *z.shape[2:])
+    if family == "latent_consistency":  # its later noise
+        later = iter(z[:, 4:].split(4, dim=1))
+        monkeypatch.setattr("diffusers.schedulers.scheduling_lcm.randn_tensor", lambda *a, **k: next(later))
+    options: dict[str, Any] = {"max_sequence_length": 256} if family == "stable_diffusion_3" else {}
+    made: Tensor = pipeline(
+        prompt=PROMPTS,
+        latents=start,
+        num_inference_steps=config.steps,
+        guidance_scale=config.guidance,
+        height=16,
+        width=16,
+        output_type="pt",
+        **options,
+    ).images
+    return made
+
+
+def load_plain(family: str, folders: dict[str, Path]) -> Any:
+    from diffusers import DiffusionPipeline
+
+    options = {} if family in ("stable_diffusion_xl", "stable_diffusion_3", "flux") else tiny_pipelines.UNSAFE
+    return DiffusionPipeline.from_pretrained(folders[family], **options)
+
+
+def test_images_are_those_of_diffusers(family: str, folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    config = settings(family, folders)
+    model = TextToImage.load(config)
+    expected = theirs(load_plain(family, folders), family, noise(model), config, monkeypatch)
+    assert expected.std() > 0.01  # or the test says nothing
+    assert torch.allclose(image(model), expected, atol=1e-5)
+    assert not torch.allclose(image(model), image(TextToImage.load(settings(family, folders, steps=5))), atol=1e-3)
+
+
+def test_a_pair_on_disk_is_a_lora_of_the_pipeline(
+    family: str, folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Diffusers, given our file, makes our images."""
+    config = settings(family, folders)
+    model = TextToImage.load(config)
+    untouched = image(model)
+    group = AdapterGroup(model.network, targets=TARGETS)
+    generator = torch.Generator().manual_seed(2)
+    pair = LoraPair.initialised(group.layers, rank=2, init="paper", generator=generator)
+    for factor in pair.factors:
+        factor.copy_(0.3 * torch.randn(factor.shape, generator=generator))
+    save_pair(tmp_path, pair, AdapterConfig(rank=2, targets=TARGETS), model.backbone.prefix)
+    group.load_chain([(pair, 1.0)])
+    assert (image(model) - untouched).abs().max() > 1e-3
+    plain = load_plain(family, folders)
+    plain.load_lora_weights(tmp_path, weight_name="adapter_model.safetensors")
+    expected = theirs(plain, family, noise(model), config, monkeypatch)
+    assert torch.allclose(image(model), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("strategy", ["baseline", "rid"])
+def test_two_stages(family: str, strategy: str, folders: dict[str, Path], workplace: Path) -> None:
+    changes = [
+        f"model.path={folders[family]}",
+        "model.resolution=16",
+        "model.steps=2",
+        f"model.spacing={SPACING.get(family, 'leading')}",
+        f"strategy={strategy}",
+        f"strategies.{strategy}={{}}",
+    ]
+    loaded = toy.config(workplace, *changes)
+    result = engine.run(loaded, catalog=toy.catalog(), reporter=Reporter(quiet=True)).result
+    first, last = result.matrix.values("red")[0], result.matrix.values("red")[2]
+    assert math.isfinite(last)
+    assert first != last
+    assert result.matrix.values("red")[1] > first - 0.01
+    assert [row.label for row in result.matrix.rows] == ["base", "red", "dark"]
+
+
+def test_conditions_do_not_depend_on_the_batch(family: str, folders: dict[str, Path]) -> None:
+    model, other = (TextToImage.load(settings(family, folders)) for _ in range(2))
+    together, alone = model.encode(PROMPTS), other.encode(PROMPTS[1:])
+    assert all(torch.equal(together[key][1:], alone[key]) for key in together)
+    assert any(not torch.equal(value[0], value[1]) for value in together.values())
+
+
+def test_memory_levers_change_rounding_only(family: str, folders: dict[str, Path]) -> None:
+    def gradient(**changes: Any) -> Tensor:
+        model = TextToImage.load(settings(family, folders, **changes))
+        group = AdapterGroup(model.network, targets=TARGETS)
+        pair = LoraPair.initialised(group.layers, rank=2, init="paper", generator=torch.Generator().manual_seed(3))
+        pair = pair.trainable()
+        group.start(pair)
+        z = model.rollout(noise(model), PROMPTS, stop=1)
+        images = model.decode(model.finish(z, PROMPTS, last_steps=1))
+        found = torch.autograd.grad(images[:, 0].mean(), pair.factors, allow_unused=True)
+        return torch.cat([g.flatten() for g in found if g is not None])
+
+    plain = gradient()
+    assert plain.norm() > 0
+    for lever in ("gradient_checkpointing", "vae_slicing"):
+        assert (gradient(**{lever: True}) - plain).norm() / plain.norm() < 1e-4
+
+
+def test_guidance_without_gradient(folders: dict[str, Path]) -> None:
+    """The same images; of the gradient, the unguided branch's part is missing."""
+    found = {}
+    for wanted in (True, False):
+        model = TextToImage.load(settings("stable_diffusion_2", folders, guidance_gradient=wanted))
+        group = AdapterGroup(model.network, targets=TARGETS)
+        pair = LoraPair.initialised(group.layers, rank=2, init="paper", generator=torch.Generator().manual_seed(3))
+        pair = pair.trainable()
+        group.start(pair)
+        z = model.rollout(noise(model), PROMPTS, stop=1)
+        z_0 = model.finish(z, PROMPTS, last_steps=1)
+        found[wanted] = z_0.detach(), _flat(torch.autograd.grad(z_0.mean(), pair.factors))
+    images, gradients = zip(*found.values(), strict=True)
+    assert torch.allclose(images[0], images[1], atol=1e-6)
+    # by hand: guidance times the gradient of the guided prediction alone
+    unguided = TextToImage.load(settings("stable_diffusion_2", folders, guidance=1.0))
+    group = AdapterGroup(unguided.network, targets=TARGETS)
+    group.start(pair)
+    alone = _flat(torch.autograd.grad(unguided.finish(z, PROMPTS, last_steps=1).mean(), pair.factors))
+    assert torch.allclose(gradients[1], 3.0 * alone, rtol=1e-3, atol=1e-7)
+    assert not torch.allclose(gradients[0], gradients[1], rtol=1e-2)
+
+
+def _flat(gradients: tuple[Tensor, ...]) -> Tensor:
+    return torch.cat([g.flatten() for g in gradients])
+
+
+def test_the_autoencoder_of_sdxl_stays_in_float32(folders: dict[str, Path]) -> None:
+    def dtypes(family: str, **changes: Any) -> tuple[torch.dtype, torch.dtype]:
+        model = TextToImage.load(settings(family, folders, precision="bf16", **changes))
+        assert torch.isfinite(image(model)).all()
+        return model.vae.dtype, next(model.network.parameters()).dtype
+
+    assert dtypes("stable_diffusion_xl") == (torch.float32, torch.bfloat16)
+    assert dtypes("stable_diffusion_xl", vae_precision="bf16") == (torch.bfloat16, torch.bfloat16)
+    assert dtypes("flux") == (torch.bfloat16, torch.bfloat16)
+    assert dtypes("stable_diffusion_2", vae_precision="fp32") == (torch.float32, torch.bfloat16)
+
+
+def test_a_model_of_no_known_family(pipeline: Path, tmp_path: Path) -> None:
+    index = json.loads((pipeline / "model_index.json").read_text()) | {"_class_name": "WuerstchenPipeline"}
+    (tmp_path / "model_index.json").write_text(json.dumps(index))
+    with pytest.raises(ConfigError, match=r"is a WuerstchenPipeline; known are Stable.*FluxPipeline"):
+        TextToImage.load(ModelConfig(path=str(tmp_path), device="cpu"))
+
+
+@pytest.mark.parametrize(
+    ("family", "changes", "message"),
+    [
+        ("flux", {"resolution": 18}, "model.resolution: 18 is not a multiple of 4"),
+        ("stable_diffusion_3", {"resolution": 2}, "model.resolution: 2 is not a multiple of 4"),
+        ("stable_diffusion_3", {"sampler": "ddim"}, "model.sampler: ddim is not for a flow-matching model"),
+        ("latent_consistency", {"steps": 51}, "model.steps: 51 is more than the 50 this consistency model knows"),
+        ("stable_diffusion_xl", {"steps": 1001}, "model.steps: 1001 is more than the model's 1000"),
+    ],
+)
+def test_settings_a_family_cannot_have(
+    family: str, changes: dict[str, Any], message: str, folders: dict[str, Path]
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        TextToImage.load(settings(family, folders, **changes))
