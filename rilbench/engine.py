@@ -83,7 +83,7 @@ def run(
                 write_json(folder / "result.json", result.to_json())
             moments.stage_finished(folder=folder, result=result, stage=i)
         result = replace(result, status="finished")
-        _close(folder, result, session)
+        write_result(folder, result, session)
     except BaseException as error:
         result = replace(result, status="failed")
         with suppress(RilbenchError):  # a full disk must not hide the error
@@ -140,7 +140,8 @@ def _open(
     )
 
 
-def _close(folder: Path, result: RunResult, session: Session) -> None:
+def write_result(folder: Path, result: RunResult, session: Session) -> None:
+    """The files of a finished result: table, pictures, numbers."""
     write_text(folder / "table.md", markdown(result) + "\n")
     save_grid(
         folder / "samples.png",

@@ -32,6 +32,16 @@ class PlannedStage:
 
 def make_plan(config: RunConfig, components: Components) -> list[PlannedStage]:
     """The untouched base first, then every stage of the strategy."""
+    stages = planned_stages(config, components)
+    document = identity.base_document(config)
+    plan = [PlannedStage(stage=Stage(), id=identity.digest(document), document=document, below=(), chain=())]
+    for stage in stages:
+        plan.append(_merge(stage, plan) if stage.merge else _trained(stage, plan, config, components))
+    return plan
+
+
+def planned_stages(config: RunConfig, components: Components) -> list[Stage]:
+    """The strategy's answer, checked: PluginError when it is no list of stages, or misses a reward."""
     names = list(config.rewards)
     with blamed(f"strategy {config.strategy!r}"):
         stages = components.strategy(config.strategy).plan(names)
@@ -40,11 +50,16 @@ def make_plan(config: RunConfig, components: Components) -> list[PlannedStage]:
     missing = set(names) - {r for stage in stages for r in stage.rewards}
     if missing:
         raise PluginError(f"strategy {config.strategy!r} plans no stage for {', '.join(sorted(missing))}")
-    document = identity.base_document(config)
-    plan = [PlannedStage(stage=Stage(), id=identity.digest(document), document=document, below=(), chain=())]
-    for stage in stages:
-        plan.append(_merge(stage, plan) if stage.merge else _trained(stage, plan, config, components))
-    return plan
+    return stages
+
+
+def merged_chain(merge: Mapping[int, float], chains: Sequence[Chain]) -> Chain:
+    """The weighted sum of the chains of earlier stages (0 is the first trained one); the same in any order."""
+    total: dict[str, float] = {}
+    for i, coefficient in merge.items():
+        for key, c in chains[i]:
+            total[key] = total.get(key, 0.0) + coefficient * c
+    return tuple(sorted(total.items()))
 
 
 def _trained(stage: Stage, plan: Sequence[PlannedStage], config: RunConfig, components: Components) -> PlannedStage:
@@ -81,11 +96,7 @@ def _trained(stage: Stage, plan: Sequence[PlannedStage], config: RunConfig, comp
 
 def _merge(stage: Stage, plan: Sequence[PlannedStage]) -> PlannedStage:
     """The weighted sum of the weight changes, or of the factors, of earlier stages of the plan."""
-    total: dict[str, float] = {}
-    for i, coefficient in stage.merge.items():
-        for key, c in plan[i + 1].chain:
-            total[key] = total.get(key, 0.0) + coefficient * c
-    parts = tuple(sorted(total.items()))  # the same soup in any order
+    parts = merged_chain(stage.merge, [planned.chain for planned in plan[1:]])
     document = plan[0].document | {"merge": [list(link) for link in parts]}
     if stage.average == "factors":
         document |= {"average": "factors"}

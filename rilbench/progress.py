@@ -54,6 +54,13 @@ class Reporter:
             task = progress.add_task(f"  measuring after {label}", total=None)
             yield lambda done, total: progress.update(task, completed=done, total=total)
 
+    @contextmanager
+    def images(self, doing: str) -> Iterator[OnBatch]:
+        """Images that are made outside a run; yields the function to call after each batch."""
+        with self._progress() as progress:
+            task = progress.add_task(doing, total=None)
+            yield lambda done, total: progress.update(task, completed=done, total=total)
+
     def _progress(self) -> Progress:
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         return Progress(*columns, console=self.console, disable=not self.console.is_terminal, transient=True)

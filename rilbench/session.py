@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
-from PIL import Image
 from safetensors import SafetensorError, safe_open
 
 from rilbench import identity
@@ -24,8 +23,9 @@ from rilbench.model.text_to_image import TextToImage
 from rilbench.plan import Chain, PlannedStage
 from rilbench.progress import Reporter
 from rilbench.prompts import read_prompts
+from rilbench.report.grid import save_picture
 from rilbench.result import Row
-from rilbench.store import read_json, replacing, write_json
+from rilbench.store import read_json, write_json
 from rilbench.tensors import load_tensors, save_tensors
 from rilbench.training import fit
 from rilbench.training.memory import Memory, count
@@ -187,8 +187,7 @@ class Session:
 
     def _write(self, result: Evaluation, folder: Path, *, seconds: float) -> None:
         for i, image in enumerate(result.samples):
-            with replacing(folder / f"sample-{i}.png") as part:
-                Image.fromarray(image.permute(1, 2, 0).numpy()).save(part, format="PNG")
+            save_picture(folder / f"sample-{i}.png", image)
         if result.images is not None:
             save_tensors(folder / "images.safetensors", {"images": result.images})
         save_tensors(folder / "scores.safetensors", result.scores)

@@ -15,10 +15,11 @@ from rilbench.errors import ConfigError
 from rilbench.store import replacing
 
 
-def save_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
-    """Write safetensors."""
+def save_tensors(path: Path, tensors: Mapping[str, Tensor], *, metadata: Mapping[str, str] | None = None) -> None:
+    """Write safetensors; `metadata` goes into the header."""
+    plain = {k: v.detach().cpu().contiguous() for k, v in tensors.items()}
     with replacing(path) as part:
-        save_file({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, part)
+        save_file(plain, part, metadata=dict(metadata) if metadata else None)
 
 
 def load_tensors(path: Path) -> dict[str, Tensor]:

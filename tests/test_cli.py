@@ -56,6 +56,11 @@ def test_plugins_list_json(tmp_path: Path) -> None:
         (["upload", "nowhere"], 2, "nowhere is no run and holds none: there is no result.json"),
         (["report"], 2, "Missing argument"),
         (["report", "nowhere"], 2, "no runs at 'nowhere'"),
+        (["export", "nowhere"], 2, "no run at 'nowhere'"),
+        (["export", "nowhere", "--format", "onnx"], 2, "Invalid value for '--format'"),
+        (["generate", "nowhere", "--prompt", "a"], 2, "no run at 'nowhere'"),
+        (["evaluate", "./nowhere"], 3, "model.path: no folder at './nowhere'"),
+        (["evaluate", "./nowhere", "--lora", "none:1"], 2, "--lora none:1: there is no file or folder at none"),
     ],
 )
 def test_a_mistake_is_a_clear_line_and_an_exit_code(

@@ -1,15 +1,18 @@
-"""docs/plugins.md is true: the checks, messages, variables and code it shows are those of the program."""
+"""docs/plugins.md and docs/export.md are true: what they show is what the program has."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 from string import Template
 
 import pytest
+import typer
 from broken_plugins import CASES, Case
 
 from rilbench import Metric, Reward, Strategy
+from rilbench.cli.main import app
 from rilbench.contracts import Component
 from rilbench.host import control
 from rilbench.host.discovery import GROUPS
@@ -62,7 +65,27 @@ def test_every_attribute_of_a_contract_is_in_the_table(kind: type[Component]) ->
     assert all(f"`{name}" in row for name in public), public
 
 
-def test_the_links_lead_somewhere() -> None:
-    targets = re.findall(r"\]\(([^)#:]+)\)", PAGE)
+@pytest.mark.parametrize("page", ["plugins", "export"])
+def test_the_links_lead_somewhere(page: str) -> None:
+    targets = re.findall(r"\]\(([^)#:]+)\)", (ROOT / "docs" / f"{page}.md").read_text())
     assert targets
     assert all((ROOT / "docs" / target).exists() for target in targets), targets
+
+
+@pytest.mark.parametrize("command", ["generate", "export", "evaluate"])
+def test_every_option_of_the_commands_is_described(command: str) -> None:
+    page = (ROOT / "docs" / "export.md").read_text()
+    (function,) = (info.callback for info in app.registered_commands if info.callback.__name__ == command)
+    made = typer.main.get_command(_alone(function))
+    known = {option for parameter in made.params for option in parameter.opts if option.startswith("--")}
+    everywhere = {"--plugin", "--help", "--stages"}  # the last is another spelling
+    assert all(option in page for option in known - everywhere), known
+    block = " ".join(re.findall(rf"^    rilbench {command} .*$", page, re.M))
+    assert block
+    assert set(re.findall(r"--[a-z]+", block)) <= known
+
+
+def _alone(function: Callable[..., None]) -> typer.Typer:
+    single = typer.Typer(add_completion=False)
+    single.command()(function)
+    return single

@@ -198,7 +198,7 @@ def test_a_broken_hook_costs_a_warning(
 
 
 def test_a_full_disk_is_a_clear_error(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(*arguments: object) -> None:
+    def full(*arguments: object, **named: object) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("rilbench.tensors.save_file", full)

@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from rilbench.cli import compare, plugins, report, runs, study
+from rilbench.cli import compare, evaluate, export, generate, plugins, report, runs, study
 from rilbench.cli.group import Commands
 from rilbench.cli.output import plugin_traceback
 from rilbench.errors import RilbenchError
@@ -27,6 +27,9 @@ app.command()(study.study)
 app.command()(runs.explain)
 app.command()(compare.compare)
 app.command()(report.report)
+app.command()(generate.generate)
+app.command()(export.export)
+app.command()(evaluate.evaluate)
 app.add_typer(plugins.app, name="plugins")
 
 

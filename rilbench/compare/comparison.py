@@ -42,8 +42,9 @@ class Comparison:
         return columns(self.runs, quantity or self.quantity)
 
     def base(self, metric: str) -> float:
-        """The untouched model's value in the first run that measured it."""
-        values = (run.matrix.rows[0].values.get(metric, math.nan) for run in self.runs)
+        """The untouched model's value in the first run that measured it; a model measured alone counts last."""
+        runs = sorted(self.runs, key=lambda run: len(run.matrix.rows) == 1)
+        values = (run.matrix.rows[0].values.get(metric, math.nan) for run in runs)
         return next((value for value in values if not math.isnan(value)), math.nan)
 
     def same_runs(self) -> bool:

@@ -67,7 +67,11 @@ def _settings(run: RunResult) -> dict[str, Any]:
 
 
 def _bases(runs: Sequence[RunResult]) -> Iterator[tuple[str, float, float]]:
-    """Metrics whose value of the untouched model is not the same in all runs, with the least and the largest."""
+    """Metrics whose value of the untouched model is not the same in all runs, with the least and the largest.
+
+    A run of one row is a model measured alone, which is nobody's base.
+    """
+    runs = [run for run in runs if len(run.matrix.rows) > 1]
     for metric in dict.fromkeys(info.name for run in runs for info in run.matrix.metrics):
         values = [v for run in runs if not math.isnan(v := run.matrix.rows[0].values.get(metric, math.nan))]
         if values and not math.isclose(min(values), max(values), rel_tol=CLOSE):

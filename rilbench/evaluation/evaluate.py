@@ -51,9 +51,9 @@ def evaluate(
     for name, metric in metrics.items():
         with blamed(f"metric {name!r}"):
             metric.reset()
-    for batch_prompts, noise in _batches(model, prompts, config):
+    for batch_prompts, noise in batches(model, prompts, config):
         batch = generate(model, batch_prompts, noise)
-        pixels = (batch * 255).round().to(torch.uint8).cpu()
+        pixels = to_pixels(batch)
         samples += [pixels[i - done] for i in wanted if done <= i < done + len(batch)]
         if keep_images:
             images.append(pixels)
@@ -88,7 +88,13 @@ def generate(model: TextToImage, prompts: Sequence[str], noise: Tensor) -> Tenso
     return images
 
 
-def _batches(model: TextToImage, prompts: Sequence[str], config: EvaluateConfig) -> Iterator[tuple[list[str], Tensor]]:
+def to_pixels(images: Tensor) -> Tensor:
+    """Images in [0, 1] as 8-bit ones, as they are kept."""
+    return (images * 255).round().to(torch.uint8).cpu()
+
+
+def batches(model: TextToImage, prompts: Sequence[str], config: EvaluateConfig) -> Iterator[tuple[list[str], Tensor]]:
+    """Prompts and noise (B, C, h, w) of an evaluation's images, prompt by prompt, in batches of `config.batch_size`."""
     every = [(prompt, i) for prompt in prompts for i in range(config.images_per_prompt)]
     for start in range(0, len(every), config.batch_size):
         part = every[start : start + config.batch_size]

@@ -5,28 +5,41 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from PIL import Image, ImageDraw, ImageFont
 
 from rilbench.store import replacing
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
 CELL, MARGIN, TEXT, LINE = 128, 6, 220, 13  # pixels
 
 
-def save_grid(path: Path, *, columns: Sequence[tuple[str, Path]], prompts: Sequence[str]) -> None:
-    """Write the grid of `sample-i.png` of each column's folder; small images are enlarged without smoothing."""
-    width = TEXT + len(columns) * (CELL + MARGIN)
-    grid = Image.new("RGB", (width, 2 * LINE + len(prompts) * (CELL + MARGIN)), "white")
+def save_picture(path: Path, pixels: Tensor) -> None:
+    """Write an 8-bit image (3, H, W) as PNG."""
+    with replacing(path) as part:
+        Image.fromarray(pixels.permute(1, 2, 0).numpy()).save(part, format="PNG")
+
+
+def save_grid(path: Path, *, columns: Sequence[tuple[str, Path]], prompts: Sequence[str], cell: int = CELL) -> None:
+    """Write the grid of `sample-i.png` of each column's folder, each `cell` pixels a side.
+
+    Small images are enlarged without smoothing.
+    """
+    width = TEXT + len(columns) * (cell + MARGIN)
+    grid = Image.new("RGB", (width, 2 * LINE + len(prompts) * (cell + MARGIN)), "white")
     draw, font = ImageDraw.Draw(grid), ImageFont.load_default()
     for x, (label, folder) in enumerate(columns):
-        left = TEXT + x * (CELL + MARGIN)
+        left = TEXT + x * (cell + MARGIN)
         draw.text((left, 4), label[:22], fill="black", font=font)
         for y in range(len(prompts)):
             with Image.open(folder / f"sample-{y}.png") as image:
-                how = Image.Resampling.NEAREST if image.width < CELL else Image.Resampling.LANCZOS
-                grid.paste(image.convert("RGB").resize((CELL, CELL), how), (left, 2 * LINE + y * (CELL + MARGIN)))
+                how = Image.Resampling.NEAREST if image.width < cell else Image.Resampling.LANCZOS
+                grid.paste(image.convert("RGB").resize((cell, cell), how), (left, 2 * LINE + y * (cell + MARGIN)))
     for y, prompt in enumerate(prompts):
         for i, line in enumerate(textwrap.wrap(prompt, 34)[:8]):
-            draw.text((MARGIN, 2 * LINE + y * (CELL + MARGIN) + i * LINE), line, fill="black", font=font)
+            draw.text((MARGIN, 2 * LINE + y * (cell + MARGIN) + i * LINE), line, fill="black", font=font)
     with replacing(path) as part:
         grid.save(part, format="PNG")

@@ -12,6 +12,10 @@ from rilbench.host.catalog import Catalog
 from rilbench.report.tables import number
 
 UNKNOWN = "Not installed where this report was made"
+ELSEWHERE = {  # what `rilbench evaluate` names as strategies
+    "lora": "A LoRA that was trained elsewhere, measured beside its base model",
+    "model": "A model that was trained elsewhere, measured alone",
+}
 
 
 def percent(share: float, *, signed: bool = True) -> str:
@@ -54,7 +58,7 @@ def about(catalog: Catalog, name: str, *kinds: str) -> str:
     """The first line a component says of itself: its module's when that begins with `name`, else its class's."""
     kind = next((kind for kind in kinds if name in catalog.names(kind)), None)
     if kind is None:
-        return UNKNOWN
+        return ELSEWHERE.get(name, UNKNOWN)
     try:
         loaded = catalog.get(kind, name).load()
     except RilbenchError:

@@ -1,0 +1,94 @@
+"""A model or LoRA that was not trained here, measured and stored as a run is: same prompts, noise and metrics."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from rilbench import config as configuration
+from rilbench import environment, identity
+from rilbench.components import Components, versions
+from rilbench.config import RunConfig
+from rilbench.contracts import Stage
+from rilbench.engine import run_name, write_result
+from rilbench.host import requirements
+from rilbench.host.catalog import Catalog
+from rilbench.model.loading import pick_device
+from rilbench.plan import Chain, PlannedStage
+from rilbench.progress import Reporter
+from rilbench.prompts import read_prompts
+from rilbench.release.attach import Lora, attach
+from rilbench.release.models import pipeline_of
+from rilbench.resources import fingerprint
+from rilbench.result import ResultMatrix, Row, RunResult
+from rilbench.session import Session
+from rilbench.store import write_json, write_text
+
+
+class ForeignSession(Session):
+    """A session whose one stage is a LoRA from elsewhere."""
+
+    lora: Lora | None = None
+
+    def _load(self, chain: Chain) -> None:
+        if chain and self.lora:
+            self.__dict__.pop("model", None)  # a new one: a text encoder with the LoRA must forget what it encoded
+            attach(pipeline_of(self.model), self.lora)
+
+
+def evaluate(
+    config: RunConfig, lora: Lora | None, *, catalog: Catalog, reporter: Reporter, command: str = ""
+) -> tuple[Path, RunResult]:
+    """Measure the model at `config.model.path`, and with a LoRA if there is one; what the store has is not repeated.
+
+    The rewards are columns and the order the result is listed under in comparisons; nothing counts as trained, so the
+    table shows every metric's forgetting against the bare model.
+    """
+    requirements.check(config.requires)
+    catalog.survey(reporter.warn)
+    components = Components(config, catalog, device=pick_device(config.model.device))
+    components.check()
+    read_prompts(config.evaluate.prompts)
+    config = replace(config, strategy="lora" if lora else "model", tracking=False)
+    plan = _plan(config, lora)
+    session = ForeignSession(config, components, plan, reporter)
+    session.lora = lora
+    rows = [session.row(planned) for planned in plan]
+    if lora:
+        rows[1] = replace(rows[1], label=config.label or lora.path.stem)
+    result = _result(config, components, plan, rows, command)
+    folder = Path(config.store) / result.name
+    write_json(folder / "environment.json", environment.describe(components.device))
+    write_text(folder / "config.yaml", configuration.to_yaml(config))
+    write_result(folder, result, session)
+    return folder, result
+
+
+def _plan(config: RunConfig, lora: Lora | None) -> list[PlannedStage]:
+    base = identity.base_document(config)
+    plan = [PlannedStage(stage=Stage(), id=identity.digest(base), document=base, below=(), chain=())]
+    if lora:
+        files = [lora.file, *filter(Path.exists, [lora.path / "adapter_config.json"])]
+        document = base | {"lora": [fingerprint(str(file)) for file in files], "scale": lora.scale}
+        key = identity.digest(document)
+        plan.append(PlannedStage(stage=Stage(), id=key, document=document, below=(), chain=((key, 1.0),)))
+    return plan
+
+
+def _result(
+    config: RunConfig, components: Components, plan: list[PlannedStage], rows: list[Row], command: str
+) -> RunResult:
+    names = components.metric_names()
+    used = {kind: [n for n in names if components.metric_kind(n) == kind] for kind in ("reward", "metric")}
+    columns = tuple(replace(info, target_of=()) for info in components.metric_infos())
+    return RunResult(
+        name=run_name(config, components, plan),
+        strategy=config.strategy,
+        label=config.label,
+        rewards=tuple(config.rewards),
+        seed=config.seed,
+        matrix=ResultMatrix(tuple(rows), columns),
+        status="finished",
+        command=command,
+        plugins=versions(components.catalog, used),
+    )

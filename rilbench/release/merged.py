@@ -1,0 +1,32 @@
+"""A whole pipeline with a chain of pairs in its weights."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from rilbench.config import ModelConfig
+from rilbench.model.adapters import LoraPair
+from rilbench.release.models import denoiser, hub_id, load_pipeline
+
+
+def write_merged(folder: Path, config: ModelConfig, chain: Sequence[tuple[LoraPair, float]]) -> str:
+    """W + sum c_i A_i B_i in a diffusers folder, float32 safetensors; everything but the denoiser is the base's.
+
+    Answers the pipeline's name of the denoiser.
+    """
+    from diffusers import ConfigMixin
+
+    pipeline = load_pipeline(config)
+    prefix, network = denoiser(pipeline)
+    with torch.no_grad():
+        for pair, coefficient in chain:
+            for name, a in pair.a.items():
+                network.get_submodule(name).weight += coefficient * (a @ pair.b[name])
+    for part in (pipeline, *pipeline.components.values()):
+        if isinstance(part, ConfigMixin):
+            part.register_to_config(_name_or_path=hub_id(config.path) or "")  # not a path of this machine
+    pipeline.save_pretrained(str(folder), safe_serialization=True)
+    return prefix

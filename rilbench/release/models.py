@@ -1,0 +1,77 @@
+"""Where this package touches the model: the pipeline's denoiser, its name in files, and the adapters on it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from safetensors import safe_open
+
+from rilbench.config import ModelConfig, RunConfig
+from rilbench.errors import ConfigError, reason
+from rilbench.model.adapters import AdapterGroup
+from rilbench.model.files import WEIGHTS
+from rilbench.model.text_to_image import TextToImage
+from rilbench.resources import resolve
+
+DENOISERS = ("unet", "transformer")  # what pipelines call their denoiser
+
+
+def hub_id(path: str) -> str | None:
+    """A model path as an id on the Hub; None for one of this disk."""
+    return None if path.startswith("package:") or Path(resolve(path)).exists() else path
+
+
+def pipeline_of(model: TextToImage) -> Any:
+    """The diffusers pipeline that a model samples."""
+    return model.backbone.pipeline
+
+
+def adapter_group(model: TextToImage, config: RunConfig) -> AdapterGroup:
+    """The adapter group on a model's denoiser."""
+    return AdapterGroup(model.network, targets=config.adapter.targets)
+
+
+def prefix_of(folder: Path) -> str:
+    """The pipeline's name of the denoiser a pair on disk belongs to: unet or transformer."""
+    with safe_open(folder / WEIGHTS, framework="pt") as file:
+        return str(next(iter(file.keys()))).partition(".")[0]
+
+
+def denoiser(pipeline: Any) -> tuple[str, Any]:
+    """Name and module of a pipeline's denoiser; ConfigError for a pipeline without one."""
+    parts = pipeline.components
+    for name in DENOISERS:
+        if parts.get(name) is not None:
+            return name, parts[name]
+    raise ConfigError(f"a {type(pipeline).__name__} has no {' or '.join(DENOISERS)}, so there is nothing to adapt")
+
+
+def scheduler_of(config: ModelConfig, prefix: str) -> str | None:
+    """The diffusers scheduler that samples as rilbench does; None when it is the pipeline's own."""
+    from diffusers import DiffusionPipeline
+
+    if prefix != "unet":
+        return None
+    if config.sampler == "lcm":
+        return "LCMScheduler"
+    options = {"revision": config.revision, "local_files_only": True}
+    try:
+        own = DiffusionPipeline.load_config(resolve(config.path), **options)["scheduler"][1]
+    except (OSError, LookupError):  # it is not on this machine
+        own = None
+    return None if config.sampler == "auto" and own == "LCMScheduler" else "DDIMScheduler"
+
+
+def load_pipeline(config: ModelConfig) -> Any:
+    """The whole pipeline as diffusers loads it, in float32: what is merged in less would be rounded away."""
+    import torch
+    from diffusers import DiffusionPipeline
+    from diffusers.utils import logging
+
+    logging.disable_progress_bar()
+    options = {"revision": config.revision, "dtype": torch.float32, "use_safetensors": True}
+    try:
+        return DiffusionPipeline.from_pretrained(resolve(config.path), **options)
+    except Exception as error:  # diffusers, safetensors and the hub raise a dozen kinds
+        raise ConfigError(f"model.path: cannot load {config.path!r}: {reason(error)[:300]}") from error

@@ -1,0 +1,84 @@
+"""Every family of pipelines: what is exported and taken in again makes the same images."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import tiny_pipelines
+import torch
+from diffusers import DiffusionPipeline
+from torch import Tensor
+
+from rilbench.config import ModelConfig, RunConfig
+from rilbench.model.adapters import AdapterGroup, LoraPair
+from rilbench.model.text_to_image import TextToImage
+from rilbench.release import lora, merged
+from rilbench.release.attach import Lora, attach
+from rilbench.release.models import adapter_group, denoiser, pipeline_of, scheduler_of
+
+FAMILIES = sorted(tiny_pipelines.FAMILIES)
+TARGETS = RunConfig().adapter.targets
+
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # in diffusers' Euler
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    place = tmp_path_factory.mktemp("families")
+    return {family: tiny_pipelines.save(family, place / family) for family in FAMILIES}
+
+
+def settings(folder: Path) -> ModelConfig:
+    return ModelConfig(path=str(folder), steps=2, guidance=3.0, resolution=16, spacing="trailing", device="cpu")
+
+
+def image(model: TextToImage) -> Tensor:
+    z = torch.randn(1, *model.latent_shape, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        return model.decode(model.rollout(z, ["a red circle"]))
+
+
+def random_pair(group: AdapterGroup, seed: int) -> LoraPair:
+    generator = torch.Generator().manual_seed(seed)
+    pair = LoraPair.initialised(group.layers, rank=2, init="paper", generator=generator)
+    for factor in pair.factors:
+        factor.copy_(0.3 * torch.randn(factor.shape, generator=generator))
+    return pair
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_out_and_in_again(family: str, folders: dict[str, Path], tmp_path: Path) -> None:
+    config = settings(folders[family])
+    model = TextToImage.load(config)
+    prefix, untouched = denoiser(pipeline_of(model))[0], image(model)
+    group = adapter_group(model, replace(RunConfig(), model=config))
+    chain = [(random_pair(group, 1), 1.0), (random_pair(group, 2), 0.5)]
+    group.load_chain(chain)
+    expected = image(model)
+    assert (expected - untouched).abs().max() > 1e-3
+
+    whole = LoraPair.concatenated(chain)
+    lora.write_diffusers(tmp_path / "diffusers", whole, prefix=prefix, targets=TARGETS, name="it")
+    lora.write_peft(tmp_path / "peft", whole, targets=TARGETS, base="")
+    web = tmp_path / "diffusers" / "it-webui.safetensors"
+    assert web.exists() == (prefix == "unet")
+    for file in filter(Path.exists, (tmp_path / "diffusers", tmp_path / "peft", web)):
+        other = TextToImage.load(config)
+        attach(pipeline_of(other), Lora(file))
+        assert (image(other) - expected).abs().max() < 1e-5, file
+
+    assert merged.write_merged(tmp_path / "merged", config, chain) == prefix
+    again = TextToImage.load(replace(config, path=str(tmp_path / "merged")))
+    assert (image(again) - expected).abs().max() < 1e-5
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_scheduler_of_the_card(family: str, folders: dict[str, Path]) -> None:
+    own = type(DiffusionPipeline.from_pretrained(folders[family]).scheduler).__name__
+    expected = None if own in ("LCMScheduler", "FlowMatchEulerDiscreteScheduler") else "DDIMScheduler"
+    prefix = "unet" if (folders[family] / "unet").exists() else "transformer"
+    assert scheduler_of(settings(folders[family]), prefix) == expected
+    if prefix == "unet":
+        assert scheduler_of(replace(settings(folders[family]), sampler="lcm"), prefix) == "LCMScheduler"

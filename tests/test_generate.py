@@ -1,0 +1,91 @@
+"""`rilbench generate` draws what an evaluation drew."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import toy
+from PIL import Image
+
+from rilbench import engine
+from rilbench.cli.generate import _numbers, generate
+from rilbench.errors import UsageError
+from rilbench.progress import Reporter
+from rilbench.release.runs import SavedRun, open_run
+
+PROMPTS = ["a red circle", "a blue square", "a green ring"]
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory, pipeline: Path) -> SavedRun:
+    folder = tmp_path_factory.mktemp("place")
+    shutil.copytree(pipeline, folder / "pipeline")
+    config = toy.config(folder, "strategy=rid", "train.lr=0.2", "evaluate.samples=3")
+    made = engine.run(config, catalog=toy.catalog(), reporter=Reporter(quiet=True))
+    return open_run(str(made.folder), toy.catalog())
+
+
+def pixels(file: Path) -> np.ndarray:
+    with Image.open(file) as image:
+        return np.asarray(image).astype(int)
+
+
+def evaluated(run: SavedRun, stage: int, number: int) -> np.ndarray:
+    return pixels(run.folder.parent / run.rows[stage].evaluation / f"sample-{number}.png")
+
+
+@pytest.fixture
+def draw(run: SavedRun, monkeypatch: pytest.MonkeyPatch) -> object:
+    """The command on the run, whose components are toys."""
+    monkeypatch.setattr("rilbench.cli.generate.catalog", lambda given: toy.catalog())
+    return lambda **options: generate(str(run.folder), **options)
+
+
+def test_an_evaluation_is_drawn_again_bit_for_bit(run: SavedRun, draw, tmp_path: Path) -> None:
+    file = tmp_path / "prompts.txt"
+    file.write_text("\n".join(PROMPTS))
+    draw(prompts=str(file), stage="all", images=2, output=tmp_path / "drawn")
+    for stage in range(3):
+        for number in range(3):
+            drawn = pixels(tmp_path / "drawn" / f"stage-{stage}" / f"sample-{2 * number}.png")
+            assert np.array_equal(drawn, evaluated(run, stage, number))
+    assert not np.array_equal(evaluated(run, 0, 0), evaluated(run, 2, 0))
+    assert len(list((tmp_path / "drawn").rglob("sample-*.png"))) == 3 * 3 * 2
+
+
+def test_one_picture_alone(run: SavedRun, draw, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "one.png"
+    draw(prompt=[PROMPTS[1]], output=file)
+    assert capsys.readouterr().out == f"{file}\n"
+    assert np.abs(pixels(file) - evaluated(run, 2, 1)).max() <= 1  # a batch of one rounds otherwise
+    draw(prompt=[PROMPTS[1]], stage="1", output=file)
+    assert np.abs(pixels(file) - evaluated(run, 1, 1)).max() <= 1
+    draw(prompt=[PROMPTS[1]], seed=9, output=file)
+    assert np.abs(pixels(file) - evaluated(run, 2, 1)).max() > 5
+    assert sorted(tmp_path.iterdir()) == [file]
+
+
+def test_a_grid_of_stages(run: SavedRun, draw, tmp_path: Path) -> None:
+    """Rows prompts, columns stages: each cell is the enlarged picture."""
+    draw(prompt=PROMPTS[:2], stage="0,2", output=tmp_path / "grid.png")
+    grid = pixels(tmp_path / "grid.png")
+    assert grid.shape == (2 * 13 + 2 * 134, 220 + 2 * 134, 3)
+    for row in range(2):
+        for column, stage in enumerate((0, 2)):
+            top, left = 2 * 13 + row * 134, 220 + column * 134
+            cell = grid[top : top + 128 : 8, left : left + 128 : 8]
+            assert np.abs(cell - evaluated(run, stage, row)).max() <= 1
+
+
+def test_mistakes(run: SavedRun, draw, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="nothing to draw"):
+        draw(output=tmp_path / "a.png")
+    with pytest.raises(UsageError, match="neither a number, several as 0,1,2, nor all"):
+        draw(prompt=["a"], stage="last", output=tmp_path / "a.png")
+    with pytest.raises(UsageError, match="--stage 7: rid-"):
+        draw(prompt=["a"], stage="0,7", output=tmp_path / "a.png")
+    assert _numbers(run, "2,0,2") == [2, 0]
+    assert not list(tmp_path.iterdir())
