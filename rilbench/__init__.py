@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from rilbench.contracts import API_VERSION, MeanMetric, Metric, NoSettings, Reward, Stage, Step, Strategy
 from rilbench.errors import ConfigError, PluginError, RilbenchError
 from rilbench.hooks import hookimpl
-from rilbench.remote import RemoteFile
+from rilbench.remote import NeededFile
 
 if TYPE_CHECKING:
     from rilbench.model.adapters import LoraPair
@@ -21,9 +21,9 @@ __all__ = [
     "LoraPair",
     "MeanMetric",
     "Metric",
+    "NeededFile",
     "NoSettings",
     "PluginError",
-    "RemoteFile",
     "Reward",
     "RilbenchError",
     "Stage",

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from rilbench.model.adapters import LoraPair
-    from rilbench.remote import RemoteFile
+    from rilbench.remote import NeededFile
 
 API_VERSION = 2
 SUPPORTED = (API_VERSION - 1, API_VERSION)
@@ -43,7 +43,7 @@ class Component:
         self.device = device
 
     @classmethod
-    def files(cls, settings: Any) -> Sequence[RemoteFile]:
+    def files(cls, settings: Any) -> Sequence[NeededFile]:
         """The published files an instance with these settings reads, for `rilbench fetch`; nothing is loaded for it.
 
         By default those that settings name by reference (`rilbench.remote`).

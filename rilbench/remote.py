@@ -1,4 +1,4 @@
-"""Published files by name: where one comes from, where it lies on this machine, and whether it is the published one.
+"""Files that settings need: where one comes from, where it lies on this machine, and whether it is the published one.
 
 A setting that names a file takes a path, a `package:` path or a reference:
 
@@ -32,10 +32,12 @@ HEX = {"sha256": 64, "md5": 32}  # digits
 
 
 @dataclass(frozen=True)
-class RemoteFile:
-    """A published file. `source` is a reference without what follows `#`; None stands for what is not known.
+class NeededFile:
+    """A file that settings need; None stands for what is not known of it.
 
+    source: a reference without what follows `#`, or the path of a file that is made here.
     size: bytes. sha256, md5: hexadecimal. licence: what people should know before they use it.
+    made_by: the command that makes a file that is not published.
     """
 
     source: str
@@ -43,21 +45,22 @@ class RemoteFile:
     sha256: str | None = None
     md5: str | None = None
     licence: str = ""
+    made_by: str = ""
 
     def __post_init__(self) -> None:
-        if not is_reference(self.source) or (self.source.startswith("hub:") and not HUB.fullmatch(self.source)):
-            raise ConfigError(f"{self.source!r} names no file as hub:OWNER/REPO/FILE@REVISION or https://HOST/FILE does")
+        if self.source.startswith("hub:") and not HUB.fullmatch(self.source):
+            raise ConfigError(f"{self.source!r} names no file of the Hub; write hub:OWNER/REPO/FILE@REVISION")
         for name, digits in HEX.items():
             value = getattr(self, name)
             if value is not None and not re.fullmatch(rf"[0-9a-f]{{{digits}}}", value):
                 raise ConfigError(f"{self.source}: {name} has {digits} hexadecimal digits in lower case, not {value!r}")
 
     @classmethod
-    def parse(cls, text: str) -> RemoteFile:
+    def parse(cls, text: str) -> NeededFile:
         """The file a setting names; ConfigError when the text is not a reference or says unknown things of it."""
         source, _, facts = text.partition("#")
         values: dict[str, Any] = dict(parse_qsl(facts, keep_blank_values=True))
-        known = [field.name for field in dataclasses.fields(cls)][1:]
+        known = ("size", "sha256", "md5", "licence")
         for key in values:
             if key not in known:
                 raise ConfigError(f"{source}: {unknown('fact', key, known)}")
@@ -76,14 +79,21 @@ class RemoteFile:
     @property
     def name(self) -> str:
         """The file's name without folders."""
-        path = self.hub[1] if self.hub else unquote(urlsplit(self.source).path)
+        path = self.hub[1] if self.hub else unquote(urlsplit(self.source).path) if self.published else self.source
         return path.rsplit("/", 1)[-1]
+
+    @property
+    def published(self) -> bool:
+        """Whether it can be fetched."""
+        return is_reference(self.source)
 
     @property
     def place(self) -> Path:
         """Where the file lies on this machine, or will."""
         if self.hub:
             return hub_place(*self.hub)
+        if not self.published:
+            return Path(self.source).expanduser()
         return cache() / f"{hashlib.sha256(self.source.encode()).hexdigest()[:8]}-{self.name}"
 
     @property
@@ -112,15 +122,15 @@ def is_reference(text: str) -> bool:
     return text.startswith(SCHEMES)
 
 
-def named(settings: Any) -> list[RemoteFile]:
+def named(settings: Any) -> list[NeededFile]:
     """The references among the values of a settings dataclass."""
     values = [getattr(settings, field.name) for field in dataclasses.fields(settings)]
-    return [RemoteFile.parse(value) for value in values if isinstance(value, str) and is_reference(value)]
+    return [NeededFile.parse(value) for value in values if isinstance(value, str) and is_reference(value)]
 
 
 def located(text: str) -> Path:
     """Where a reference's file lies; ConfigError with the command that gets it when it does not."""
-    file = RemoteFile.parse(text)
+    file = NeededFile.parse(text)
     if not file.present:
         raise missing([file])
     return file.place
@@ -131,20 +141,23 @@ def verified(text: str) -> Path:
     place = located(text)
     state = place.stat()
     if fault := _fault_once(text, state.st_mtime_ns, state.st_size):
-        file = RemoteFile.parse(text)
+        file = NeededFile.parse(text)
         raise ConfigError(f"{place} {fault}. It came from {file.source}; get it again with: {fetch_line()}")
     return place
 
 
 @lru_cache(maxsize=256)
 def _fault_once(text: str, changed: int, size: int) -> str | None:
-    return RemoteFile.parse(text).fault()
+    return NeededFile.parse(text).fault()
 
 
-def missing(files: Sequence[RemoteFile]) -> ConfigError:
-    """What to say of files that are not there: which, where they should be, and the command that gets them."""
-    told = "; ".join(f"{file.name} of {file.source} should be at {file.place}" for file in files)
-    return ConfigError(f"missing: {told}. Get what is missing with: {fetch_line()}")
+def missing(files: Sequence[NeededFile]) -> ConfigError:
+    """What to say of files that are not there: which, where they should be, and the commands that get or make them."""
+    told = [f"{file.name} of {file.source} should be at {file.place}" for file in files if file.published]
+    remedies = [f"get what is published with: {fetch_line()}"] if told else []
+    told += [f"there is no {file.place}" for file in files if not file.published]
+    remedies += [f"make {file.name} with: {file.made_by}" for file in files if file.made_by]
+    return ConfigError(f"missing files: {'; '.join(told)}; {'; '.join(remedies)}")
 
 
 def fetch_line() -> str:
@@ -181,10 +194,10 @@ def hub_folder(name: str, files: Sequence[str]) -> Path:
     return place.parents[inside.count("/")]
 
 
-def hub_files(name: str, files: Sequence[str], licence: str = "") -> list[RemoteFile]:
+def hub_files(name: str, files: Sequence[str], licence: str = "") -> list[NeededFile]:
     """Files of a Hub id, OWNER/REPO or OWNER/REPO@REVISION."""
     repo, _, revision = name.partition("@")
-    return [RemoteFile(f"hub:{repo}/{file}@{revision or 'main'}", licence=licence) for file in files]
+    return [NeededFile(f"hub:{repo}/{file}@{revision or 'main'}", licence=licence) for file in files]
 
 
 def is_hub_id(name: str) -> bool:
