@@ -10,6 +10,7 @@ from pathlib import Path
 from rilbench.errors import RilbenchError
 from rilbench.remote import NeededFile, etag_fault
 
+NOTHING_LEFT = 416  # HTTP: the part has all bytes already, when nobody said how many there are
 OnBytes = Callable[[int, int | None], None]  # bytes there, of how many
 
 
@@ -66,10 +67,14 @@ def _fetch(
 
     place.parent.mkdir(parents=True, exist_ok=True)
     part = place.with_name(f"{place.name}.part")
-    if part.exists() and (size is None or part.stat().st_size > size):
-        part.unlink()  # nobody knows how it should go on
     with _Counted(part, lambda there: on_bytes(there, size)) as stream:
-        http_get(url, stream, resume_size=stream.tell(), headers=dict(headers or {}), expected_size=size)
+        if size is not None and stream.tell() > size:
+            stream.truncate(0)
+        try:
+            http_get(url, stream, resume_size=stream.tell(), headers=dict(headers or {}), expected_size=size)
+        except Exception as error:
+            if _status(error) != NOTHING_LEFT:
+                raise
     fault = file.fault_of(part) or etag_fault(part, etag)
     if fault:
         part.unlink()
@@ -92,8 +97,13 @@ class _Counted(io.FileIO):
 
 def _reason(error: Exception, file: NeededFile) -> str:
     text = " ".join(str(error).split())[:300]
-    status = getattr(getattr(error, "response", None), "status_code", None)
+    status = _status(error)
     if status in (401, 403) and file.hub:
         return f"{text}. Accept its licence on https://huggingface.co/{file.hub[0]} and log in (HF_TOKEN)"
     kept = "" if status else "; what came is kept, and the same command continues"
     return f"{type(error).__name__}: {text}{kept}"
+
+
+def _status(error: Exception) -> int | None:
+    """The HTTP status of an error that is a server's answer."""
+    return getattr(getattr(error, "response", None), "status_code", None)
