@@ -6,8 +6,7 @@ open_clip is imported when an encoder is made, because it imports torchvision at
 from __future__ import annotations
 
 import difflib
-import hashlib
-import warnings
+import re
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -19,7 +18,8 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from rilbench.errors import ConfigError, unknown
-from rilbench.resources import resolve
+from rilbench.remote import NeededFile, digest, hub_files, is_reference, missing
+from rilbench.resources import checked, resolve
 
 FITS = ("square", "pad")
 _WEIGHTS = (".safetensors", ".bin", ".pth", ".pt")
@@ -69,7 +69,8 @@ class ClipEncoder:
 
     model: a folder with open_clip_config.json, weights and tokenizer (a path or `package:NAME/FOLDER`), an
         `hf-hub:` id, or an open_clip architecture such as "ViT-H-14".
-    pretrained: for an architecture, a weight file or an open_clip tag.
+    pretrained: for an architecture, a weight file (a path or a reference, see `rilbench.remote`) or an open_clip tag,
+        whose file `rilbench fetch` gets.
     fit: how images reach the model's size, see `resize`; mean, deviation and size are the model's own.
     sha256: what the local weight file must hash to.
     setting: what the user calls `model`, for the errors.
@@ -89,11 +90,11 @@ class ClipEncoder:
     ) -> None:
         if fit not in FITS:
             raise ConfigError(unknown("fit", fit, FITS))
-        name, pretrained = _locate(model, pretrained, setting)
+        name, weights, published = _locate(model, pretrained, setting)
         if sha256 is not None:
-            check_sha256(_weight_file(name, pretrained, setting), sha256)
+            check_sha256(_weight_file(name, weights, setting), sha256)
         self.fit, self.device = fit, device
-        self.model, self._tokenize = _load(name, pretrained, device, setting)
+        self.model, self._tokenize = _load(name, weights, published, device, setting)
         preprocess = self.model.visual.preprocess_cfg
         self.image_size = _side(preprocess["size"])
         self._mean, self._std = (torch.tensor(preprocess[key])[:, None, None] for key in ("mean", "std"))
@@ -122,22 +123,51 @@ class ClipEncoder:
         return F.normalize(self.model.encode_text(tokens), dim=-1)[0]
 
 
-def _locate(model: str, pretrained: str | None, setting: str) -> tuple[str, str | None]:
-    """The names by which open_clip knows a model and its weights."""
+def clip_files(model: str, pretrained: str | None = None) -> list[NeededFile]:
+    """The published files a `ClipEncoder` of these arguments reads; for `files` of a component that has one."""
+    if pretrained is not None and is_reference(pretrained):
+        return [NeededFile.parse(pretrained)]
+    if model.startswith("hf-hub:"):
+        return hub_files(model.removeprefix("hf-hub:"), ("open_clip_config.json", "open_clip_model.safetensors"))
+    if pretrained is None or pretrained.endswith(_WEIGHTS):
+        return []
+    import open_clip
+
+    known = open_clip.list_pretrained_tags_by_model(model)
+    return [_tag_file(model, pretrained)] if pretrained in known else []
+
+
+def _tag_file(architecture: str, tag: str) -> NeededFile:
+    """The file an open_clip tag stands for: safetensors on the Hub, for a few old tags a plain address."""
+    import open_clip
+
+    place = open_clip.get_pretrained_cfg(architecture, tag)
+    if not place.get("hf_hub"):
+        hashed = re.search(r"/clip/models/([0-9a-f]{64})/", place["url"])  # OpenAI's addresses hold the hash
+        return NeededFile(place["url"], sha256=hashed[1] if hashed else None)
+    repo, _, file = place["hf_hub"].rpartition("/")
+    return hub_files(repo, [file or "open_clip_model.safetensors"])[0]
+
+
+Published = dict[str, Any]  # what open_clip knows of a tag
+
+
+def _locate(model: str, pretrained: str | None, setting: str) -> tuple[str, str | None, Published]:
+    """The name by which open_clip knows a model, the file of its weights, and what is published of them."""
     name = resolve(model)
     if name.startswith("hf-hub:") or Path(name).is_dir():
         if pretrained is not None:
             raise ConfigError(f"{setting}: {model} brings its own weights; leave `pretrained` out")
         if name.startswith("hf-hub:"):
-            return name, None
+            return name, None, {}
         if not (Path(name) / "open_clip_config.json").is_file():
             raise ConfigError(f"{setting}: the folder {name} has no open_clip_config.json; name an open_clip folder")
-        return f"local-dir:{name}", None
-    return name, _weights_of(name, pretrained, setting)
+        return f"local-dir:{name}", None, {}
+    return name, *_weights_of(name, pretrained, setting)
 
 
-def _weights_of(architecture: str, pretrained: str | None, setting: str) -> str:
-    """The weight file or tag of an architecture."""
+def _weights_of(architecture: str, pretrained: str | None, setting: str) -> tuple[str, Published]:
+    """The weight file of an architecture, and what open_clip knows of the tag it was named by."""
     import open_clip
 
     known = open_clip.list_models()
@@ -147,13 +177,29 @@ def _weights_of(architecture: str, pretrained: str | None, setting: str) -> str:
         raise ConfigError(f"{setting}: {architecture!r} is neither a folder nor an open_clip architecture.{hint}")
     if pretrained is None:
         raise ConfigError(f"{setting}: {architecture} needs `pretrained`, a weight file or an open_clip tag")
-    path = resolve(pretrained)
     tags = open_clip.list_pretrained_tags_by_model(architecture)
-    if Path(path).is_file() or path in tags:
-        return path
+    if pretrained in tags:
+        file = _tag_file(architecture, pretrained)
+        if not file.present:
+            raise missing([file])
+        return str(file.place), _published(architecture, pretrained, setting)
+    path = checked(pretrained)
+    if Path(path).is_file():
+        return path, {}
     if "/" in path or path.endswith(_WEIGHTS):
         raise ConfigError(f"pretrained: no weight file at {path}; download it or correct the path")
     raise ConfigError(unknown(f"pretrained weights of {architecture}", path, tags))
+
+
+def _published(architecture: str, tag: str, setting: str) -> Published:
+    """Preprocessing of a tag's weights; ConfigError when they were trained with the other activation."""
+    import open_clip
+
+    known = open_clip.get_pretrained_cfg(architecture, tag)
+    if bool(known.get("quick_gelu")) != bool(open_clip.get_model_config(architecture).get("quick_gelu")):
+        other = architecture.removesuffix("-quickgelu") + ("-quickgelu" if known.get("quick_gelu") else "")
+        raise ConfigError(f"{setting}: {architecture} has another activation than the weights {tag!r}; name {other}")
+    return {key: known[key] for key in ("mean", "std", "interpolation", "resize_mode") if key in known}
 
 
 def _weight_file(name: str, pretrained: str | None, setting: str) -> Path:
@@ -169,16 +215,13 @@ def _weight_file(name: str, pretrained: str | None, setting: str) -> Path:
     return files[0]
 
 
-def _load(name: str, pretrained: str | None, device: str, setting: str) -> tuple[Any, Any]:
+def _load(name: str, pretrained: str | None, published: Published, device: str, setting: str) -> tuple[Any, Any]:
     """The model, frozen and in eval mode, and its tokenizer."""
     import open_clip
 
+    options = {"precision": "fp32", "device": device, "require_pretrained": True, "weights_only": True}
     try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("error", message="QuickGELU mismatch")  # other activation, other scores
-            model = open_clip.create_model(
-                name, pretrained, precision="fp32", device=device, require_pretrained=True, weights_only=True
-            )
+        model = open_clip.create_model(name, pretrained, force_preprocess_cfg=published, **options)
         tokenizer = open_clip.get_tokenizer(name)
     except Exception as error:  # open_clip passes on whatever json, safetensors, pickle, torch or the Hub raise
         where = f"{name} with {pretrained}" if pretrained else name.removeprefix("local-dir:")
@@ -196,11 +239,11 @@ def _side(size: int | Sequence[int]) -> int:
 
 
 def read_tensors(path: str, setting: str) -> dict[str, Tensor]:
-    """The tensors of a `.safetensors` or torch file (a path or `package:` path), on the CPU; no pickled code runs.
+    """The tensors of a `.safetensors` or torch file (a path or reference), on the CPU; no pickled code runs.
 
     ConfigError naming the setting when the file is missing, cut, or holds anything else.
     """
-    file = Path(resolve(path))
+    file = Path(checked(path))
     if not file.is_file():
         raise ConfigError(f"{setting}: no file at {file}; download it or correct the path")
     try:
@@ -217,8 +260,7 @@ def check_sha256(path: str | Path, expected: str) -> None:
     file = Path(resolve(str(path)))
     if not file.is_file():
         raise ConfigError(f"no file at {file}; download it or correct the path")
-    with file.open("rb") as stream:
-        found = hashlib.file_digest(stream, "sha256").hexdigest()
+    found = digest(file, "sha256")
     if found != expected.strip().lower():
         raise ConfigError(f"{file} has sha256 {found}, expected {expected}; download it again or correct the sha256")
 

@@ -35,7 +35,7 @@ def prepare(config: RunConfig, catalog: Catalog, warn: Warn) -> tuple[Components
 
 
 def planned_run(config: RunConfig, catalog: Catalog) -> tuple[Components, list[PlannedStage]]:
-    """The checked components and the plan of a run whose plugins are looked through already; its files must be there."""
+    """The checked components and the plan of a run whose plugins are looked through and whose files are there."""
     from rilbench.fetch.needed import require
     from rilbench.model.text_to_image import pick_device
     from rilbench.prompts import read_prompts

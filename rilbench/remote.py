@@ -5,8 +5,8 @@ A setting that names a file takes a path, a `package:` path or a reference:
     hub:OWNER/REPO/FILE@REVISION      a file of a Hub repository; `main` without a revision
     https://HOST/PATH/FILE            any other file (http too)
 
-with what is known of the file behind it: `#sha256=HEX`, `#md5=HEX`, `#size=BYTES`, `#licence=NAME`, joined by `&`. Files
-of the Hub lie in its ordinary cache (HF_HOME), others in the folder `cache()`. Only `rilbench fetch` downloads.
+with what is known of the file behind it: `#sha256=HEX`, `#md5=HEX`, `#size=BYTES`, `#licence=NAME`, joined by `&`.
+Files of the Hub lie in its ordinary cache (HF_HOME), others in the folder `cache()`. Only `rilbench fetch` downloads.
 """
 
 from __future__ import annotations

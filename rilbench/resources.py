@@ -29,6 +29,11 @@ def resolve(path: str) -> str:
     return str(found)
 
 
+def checked(path: str) -> str:
+    """`resolve` for a file to be read; ConfigError when that of a reference is not the published one."""
+    return str(remote.verified(path)) if remote.is_reference(path) else resolve(path)
+
+
 def config_file(name: str) -> Path:
     """The file of a configuration given as a path or as the name of one that comes with rilbench."""
     if name.endswith((".yaml", ".yml")) or os.sep in name:
