@@ -21,8 +21,8 @@ REMEDY = "download the tokenizer of bert-base-uncased and give the path of its f
 class Tokens:
     """Prompts to token numbers and attention mask, both (B, 35); computed once per prompt and then remembered.
 
-    name: a folder, or a Hub id whose files are fetched. size: how many tokens the model knows; ConfigError when the tokenizer has not as many,
-    or cannot be loaded.
+    name: a folder, or a Hub id whose files are fetched. size: how many tokens the model knows; ConfigError when the
+    tokenizer has not as many, or cannot be loaded.
     """
 
     def __init__(self, name: str, size: int, device: str) -> None:
