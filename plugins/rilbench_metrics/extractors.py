@@ -75,7 +75,7 @@ def extractor_files(kind: str, model: str, pretrained: str | None) -> list[Neede
 
 
 def make_extractor(kind: str, model: str, pretrained: str | None, device: str) -> Extractor:
-    """The extractor that settings of `fid` name; ConfigError when its files are missing, corrupt or of another model."""
+    """The extractor settings of `fid` name; ConfigError when its files are missing, corrupt or of another model."""
     if kind == "clip":
         return ClipFeatures(ClipEncoder(model, pretrained, device))
     return _inception(pretrained or INCEPTION, device)
@@ -89,7 +89,7 @@ def _inception(weights: str, device: str) -> Extractor:
         model: Any = NoTrainInceptionV3("inception-v3-compat", ["2048"], resolve(weights), antialias=False)
     except Exception as error:  # torch-fidelity is missing, or the file is of another model
         raise ConfigError(
-            f"extractor: cannot load inception from {resolve(weights)} ({brief(error)}); pip install torch-fidelity, and "
+            f"extractor: cannot load inception from {resolve(weights)} ({brief(error)}); pip install torch-fidelity and "
             "leave `pretrained` out for the published weights, or use extractor clip"
         ) from None
     return InceptionFeatures(model.to(device).requires_grad_(False), device)

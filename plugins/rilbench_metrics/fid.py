@@ -124,7 +124,7 @@ def check_extractor(path: str, extractor: Extractor) -> None:
     file = resolve(path)
     if not file.endswith(".safetensors"):
         return
-    with safe_open(file, framework="pt") as tensors:  # type: ignore[no-untyped-call]
+    with safe_open(file, framework="pt") as tensors:
         made_with = (tensors.metadata() or {}).get("extractor")
     if made_with and made_with != extractor.label:
         raise ConfigError(

@@ -28,8 +28,8 @@ def images_in(folder: Path) -> list[Path]:
 def read_image(file: Path, size: int) -> Tensor:
     """An image (3, H, W) in [0, 1]; UsageError when it is cut or none.
 
-    size: the short side is brought to so many pixels (Pillow, bilinear), then the centre is cut out, as torch-fidelity's
-        `samples_resize_and_crop` does; 0 leaves the image as it is, and the extractor alone scales it.
+    size: the short side is brought to so many pixels (Pillow, bilinear), then the centre is cut out, as
+        torch-fidelity's `samples_resize_and_crop` does; 0 leaves the image as it is, and the extractor alone scales it.
     """
     try:
         with Image.open(file) as opened:

@@ -113,6 +113,11 @@ def _row(state: State) -> list[str]:
 
 def _told(state: State) -> dict[str, Any]:
     file = state.need.file
-    told = {"name": file.name, "for": list(state.need.by), "source": file.source, "place": str(file.place)}
+    told: dict[str, Any] = {
+        "name": file.name,
+        "for": list(state.need.by),
+        "source": file.source,
+        "place": str(file.place),
+    }
     told |= {"licence": file.licence, "size": state.size, "sha256": file.sha256, "md5": file.md5}
     return told | {"state": state.state, "reason": state.reason}

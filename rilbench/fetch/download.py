@@ -34,7 +34,7 @@ def get(file: NeededFile, on_bytes: OnBytes) -> None:
 def _from_hub(file: NeededFile, on_bytes: OnBytes) -> None:
     """Into the Hub's own cache: the blob by us, because its client starts cut downloads again; the links by it."""
     from huggingface_hub import constants, get_hf_file_metadata, hf_hub_download, hf_hub_url
-    from huggingface_hub.utils import build_hf_headers
+    from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]
 
     assert file.hub
     repo, name, revision = file.hub
