@@ -78,9 +78,10 @@ class NeededFile:
 
     @property
     def name(self) -> str:
-        """The file's name without folders."""
-        path = self.hub[1] if self.hub else unquote(urlsplit(self.source).path) if self.published else self.source
-        return path.rsplit("/", 1)[-1]
+        """The file's name: in its repository, or without folders."""
+        if self.hub:
+            return self.hub[1]
+        return (unquote(urlsplit(self.source).path) if self.published else self.source).rsplit("/", 1)[-1]
 
     @property
     def published(self) -> bool:

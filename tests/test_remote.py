@@ -28,7 +28,7 @@ def caches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_reference_says_where_and_what() -> None:
     file = NeededFile.parse(f"hub:some-one/some.thing/sub/head.pth@v1#sha256={SHA}&size=7&licence=Apache-2.0")
     assert file.hub == ("some-one/some.thing", "sub/head.pth", "v1")
-    assert (file.name, file.sha256, file.size, file.licence) == ("head.pth", SHA, 7, "Apache-2.0")
+    assert (file.name, file.sha256, file.size, file.licence) == ("sub/head.pth", SHA, 7, "Apache-2.0")
     assert NeededFile.parse("hub:a/b/c.bin").hub == ("a/b", "c.bin", "main")
     assert NeededFile.parse(URL).name == "head one.pth"
     assert NeededFile.parse(f"{URL}#md5={MD5}").md5 == MD5

@@ -86,6 +86,9 @@ class _Handler(BaseHTTPRequestHandler):
             self.end_headers()
             return
         start = int(re.fullmatch(r"bytes=(\d+)-", ranged)[1]) if ranged else 0  # type: ignore[index]
+        if start >= len(contents):
+            self.send_error(416)
+            return
         self.send_response(206 if start else 200)
         if start:
             self.send_header("Content-Range", f"bytes {start}-{len(contents) - 1}/{len(contents)}")

@@ -89,7 +89,7 @@ def _inception(weights: str, device: str) -> Extractor:
         model: Any = NoTrainInceptionV3("inception-v3-compat", ["2048"], resolve(weights), antialias=False)
     except Exception as error:  # torch-fidelity is missing, or the file is of another model
         raise ConfigError(
-            f"extractor: cannot load inception from {resolve(weights)} ({brief(error)}); pip install torch-fidelity and "
-            "leave `pretrained` out for the published weights, or use extractor clip"
+            f"extractor: cannot load inception from {resolve(weights)} ({brief(error)}); pip install torch-fidelity, "
+            "and leave `pretrained` out for the published weights, or use extractor clip"
         ) from None
     return InceptionFeatures(model.to(device).requires_grad_(False), device)

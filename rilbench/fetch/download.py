@@ -69,7 +69,8 @@ def _fetch(
     part = place.with_name(f"{place.name}.part")
     with _Counted(part, lambda there: on_bytes(there, size)) as stream:
         if size is not None and stream.tell() > size:
-            stream.truncate(0)
+            stream.seek(0)
+            stream.truncate()
         try:
             http_get(url, stream, resume_size=stream.tell(), headers=dict(headers or {}), expected_size=size)
         except Exception as error:
