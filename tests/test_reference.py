@@ -157,7 +157,7 @@ def test_inception_features_of_any_weights(tmp_path: Path) -> None:
     assert labels[0] != labels[1]
     del state["fc.weight"]
     torch.save(state, tmp_path / "cut.pth")
-    with pytest.raises(ConfigError, match="cannot load inception from .*cut.pth"):
+    with pytest.raises(ConfigError, match=r"cannot load inception from .*cut\.pth"):
         make_extractor("inception", "", str(tmp_path / "cut.pth"), "cpu")
 
 
