@@ -28,6 +28,7 @@ from rilbench.errors import ConfigError, unknown
 
 SCHEMES = ("hub:", "https://", "http://")
 HUB = re.compile(r"hub:(?P<repo>[\w.-]+/[\w.-]+)/(?P<file>[^@]+?)(@(?P<revision>[^@]+))?")
+SHOWN = 2  # missing files in a message
 HEX = {"sha256": 64, "md5": 32}  # digits
 
 
@@ -87,6 +88,15 @@ class NeededFile:
     def published(self) -> bool:
         """Whether it can be fetched."""
         return is_reference(self.source)
+
+    @property
+    def origin(self) -> str:
+        """The repository, or the first part of the address, for tables."""
+        if self.hub:
+            repo, _, revision = self.hub
+            return f"{repo}@{revision[:8]}"
+        address = urlsplit(self.source)
+        return "/".join([address.netloc, *address.path.split("/")[1:3]]) if self.published else "made here"
 
     @property
     def place(self) -> Path:
@@ -154,8 +164,10 @@ def _fault_once(text: str, changed: int, size: int) -> str | None:
 
 def missing(files: Sequence[NeededFile]) -> ConfigError:
     """What to say of files that are not there: which, where they should be, and the commands that get or make them."""
-    told = [f"{file.name} of {file.source} should be at {file.place}" for file in files if file.published]
-    remedies = [f"get what is published with: {fetch_line()}"] if told else []
+    published = [file for file in files if file.published]
+    told = [f"{file.name} of {file.source} should be at {file.place}" for file in published[:SHOWN]]
+    told += [f"{len(published) - SHOWN} more, which --check lists"] if len(published) > SHOWN else []
+    remedies = [f"get what is published with: {fetch_line()}"] if published else []
     told += [f"there is no {file.place}" for file in files if not file.published]
     remedies += [f"make {file.name} with: {file.made_by}" for file in files if file.made_by]
     return ConfigError(f"missing files: {'; '.join(told)}; {'; '.join(remedies)}")

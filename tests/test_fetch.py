@@ -351,7 +351,7 @@ def test_a_run_before_fetch_names_the_files_and_the_command(place: Path, monkeyp
     told = str(caught.value)
     assert "model_index.json of hub:some/pipeline/model_index.json@" in told
     assert f"should be at {place}/urls/" in told
-    assert "head.safetensors" in told
+    assert "2 more, which --check lists" in told
     assert "rilbench fetch" in told
     assert not (place / "runs").exists()
     assert blocked.attempts == []

@@ -87,9 +87,10 @@ def _show(states: list[State], config: RunConfig, as_json: bool) -> None:
         print_json([_told(state) for state in states])
         return
     if states:
-        head = ["file", "for", "from", "licence", "MB", "state"]
-        print_table(head, [[*_row(state), " ".join((state.state, state.reason)).strip()] for state in states])
-    lines = {"offline": "HF_HUB_OFFLINE is set; nothing was downloaded"} if _offline() else {}
+        head = ["file", "for", "from", "licence", "size", "state"]
+        print_table(head, [[*_row(state), state.state] for state in states])
+    lines = {state.need.file.name: state.reason for state in states if state.reason}
+    lines |= {"offline": "HF_HUB_OFFLINE is set; nothing was downloaded"} if _offline() else {}
     if all(state.state == PRESENT for state in states):
         lines |= {"prompts": prompts_line(config), "files": f"all {len(states)} are there"}
     else:
@@ -100,15 +101,10 @@ def _show(states: list[State], config: RunConfig, as_json: bool) -> None:
 
 
 def _row(state: State) -> list[str]:
+    from rich.filesize import decimal
+
     file, size = state.need.file, state.size
-    where = file.source.removeprefix("hub:") if file.published else "made here"
-    return [
-        file.name,
-        ", ".join(state.need.by),
-        where,
-        file.licence or "-",
-        "?" if size is None else f"{size / 1e6:.1f}",
-    ]
+    return [file.name, ", ".join(state.need.by), file.origin, file.licence or "-", decimal(size) if size else "?"]
 
 
 def _told(state: State) -> dict[str, Any]:

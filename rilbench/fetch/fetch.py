@@ -52,21 +52,17 @@ def state_of(need: Need, failure: str = "") -> State:
 def fetch(config: RunConfig, components: Components, bar: Bar) -> list[State]:
     """Get what is missing or corrupt, one file after another; a file that cannot be had does not stop the others."""
     failures = dict(_fetched(config, components, bar))
-    states = []
-    for need in needed(config, components):
-        states.append(state_of(need, failures.pop(need.file.source, "")))
-    return states
+    return [state_of(need, failures.get(need.file.source, "")) for need in needed(config, components)]
 
 
 def _fetched(config: RunConfig, components: Components, bar: Bar) -> Iterator[tuple[str, str]]:
     """Fetch; yields source and reason of each failure."""
-    files = [need.file for need in needed(config, components)]
-    if model := hub_model(config.model):
-        yield from _got(pipeline.index_of(*model), bar)
-        if pipeline.index_of(*model).present:
-            files = [*_listed(*model), *files]
-    for file in dict.fromkeys(files):
-        if file.published:
+    for need in needed(config, components):
+        if need.file.published:
+            yield from _got(need.file, bar)
+    model = hub_model(config.model)
+    if model and pipeline.index_of(*model).present:
+        for file in _listed(*model):
             yield from _got(file, bar)
 
 
