@@ -3,7 +3,7 @@
 A setting that names a file takes a path, a `package:` path or a reference:
 
     hub:OWNER/REPO/FILE@REVISION      a file of a Hub repository; `main` without a revision
-    https://HOST/PATH/FILE            any other file (http too)
+    url:https://HOST/PATH/FILE        any other file
 
 with what is known of the file behind it: `#sha256=HEX`, `#md5=HEX`, `#size=BYTES`, `#licence=NAME`, joined by `&`.
 Files of the Hub lie in its ordinary cache (HF_HOME), others in the folder `cache()`. Only `rilbench fetch` downloads.
@@ -26,7 +26,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 from rilbench.errors import ConfigError, unknown
 
-SCHEMES = ("hub:", "https://", "http://")
+SCHEMES = ("hub:", "url:")
 HUB = re.compile(r"hub:(?P<repo>[\w.-]+/[\w.-]+)/(?P<file>[^@]+?)(@(?P<revision>[^@]+))?")
 SHOWN = 2  # missing files in a message
 HEX = {"sha256": 64, "md5": 32}  # digits
@@ -51,6 +51,8 @@ class NeededFile:
     def __post_init__(self) -> None:
         if self.source.startswith("hub:") and not HUB.fullmatch(self.source):
             raise ConfigError(f"{self.source!r} names no file of the Hub; write hub:OWNER/REPO/FILE@REVISION")
+        if self.source.startswith("url:") and not urlsplit(self.address).path.strip("/"):
+            raise ConfigError(f"{self.source!r} names no file; write url:https://HOST/PATH/FILE")
         for name, digits in HEX.items():
             value = getattr(self, name)
             if value is not None and not re.fullmatch(rf"[0-9a-f]{{{digits}}}", value):
@@ -82,7 +84,12 @@ class NeededFile:
         """The file's name: in its repository, or without folders."""
         if self.hub:
             return self.hub[1]
-        return (unquote(urlsplit(self.source).path) if self.published else self.source).rsplit("/", 1)[-1]
+        return (unquote(urlsplit(self.address).path) if self.published else self.source).rsplit("/", 1)[-1]
+
+    @property
+    def address(self) -> str:
+        """Where a published file that is not of the Hub is fetched from."""
+        return self.source.removeprefix("url:")
 
     @property
     def published(self) -> bool:
@@ -95,7 +102,7 @@ class NeededFile:
         if self.hub:
             repo, _, revision = self.hub
             return f"{repo}@{revision[:8]}"
-        address = urlsplit(self.source)
+        address = urlsplit(self.address)
         return "/".join([address.netloc, *address.path.split("/")[1:3]]) if self.published else "made here"
 
     @property

@@ -16,7 +16,7 @@ from rilbench.resources import resolve
 
 SHA = hashlib.sha256(b"weights").hexdigest()
 MD5 = hashlib.md5(b"weights").hexdigest()
-URL = "https://example.org/release/head%20one.pth"
+URL = "url:https://example.org/release/head%20one.pth"
 
 
 @pytest.fixture(autouse=True)
@@ -39,6 +39,7 @@ def test_a_reference_says_where_and_what() -> None:
     [
         ("hub:owner/file.pth", "names no file of the Hub; write hub:OWNER/REPO/FILE@REVISION"),
         ("hub:owner/repo/@v1", "names no file of the Hub"),
+        ("url:https://example.org/", "names no file; write url:https://HOST/PATH/FILE"),
         (f"{URL}#sha265={SHA}", "unknown fact 'sha265'. Did you mean 'sha256'"),
         (f"{URL}#sha256=abc", "sha256 has 64 hexadecimal digits"),
         (f"{URL}#md5={SHA}", "md5 has 32 hexadecimal digits"),
@@ -57,6 +58,7 @@ class Settings:
     words: str | None = None
     rank: int = 4
     model: str = "hub:a/b/c.bin"
+    server: str = "https://example.org/score"  # no file to fetch
 
 
 def test_settings_name_their_files() -> None:

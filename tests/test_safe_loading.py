@@ -139,7 +139,7 @@ def test_weights_of_another_model_are_refused(folder: Path, name: str) -> None:
 def test_one_changed_bit_is_refused_where_the_hash_is_known(folder: Path, name: str) -> None:
     """A file of the same model that is not the published one, such as HPS v2.1 under the name of v2.0."""
     contents = (folder / FILES[name]).read_bytes()
-    source = f"https://example.org/{FILES[name]}"
+    source = f"url:https://example.org/{FILES[name]}"
     text = f"{source}#sha256={hashlib.sha256(contents).hexdigest()}"
     place = NeededFile(source).place
     place.parent.mkdir()

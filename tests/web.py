@@ -18,12 +18,13 @@ COMMIT = "c" * 40
 @dataclass
 class Web:
     """What is served: path to contents. `cut` breaks the next answer for a path off after so many bytes, `hidden` paths
-    answer 403. `asked` are method, path and range of every request."""
+    answer 403, `moved` ones send elsewhere. `asked` are method, path and range of every request."""
 
     files: dict[str, bytes] = field(default_factory=dict)
     headers: dict[str, dict[str, str]] = field(default_factory=dict)
     cut: dict[str, int] = field(default_factory=dict)
     hidden: set[str] = field(default_factory=set)
+    moved: dict[str, str] = field(default_factory=dict)
     asked: list[tuple[str, str, str | None]] = field(default_factory=list)
     address: str = ""
 
@@ -79,6 +80,12 @@ class _Handler(BaseHTTPRequestHandler):
     def _answer(self, *, body: bool) -> None:
         path, ranged = self.path.partition("?")[0], self.headers.get("Range")
         self.web.asked.append((self.command, path, ranged))
+        if path in self.web.moved:
+            self.send_response(302)
+            self.send_header("Location", self.web.address + self.web.moved[path])
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            return
         contents = self.web.files.get(path)
         if contents is None or path in self.web.hidden:
             self.send_response(404 if contents is None else 403)

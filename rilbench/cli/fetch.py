@@ -46,11 +46,15 @@ def fetch(
     with redirect_stdout(sys.stderr):  # whatever a plugin prints
         components = Components(loaded, catalog(plugin))
         components.check()
-        if check or _offline():
-            states = fetching.check(loaded, components)
-        else:
-            with _progress() as progress:
-                states = fetching.fetch(loaded, components, lambda file: _bar(progress, file))
+        try:
+            if check or _offline():
+                states = fetching.check(loaded, components)
+            else:
+                with _progress() as progress:
+                    states = fetching.fetch(loaded, components, lambda file: _bar(progress, file))
+        except KeyboardInterrupt:  # Typer would turn it into a silent exit
+            typer.echo("interrupted; what came is kept, the same command continues", err=True)
+            raise typer.Exit(130) from None
     _show(states, loaded, as_json)
     raise typer.Exit(0 if all(state.state == fetching.PRESENT for state in states) else 1)
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 from rilbench.errors import RilbenchError
-from rilbench.remote import NeededFile, etag_fault
+from rilbench.remote import NeededFile, cache, etag_fault
 
 NOTHING_LEFT = 416  # HTTP: the part has all bytes already, when nobody said how many there are
 OnBytes = Callable[[int, int | None], None]  # bytes there, of how many
@@ -21,10 +23,13 @@ def get(file: NeededFile, on_bytes: OnBytes) -> None:
     place as `.part` and the next call goes on with it; a wrong one is deleted.
     """
     try:
-        if file.hub:
-            _from_hub(file, on_bytes)
-        else:
-            _fetch(file, file.source, file.place, on_bytes, size=file.size)
+        with _alone(file.place):
+            if file.fault() is None:
+                return  # another process was quicker
+            if file.hub:
+                _from_hub(file, on_bytes)
+            else:
+                _fetch(file, file.address, file.place, on_bytes, size=file.size)
     except RilbenchError:
         raise
     except Exception as error:  # of the Hub's client, the connection or the disk
@@ -50,6 +55,17 @@ def _from_hub(file: NeededFile, on_bytes: OnBytes) -> None:
     if not blob.exists() or etag_fault(blob, published.etag):
         _fetch(file, url, blob, on_bytes, size=published.size, etag=published.etag, headers=headers)
     hf_hub_download(repo, name, revision=revision)
+
+
+@contextmanager
+def _alone(place: Path) -> Iterator[None]:
+    """One process at a time appends to a file's part; a folder of its own keeps the lock out of the Hub's cache."""
+    from filelock import FileLock
+
+    locks = cache() / "locks"
+    locks.mkdir(parents=True, exist_ok=True)
+    with FileLock(locks / hashlib.sha256(str(place).encode()).hexdigest()[:16]):
+        yield
 
 
 def _fetch(
