@@ -120,9 +120,15 @@ class NeededFile:
         return self.place.is_file()
 
     def fault(self) -> str | None:
-        """Why the file on this machine is not the published one; None when nothing speaks against it."""
+        """Why the file on this machine is not the published one; None when nothing speaks against it.
+
+        Read once for each state of the file.
+        """
         place = self.place
-        return "is missing" if not place.is_file() else self.fault_of(place)
+        if not place.is_file():
+            return "is missing"
+        state = place.stat()
+        return _fault_once(self, place, state.st_mtime_ns, state.st_size)
 
     def fault_of(self, path: Path) -> str | None:
         """The same for a file somewhere else; the Hub's cache knows the hash of every file, as the name of its blob."""
@@ -155,18 +161,16 @@ def located(text: str) -> Path:
 
 
 def verified(text: str) -> Path:
-    """`located`, and ConfigError when the file is not the published one. Once for each state of the file."""
-    place = located(text)
-    state = place.stat()
-    if fault := _fault_once(text, state.st_mtime_ns, state.st_size):
-        file = NeededFile.parse(text)
+    """`located`, and ConfigError when the file is not the published one."""
+    file, place = NeededFile.parse(text), located(text)
+    if fault := file.fault():
         raise ConfigError(f"{place} {fault}. It came from {file.source}; get it again with: {fetch_line()}")
     return place
 
 
 @lru_cache(maxsize=256)
-def _fault_once(text: str, changed: int, size: int) -> str | None:
-    return NeededFile.parse(text).fault()
+def _fault_once(file: NeededFile, place: Path, changed: int, size: int) -> str | None:
+    return file.fault_of(place)
 
 
 def missing(files: Sequence[NeededFile]) -> ConfigError:

@@ -7,6 +7,7 @@ import json
 import shutil
 import socket
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -133,6 +134,13 @@ def test_a_part_that_belongs_to_nothing_costs_one_attempt(web: Web, file: Needed
     file.place.unlink()
     get(file, nothing)  # longer than the whole file: begun anew at once
     assert file.fault() is None
+
+
+def test_two_processes_download_a_file_once(web: Web, file: NeededFile) -> None:
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda _: get(file, nothing), range(4)))
+    assert file.fault() is None
+    assert web.gets("head.pth") == [None]
 
 
 def test_a_release_that_moved_is_followed(web: Web, file: NeededFile) -> None:

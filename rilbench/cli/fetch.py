@@ -47,11 +47,9 @@ def fetch(
         components = Components(loaded, catalog(plugin))
         components.check()
         try:
-            if check or _offline():
-                states = fetching.check(loaded, components)
-            else:
-                with _progress() as progress:
-                    states = fetching.fetch(loaded, components, lambda file: _bar(progress, file))
+            with _progress() as progress:
+                work = fetching.check if check or _offline() else fetching.fetch
+                states = work(loaded, components, lambda file: _bar(progress, file))
         except KeyboardInterrupt:  # Typer would turn it into a silent exit
             typer.echo("interrupted; what came is kept, the same command continues", err=True)
             raise typer.Exit(130) from None

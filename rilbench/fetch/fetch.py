@@ -33,9 +33,14 @@ class State:
         return self.need.file.place.stat().st_size if self.need.file.present else self.need.file.size
 
 
-def check(config: RunConfig, components: Components) -> list[State]:
+def check(config: RunConfig, components: Components, bar: Bar) -> list[State]:
     """The state of every needed file, its contents checked; nothing is downloaded."""
-    return [state_of(need) for need in needed(config, components)]
+    return [_checked(need, bar) for need in needed(config, components)]
+
+
+def _checked(need: Need, bar: Bar) -> State:
+    with bar(need.file):  # large files take seconds
+        return state_of(need)
 
 
 def state_of(need: Need, failure: str = "") -> State:
@@ -77,8 +82,6 @@ def _listed(repo: str, revision: str) -> list[NeededFile]:
 
 
 def _got(file: NeededFile, bar: Bar) -> Iterator[tuple[str, str]]:
-    if file.fault() is None:
-        return
     try:
         with bar(file) as on_bytes:
             get(file, on_bytes)
