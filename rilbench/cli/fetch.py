@@ -94,7 +94,10 @@ def _show(states: list[State], config: RunConfig, as_json: bool) -> None:
     lines = {state.need.file.name: state.reason for state in states if state.reason}
     lines |= {"offline": "HF_HUB_OFFLINE is set; nothing was downloaded"} if _offline() else {}
     if all(state.state == PRESENT for state in states):
-        lines |= {"prompts": prompts_line(config), "files": f"all {len(states)} are there"}
+        lines |= {
+            "prompts": prompts_line(config),
+            "files": f"all {len(states)} are there" if states else "none to fetch",
+        }
     else:
         lines["files"] = (
             f"{sum(state.state != PRESENT for state in states)} of {len(states)} are not there as published"

@@ -113,7 +113,7 @@ class _Counted(io.FileIO):
 
 
 def _reason(error: Exception, file: NeededFile) -> str:
-    text = " ".join(str(error).split())[:300]
+    text = " ".join(str(error).split()).partition(" For more information")[0][:300]
     status = _status(error)
     if status in (401, 403) and file.hub:
         return f"{text}. Accept its licence on https://huggingface.co/{file.hub[0]} and log in (HF_TOKEN)"
