@@ -141,30 +141,51 @@ def test_inception_names_its_published_file() -> None:
     assert needed.name == "weights-inception-2015-12-05-6726825d.pth"
 
 
-def test_inception_features_of_any_weights(tmp_path: Path) -> None:
-    """Random weights of the full network: they load, give 2048 features, and another file is another extractor."""
+@pytest.fixture
+def inception(tmp_path: Path) -> Path:
+    """Random weights of the full network in the published file's format."""
     fidelity = pytest.importorskip("torch_fidelity.feature_extractor_inceptionv3")
-    labels = []
-    for seed in (0, 1):
-        state = {
-            name: torch.rand(value.shape, generator=torch.Generator().manual_seed(seed)) * 0.02
-            for name, value in _inception_state(fidelity, tmp_path / "empty.pth").items()
-        }
-        torch.save(state, tmp_path / f"{seed}.pth")
-        extractor = make_extractor("inception", "", str(tmp_path / f"{seed}.pth"), "cpu")
-        labels.append(extractor.label)
-    assert extractor(images(2, 3, 20, 30)).shape == (2, 2048)
-    assert labels[0] != labels[1]
+
+    class Untrained(fidelity.FeatureExtractorInceptionV3):  # type: ignore[misc,name-defined]
+        def load_state_dict(self, state: Any, *arguments: Any, **options: Any) -> None:
+            """Keep the random weights."""
+
+    torch.save({}, tmp_path / "empty.pth")
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        network = Untrained("inception", ["2048"], feature_extractor_weights_path=str(tmp_path / "empty.pth"))
+    torch.save(network.state_dict(), tmp_path / "inception.pth")
+    return tmp_path / "inception.pth"
+
+
+def test_inception_statistics_are_torch_fidelitys(inception: Path, folder: Path, tmp_path: Path) -> None:
+    """The same folder, weights, resize and crop by torch-fidelity's own code."""
+    from torch_fidelity.metric_fid import fid_input_id_to_statistics
+    from torch_fidelity.utils import create_feature_extractor
+
+    options = {"samples_find_deep": True, "samples_find_ext": "png,PNG", "samples_resize_and_crop": 24}
+    options |= {"batch_size": 3, "verbose": False, "save_cpu_ram": True, "cuda": False}
+    network = create_feature_extractor(
+        "inception-v3-compat", ["2048"], cuda=False, feature_extractor_weights_path=str(inception), verbose=False
+    )
+    theirs = fid_input_id_to_statistics(1, network, "2048", input1=str(folder), cache=False, **options)
+    output = tmp_path / "coco.safetensors"
+    settings = ("metric.fid.extractor=inception", f"metric.fid.pretrained={inception}")
+    done = reference(str(folder), *settings, "--output", str(output), "--size", "24", "--batch-size", "2")
+    assert done.exit_code == 0, done.output
+    ours = load_file(output)
+    assert theirs["sigma"].std() > 0
+    np.testing.assert_allclose(ours["mean"].numpy(), theirs["mu"], rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(ours["cov"].numpy(), theirs["sigma"], rtol=1e-3, atol=1e-3 * theirs["sigma"].max())
+
+
+def test_another_inception_is_refused(inception: Path, tmp_path: Path) -> None:
+    label = make_extractor("inception", "", str(inception), "cpu").label
+    state = torch.load(inception, weights_only=True)
+    state["Conv2d_1a_3x3.conv.weight"] += 1e-3
+    torch.save(state, inception)
+    assert make_extractor("inception", "", str(inception), "cpu").label != label
     del state["fc.weight"]
     torch.save(state, tmp_path / "cut.pth")
     with pytest.raises(ConfigError, match=r"cannot load inception from .*cut\.pth"):
         make_extractor("inception", "", str(tmp_path / "cut.pth"), "cpu")
-
-
-def _inception_state(fidelity: Any, empty: Path) -> dict[str, torch.Tensor]:
-    class Shapes(fidelity.FeatureExtractorInceptionV3):  # type: ignore[misc,name-defined]
-        def load_state_dict(self, state: Any, *arguments: Any, **options: Any) -> None:
-            """Leave the random weights."""
-
-    torch.save({}, empty)
-    return dict(Shapes("inception", ["2048"], feature_extractor_weights_path=str(empty)).state_dict())
