@@ -1,7 +1,7 @@
 """rilbench: Reward Incremental Learning for text-to-image diffusion models.
 
-The names below are the public ones, with `rilbench.encoders` for plugins that need a CLIP, `rilbench.testing` for
-their tests and `rilbench.result` for hooks. Importing this imports no torch.
+The names below are the public ones, with `rilbench.encoders` for plugins that need a CLIP, `rilbench.remote` for
+published files, `rilbench.testing` for their tests and `rilbench.result` for hooks. Importing this imports no torch.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from rilbench.contracts import API_VERSION, MeanMetric, Metric, NoSettings, Reward, Stage, Step, Strategy
 from rilbench.errors import ConfigError, PluginError, RilbenchError
 from rilbench.hooks import hookimpl
+from rilbench.remote import NeededFile
 
 if TYPE_CHECKING:
     from rilbench.model.adapters import LoraPair
@@ -20,6 +21,7 @@ __all__ = [
     "LoraPair",
     "MeanMetric",
     "Metric",
+    "NeededFile",
     "NoSettings",
     "PluginError",
     "Reward",

@@ -4,7 +4,7 @@ A component declares its settings as a frozen dataclass in `Settings`; the engin
 passes an instance, with the device, to the constructor. Contracts only grow: new arguments are keyword-only with a
 default, so a component written for the API version before keeps working.
 
-API version 2 added `Reward.uses_prompts` and `Reward.precision`.
+API version 2 added `Reward.uses_prompts`, `Reward.precision` and `Component.files`.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from rilbench.model.adapters import LoraPair
+    from rilbench.remote import NeededFile
 
 API_VERSION = 2
 SUPPORTED = (API_VERSION - 1, API_VERSION)
@@ -40,6 +41,16 @@ class Component:
     def __init__(self, settings: Any, *, device: str = "cpu") -> None:
         self.settings = settings
         self.device = device
+
+    @classmethod
+    def files(cls, settings: Any) -> Sequence[NeededFile]:
+        """The published files an instance with these settings reads, for `rilbench fetch`; nothing is loaded for it.
+
+        By default those that settings name by reference (`rilbench.remote`).
+        """
+        from rilbench.remote import named
+
+        return named(settings)
 
 
 class Reward(Component, ABC):

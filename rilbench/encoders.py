@@ -5,9 +5,6 @@ open_clip is imported when an encoder is made, because it imports torchvision at
 
 from __future__ import annotations
 
-import difflib
-import hashlib
-import warnings
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -19,10 +16,12 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from rilbench.errors import ConfigError, unknown
-from rilbench.resources import resolve
+from rilbench.open_clip_files import WEIGHTS, Published, locate
+from rilbench.open_clip_files import clip_files as clip_files
+from rilbench.remote import digest
+from rilbench.resources import checked, resolve
 
 FITS = ("square", "pad")
-_WEIGHTS = (".safetensors", ".bin", ".pth", ".pt")
 
 
 def resize(images: Tensor, size: int, *, mode: str = "square") -> Tensor:
@@ -69,7 +68,8 @@ class ClipEncoder:
 
     model: a folder with open_clip_config.json, weights and tokenizer (a path or `package:NAME/FOLDER`), an
         `hf-hub:` id, or an open_clip architecture such as "ViT-H-14".
-    pretrained: for an architecture, a weight file or an open_clip tag.
+    pretrained: for an architecture, a weight file (a path or a reference, see `rilbench.remote`) or an open_clip tag,
+        whose file `rilbench fetch` gets.
     fit: how images reach the model's size, see `resize`; mean, deviation and size are the model's own.
     sha256: what the local weight file must hash to.
     setting: what the user calls `model`, for the errors.
@@ -89,11 +89,11 @@ class ClipEncoder:
     ) -> None:
         if fit not in FITS:
             raise ConfigError(unknown("fit", fit, FITS))
-        name, pretrained = _locate(model, pretrained, setting)
+        name, weights, published = locate(model, pretrained, setting)
         if sha256 is not None:
-            check_sha256(_weight_file(name, pretrained, setting), sha256)
+            check_sha256(_weight_file(name, weights, setting), sha256)
         self.fit, self.device = fit, device
-        self.model, self._tokenize = _load(name, pretrained, device, setting)
+        self.model, self._tokenize = _load(name, weights, published, device, setting)
         preprocess = self.model.visual.preprocess_cfg
         self.image_size = _side(preprocess["size"])
         self._mean, self._std = (torch.tensor(preprocess[key])[:, None, None] for key in ("mean", "std"))
@@ -122,40 +122,6 @@ class ClipEncoder:
         return F.normalize(self.model.encode_text(tokens), dim=-1)[0]
 
 
-def _locate(model: str, pretrained: str | None, setting: str) -> tuple[str, str | None]:
-    """The names by which open_clip knows a model and its weights."""
-    name = resolve(model)
-    if name.startswith("hf-hub:") or Path(name).is_dir():
-        if pretrained is not None:
-            raise ConfigError(f"{setting}: {model} brings its own weights; leave `pretrained` out")
-        if name.startswith("hf-hub:"):
-            return name, None
-        if not (Path(name) / "open_clip_config.json").is_file():
-            raise ConfigError(f"{setting}: the folder {name} has no open_clip_config.json; name an open_clip folder")
-        return f"local-dir:{name}", None
-    return name, _weights_of(name, pretrained, setting)
-
-
-def _weights_of(architecture: str, pretrained: str | None, setting: str) -> str:
-    """The weight file or tag of an architecture."""
-    import open_clip
-
-    known = open_clip.list_models()
-    if architecture not in known:
-        close = difflib.get_close_matches(architecture, known, n=1)
-        hint = f" Did you mean {close[0]!r}?" if close else ""
-        raise ConfigError(f"{setting}: {architecture!r} is neither a folder nor an open_clip architecture.{hint}")
-    if pretrained is None:
-        raise ConfigError(f"{setting}: {architecture} needs `pretrained`, a weight file or an open_clip tag")
-    path = resolve(pretrained)
-    tags = open_clip.list_pretrained_tags_by_model(architecture)
-    if Path(path).is_file() or path in tags:
-        return path
-    if "/" in path or path.endswith(_WEIGHTS):
-        raise ConfigError(f"pretrained: no weight file at {path}; download it or correct the path")
-    raise ConfigError(unknown(f"pretrained weights of {architecture}", path, tags))
-
-
 def _weight_file(name: str, pretrained: str | None, setting: str) -> Path:
     """The one local file whose hash can be checked."""
     if pretrained is not None and Path(pretrained).is_file():
@@ -163,22 +129,19 @@ def _weight_file(name: str, pretrained: str | None, setting: str) -> Path:
     if not name.startswith("local-dir:"):
         raise ConfigError(f"sha256: {name} is not a local file; leave `sha256` out or download the weights")
     folder = Path(name.removeprefix("local-dir:"))
-    files = [path for path in sorted(folder.iterdir()) if path.suffix in _WEIGHTS]
+    files = [path for path in sorted(folder.iterdir()) if path.suffix in WEIGHTS]
     if len(files) != 1:
         raise ConfigError(f"sha256: {folder} has {len(files)} weight files; keep the one that {setting} means")
     return files[0]
 
 
-def _load(name: str, pretrained: str | None, device: str, setting: str) -> tuple[Any, Any]:
+def _load(name: str, pretrained: str | None, published: Published, device: str, setting: str) -> tuple[Any, Any]:
     """The model, frozen and in eval mode, and its tokenizer."""
     import open_clip
 
+    options = {"precision": "fp32", "device": device, "require_pretrained": True, "weights_only": True}
     try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("error", message="QuickGELU mismatch")  # other activation, other scores
-            model = open_clip.create_model(
-                name, pretrained, precision="fp32", device=device, require_pretrained=True, weights_only=True
-            )
+        model = open_clip.create_model(name, pretrained, force_preprocess_cfg=published, **options)
         tokenizer = open_clip.get_tokenizer(name)
     except Exception as error:  # open_clip passes on whatever json, safetensors, pickle, torch or the Hub raise
         where = f"{name} with {pretrained}" if pretrained else name.removeprefix("local-dir:")
@@ -196,11 +159,11 @@ def _side(size: int | Sequence[int]) -> int:
 
 
 def read_tensors(path: str, setting: str) -> dict[str, Tensor]:
-    """The tensors of a `.safetensors` or torch file (a path or `package:` path), on the CPU; no pickled code runs.
+    """The tensors of a `.safetensors` or torch file (a path or reference), on the CPU; no pickled code runs.
 
     ConfigError naming the setting when the file is missing, cut, or holds anything else.
     """
-    file = Path(resolve(path))
+    file = Path(checked(path))
     if not file.is_file():
         raise ConfigError(f"{setting}: no file at {file}; download it or correct the path")
     try:
@@ -217,8 +180,7 @@ def check_sha256(path: str | Path, expected: str) -> None:
     file = Path(resolve(str(path)))
     if not file.is_file():
         raise ConfigError(f"no file at {file}; download it or correct the path")
-    with file.open("rb") as stream:
-        found = hashlib.file_digest(stream, "sha256").hexdigest()
+    found = digest(file, "sha256")
     if found != expected.strip().lower():
         raise ConfigError(f"{file} has sha256 {found}, expected {expected}; download it again or correct the sha256")
 

@@ -35,12 +35,14 @@ def prepare(config: RunConfig, catalog: Catalog, warn: Warn) -> tuple[Components
 
 
 def planned_run(config: RunConfig, catalog: Catalog) -> tuple[Components, list[PlannedStage]]:
-    """The checked components and the plan of a run whose plugins are looked through already."""
+    """The checked components and the plan of a run whose plugins are looked through and whose files are there."""
+    from rilbench.fetch.needed import require
     from rilbench.model.loading import pick_device
     from rilbench.prompts import read_prompts
 
     components = Components(config, catalog, device=pick_device(config.model.device))
     components.check()
+    require(config, components)
     read_prompts(config.evaluate.prompts)
     plan = make_plan(config, components)
     for planned in plan:

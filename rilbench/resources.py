@@ -1,4 +1,4 @@
-"""Where files are: configurations of the installation, and `package:` paths into an installed package."""
+"""Where files are: configurations of the installation, `package:` paths into an installed package, fetched files."""
 
 from __future__ import annotations
 
@@ -8,11 +8,15 @@ import importlib.util
 import os
 from pathlib import Path
 
+from rilbench import remote
 from rilbench.errors import ConfigError, unknown
 
 
 def resolve(path: str) -> str:
-    """`package:NAME/FOLDER` as a path in the installed package NAME; anything else (paths, Hub ids) as it is."""
+    """`package:NAME/FOLDER` as a path in the installed package NAME, a reference (`rilbench.remote`) as the path of the
+    fetched file; anything else (paths, Hub ids) as it is. ConfigError for what is not there."""
+    if remote.is_reference(path):
+        return str(remote.located(path))
     if not path.startswith("package:"):
         return os.path.expanduser(path)
     name, _, inside = path.removeprefix("package:").partition("/")
@@ -23,6 +27,11 @@ def resolve(path: str) -> str:
     if not found.exists():
         raise ConfigError(f"{path}: {name} has no {inside!r} (looked for {found})")
     return str(found)
+
+
+def checked(path: str) -> str:
+    """`resolve` for a file to be read; ConfigError when that of a reference is not the published one."""
+    return str(remote.verified(path)) if remote.is_reference(path) else resolve(path)
 
 
 def config_file(name: str) -> Path:

@@ -83,6 +83,15 @@ class RudeSettings(GoodReward):
     Settings = Rude
 
 
+@breaks("files_are_declared")
+class NamesOnly(GoodReward):
+    """Files as mere names."""
+
+    @classmethod
+    def files(cls, settings: Any) -> Any:
+        return ["weights.pth"]
+
+
 @breaks("can_be_made")
 class NoDevice(GoodReward):
     """The constructor takes no device."""

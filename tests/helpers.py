@@ -47,6 +47,18 @@ def save_clip(folder: Path, *, seed: int = 0) -> Path:
     return folder
 
 
+def save_pickscore(folder: Path) -> None:
+    """A tiny random CLIPModel and its tokenizer in one folder, as transformers saves them."""
+    from transformers import CLIPConfig, CLIPModel
+
+    words = tokenizer.build()
+    common = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
+    text = {"vocab_size": len(words), "max_position_embeddings": 24, "eos_token_id": words.eos_token_id}
+    config = CLIPConfig(text_config=common | text, vision_config=common | {"image_size": 16, "patch_size": 8})
+    CLIPModel(config).save_pretrained(folder)
+    words.save_pretrained(folder)
+
+
 def plain_clip(folder: Path) -> open_clip.CLIP:
     """The saved model, built and loaded without rilbench."""
     state = load_file(folder / WEIGHTS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import inspect
 import json
 import sys
@@ -203,7 +204,7 @@ def test_every_hook_is_tested_documented_and_used(name: str) -> None:
 
 def _implements(value: str, hook: str) -> bool:
     module, _, attribute = value.partition(":")
-    return hasattr(getattr(__import__(module), attribute), hook)
+    return hasattr(getattr(importlib.import_module(module), attribute), hook)
 
 
 def test_the_result_json_names_the_hooks(workplace: Path) -> None:

@@ -165,9 +165,9 @@ def refused(match: str, folder: Path, **changes: Any) -> None:
 
 
 def test_missing_weights_say_where_to_find_them(folder: Path) -> None:
-    source = r"download ImageReward\.pt .* repository zai-org/ImageReward"
-    refused(f"weights: name the weight file; {source}", folder, weights=None)
-    refused(f"weights: no file at .*gone.*{source}", folder, weights=str(folder / "gone.pt"))
+    refused("weights: no file at .*gone.*run rilbench fetch", folder, weights=str(folder / "gone.pt"))
+    published = r"ImageReward\.pt of hub:zai-org/ImageReward/ImageReward\.pt@5736be0.* should be at .*rilbench fetch"
+    refused(f"missing files: {published}", folder, weights=ImageRewardSettings().weights)
     refused("expected 000", folder, sha256="0" * 64)
 
 
@@ -233,13 +233,13 @@ def test_the_published_med_config_has_the_published_sizes(folder: Path, tmp_path
 def test_wrong_tokenizers_are_refused(folder: Path, tmp_path: Path) -> None:
     refused("tokenizer: no folder at .*gone", folder, tokenizer=str(tmp_path / "gone"))
     refused(
-        "tokenizer: someone/something was not found .*give the path of its folder",
+        r"missing files: tokenizer\.json of hub:someone/something/tokenizer\.json@main should be at .*rilbench fetch",
         folder,
         tokenizer="someone/something",
     )
     other = blip.save_tokenizer(tmp_path / "other", blip.WORDS[:-1])
     refused(
-        "tokenizer: .*other was not found or is another: has 15 tokens with .*the model 16",
+        "tokenizer: .*other is another: has 15 tokens with .*the model 16",
         folder,
         tokenizer=str(other),
     )

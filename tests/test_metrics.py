@@ -224,7 +224,7 @@ def test_inception_without_its_package_or_file_is_refused(
         with pytest.raises(ConfigError, match=match):
             FID(FIDSettings(extractor="inception", pretrained=pretrained, reference=reference))
 
-    refused("pretrained: extractor inception needs", None)
+    refused("missing files: weights-inception.* of url:https://github.com/toshas/torch-fidelity/.*rilbench fetch", None)
     refused("pretrained: no file", str(weights))
     torch.save({"weights": Path.cwd}, weights)
     refused("pretrained: cannot read .*UnpicklingError", str(weights))

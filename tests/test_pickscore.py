@@ -183,10 +183,9 @@ def test_a_damaged_folder_is_refused(folder: Path) -> None:
 def test_names_that_mean_nothing_are_refused(saved: Path, tmp_path: Path) -> None:
     refused("model: no folder at .*gone; download it or correct the path", saved, model=str(tmp_path / "gone"))
     refused("processor: no folder at .*gone", saved, processor=str(tmp_path / "gone"))
-    refused("model: cannot load some/model .*give the path of its folder", saved, model="some/model")
-    refused("processor: some/words was not found .*give the path of its folder", saved, processor="some/words")
+    refused(r"model\.safetensors of hub:some/model/model\.safetensors@v2 should be at", saved, model="some/model@v2")
+    refused(r"missing files: tokenizer\.json of hub:some/words/.*rilbench fetch", saved, processor="some/words")
     refused("expected 000", saved, sha256="0" * 64)
-    refused("sha256: some/model is not a local folder", saved, model="some/model", sha256="0" * 64)
 
 
 def test_a_tokenizer_of_another_model_is_refused(saved: Path, tmp_path: Path) -> None:

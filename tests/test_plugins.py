@@ -249,6 +249,7 @@ def test_a_fulfilled_requirement_and_what_took_part(installed: Path, rilbench: C
         "reward/good": "good 3.1",
         "metric/png_kb": "rilbench 0.1.0",
         "hook/jsonl": "rilbench 0.1.0",
+        "hook/reference": "rilbench 0.1.0",
     }
 
 

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from rilbench import ConfigError, Reward
-from rilbench.encoders import ClipEncoder, check_sha256
+from rilbench import ConfigError, NeededFile, Reward
+from rilbench.encoders import ClipEncoder, check_sha256, clip_files
+from rilbench.remote import named
 from rilbench_aesthetic.head import LinearHead
 
 __all__ = ["Aesthetic", "AestheticSettings", "LinearHead"]
@@ -18,7 +19,8 @@ __all__ = ["Aesthetic", "AestheticSettings", "LinearHead"]
 class AestheticSettings:
     """clip, pretrained: the image encoder, see `ClipEncoder`; the published head needs OpenAI's ViT-L/14.
 
-    head: the head's weights, `.safetensors` or `.pth`. head_sha256: what the head's file must hash to.
+    head: the head's weights, `.safetensors` or `.pth`, a path or a reference (see `rilbench.remote`). head_sha256: what
+    the head's file must hash to.
     """
 
     clip: str = "package:rilbench_shapes/weights/clip"
@@ -36,6 +38,10 @@ class Aesthetic(Reward):
     Settings = AestheticSettings
     settings: AestheticSettings
     uses_prompts = False
+
+    @classmethod
+    def files(cls, settings: AestheticSettings) -> Sequence[NeededFile]:
+        return [*named(settings), *clip_files(settings.clip, settings.pretrained)]
 
     def __init__(self, settings: AestheticSettings, *, device: str = "cpu") -> None:
         super().__init__(settings, device=device)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from rilbench import ConfigError
 from rilbench.encoders import read_tensors
 
+REMEDY = "name the file of a head such as sac+logos+ava1-l14-linearMSE.pth"
 KEYS = ("0", "2", "4", "6", "7")  # the gaps are the dropouts of the published training code
 
 
@@ -49,14 +50,15 @@ class LinearHead(nn.Module):
         """A head with the widths and weights of a state dict; ConfigError for other keys or shapes."""
         expected = {f"layers.{key}.{part}" for key in KEYS for part in ("weight", "bias")}
         if strangers := sorted(expected.symmetric_difference(state)):
-            raise ConfigError(f"head: {source} is not an aesthetic head: missing or unexpected {', '.join(strangers)}")
+            told = ", ".join(strangers[:3]) + (f" and {len(strangers) - 3} more" if len(strangers) > 3 else "")
+            raise ConfigError(f"head: {source} is not an aesthetic head: missing or unexpected {told}; {REMEDY}")
         weights = [state[f"layers.{key}.weight"] for key in KEYS]
         if any(weight.ndim != 2 for weight in weights):
-            raise ConfigError(f"head: {source} is not an aesthetic head: a weight is not a matrix")
+            raise ConfigError(f"head: {source} is not an aesthetic head: a weight is not a matrix; {REMEDY}")
         head = cls([weights[0].shape[1], *(weight.shape[0] for weight in weights)])
         for key, value in head.state_dict().items():
             if state[key].shape != value.shape:
                 found, wanted = tuple(state[key].shape), tuple(value.shape)
-                raise ConfigError(f"head: {source}: {key} has shape {found}, which does not continue {wanted}")
+                raise ConfigError(f"head: {source}: {key} has shape {found}, not {wanted}; {REMEDY}")
         head.load_state_dict(dict(state))
         return head

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from rilbench import Reward
-from rilbench.encoders import ClipEncoder
+from rilbench import NeededFile, Reward
+from rilbench.encoders import ClipEncoder, clip_files
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,10 @@ class Clip(Reward):
 
     Settings = ClipSettings
     settings: ClipSettings
+
+    @classmethod
+    def files(cls, settings: ClipSettings) -> Sequence[NeededFile]:
+        return clip_files(settings.model, settings.pretrained)
 
     def __init__(self, settings: ClipSettings, *, device: str = "cpu") -> None:
         super().__init__(settings, device=device)

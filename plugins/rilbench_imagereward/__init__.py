@@ -8,34 +8,38 @@ from pathlib import Path
 
 from torch import Tensor
 
-from rilbench import ConfigError, Reward
+from rilbench import ConfigError, NeededFile, Reward
 from rilbench.encoders import check_sha256, read_tensors, resize
+from rilbench.remote import hub_files, is_hub_id, named
 from rilbench.resources import resolve
 from rilbench_imagereward.model import Network, filled
 from rilbench_imagereward.sizes import Sizes, read_sizes
-from rilbench_imagereward.tokens import Tokens
+from rilbench_imagereward.tokens import FILES, Tokens
 
 __all__ = ["ImageReward", "ImageRewardSettings"]
 
-SOURCE = "download ImageReward.pt (1.79 GB) from the Hub repository zai-org/ImageReward (once THUDM/ImageReward)"
+PUBLISHED = (
+    "hub:zai-org/ImageReward/ImageReward.pt@5736be03b2652728fb87788c9797b0570450ab72"
+    "#sha256=d71dc8d4912bc633c06ab8ef1ef6a81e8199d4369f14b47b29baf1d19de561f6&size=1786880927&licence=Apache-2.0"
+)
+SOURCE = "leave `weights` out and run rilbench fetch"
 MEAN = (0.48145466, 0.4578275, 0.40821073)  # as CLIP
 STD = (0.26862954, 0.26130258, 0.27577711)
 
 
 @dataclass(frozen=True)
 class ImageRewardSettings:
-    """weights: the path of ImageReward.pt, or of its tensors as `.safetensors`; needed, from the Hub repository
-        zai-org/ImageReward.
+    """weights: ImageReward.pt of the Hub repository zai-org/ImageReward, or its tensors as `.safetensors`; a path or a
+        reference (see `rilbench.remote`).
 
     config: that repository's med_config.json; None has the published sizes, see `Sizes` for others.
     tokenizer: a folder or Hub id with the vocabulary of bert-base-uncased; [DEC] and [ENC] are added.
-    sha256: what the weight file must hash to; of the published one
-        d71dc8d4912bc633c06ab8ef1ef6a81e8199d4369f14b47b29baf1d19de561f6.
+    sha256: what the weight file must hash to.
     """
 
-    weights: str | None = None
+    weights: str = PUBLISHED
     config: str | None = None
-    tokenizer: str = "google-bert/bert-base-uncased"
+    tokenizer: str = "google-bert/bert-base-uncased@86b5e0934494bd15c9632b12f734a8a67f723594"
     sha256: str | None = None
 
 
@@ -47,6 +51,11 @@ class ImageReward(Reward):
 
     Settings = ImageRewardSettings
     settings: ImageRewardSettings
+
+    @classmethod
+    def files(cls, settings: ImageRewardSettings) -> Sequence[NeededFile]:
+        words = hub_files(settings.tokenizer, FILES, "Apache-2.0") if is_hub_id(settings.tokenizer) else []
+        return [*named(settings), *words]
 
     def __init__(self, settings: ImageRewardSettings, *, device: str = "cpu") -> None:
         super().__init__(settings, device=device)
@@ -64,11 +73,9 @@ class ImageReward(Reward):
 
 
 def _load(settings: ImageRewardSettings, sizes: Sizes) -> Network:
-    if settings.weights is None:
-        raise ConfigError(f"weights: name the weight file; {SOURCE}")
     path = resolve(settings.weights)
     if not Path(path).is_file():
         raise ConfigError(f"weights: no file at {path}; correct the path, or {SOURCE}")
     if settings.sha256 is not None:
         check_sha256(path, settings.sha256)
-    return filled(sizes, read_tensors(path, "weights"), path)
+    return filled(sizes, read_tensors(settings.weights, "weights"), path)

@@ -10,24 +10,26 @@ from torch import Tensor
 
 from rilbench import ConfigError
 from rilbench.encoders import brief
+from rilbench.remote import hub_folder, is_hub_id
 from rilbench.resources import resolve
 from rilbench_imagereward.sizes import LENGTH
 
+FILES = ("tokenizer.json", "tokenizer_config.json", "vocab.txt")  # of a Hub id
 REMEDY = "download the tokenizer of bert-base-uncased and give the path of its folder"
 
 
 class Tokens:
     """Prompts to token numbers and attention mask, both (B, 35); computed once per prompt and then remembered.
 
-    name: a folder or a Hub id. size: how many tokens the model knows; ConfigError when the tokenizer has not as many,
-    or cannot be loaded.
+    name: a folder, or a Hub id whose files are fetched. size: how many tokens the model knows; ConfigError when the
+    tokenizer has not as many, or cannot be loaded.
     """
 
     def __init__(self, name: str, size: int, device: str) -> None:
         from transformers import BertTokenizer
 
-        path = resolve(name)
-        if not Path(path).is_dir() and (path.startswith((".", "/")) or path.count("/") != 1):
+        path = str(hub_folder(name, FILES)) if is_hub_id(name) else resolve(name)
+        if not Path(path).is_dir():
             raise ConfigError(f"tokenizer: no folder at {path}; download it or correct the path")
         try:
             self._tokenizer = BertTokenizer.from_pretrained(path)
@@ -35,9 +37,9 @@ class Tokens:
             raise ConfigError(f"tokenizer: cannot load {path} ({brief(error)}); {REMEDY}") from None
         self._tokenizer.add_special_tokens({"bos_token": "[DEC]"})
         self._tokenizer.add_tokens(["[ENC]"], special_tokens=True)
-        if len(self._tokenizer) != size:  # offline, transformers makes an empty one of a name it does not find
+        if len(self._tokenizer) != size:  # transformers makes an empty one of a folder without tokenizer
             found = f"has {len(self._tokenizer)} tokens with [DEC] and [ENC], the model {size}"
-            raise ConfigError(f"tokenizer: {name} was not found or is another: {found}; {REMEDY}")
+            raise ConfigError(f"tokenizer: {name} is another: {found}; {REMEDY}")
         self._device = device
         self._known: dict[str, Tensor] = {}
 

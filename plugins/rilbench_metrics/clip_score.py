@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from rilbench import MeanMetric
-from rilbench.encoders import ClipEncoder
+from rilbench import MeanMetric, NeededFile
+from rilbench.encoders import ClipEncoder, clip_files
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,10 @@ class ClipScore(MeanMetric):
 
     Settings = ClipScoreSettings
     higher_is_better = True
+
+    @classmethod
+    def files(cls, settings: ClipScoreSettings) -> Sequence[NeededFile]:
+        return clip_files(settings.model, settings.pretrained)
 
     def __init__(self, settings: ClipScoreSettings, *, device: str = "cpu") -> None:
         super().__init__(settings, device=device)

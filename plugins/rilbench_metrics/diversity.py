@@ -8,8 +8,8 @@ from itertools import groupby
 
 from torch import Tensor
 
-from rilbench import Metric
-from rilbench.encoders import ClipEncoder
+from rilbench import Metric, NeededFile
+from rilbench.encoders import ClipEncoder, clip_files
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,10 @@ class Diversity(Metric):
 
     Settings = DiversitySettings
     higher_is_better = True
+
+    @classmethod
+    def files(cls, settings: DiversitySettings) -> Sequence[NeededFile]:
+        return clip_files(settings.model, settings.pretrained)
 
     def __init__(self, settings: DiversitySettings, *, device: str = "cpu") -> None:
         super().__init__(settings, device=device)

@@ -3,27 +3,27 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
+from safetensors import safe_open
 from torch import Tensor
 
-from rilbench import ConfigError, Metric
-from rilbench.encoders import ClipEncoder, brief, read_tensors
+from rilbench import ConfigError, Metric, NeededFile
+from rilbench.encoders import read_tensors
+from rilbench.remote import is_reference, named
 from rilbench.resources import resolve
-
-Extractor = Callable[[Tensor], Tensor]
-EXTRACTORS = ("clip", "inception")
-INCEPTION = "weights-inception-2015-12-05-6726825d.pth of github.com/toshas/torch-fidelity, release v0.2.0"
+from rilbench_metrics.extractors import EXTRACTORS, Extractor, extractor_files, make_extractor
 
 
 @dataclass(frozen=True)
 class FIDSettings:
     """extractor: `clip`, unit image features of `model` and `pretrained` (see `ClipEncoder`), or `inception`, the
-    published FID's pooled Inception v3 features (`pretrained` then names its weight file).
+    published FID's pooled Inception v3 features (`pretrained` then names its weight file, if not the published one).
 
-    reference: safetensors with `mean` (D,), `cov` (D, D) and `n` (1,) of the reference set, made by `statistics`.
+    reference: safetensors with `mean` (D,), `cov` (D, D) and `n` (1,) of the reference set, as `rilbench reference`
+        writes them; statistics that record another extractor are refused.
     scale: features count times this, so distances times its square. Unit vectors are close together: 10 brings their
         distances to about 0.1 to 100. Set 1 for the published FID on Inception features.
     """
@@ -52,10 +52,19 @@ class FID(Metric):
     settings: FIDSettings
     higher_is_better = False
 
+    @classmethod
+    def files(cls, settings: FIDSettings) -> Sequence[NeededFile]:
+        found = extractor_files(settings.extractor, settings.model, settings.pretrained)
+        made = not is_reference(settings.reference) and not settings.reference.startswith("package:")
+        command = "rilbench reference FOLDER_OF_IMAGES, with the --config and settings of the run"
+        statistics_file = [NeededFile(settings.reference, made_by=command)] if made else []
+        return [*dict.fromkeys([*found, *named(settings)]), *statistics_file]
+
     def __init__(self, settings: FIDSettings, *, device: str = "cpu") -> None:
         super().__init__(settings, device=device)
         self.reference = read_reference(settings.reference)
-        self.extract = _extractor(settings, device)
+        self.extract = make_extractor(settings.extractor, settings.model, settings.pretrained, device)
+        check_extractor(settings.reference, self.extract)
         self._warned = False
         self.reset()
 
@@ -110,30 +119,15 @@ def read_reference(path: str) -> tuple[Tensor, Tensor]:
     return mean.double(), cov.double()
 
 
-def _extractor(settings: FIDSettings, device: str) -> Extractor:
-    if settings.extractor == "clip":
-        return ClipEncoder(settings.model, settings.pretrained, device).image_features
-    return _inception(settings.pretrained, device)
-
-
-def _inception(weights: str | None, device: str) -> Extractor:
-    """Pooled features (B, 2048) of the reference Inception v3, which takes whole numbers 0 to 255."""
-    from torchmetrics.image.fid import NoTrainInceptionV3
-
-    if weights is None:
-        raise ConfigError(f"pretrained: extractor inception needs its weight file; download {INCEPTION} and name it")
-    read_tensors(weights, "pretrained")  # torch-fidelity would run pickled code
-    try:
-        model = NoTrainInceptionV3("inception-v3-compat", ["2048"], resolve(weights), antialias=False)
-    except Exception as error:  # torch-fidelity is missing, or the file is of another model
+def check_extractor(path: str, extractor: Extractor) -> None:
+    """ConfigError when the reference file says that other features than these were measured."""
+    file = resolve(path)
+    if not file.endswith(".safetensors"):
+        return
+    with safe_open(file, framework="pt") as tensors:
+        made_with = (tensors.metadata() or {}).get("extractor")
+    if made_with and made_with != extractor.label:
         raise ConfigError(
-            f"extractor: cannot load inception from {weights} ({brief(error)}); pip install torch-fidelity and name "
-            f"{INCEPTION} in `pretrained`, or use extractor clip"
-        ) from None
-    model.to(device).requires_grad_(False)
-
-    def extract(images: Tensor) -> Tensor:
-        features: Tensor = model((images.clamp(0, 1) * 255).round().to(device, torch.uint8))
-        return features
-
-    return extract
+            f"reference: {path} was made with the extractor {made_with}, configured is {extractor.label}; make it "
+            "again with rilbench reference, or configure the extractor it was made with"
+        )

@@ -9,9 +9,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from rilbench import Reward
+from rilbench import NeededFile, Reward
 from rilbench.encoders import resize
-from rilbench_pickscore.load import load_model, load_tokenizer
+from rilbench.remote import hub_files, is_hub_id
+from rilbench_pickscore.load import MODEL, TOKENIZER, load_model, load_tokenizer
 
 __all__ = ["PickScore", "PickScoreSettings"]
 
@@ -21,14 +22,14 @@ STD = (0.26862954, 0.26130258, 0.27577711)
 
 @dataclass(frozen=True)
 class PickScoreSettings:
-    """model: a folder with config.json and model.safetensors (a path or `package:NAME/FOLDER`), or a Hub id.
+    """model: a folder with config.json and model.safetensors (a path or `package:NAME/FOLDER`), or a Hub id, which may
+        name its revision behind an `@`; `rilbench fetch` gets its files.
 
-    processor: a folder or Hub id with the tokenizer of the model. sha256: what the folder's model.safetensors must
-    hash to.
+    processor: a folder or Hub id with the tokenizer of the model. sha256: what model.safetensors must hash to.
     """
 
-    model: str = "yuvalkirstain/PickScore_v1"
-    processor: str = "laion/CLIP-ViT-H-14-laion2B-s32B-b79K"
+    model: str = "yuvalkirstain/PickScore_v1@a4e4367c6dfa7288a00c550414478f865b875800"
+    processor: str = "laion/CLIP-ViT-H-14-laion2B-s32B-b79K@1c2b8495b28150b8a4922ee1c8edee224c284c0c"
     sha256: str | None = None
 
 
@@ -40,6 +41,11 @@ class PickScore(Reward):
 
     Settings = PickScoreSettings
     settings: PickScoreSettings
+
+    @classmethod
+    def files(cls, settings: PickScoreSettings) -> Sequence[NeededFile]:
+        wanted = ((settings.model, MODEL, ""), (settings.processor, TOKENIZER, "MIT"))
+        return [file for name, names, licence in wanted if is_hub_id(name) for file in hub_files(name, names, licence)]
 
     def __init__(self, settings: PickScoreSettings, *, device: str = "cpu") -> None:
         super().__init__(settings, device=device)

@@ -1,4 +1,4 @@
-"""Strict loading of a transformers CLIP model and its tokenizer, from folders or from the Hub."""
+"""Strict loading of a transformers CLIP model and its tokenizer, from folders or the Hub's cache."""
 
 from __future__ import annotations
 
@@ -10,18 +10,21 @@ import torch
 
 from rilbench import ConfigError
 from rilbench.encoders import brief, check_sha256
+from rilbench.remote import hub_folder, is_hub_id
 from rilbench.resources import resolve
 
 WEIGHTS = "model.safetensors"
+MODEL = ("config.json", WEIGHTS)
+TOKENIZER = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.json", "merges.txt")
 
 
 def load_model(model: str, sha256: str | None, device: str) -> Any:
     """A CLIPModel in float32, frozen and in eval mode; ConfigError unless every weight is there and fits."""
     from transformers import CLIPModel
 
-    name = _locate(model, "model", ("config.json", WEIGHTS))
+    name = _locate(model, "model", MODEL, MODEL)
     if sha256 is not None:
-        _check(name, sha256)
+        check_sha256(Path(name) / WEIGHTS, sha256)
     options = {"dtype": torch.float32, "output_loading_info": True, "ignore_mismatched_sizes": True}
     clip, report = _load(CLIPModel.from_pretrained, name, "model", **options)
     if faults := _faults(report):
@@ -34,10 +37,10 @@ def load_tokenizer(processor: str, vocabulary: int) -> Any:
     """The tokenizer of a model with so many tokens; ConfigError for any other."""
     from transformers import CLIPTokenizer
 
-    name = _locate(processor, "processor", ())
+    name = _locate(processor, "processor", TOKENIZER, ())
     tokenizer = _load(CLIPTokenizer.from_pretrained, name, "processor")
-    if len(tokenizer) != vocabulary:  # offline, transformers makes an empty one of a name it does not find
-        found = f"processor: {processor} was not found or is another: has {len(tokenizer)} tokens, not {vocabulary}"
+    if len(tokenizer) != vocabulary:  # transformers makes an empty one of a folder without tokenizer
+        found = f"processor: {processor} is another: has {len(tokenizer)} tokens, not {vocabulary}"
         raise ConfigError(f"{found}; download the model's tokenizer and give the path of its folder")
     return tokenizer
 
@@ -51,23 +54,21 @@ def _faults(report: Mapping[str, Any]) -> list[str]:
     return [*sorted(absent), *sorted(shapes)]
 
 
-def _locate(name: str, setting: str, needed: tuple[str, ...]) -> str:
-    """A folder with the needed files, or a Hub id."""
+def _locate(name: str, setting: str, fetched: tuple[str, ...], needed: tuple[str, ...]) -> str:
+    """A folder with the `needed` files, or that of a Hub id in the cache with those that are `fetched`.
+
+    Given a folder, `from_pretrained` asks the Hub nothing: given an id, it asks for a dozen files, and without a
+    network it tries each again and again.
+    """
+    if is_hub_id(name):
+        return str(hub_folder(name, fetched))
     path = Path(resolve(name))
     if not path.is_dir():
-        if name.startswith((".", "/", "~")) or name.count("/") != 1:
-            raise ConfigError(f"{setting}: no folder at {path}; download it or correct the path")
-        return name
+        raise ConfigError(f"{setting}: no folder at {path}; download it or correct the path")
     for file in needed:
         if not (path / file).is_file():
             raise ConfigError(f"{setting}: the folder {path} has no {file}; download the folder again")
     return str(path)
-
-
-def _check(name: str, sha256: str) -> None:
-    if not Path(name).is_dir():
-        raise ConfigError(f"sha256: {name} is not a local folder; leave `sha256` out or download the folder")
-    check_sha256(Path(name) / WEIGHTS, sha256)
 
 
 def _load(load: Callable[..., Any], name: str, setting: str, **options: Any) -> Any:
@@ -78,5 +79,4 @@ def _load(load: Callable[..., Any], name: str, setting: str, **options: Any) -> 
     try:
         return load(name, **options)
     except Exception as error:  # transformers passes on whatever json, safetensors, torch or the Hub raise
-        remedy = "fetch its files again" if Path(name).is_dir() else "download it and give the path of its folder"
-        raise ConfigError(f"{setting}: cannot load {name} ({brief(error)}); {remedy}") from None
+        raise ConfigError(f"{setting}: cannot load {name} ({brief(error)}); fetch its files again") from None

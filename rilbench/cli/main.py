@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from rilbench.cli import compare, evaluate, export, generate, plugins, report, runs, study
+from rilbench.cli import compare, evaluate, export, fetch, generate, plugins, report, runs, study
 from rilbench.cli.group import Commands
 from rilbench.cli.output import plugin_traceback
 from rilbench.errors import RilbenchError
@@ -25,6 +25,7 @@ app = typer.Typer(
 app.command()(runs.run)
 app.command()(study.study)
 app.command()(runs.explain)
+app.command()(fetch.fetch)
 app.command()(compare.compare)
 app.command()(report.report)
 app.command()(generate.generate)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rilbench import settings
 from rilbench.contracts import SUPPORTED
 from rilbench.errors import ConfigError, PluginError, reason
+from rilbench.remote import NeededFile
 from rilbench.testing.check import Fault, check, require
 from rilbench.testing.subject import Subject
 
@@ -89,6 +90,14 @@ def _brief(error: Exception | None) -> str:
 
 
 @check(settings_can_be_built)
+def files_are_declared(subject: Any_) -> None:
+    """`files` gives a list of NeededFile from the settings alone; a run asks it before anything is loaded."""
+    files = subject.component.files(subject.settings)
+    listed = isinstance(files, Sequence) and all(isinstance(file, NeededFile) for file in files)
+    require(listed, f"files gives {files!r:.100}, no list of NeededFile")
+
+
+@check(settings_can_be_built)
 def can_be_made(subject: Any_) -> None:
     """`cls(settings, device=...)` gives an instance; it is how the engine makes one."""
     _ = subject.instance
@@ -101,5 +110,6 @@ COMMON = (
     settings_can_be_built,
     settings_refuse_unknown_keys,
     settings_refuse_wrong_types,
+    files_are_declared,
     can_be_made,
 )

@@ -1,0 +1,91 @@
+"""`rilbench reference`, the command that makes the statistics `fid` compares with."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, redirect_stdout
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from rilbench import hookimpl
+from rilbench.errors import ConfigError
+
+
+class Commands:
+    """Adds `rilbench reference`."""
+
+    @hookimpl
+    def commands(self) -> Mapping[str, Callable[..., None]]:
+        return {"reference": reference}
+
+
+def reference(
+    folder: Annotated[Path, typer.Argument(help="Folder of images; folders in it count too")],
+    settings: Annotated[list[str] | None, typer.Argument(help="Settings as key=value")] = None,
+    config: Annotated[str, typer.Option("--config", "-c", help="Configuration whose metric.fid is used")] = "shapes",
+    output: Annotated[Path | None, typer.Option(help="File to write; by default metric.fid.reference")] = None,
+    size: Annotated[int, typer.Option(min=0, help="Short side and centre crop in pixels; 0 leaves images alone")] = 0,
+    batch_size: Annotated[int, typer.Option(min=1, help="Images of one size at a time")] = 32,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON")] = False,
+) -> None:
+    """Compute the mean and covariance that `fid` compares with, from a folder of images such as COCO's val2014."""
+    from rilbench.cli.output import print_fields, print_json, quiet_libraries
+
+    quiet_libraries()
+    with redirect_stdout(sys.stderr):
+        record = _make(folder, settings or [], config, output, size, batch_size)
+    (print_json if as_json else print_fields)(record)
+
+
+def _make(
+    folder: Path, settings: list[str], config: str, output: Path | None, size: int, batch_size: int
+) -> dict[str, str]:
+    import torch
+    from safetensors.torch import save_file
+
+    from rilbench.config import load
+    from rilbench.settings import build
+    from rilbench.store import replacing
+    from rilbench_metrics.extractors import make_extractor
+    from rilbench_metrics.fid import FIDSettings
+    from rilbench_metrics.reference import contents, images_in, measure
+
+    loaded = load(config, settings)
+    fid = build(FIDSettings, loaded.metric.get("fid") or {}, "metric.fid")
+    place = output or _place(fid.reference, config)
+    files = images_in(folder)
+    device = loaded.model.device
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    extractor = make_extractor(fid.extractor, fid.model, fid.pretrained, device)
+    with _progress(len(files)) as on_image:
+        moments = measure(files, extractor, size=size, batch_size=batch_size, on_image=on_image)
+    resize = f"short side to {size}, centre crop" if size else "none"
+    record = {"images": str(moments.n), "extractor": extractor.label, "resize": resize, "contents": contents(files)}
+    tensors = {"mean": moments.mean, "cov": moments.cov, "n": torch.tensor([moments.n])}
+    with replacing(place) as part:
+        save_file({name: value.contiguous() for name, value in tensors.items()}, part, metadata=record)
+    return {"file": str(place), **record}
+
+
+def _place(reference: str, config: str) -> Path:
+    from rilbench.remote import is_reference
+
+    if reference.startswith("package:") or is_reference(reference):
+        raise ConfigError(f"metric.fid.reference of {config} is {reference}, not a path to write to; give --output")
+    return Path(reference).expanduser()
+
+
+@contextmanager
+def _progress(total: int) -> Iterator[Callable[[int], Any]]:
+    """A bar on a terminal, nothing otherwise."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    console = Console(stderr=True)
+    with Progress(console=console, disable=not console.is_terminal, transient=True) as progress:
+        task = progress.add_task("images", total=total)
+        yield lambda done: progress.update(task, completed=done)

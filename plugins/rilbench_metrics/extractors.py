@@ -1,0 +1,95 @@
+"""Networks whose features FID compares, each with a name that tells it from any other."""
+
+from __future__ import annotations
+
+import hashlib
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from rilbench import ConfigError, NeededFile
+from rilbench.encoders import ClipEncoder, brief, clip_files, read_tensors
+from rilbench.remote import is_reference
+from rilbench.resources import resolve
+
+EXTRACTORS = ("clip", "inception")
+INCEPTION = (
+    "url:https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/weights-inception-2015-12-05-6726825d.pth"
+    "#sha256=6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2&size=95628359&licence=Apache-2.0"
+)
+
+
+class Extractor:
+    """Images (B, 3, H, W) in [0, 1] to features (B, D).
+
+    kind: what is done with the pixels, for people. module: the network, whose weights make the rest of the label.
+    """
+
+    def __init__(self, kind: str, module: nn.Module) -> None:
+        self.kind, self.module = kind, module
+
+    def __call__(self, images: Tensor) -> Tensor:
+        raise NotImplementedError
+
+    @cached_property
+    def label(self) -> str:
+        """Kind and hash of the weights: equal for equal features."""
+        digest = hashlib.sha256()
+        for name, value in sorted(self.module.state_dict().items()):
+            digest.update(f"{name} {value.dtype} {tuple(value.shape)} ".encode())
+            digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+        return f"{self.kind} {digest.hexdigest()}"
+
+
+class ClipFeatures(Extractor):
+    """Unit image features of a CLIP."""
+
+    def __init__(self, encoder: ClipEncoder) -> None:
+        super().__init__(f"clip-{encoder.fit}-{encoder.image_size}", encoder.model)
+        self.encoder = encoder
+
+    def __call__(self, images: Tensor) -> Tensor:
+        return self.encoder.image_features(images)
+
+
+class InceptionFeatures(Extractor):
+    """Pooled features (B, 2048) of the reference Inception v3, which scales whole numbers 0 to 255 to 299 x 299."""
+
+    def __init__(self, module: nn.Module, device: str) -> None:
+        super().__init__("inception-v3-compat-2048", module)
+        self.device = device
+
+    def __call__(self, images: Tensor) -> Tensor:
+        features: Tensor = self.module((images.clamp(0, 1) * 255).round().to(self.device, torch.uint8))
+        return features
+
+
+def extractor_files(kind: str, model: str, pretrained: str | None) -> list[NeededFile]:
+    """The published files an extractor reads."""
+    if kind == "clip":
+        return clip_files(model, pretrained)
+    weights = pretrained or INCEPTION
+    return [NeededFile.parse(weights)] if is_reference(weights) else []
+
+
+def make_extractor(kind: str, model: str, pretrained: str | None, device: str) -> Extractor:
+    """The extractor settings of `fid` name; ConfigError when its files are missing, corrupt or of another model."""
+    if kind == "clip":
+        return ClipFeatures(ClipEncoder(model, pretrained, device))
+    return _inception(pretrained or INCEPTION, device)
+
+
+def _inception(weights: str, device: str) -> Extractor:
+    from torchmetrics.image.fid import NoTrainInceptionV3
+
+    read_tensors(weights, "pretrained")  # torch-fidelity would run pickled code
+    try:
+        model: Any = NoTrainInceptionV3("inception-v3-compat", ["2048"], resolve(weights), antialias=False)
+    except Exception as error:  # torch-fidelity is missing, or the file is of another model
+        raise ConfigError(
+            f"extractor: cannot load inception from {resolve(weights)} ({brief(error)}); pip install torch-fidelity, "
+            "and leave `pretrained` out for the published weights, or use extractor clip"
+        ) from None
+    return InceptionFeatures(model.to(device).requires_grad_(False), device)

@@ -1,0 +1,108 @@
+"""Statistics of the features of a folder of images, one batch in memory at a time."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from rilbench.errors import UsageError
+from rilbench_metrics.extractors import Extractor
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
+
+
+def images_in(folder: Path) -> list[Path]:
+    """The images in a folder and below it, by name; UsageError unless there are two."""
+    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
+    if len(files) < 2:
+        raise UsageError(f"{folder} holds {len(files)} images; name a folder with at least two")
+    return files
+
+
+def read_image(file: Path, size: int) -> Tensor:
+    """An image (3, H, W) in [0, 1]; UsageError when it is cut or none.
+
+    size: the short side is brought to so many pixels (Pillow, bilinear), then the centre is cut out, as
+        torch-fidelity's `samples_resize_and_crop` does; 0 leaves the image as it is, and the extractor alone scales it.
+    """
+    try:
+        with Image.open(file) as opened:
+            image = opened.convert("RGB")
+    except (OSError, SyntaxError) as error:  # Pillow raises both
+        raise UsageError(f"cannot read the image {file}: {error}; remove it or get it again") from None
+    if size:
+        image = _cropped(image, size)
+    return torch.from_numpy(np.array(image)).permute(2, 0, 1) / 255
+
+
+def _cropped(image: Image.Image, size: int) -> Image.Image:
+    short = min(image.size)
+    width, height = (int(size * side / short) for side in image.size)
+    image = image.resize((width, height), Image.Resampling.BILINEAR)
+    left, top = round((width - size) / 2), round((height - size) / 2)
+    return image.crop((left, top, left + size, top + size))
+
+
+class Moments:
+    """Running mean and covariance of features, in float64."""
+
+    def __init__(self, dim: int) -> None:
+        self.n = 0
+        self.mean = torch.zeros(dim, dtype=torch.float64)
+        self._scatter = torch.zeros(dim, dim, dtype=torch.float64)
+
+    def add(self, features: Tensor) -> None:
+        """Take features (B, D) in; Chan, Golub and LeVeque's update, which does not cancel."""
+        features = features.double().cpu()
+        count, mean = len(features), features.mean(0)
+        centred, apart = features - mean, mean - self.mean
+        total = self.n + count
+        self._scatter += centred.T @ centred + torch.outer(apart, apart) * (self.n * count / total)
+        self.mean += apart * (count / total)
+        self.n = total
+
+    @property
+    def cov(self) -> Tensor:
+        """Unbiased covariance (D, D) of at least two features."""
+        return self._scatter / (self.n - 1)
+
+
+@torch.no_grad()
+def measure(
+    files: Sequence[Path], extractor: Extractor, *, size: int, batch_size: int, on_image: Callable[[int], None]
+) -> Moments:
+    """The moments of the images' features; `on_image` hears how many are done."""
+    moments: Moments | None = None
+    for batch in _batches(files, size, batch_size):
+        features = extractor(batch)
+        moments = moments or Moments(features.shape[1])
+        moments.add(features)
+        on_image(moments.n)
+    assert moments is not None
+    return moments
+
+
+def _batches(files: Sequence[Path], size: int, batch_size: int) -> Iterator[Tensor]:
+    """Images (B, 3, H, W): neighbours of one size, at most so many."""
+    waiting: list[Tensor] = []
+    for file in files:
+        image = read_image(file, size)
+        if waiting and (len(waiting) == batch_size or image.shape != waiting[0].shape):
+            yield torch.stack(waiting)
+            waiting = []
+        waiting.append(image)
+    yield torch.stack(waiting)
+
+
+def contents(files: Sequence[Path]) -> str:
+    """The hash of the files' contents, in their order."""
+    total = hashlib.sha256()
+    for file in files:
+        total.update(hashlib.sha256(file.read_bytes()).digest())
+    return total.hexdigest()

@@ -1,0 +1,92 @@
+"""The files of a diffusers pipeline on the Hub that a run reads: safetensors in full precision, no pickles."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from rilbench.errors import ConfigError
+from rilbench.remote import NeededFile, hub_files
+
+INDEX, CARD = "model_index.json", "README.md"
+SKIPPED = ("safety_checker", "feature_extractor", "image_encoder")  # parts no run uses
+SMALL = re.compile(r"[^/]+\.(json|txt|model)")  # configurations, vocabularies
+WEIGHTS = re.compile(r"(model|diffusion_pytorch_model)(-\d{5}-of-\d{5})?\.safetensors")
+WITHOUT_WEIGHTS = re.compile(r".*(Scheduler|Tokenizer|TokenizerFast|Processor|FeatureExtractor)")
+
+
+def wanted(index: Mapping[str, Any], names: Iterable[str]) -> list[str]:
+    """Of the file names of a repository those that make the pipeline of its model_index.json.
+
+    A part without weights among `names` is still listed with the name they should have.
+    """
+    known = sorted(names)
+    chosen = [name for name in (INDEX, CARD) if name in known]
+    for part, origin in index.items():
+        if not isinstance(origin, list) or not origin[0] or part in SKIPPED:
+            continue
+        inside = [name.removeprefix(f"{part}/") for name in known if name.startswith(f"{part}/")]
+        files = [name for name in inside if WEIGHTS.fullmatch(name) or (SMALL.fullmatch(name) and "fp16" not in name)]
+        chosen += [f"{part}/{name}" for name in (files or ["config.json"])]
+        if not WITHOUT_WEIGHTS.fullmatch(str(origin[1])) and not any(map(WEIGHTS.fullmatch, files)):
+            library = "diffusion_pytorch_model" if origin[0] == "diffusers" else "model"
+            chosen.append(f"{part}/{library}.safetensors")
+    return chosen
+
+
+def index_of(repo: str, revision: str) -> NeededFile:
+    """The file that says what a pipeline is made of."""
+    return NeededFile(f"hub:{repo}/{INDEX}@{revision}")
+
+
+def in_cache(repo: str, revision: str) -> list[NeededFile]:
+    """The files of a pipeline as far as the Hub's cache knows them; the index alone when it is not there."""
+    index = index_of(repo, revision)
+    if not index.present:
+        return [index]
+    folder = index.place.parent
+    names = [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
+    listed = [*wanted(_read(index), names), *_shards(index, names)]
+    return hub_files(f"{repo}@{revision}", list(dict.fromkeys(listed)), licence_of(repo, revision))
+
+
+def on_hub(repo: str, revision: str) -> list[NeededFile]:
+    """The files of a pipeline as the Hub lists them; its index must be in the cache already."""
+    from huggingface_hub import HfApi
+
+    names = [sibling.rfilename for sibling in HfApi().model_info(repo, revision=revision).siblings or []]
+    return hub_files(f"{repo}@{revision}", wanted(_read(index_of(repo, revision)), names))
+
+
+def licence_of(repo: str, revision: str) -> str:
+    """The licence a repository's card in the cache declares."""
+    card = NeededFile(f"hub:{repo}/{CARD}@{revision}")
+    found = re.search(r"\A---\n.*?^license: *(\S+)", card.place.read_text(), re.S | re.M) if card.present else None
+    return found[1] if found else ""
+
+
+def _shards(index: NeededFile, names: Iterable[str]) -> list[str]:
+    """What the indices of weights in several files name."""
+    found = []
+    for name in names:
+        if name.endswith(".safetensors.index.json") and "fp16" not in name:
+            folder, _, _ = name.rpartition("/")
+            shards = _read_json(index.place.parent / name).get("weight_map", {}).values()
+            found += [f"{folder}/{shard}" for shard in sorted(set(shards))]
+    return found
+
+
+def _read(index: NeededFile) -> dict[str, Any]:
+    return _read_json(index.place)
+
+
+def _read_json(path: Any) -> dict[str, Any]:
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"cannot read {path}: {error}; delete it and fetch it again") from None
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path} is no JSON object; delete it and fetch it again")
+    return values

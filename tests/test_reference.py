@@ -1,0 +1,191 @@
+"""`rilbench reference` against numpy and torchvision, and statistics of another extractor refused."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torchvision.transforms as T
+from helpers import SIZE, images, normalised, plain_clip, save_clip
+from PIL import Image
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+from typer.testing import CliRunner
+
+from rilbench import ConfigError
+from rilbench.cli.main import app
+from rilbench_metrics.extractors import make_extractor
+from rilbench_metrics.fid import FID, FIDSettings
+from rilbench_metrics.reference import Moments, read_image
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_clip(tmp_path_factory.mktemp("clip") / "clip")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Seven images of two sizes, one in a folder of its own, and a file that is none."""
+    folder = tmp_path / "val"
+    (folder / "more").mkdir(parents=True)
+    sizes = [(SIZE, SIZE)] * 4 + [(40, 50)] * 2
+    for i, (height, width) in enumerate(sizes):
+        save(images(3, height, width, seed=i), folder / f"{i}.png")
+    save(images(3, SIZE, SIZE, seed=9), folder / "more" / "x.PNG")
+    (folder / "captions.json").write_text("{}")
+    return folder
+
+
+def save(x: torch.Tensor, file: Path) -> None:
+    Image.fromarray((x * 255).round().to(torch.uint8).permute(1, 2, 0).numpy()).save(file)
+
+
+def test_moments_agree_with_numpy_even_far_from_zero() -> None:
+    generator = np.random.default_rng(0)
+    features = 1e4 + generator.normal(size=(53, 6)) @ generator.normal(size=(6, 6))
+    moments = Moments(6)
+    for part in (features[:1], features[1:20], features[20:53]):
+        moments.add(torch.from_numpy(part))
+    assert moments.n == 53
+    np.testing.assert_allclose(moments.mean.numpy(), features.mean(0), rtol=1e-13)
+    np.testing.assert_allclose(moments.cov.numpy(), np.cov(features, rowvar=False), rtol=1e-10)
+
+
+@pytest.mark.parametrize(("width", "height"), [(50, 40), (33, 47), (20, 20), (65, 20)])
+def test_images_are_resized_and_cropped_as_torch_fidelity_does(tmp_path: Path, width: int, height: int) -> None:
+    save(images(3, height, width), tmp_path / "image.png")
+    expected = T.Compose([T.Resize(20), T.CenterCrop(20), T.PILToTensor()])(Image.open(tmp_path / "image.png"))
+    assert torch.equal((read_image(tmp_path / "image.png", 20) * 255).round().byte(), expected)
+    assert read_image(tmp_path / "image.png", 0).shape == (3, height, width)
+
+
+def reference(*arguments: str) -> Any:
+    return CliRunner().invoke(app, ["reference", *arguments])
+
+
+def test_the_command_writes_what_numpy_computes(clip: Path, folder: Path, tmp_path: Path) -> None:
+    output = tmp_path / "stats" / "val.safetensors"
+    done = reference(str(folder), f"metric.fid.model={clip}", "--output", str(output), "--batch-size", "3", "--json")
+    assert done.exit_code == 0, done.output
+    files = sorted(path for path in folder.rglob("*") if path.suffix in (".png", ".PNG"))
+    rows = []
+    for file in files:
+        x = torch.from_numpy(np.array(Image.open(file))).permute(2, 0, 1)[None] / 255
+        x = T.functional.center_crop(T.functional.resize(x, SIZE, T.InterpolationMode.BICUBIC, antialias=True), SIZE)
+        with torch.no_grad():
+            rows.append(plain_clip(clip).encode_image(normalised(x), normalize=True)[0].double().numpy())
+    features = np.stack(rows)
+    stored = load_file(output)
+    assert stored["n"].item() == len(files) == 7
+    np.testing.assert_allclose(stored["mean"].numpy(), features.mean(0), atol=1e-6)
+    np.testing.assert_allclose(stored["cov"].numpy(), np.cov(features, rowvar=False), atol=1e-6)
+    with safe_open(output, framework="pt") as tensors:
+        record = tensors.metadata()
+    assert json.loads(done.stdout) == {"file": str(output), **record}
+    assert (record["images"], record["resize"]) == ("7", "none")
+    hashes = b"".join(hashlib.sha256(file.read_bytes()).digest() for file in files)
+    assert record["contents"] == hashlib.sha256(hashes).hexdigest()
+    assert record["extractor"] == make_extractor("clip", str(clip), None, "cpu").label
+
+
+def test_fid_takes_its_own_extractors_statistics_only(clip: Path, folder: Path, tmp_path: Path) -> None:
+    output = tmp_path / "val.safetensors"
+    done = reference(str(folder), f"metric.fid.model={clip}", "--output", str(output), "--size", "24")
+    assert done.exit_code == 0, done.output
+    assert "short side to 24, centre crop" in done.stdout
+    FID(FIDSettings(model=str(clip), reference=str(output)))
+    other = save_clip(tmp_path / "other", seed=1)
+    with pytest.raises(
+        ConfigError, match=r"was made with the extractor clip-square-32 \w{64}, configured is clip-square-32"
+    ):
+        FID(FIDSettings(model=str(other), reference=str(output)))
+    save_file(load_file(output), tmp_path / "unsigned.safetensors")  # statistics that record no extractor
+    FID(FIDSettings(model=str(other), reference=str(tmp_path / "unsigned.safetensors")))
+
+
+def test_the_reference_is_where_the_configuration_has_it(clip: Path, folder: Path, tmp_path: Path) -> None:
+    place = tmp_path / "data" / "coco.safetensors"
+    (needed,) = FID.files(FIDSettings(model=str(clip), reference=str(place)))
+    assert not needed.present
+    assert "rilbench reference FOLDER" in needed.made_by
+    done = reference(str(folder), f"metric.fid.model={clip}", f"metric.fid.reference={place}")
+    assert done.exit_code == 0, done.output
+    assert needed.present
+    assert FID.files(FIDSettings()) == []  # the embedded benchmark's own
+
+
+def test_mistakes_are_told(clip: Path, folder: Path, tmp_path: Path) -> None:
+    def refused(*arguments: str) -> str:
+        return str(reference(*arguments, f"metric.fid.model={clip}").exception)
+
+    (tmp_path / "empty").mkdir()
+    assert "holds 0 images; name a folder" in refused(str(tmp_path / "empty"), "--output", "x")
+    assert "not a path to write to; give --output" in refused(str(folder))
+    whole = (folder / "3.png").read_bytes()
+    (folder / "3.png").write_bytes(whole[: len(whole) // 2])
+    assert f"cannot read the image {folder}/3.png" in refused(str(folder), "--output", str(tmp_path / "x"))
+    assert not (tmp_path / "x").exists()
+
+
+def test_inception_names_its_published_file() -> None:
+    (needed,) = FID.files(FIDSettings(extractor="inception"))
+    assert needed.size == 95_628_359
+    assert needed.sha256 is not None
+    assert needed.sha256.startswith("6726825d")  # as the file's own name says
+    assert needed.name == "weights-inception-2015-12-05-6726825d.pth"
+
+
+@pytest.fixture
+def inception(tmp_path: Path) -> Path:
+    """Random weights of the full network in the published file's format."""
+    fidelity = pytest.importorskip("torch_fidelity.feature_extractor_inceptionv3")
+
+    class Untrained(fidelity.FeatureExtractorInceptionV3):  # type: ignore[misc,name-defined]
+        def load_state_dict(self, state: Any, *arguments: Any, **options: Any) -> None:
+            """Keep the random weights."""
+
+    torch.save({}, tmp_path / "empty.pth")
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        network = Untrained("inception", ["2048"], feature_extractor_weights_path=str(tmp_path / "empty.pth"))
+    torch.save(network.state_dict(), tmp_path / "inception.pth")
+    return tmp_path / "inception.pth"
+
+
+def test_inception_statistics_are_torch_fidelitys(inception: Path, folder: Path, tmp_path: Path) -> None:
+    """The same folder, weights, resize and crop by torch-fidelity's own code."""
+    from torch_fidelity.metric_fid import fid_input_id_to_statistics
+    from torch_fidelity.utils import create_feature_extractor
+
+    options = {"samples_find_deep": True, "samples_find_ext": "png,PNG", "samples_resize_and_crop": 24}
+    options |= {"batch_size": 3, "verbose": False, "save_cpu_ram": True, "cuda": False}
+    network = create_feature_extractor(
+        "inception-v3-compat", ["2048"], cuda=False, feature_extractor_weights_path=str(inception), verbose=False
+    )
+    theirs = fid_input_id_to_statistics(1, network, "2048", input1=str(folder), cache=False, **options)
+    output = tmp_path / "coco.safetensors"
+    settings = ("metric.fid.extractor=inception", f"metric.fid.pretrained={inception}")
+    done = reference(str(folder), *settings, "--output", str(output), "--size", "24", "--batch-size", "2")
+    assert done.exit_code == 0, done.output
+    ours = load_file(output)
+    assert theirs["sigma"].std() > 0
+    np.testing.assert_allclose(ours["mean"].numpy(), theirs["mu"], rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(ours["cov"].numpy(), theirs["sigma"], rtol=1e-3, atol=1e-3 * theirs["sigma"].max())
+
+
+def test_another_inception_is_refused(inception: Path, tmp_path: Path) -> None:
+    label = make_extractor("inception", "", str(inception), "cpu").label
+    state = torch.load(inception, weights_only=True)
+    state["Conv2d_1a_3x3.conv.weight"] += 1e-3
+    torch.save(state, inception)
+    assert make_extractor("inception", "", str(inception), "cpu").label != label
+    del state["fc.weight"]
+    torch.save(state, tmp_path / "cut.pth")
+    with pytest.raises(ConfigError, match=r"cannot load inception from .*cut\.pth"):
+        make_extractor("inception", "", str(tmp_path / "cut.pth"), "cpu")
