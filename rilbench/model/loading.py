@@ -11,7 +11,10 @@ from rilbench.config import ModelConfig
 from rilbench.errors import ConfigError
 from rilbench.model.backbones import BACKBONES, Backbone
 from rilbench.model.backbones.base import DTYPES
+from rilbench.remote import hub_folder, is_hub_id
 from rilbench.resources import resolve
+
+INDEX = "model_index.json"
 
 
 def load_backbone(config: ModelConfig) -> Backbone:
@@ -24,11 +27,9 @@ def load_backbone(config: ModelConfig) -> Backbone:
 
     diffusers.utils.logging.disable_progress_bar()
     transformers.utils.logging.disable_progress_bar()
-    path = resolve(config.path)
-    if not Path(path).exists() and (path.startswith((".", "/", "~")) or path.count("/") != 1):
-        raise ConfigError(f"model.path: no folder at {config.path!r}")
+    path = _folder(config)
     try:
-        name = diffusers.DiffusionPipeline.load_config(path, revision=config.revision)["_class_name"]
+        name = diffusers.DiffusionPipeline.load_config(path)["_class_name"]
         family = BACKBONES.get(name)
         pipeline = family and _pipeline(name, path, config, **family.options())
     except Exception as error:  # diffusers, safetensors and the hub raise a dozen kinds
@@ -39,11 +40,21 @@ def load_backbone(config: ModelConfig) -> Backbone:
     return family(pipeline, config, device=pick_device(config.device))
 
 
-def _pipeline(name: str, path: str, config: ModelConfig, **options: Any) -> Any:
+def _folder(config: ModelConfig) -> Path:
+    """A local folder, or the one in the Hub's cache: nothing is downloaded here."""
+    path = resolve(config.path)
+    if is_hub_id(path):
+        return hub_folder(f"{path}@{config.revision or 'main'}", [INDEX])
+    if not Path(path).exists():
+        raise ConfigError(f"model.path: no folder at {config.path!r}")
+    return Path(path)
+
+
+def _pipeline(name: str, path: Path, config: ModelConfig, **options: Any) -> Any:
     import diffusers
 
     return getattr(diffusers, name).from_pretrained(
-        path, revision=config.revision, dtype=DTYPES[config.precision], use_safetensors=True, **options
+        path, dtype=DTYPES[config.precision], use_safetensors=True, **options
     )
 
 
