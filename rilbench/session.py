@@ -69,7 +69,7 @@ class Session:
     def count_memory(self, stages: Sequence[PlannedStage]) -> Memory:
         """What one image needs in any of the stages."""
         rewards = {name: self.components.reward(name) for planned in stages for name in planned.stage.rewards}
-        last_steps = max(planned.train.last_steps for planned in stages if planned.train)
+        last_steps = max((planned.train.last_steps for planned in stages if planned.train), default=1)
         self._loaded = None
         return count(self.model, self.group, rewards, last_steps=last_steps)
 
