@@ -41,7 +41,14 @@ def blamed(what: str) -> Iterator[None]:
     except RilbenchError:
         raise
     except (Exception, SystemExit) as error:  # a plugin may even call sys.exit
+        if is_out_of_memory(error):  # whose turn it was says little
+            raise
         raise PluginError(f"{what} failed: {reason(error)}") from error
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether torch, which is not imported here, found no memory on a GPU or on the host."""
+    return type(error).__name__ == "OutOfMemoryError" or "can't allocate memory" in str(error)
 
 
 def reason(error: BaseException) -> str:

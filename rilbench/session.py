@@ -15,7 +15,7 @@ from safetensors import SafetensorError, safe_open
 from rilbench import identity
 from rilbench.components import Components
 from rilbench.config import RunConfig
-from rilbench.errors import ConfigError, DivergedError
+from rilbench.errors import ConfigError, DivergedError, is_out_of_memory, reason
 from rilbench.evaluation.evaluate import Evaluation, evaluate
 from rilbench.model.adapters import AdapterGroup, LoraPair
 from rilbench.model.files import has_pair, load_pair, save_pair
@@ -32,6 +32,8 @@ from rilbench.training.memory import Memory, count
 from rilbench.training.step import WeightedReward
 from rilbench.training.trainer import StageTraining
 
+TRAINING = "lower train.micro_batch (the gradient stays) or set model.gradient_checkpointing=true"
+EVALUATION = "lower evaluate.batch_size or set model.vae_slicing=true"
 LEGACY = "legacy.safetensors"  # what a strategy leaves in a stage's folder for the next one
 
 
@@ -79,13 +81,25 @@ class Session:
         folder.mkdir(parents=True, exist_ok=True)
         with self._locked(folder):
             if planned.train is not None and not has_pair(folder):
-                self._train(planned, folder)
+                with self._enough_memory(f"in {self._named(planned)}", TRAINING):
+                    self._train(planned, folder)
             if planned.stage.average == "factors" and not has_pair(folder):
                 save_pair(folder, LoraPair.averaged(self._pairs(planned.below)), self.config.adapter, self.prefix)
             measured = self.evaluation_folder(planned)
             if not (measured / "metrics.json").exists():
-                self._evaluate(planned, measured)
+                with self._enough_memory(f"measuring after {self._named(planned)}", EVALUATION):
+                    self._evaluate(planned, measured)
         return self._read_row(planned, measured)
+
+    @contextmanager
+    def _enough_memory(self, where: str, remedy: str) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+            full = f"{self.model.device} ran out of memory {where}"
+            raise ConfigError(f"{full}. Finished work is kept; {remedy}. ({reason(error)[:200]})") from error
 
     @contextmanager
     def _locked(self, folder: Path) -> Iterator[None]:

@@ -166,3 +166,30 @@ def test_explain_says_whether_it_fits(workplace: Path, monkeypatch: pytest.Monke
     assert not little["fits"]
     assert little["needed_gb"] == enough["needed_gb"] > little["free_gb"]
     assert any("micro_batch=1" in remedy for remedy in little["remedies"])
+
+
+@pytest.mark.parametrize("error", [torch.OutOfMemoryError("tried 2 GiB"), RuntimeError("can't allocate memory: 2 GiB")])
+@pytest.mark.parametrize(
+    ("place", "told"),
+    [
+        (
+            "rilbench.training.trainer.begin_step",
+            r"in stage 2 \(dark\)\. Finished .* lower train.micro_batch",
+        ),
+        ("toy.Redness.__call__", r"measuring after no training\. Finished .* lower evaluate"),
+    ],
+)
+def test_running_out_of_memory_all_the_same(
+    place: str, told: str, error: Exception, workplace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The strategy or the reward whose turn it was is not blamed."""
+
+    def full(*arguments: Any) -> None:
+        raise error
+
+    if "begin_step" in place:
+        run(workplace, "rewards=[red]")
+    monkeypatch.setattr(place, full)
+    with pytest.raises(ConfigError, match=rf"cpu ran out of memory {told}") as raised:
+        run(workplace, "check_memory=false")
+    assert raised.value.__cause__ is error
