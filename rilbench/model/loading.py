@@ -27,7 +27,7 @@ def load_backbone(config: ModelConfig) -> Backbone:
 
     diffusers.utils.logging.disable_progress_bar()
     transformers.utils.logging.disable_progress_bar()
-    path = _folder(config)
+    path = pipeline_folder(config)
     try:
         name = diffusers.DiffusionPipeline.load_config(path)["_class_name"]
         family = BACKBONES.get(name)
@@ -40,8 +40,11 @@ def load_backbone(config: ModelConfig) -> Backbone:
     return family(pipeline, config, device=pick_device(config.device))
 
 
-def _folder(config: ModelConfig) -> Path:
-    """A local folder, or the one in the Hub's cache: nothing is downloaded here."""
+def pipeline_folder(config: ModelConfig) -> Path:
+    """The local folder at `config.path`, or the one in the Hub's cache: nothing is downloaded here.
+
+    ConfigError when there is none, with what gets it.
+    """
     path = resolve(config.path)
     if is_hub_id(path):
         return hub_folder(f"{path}@{config.revision or 'main'}", [INDEX])

@@ -11,6 +11,7 @@ from rilbench.components import Components, versions
 from rilbench.config import RunConfig
 from rilbench.contracts import Stage
 from rilbench.engine import run_name, write_result
+from rilbench.fetch.needed import require
 from rilbench.host import requirements
 from rilbench.host.catalog import Catalog
 from rilbench.model.loading import pick_device
@@ -48,6 +49,7 @@ def evaluate(
     catalog.survey(reporter.warn)
     components = Components(config, catalog, device=pick_device(config.model.device))
     components.check()
+    require(config, components)
     read_prompts(config.evaluate.prompts)
     config = replace(config, strategy="lora" if lora else "model", tracking=False)
     plan = _plan(config, lora)

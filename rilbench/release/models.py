@@ -11,6 +11,7 @@ from rilbench.config import ModelConfig, RunConfig
 from rilbench.errors import ConfigError, reason
 from rilbench.model.adapters import AdapterGroup
 from rilbench.model.files import WEIGHTS
+from rilbench.model.loading import pipeline_folder
 from rilbench.model.text_to_image import TextToImage
 from rilbench.resources import resolve
 
@@ -55,10 +56,9 @@ def scheduler_of(config: ModelConfig, prefix: str) -> str | None:
         return None
     if config.sampler == "lcm":
         return "LCMScheduler"
-    options = {"revision": config.revision, "local_files_only": True}
     try:
-        own = DiffusionPipeline.load_config(resolve(config.path), **options)["scheduler"][1]
-    except (OSError, LookupError):  # it is not on this machine
+        own = DiffusionPipeline.load_config(pipeline_folder(config))["scheduler"][1]
+    except (OSError, LookupError, ConfigError):  # it is not on this machine
         own = None
     return None if config.sampler == "auto" and own == "LCMScheduler" else "DDIMScheduler"
 
@@ -70,8 +70,8 @@ def load_pipeline(config: ModelConfig) -> Any:
     from diffusers.utils import logging
 
     logging.disable_progress_bar()
-    options = {"revision": config.revision, "dtype": torch.float32, "use_safetensors": True}
+    folder = pipeline_folder(config)
     try:
-        return DiffusionPipeline.from_pretrained(resolve(config.path), **options)
+        return DiffusionPipeline.from_pretrained(folder, dtype=torch.float32, use_safetensors=True)
     except Exception as error:  # diffusers, safetensors and the hub raise a dozen kinds
         raise ConfigError(f"model.path: cannot load {config.path!r}: {reason(error)[:300]}") from error
