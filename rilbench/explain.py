@@ -11,6 +11,7 @@ from rilbench import identity
 from rilbench.components import Components
 from rilbench.config import RunConfig
 from rilbench.model.files import has_pair
+from rilbench.past import Past
 from rilbench.plan import PlannedStage
 from rilbench.progress import Reporter
 from rilbench.prompts import read_prompts
@@ -18,16 +19,23 @@ from rilbench.session import Session, steps_of
 from rilbench.training import fit
 from rilbench.training.cost import Cost, measure
 
+PROBED = "from two timed forwards on this machine; rewards and metrics are left out"
+
 
 def explain(config: RunConfig, components: Components, plan: list[PlannedStage]) -> dict[str, Any]:
-    """The plan, resolved settings, samples, updates, trainable parameters, and estimates from two timed forwards."""
+    """The plan, resolved settings, samples, updates, trainable parameters, and what it takes.
+
+    Time is what the like took in the store, or comes from two timed forwards; memory is counted in one.
+    """
     session = Session(config, components, plan, Reporter(quiet=True))
     model, group = session.model, session.group
     trainable = sum(config.adapter.rank * (m.in_features + m.out_features) for m in group.layers.values())
     images = len(read_prompts(config.evaluate.prompts)) * config.evaluate.images_per_prompt
     cost = measure(model)
     evaluation = identity.digest(components.evaluation_document())
-    stages = [_stage(planned, config, cost, evaluation, images, trainable) for planned in plan]
+    past = Past(Path(config.store))
+    stages = [_stage(planned, config, cost, past, evaluation, images, trainable) for planned in plan]
+    measured = all(stage.pop("measured") for stage in stages)
     return {
         "strategy": config.strategy,
         "rewards": list(config.rewards),
@@ -37,7 +45,7 @@ def explain(config: RunConfig, components: Components, plan: list[PlannedStage])
         "stages": stages,
         "estimate": {
             "seconds": sum(stage["seconds"] for stage in stages),
-            "how": "from two timed forwards on this machine; rewards and metrics are left out",
+            "how": "as long as the like took in this store" if measured else PROBED,
         },
         "memory": _memory(session, config),
         "settings": configuration.as_mapping(config),
@@ -45,16 +53,23 @@ def explain(config: RunConfig, components: Components, plan: list[PlannedStage])
 
 
 def _stage(
-    planned: PlannedStage, config: RunConfig, cost: Cost, evaluation: str, images: int, trainable: int
+    planned: PlannedStage, config: RunConfig, cost: Cost, past: Past, evaluation: str, images: int, trainable: int
 ) -> dict[str, Any]:
     folder = Path(config.store) / "stages" / planned.id
     train = planned.train
-    done = train is None or has_pair(folder)
-    measured = (folder / "evaluations" / evaluation / "metrics.json").exists()
-    seconds = 0.0 if measured else cost.sampling(images, config.model.steps)
-    if train is not None and not done:
-        seconds += cost.training(train.samples, config.model.steps, train.last_steps)
+    trained = train is None or has_pair(folder)
+    evaluated = (folder / "evaluations" / evaluation / "metrics.json").exists()
+    took: list[float | None] = []
+    seconds = 0.0
+    if not evaluated:
+        took.append(past.evaluation(evaluation))
+        seconds += cost.sampling(images, config.model.steps) if took[-1] is None else took[-1]
+    if train is not None and not trained:
+        took.append(past.training(planned.document))
+        probed = cost.training(train.samples, config.model.steps, train.last_steps)
+        seconds += probed if took[-1] is None else took[-1]
     return {
+        "measured": None not in took,
         "label": planned.stage.label if planned.stage.rewards or planned.stage.merge else "base",
         "id": planned.id,
         "trained_by": planned.by or None,
@@ -62,7 +77,7 @@ def _stage(
         "samples": train.samples if train else 0,
         "updates": train.samples // train.batch_size if train else 0,
         "trainable_parameters": trainable if train else 0,
-        "in_store": done and measured,
+        "in_store": trained and evaluated,
         "seconds": round(seconds, 1),
         "train": asdict(train) if train else None,
     }

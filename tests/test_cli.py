@@ -103,5 +103,11 @@ def test_run_explain_compare_end_to_end(workplace: Path) -> None:
     assert line in shown.stdout.splitlines()
     told = json.loads(rilbench("explain", "--json", *common, cwd=workplace).stdout)
     assert all(stage["in_store"] and stage["seconds"] == 0 for stage in told["stages"])
+    again = json.loads(rilbench("explain", "--json", *common, "--seed", "1", cwd=workplace).stdout)
+    base, stage = result["stages"]
+    took = stage["train_seconds"] + (base["evaluate_seconds"] + stage["evaluate_seconds"]) / 2
+    assert again["stages"][1]["seconds"] == pytest.approx(took, abs=0.06)
+    assert again["estimate"]["how"] == "as long as the like took in this store"
+    assert "two timed forwards" in plan["estimate"]["how"]
     table = rilbench("compare", "--markdown", result["folder"], cwd=workplace)
     assert table.stdout.count("\n|") >= 3

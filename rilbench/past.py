@@ -1,0 +1,60 @@
+"""How long work took that is in the store, for estimates of the like."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from rilbench.errors import ConfigError
+from rilbench.store import read_json
+
+Key = tuple[Any, ...]
+
+
+class Past:
+    """Seconds of trainings and evaluations in a store: the median of the like, or None when there is none."""
+
+    def __init__(self, store: Path) -> None:
+        stages = [values for path in store.glob("stages/*/stage.json") for values in _read(path)]
+        self._training = _medians(
+            (key, s["seconds"] / samples) for s in stages for key, samples in _keys(s["document"])
+        )
+        files = store.glob("stages/*/evaluations/*/metrics.json")
+        self._evaluation = _medians(((p.parent.name,), values["seconds"]) for p in files for values in _read(p))
+
+    def training(self, document: Mapping[str, Any]) -> float | None:
+        """Of a stage, by the document of its identity."""
+        for key, samples in _keys(document):
+            if key in self._training:
+                return self._training[key] * samples
+        return None
+
+    def evaluation(self, identity: str) -> float | None:
+        """Of an evaluation, by its identity."""
+        return self._evaluation.get((identity,))
+
+
+def _keys(document: Mapping[str, Any]) -> Iterator[tuple[Key, int]]:
+    """What trainings have in common that take equally long for a sample, from narrow to wide, each with the samples."""
+    train = document["train"]
+    like = (str(document["model"]), train["batch_size"], train["last_steps"])
+    strategy, rewards = document["strategy"]["name"], tuple(reward["name"] for reward in document["rewards"])
+    for key in ((*like, strategy, rewards), (*like, strategy), like):
+        yield key, train["samples"]
+
+
+def _medians(pairs: Iterable[tuple[Key, float]]) -> dict[Key, float]:
+    values: dict[Key, list[float]] = {}
+    for key, value in pairs:
+        values.setdefault(key, []).append(value)
+    return {key: median(found) for key, found in values.items()}
+
+
+def _read(path: Path) -> list[dict[str, Any]]:
+    """A file's values, or none when it is damaged: an estimate is not worth an error."""
+    try:
+        return [read_json(path)]
+    except ConfigError:
+        return []
