@@ -71,9 +71,11 @@ class Session:
     def count_memory(self, stages: Sequence[PlannedStage]) -> Memory:
         """What one image needs in any of the stages."""
         rewards = {name: self.components.reward(name) for planned in stages for name in planned.stage.rewards}
-        last_steps = max((planned.train.last_steps for planned in stages if planned.train), default=1)
+        trains = [planned.train for planned in stages if planned.train]
+        prompt = read_prompts(trains[0].prompts)[0] if trains else ""
+        last_steps = max((train.last_steps for train in trains), default=1)
         self._loaded = None
-        return count(self.model, self.group, rewards, last_steps=last_steps)
+        return count(self.model, self.group, rewards, prompt=prompt, last_steps=last_steps)
 
     def row(self, planned: PlannedStage) -> Row:
         """The row of a stage: from the store, or trained and measured now."""

@@ -54,7 +54,7 @@ def held(model: TextToImage, group: AdapterGroup, images: int) -> int:
 
 def test_the_count_is_what_a_forward_keeps(pipeline: Path) -> None:
     model, group = loaded(pipeline)
-    found = count(model, group, {}, last_steps=1)
+    found = count(model, group, {}, prompt="a", last_steps=1)
     assert found.plain == pytest.approx(held(model, group, 1), rel=0.03)
     assert found.training(2, [], checkpointing=False) / 1.15 == pytest.approx(held(model, group, 2), rel=0.05)
     weights = sum(t.numel() * t.element_size() for part in model.backbone.parts for t in part.parameters())
@@ -68,25 +68,27 @@ def test_rewards_count(pipeline: Path) -> None:
             return images.pow(2).mean((1, 2, 3))  # keeps the images, 3 x 16 x 16 floats
 
     model, group = loaded(pipeline)
-    found = count(model, group, {"flat": toy.NoGradient(NoSettings()), "squares": Squares(NoSettings())}, last_steps=1)
+    found = count(
+        model, group, {"flat": toy.NoGradient(NoSettings()), "squares": Squares(NoSettings())}, prompt="a", last_steps=1
+    )
     assert found.rewards["flat"] == 0
     assert found.rewards["squares"] == 3 * 16 * 16 * 4
 
 
 def test_checkpointing_counts_inputs_and_the_largest_block(pipeline: Path) -> None:
     model, group = loaded(pipeline)
-    plain = count(model, group, {}, last_steps=1)
+    plain = count(model, group, {}, prompt="a", last_steps=1)
     assert 0.1 * plain.plain < plain.checkpointed < 0.8 * plain.plain
     assert not model.network.is_gradient_checkpointing  # as it was
     on, other = loaded(pipeline, gradient_checkpointing=True)
-    assert count(on, other, {}, last_steps=1) == plain
+    assert count(on, other, {}, prompt="a", last_steps=1) == plain
     assert on.network.is_gradient_checkpointing
 
 
 def test_counting_leaves_no_trace(pipeline: Path) -> None:
     model, group = loaded(pipeline)
     before = model.rollout(torch.ones(1, *model.latent_shape), ["a"])
-    count(model, group, {}, last_steps=1)
+    count(model, group, {}, prompt="a", last_steps=1)
     assert torch.equal(model.rollout(torch.ones(1, *model.latent_shape), ["a"]), before)
 
 

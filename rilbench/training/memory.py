@@ -84,7 +84,9 @@ class _Counter:
         return storage.nbytes()
 
 
-def count(model: TextToImage, group: AdapterGroup, rewards: Mapping[str, Reward], *, last_steps: int) -> Memory:
+def count(
+    model: TextToImage, group: AdapterGroup, rewards: Mapping[str, Reward], *, prompt: str, last_steps: int
+) -> Memory:
     """Count what one image needs: the last steps, the decoder, each reward. The group is left without pairs."""
     backbone = model.backbone
     weights = dict(_storages([*backbone.parts, group.base, group.frozen, *rewards.values()]))
@@ -96,12 +98,12 @@ def count(model: TextToImage, group: AdapterGroup, rewards: Mapping[str, Reward]
     backbone.checkpoint(counter.checkpoint)
     try:
         with torch.autograd.graph.saved_tensors_hooks(counter.saved, _never):
-            images = model.decode(model.finish(z, [""], last_steps=last_steps))
+            images = model.decode(model.finish(z, [prompt], last_steps=last_steps))
             outside, of_rewards = counter.outside, {}
             for name, reward in rewards.items():
                 counter.outside = 0
                 with blamed(f"reward {name!r}"):
-                    reward(images, [""])
+                    reward(images, [prompt])
                 of_rewards[name] = counter.outside
     finally:
         backbone.checkpoint(None)
