@@ -62,7 +62,7 @@ def _stage(
     took: list[float | None] = []
     seconds = 0.0
     if not evaluated:
-        took.append(past.evaluation(evaluation))
+        took.append(past.evaluation(evaluation, images))
         seconds += cost.sampling(images, config.model.steps) if took[-1] is None else took[-1]
     if train is not None and not trained:
         took.append(past.training(planned.document))

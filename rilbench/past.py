@@ -22,7 +22,11 @@ class Past:
             (key, s["seconds"] / samples) for s in stages for key, samples in _keys(s["document"])
         )
         files = store.glob("stages/*/evaluations/*/metrics.json")
-        self._evaluation = _medians(((p.parent.name,), values["seconds"]) for p in files for values in _read(p))
+        evaluations = [(path.parent.name, values) for path in files for values in _read(path)]
+        self._evaluation = _medians(((identity,), values["seconds"]) for identity, values in evaluations)
+        # one on other images or metrics; older stores do not say how many images there were
+        sized = [values for _, values in evaluations if values.get("images")]
+        self._image = _medians(((), values["seconds"] / values["images"]) for values in sized)
 
     def training(self, document: Mapping[str, Any]) -> float | None:
         """Of a stage, by the document of its identity."""
@@ -31,9 +35,11 @@ class Past:
                 return self._training[key] * samples
         return None
 
-    def evaluation(self, identity: str) -> float | None:
-        """Of an evaluation, by its identity."""
-        return self._evaluation.get((identity,))
+    def evaluation(self, identity: str, images: int) -> float | None:
+        """Of an evaluation: as the same one, or by the number of images as any took."""
+        known = self._evaluation.get((identity,))
+        per_image = self._image.get(())
+        return known if known is not None or per_image is None else per_image * images
 
 
 def _keys(document: Mapping[str, Any]) -> Iterator[tuple[Key, int]]:

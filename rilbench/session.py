@@ -209,7 +209,12 @@ class Session:
         save_tensors(folder / "scores.safetensors", result.scores)
         write_json(
             folder / "metrics.json",
-            {"values": result.values, "intervals": result.intervals, "seconds": seconds},
+            {
+                "values": result.values,
+                "intervals": result.intervals,
+                "seconds": seconds,
+                "images": len(self.prompts) * self.config.evaluate.images_per_prompt,
+            },
         )
 
     def _read_row(self, planned: PlannedStage, measured: Path) -> Row:

@@ -58,7 +58,8 @@ def test_random_orders_are_distinct_and_the_same_again() -> None:
         ("random:7", ["a", "b", "c"], "wants a number from 1 to 6"),
         ("random:x", ["a"], "wants a number from 1 to 1"),
         (["a,c"], ["a", "b"], "'a,c' is no order of a,b"),
-        (["all", "b,a"], ["a", "b"], "'all' is no order of a,b"),
+        (["all", "b,a"], ["a", "b"], "'all' stands for orders of all rewards; give it alone"),
+        (["b,a", "random:2"], ["a", "b"], "'random:2' stands for"),
         (["a"], ["a", "b"], "'a' is no order of a,b"),
         ("all", [], "name the rewards"),
         (None, [], "name the rewards"),
@@ -73,9 +74,20 @@ def test_seeds() -> None:
     assert orders.read_seeds("3") == orders.read_seeds(3) == (0, 1, 2)
     assert orders.read_seeds("0,5,7") == orders.read_seeds([0, 5, 7]) == (0, 5, 7)
     assert orders.read_seeds("5,") == orders.read_seeds([5]) == (5,)
-    for wrong in ("0", "x", "", "-1", [-1], []):
+    for wrong in ("0", "x", "", "-1", [-1], [], "1,1", [0, 2, 0]):
         with pytest.raises(UsageError, match="seeds: "):
             orders.read_seeds(wrong)
+
+
+def test_a_strategy_named_twice(workplace: Path) -> None:
+    with pytest.raises(UsageError, match="strategies: baseline is named 2 times"):
+        planned(workplace, strategies="baseline,baseline", rewards="red")
+
+
+def test_a_plan_names_its_orders(workplace: Path) -> None:
+    graph = planned(workplace, strategies="baseline,joint", rewards="red,dark,blue", orders=["random:2"], seeds="2")
+    drawn = orders.read_orders("random:2", ["red", "dark", "blue"])
+    assert graph.to_json(1)["orders"] == [list(order) for order in drawn]
 
 
 def test_six_orders_share_their_beginnings(workplace: Path) -> None:

@@ -23,6 +23,7 @@ from filelock import FileLock
 from studies import SMALL, TWO, command, numbers, planned, started, study_file, weights
 
 from rilbench import config, engine, hookimpl
+from rilbench.prompts import read_prompts
 from rilbench.result import RunResult
 from rilbench.study import definition
 from rilbench.study.cells import make_cells
@@ -294,3 +295,20 @@ def test_estimates_are_what_the_like_took(undisturbed: Path, workplace: Path) ->
     cell = planned(workplace, rewards="blue", **options).cells[0]
     like = median(seconds for strategy, _, seconds in names if strategy == "baseline")
     assert Estimates(cell.store).seconds(cell, cell.work[1]) == pytest.approx(like)
+
+
+def test_another_evaluation_is_estimated_by_its_images(undisturbed: Path, workplace: Path) -> None:
+    """The store knows no evaluation with these metrics, but how long an image took; forwards are for the rest alone."""
+    shutil.copytree(undisturbed / "runs", workplace / "runs")
+    for path in workplace.glob("runs/stages/*/evaluations/*/metrics.json"):
+        values = json.loads(path.read_text())
+        images = values["images"]
+        path.write_text(json.dumps(values | {"seconds": 2.0 * images}))
+    options = {"strategies": "baseline", "seeds": "1"}
+    graph = planned(workplace, "evaluate.images_per_prompt=4", rewards="red", **options)
+    prompts = len(read_prompts(graph.cells[0].config.evaluate.prompts))
+    assert images == prompts * planned(workplace, rewards="red", **options).cells[0].config.evaluate.images_per_prompt
+    assert graph.estimates.seconds(graph.cells[0], graph.cells[0].work[0]) == pytest.approx(2.0 * 4 * prompts)
+    assert graph.how == "as long as the like took in this store"
+    mixed = planned(workplace, "evaluate.images_per_prompt=4", "model.steps=5", rewards="red", **options)
+    assert mixed.how.startswith("2 pieces of work as long as the like took in this store, 1 from two timed forwards")

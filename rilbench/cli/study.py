@@ -86,6 +86,8 @@ def _print_plan(graph: Graph, workers: int, console: Console) -> None:
 
     if graph.seconds:
         console.print(plan_table(graph))
+        orders = "; ".join(" > ".join(order) for order in graph.orders)
+        console.print(f"orders    {orders}", soft_wrap=True, highlight=False, markup=False)
         among = "" if workers == 1 else f", shared by {workers} workers"
         left = duration(60 * graph.minutes(workers))
         console.print(f"time      {left}{among} ({graph.how})", soft_wrap=True, highlight=False, markup=False)

@@ -11,30 +11,39 @@ from rilbench.study.cells import Cell, Work
 
 
 class Estimates:
-    """Seconds of work. `measured` says whether all of them come from the store."""
+    """Seconds of work. `measured` and `probed` count where they come from: the store, timed forwards."""
 
     def __init__(self, store: Path) -> None:
-        self.measured = True
+        self.measured = self.probed = 0
         self._past = Past(store)
         self._probes: dict[Any, Any] = {}
 
     def seconds(self, cell: Cell, work: Work) -> float:
         """How long a piece of a cell's work takes."""
         past = self._past
-        known = past.training(work.planned.document) if work.training else past.evaluation(cell.evaluation)
-        return self._probed(cell, work) if known is None else known
+        known = (
+            past.training(work.planned.document) if work.training else past.evaluation(cell.evaluation, _images(cell))
+        )
+        if known is None:
+            self.probed += 1
+            return self._probed(cell, work)
+        self.measured += 1
+        return known
 
     def _probed(self, cell: Cell, work: Work) -> float:
         """From two timed forwards of the cell's model; rewards and metrics are left out."""
         from rilbench.model.text_to_image import TextToImage
         from rilbench.training.cost import measure
 
-        self.measured = False
         model, steps = cell.config.model, cell.config.model.steps
         if model not in self._probes:
             self._probes[model] = measure(TextToImage.load(model))
         cost, train = self._probes[model], work.planned.train
         if work.training and train is not None:
             return float(cost.training(train.samples, steps, train.last_steps))
-        images = len(read_prompts(cell.config.evaluate.prompts)) * cell.config.evaluate.images_per_prompt
-        return float(cost.sampling(images, steps))
+        return float(cost.sampling(_images(cell), steps))
+
+
+def _images(cell: Cell) -> int:
+    """How many images an evaluation generates."""
+    return len(read_prompts(cell.config.evaluate.prompts)) * cell.config.evaluate.images_per_prompt

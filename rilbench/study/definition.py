@@ -10,7 +10,7 @@ from rilbench import identity, settings
 from rilbench.config import STUDY, RunConfig, check_name, compose, read, split_names, values_of
 from rilbench.errors import ConfigError, UsageError
 from rilbench.resources import config_file
-from rilbench.study.orders import Order, read_orders, read_seeds
+from rilbench.study.orders import Order, once, read_orders, read_seeds
 
 CELL = {"strategy": "strategies", "rewards": "rewards", "seed": "seeds", "label": "methods"}  # setting -> study's key
 SHARED = ("rewards", "seed", "label", "store", "tracking", "requires")  # what a method cannot have for itself
@@ -93,6 +93,7 @@ def _methods(asked: StudyConfig, *layers: Mapping[str, Any]) -> dict[str, RunCon
 
     Of two that set the same key the later one wins.
     """
+    once("strategies", asked.strategies)
     given = {name: {"strategy": name} for name in asked.strategies}
     for label, method in asked.methods.items():
         if label in given:

@@ -62,12 +62,18 @@ class Graph:
         """The plan for scripts."""
         labels = dict.fromkeys(cell.config.label for cell in self.cells)
         return {
+            "orders": [list(order) for order in self.orders],
             "total": asdict(self.counts()),
             "methods": {label: asdict(self.counts(label)) for label in labels},
             "workers": workers,
             "minutes": self.minutes(workers),
             "how": self.how,
         }
+
+    @property
+    def orders(self) -> list[tuple[str, ...]]:
+        """The sequences of rewards, each once."""
+        return list(dict.fromkeys(tuple(cell.config.rewards) for cell in self.cells))
 
     def minutes(self, workers: int) -> float:
         """At best, when the workers never wait for each other and do not slow each other down."""
@@ -76,6 +82,10 @@ class Graph:
     @property
     def how(self) -> str:
         """Where the estimate comes from."""
-        if self.estimates.measured:
+        if not self.estimates.probed:
             return "as long as the like took in this store"
-        return "from two timed forwards on this machine; rewards and metrics are left out"
+        probed = "from two timed forwards on this machine; rewards and metrics are left out"
+        if not self.estimates.measured:
+            return probed
+        known = f"{self.estimates.measured} pieces of work as long as the like took in this store"
+        return f"{known}, {self.estimates.probed} {probed}"

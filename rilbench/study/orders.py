@@ -26,6 +26,9 @@ def read_orders(value: Any, rewards: Sequence[str]) -> tuple[Order, ...]:
         return _all(_named(rewards))
     if len(texts) == 1 and isinstance(texts[0], str) and texts[0].startswith("random:"):
         return _random(texts[0], _named(rewards))
+    drawn = [text for text in texts if text == "all" or str(text).startswith("random:")]
+    if drawn:
+        raise UsageError(f"orders: {drawn[0]!r} stands for orders of all rewards; give it alone, or name orders")
     orders = [tuple(split_names(order) if isinstance(order, str) else map(str, order)) for order in texts]
     for order in orders:
         if not order or (rewards and Counter(order) != Counter(rewards)):
@@ -43,10 +46,18 @@ def read_seeds(value: Any) -> tuple[int, ...]:
         numbers = [int(part) for part in split_names(text)]
     except ValueError:
         raise UsageError(f"seeds: {text!r} is neither a number of seeds nor a list such as 0,5,7") from None
-    seeds = tuple(dict.fromkeys(numbers)) if "," in text else tuple(range(sum(numbers)))
+    once("seeds", numbers)
+    seeds = tuple(numbers) if "," in text else tuple(range(sum(numbers)))
     if not seeds or min(seeds) < 0:
         raise UsageError(f"seeds: {text!r} gives no seed; write how many, or a list such as 0,5,7")
     return seeds
+
+
+def once(key: str, values: Sequence[Any]) -> None:
+    """UsageError when something is named twice, which most likely is a slip."""
+    for value, n in Counter(values).items():
+        if n > 1:
+            raise UsageError(f"{key}: {value} is named {n} times; name it once")
 
 
 def count(rewards: Sequence[str]) -> int:
