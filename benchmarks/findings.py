@@ -1,7 +1,7 @@
 """The tables of REPRODUCIBILITY.md, from the runs of configs/study_shapes.yaml and configs/study_ablations.yaml.
 
     python benchmarks/findings.py runs                  # a store, a study's folder, or a file that `record` wrote
-    python benchmarks/findings.py record runs FILE      # results only, one JSON line a run
+    python benchmarks/findings.py record FILE runs/study-shapes runs/study-ablations    # results, one JSON line a run
 
 Every interval is Student's 95 % over runs, a run being one order and seed; differences are paired by order and seed.
 """
@@ -13,7 +13,9 @@ import json
 import math
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
+from statistics import fmean
 
 from rilbench.compare.groups import model_of
 from rilbench.compare.sources import load_runs
@@ -95,8 +97,13 @@ def forgotten(metric: str, stage: int = -1) -> Callable[[RunResult], float]:
 
 
 def learned(reward: str) -> Callable[[RunResult], float]:
-    """Gain of a reward from the base to the stage that trained it."""
-    return lambda run: run.matrix.learned(reward)
+    """Gain of a reward from the base to the stage that trained it; of a merge, what its parts learned is not its own."""
+
+    def of(run: RunResult) -> float:
+        merged = not run.matrix.rows[-1].rewards
+        return math.nan if merged else run.matrix.learned(reward)
+
+    return of
 
 
 def kept(reward: str) -> Callable[[RunResult], float]:
@@ -115,7 +122,7 @@ def relative(of: Callable[[str], Callable[[RunResult], float]]) -> Callable[[Run
     def value(run: RunResult) -> float:
         shares = [of(reward)(run) / abs(run.matrix.values(reward)[0]) for reward in REWARDS]
         known = [share for share in shares if not math.isnan(share)]
-        return 100 * sum(known) / len(known)
+        return 100 * sum(known) / len(known) if known else math.nan
 
     return value
 
@@ -146,10 +153,11 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
 
 def final_values(runs: Runs, labels: Sequence[str]) -> None:
     print("### Final values\n")
-    rows = []
-    first = next(iter(runs.by_label[labels[0]].values()))
-    rows.append(["base", "", *(number(base(m)(first)) for m in METRICS), "0"])
+    rows: list[list[str]] = []
     for label in labels:
+        untouched = [number(base(m)(next(iter(runs.by_label[label].values())))) for m in METRICS]
+        if untouched not in [row[2:-1] for row in rows if row[0].startswith("base")]:
+            rows.append(["base" if not rows else f"base of {label}", "", *untouched, "0"])
         values = [spread(runs.values(label, final(m))) for m in METRICS]
         rows.append([label, str(len(runs.models(label))), *values, spread(runs.values(label, average))])
     table(["method", "models", *METRICS, "average gain %"], rows)
@@ -214,6 +222,22 @@ def matched(runs: Runs) -> None:
     table(["method", "reached", "structure minus RID's", "oracle minus RID's", "drifts less than RID"], rows)
 
 
+def certainty(runs: Runs, other: str) -> None:
+    print(f"### How sure: rid minus {other}, by what is taken as one observation\n")
+    measures = {"average gain %": average, "structure": final("structure"), "oracle": final("oracle")}
+    rows = []
+    for name, of in measures.items():
+        pairs = {key: of(run) - of(runs.by_label[other][key]) for key, run in runs.by_label["rid"].items()}
+        orders, seeds = ({key[part] for key in pairs} for part in (0, 1))
+        by_order = [fmean(d for key, d in pairs.items() if key[0] == order) for order in sorted(orders)]
+        by_seed = [fmean(d for key, d in pairs.items() if key[1] == seed) for seed in sorted(seeds)]
+        cells = [
+            f"{spread(values)}, p {chance(paired_p(values))}" for values in (list(pairs.values()), by_order, by_seed)
+        ]
+        rows.append([name, *cells])
+    table(["measure", "order and seed", "order", "seed"], rows)
+
+
 def hacking(runs: Runs, labels: Sequence[str]) -> None:
     print("### Against reward hacking: gain left after a disturbance, rewards nobody trained, diversity\n")
     rows = []
@@ -244,6 +268,8 @@ def report(source: Path) -> None:
     by_stage(runs, runs.labels(["baseline", "rid"]))
     for other in runs.labels(["baseline", "rid-lam0", "baseline-half", "baseline-early"]):
         less_forgetting(runs, other)
+    for other in runs.labels(["baseline", "baseline-half", "baseline-early"]):
+        certainty(runs, other)
     gains(runs, study)
     matched(runs)
     hacking(runs, study)
@@ -252,18 +278,19 @@ def report(source: Path) -> None:
         print("## Ablations, one order\n")
         final_values(one, ["rid", "baseline", *ablations])
         forgetting(one, ["rid", "baseline", *ablations])
+        gains(one, ["rid", "baseline", *ablations])
 
 
-def record(source: Path, file: Path) -> None:
-    """Write the results of a store or of a study's folder, one JSON line each, sorted by name."""
-    runs = sorted(load_runs([str(source)], lambda address: []), key=lambda run: run.name)
-    lines = [json.dumps(run.to_json()) + "\n" for run in runs]
+def record(file: Path, sources: Sequence[Path]) -> None:
+    """Write the results of stores or study folders, one JSON line each, sorted by name, without their commands."""
+    runs = {run.name: run for source in sources for run in load_runs([str(source)], lambda address: [])}
+    lines = [json.dumps(replace(runs[name], command="").to_json()) + "\n" for name in sorted(runs)]
     file.write_bytes(gzip.compress("".join(lines).encode(), mtime=0))
 
 
 if __name__ == "__main__":
-    if len(sys.argv) == 4 and sys.argv[1] == "record":
-        record(Path(sys.argv[2]), Path(sys.argv[3]))
+    if len(sys.argv) > 3 and sys.argv[1] == "record":
+        record(Path(sys.argv[2]), [Path(source) for source in sys.argv[3:]])
     elif len(sys.argv) == 2:
         report(Path(sys.argv[1]))
     else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -99,6 +100,36 @@ def test_the_matched_point_drifts_least_of_those_that_reach_the_target(capsys: p
     assert "joint" not in rows
 
 
+def test_a_merge_learned_nothing_itself(capsys: pytest.CaptureFixture[str]) -> None:
+    result = run("baseline-x0.5", 0, {"aesthetic": 1.5})
+    matrix = result.matrix
+    merged = replace(matrix, rows=(*matrix.rows, replace(matrix.rows[-1], label="merge", rewards=())))
+    findings.gains(findings.Runs([replace(result, matrix=merged)]), ["baseline-x0.5"])
+    cells = printed(capsys)["baseline-x0.5"]
+    assert cells[:3] == ["-", "-", "-"]
+    assert float(cells[3]) == pytest.approx(0.5)
+    assert cells[6] == "-"
+
+
+def test_certainty_by_runs_orders_and_seeds(capsys: pytest.CaptureFixture[str]) -> None:
+    orders = (AHC, ("hps", "aesthetic", "compressibility"))
+    gap = {(0, 0): 0.10, (0, 1): 0.20, (0, 2): 0.33, (1, 0): 0.14, (1, 1): 0.24, (1, 2): 0.26}
+    runs = [run("rid", s, {}, rewards=o) for o in orders for s in range(3)]
+    runs += [run("baseline", s, {"structure": 0.5 - d}, rewards=orders[o]) for (o, s), d in gap.items()]
+    findings.certainty(findings.Runs(runs), "baseline")
+    cells = printed(capsys)["structure"]
+    means = {"order": lambda k: k[0], "seed": lambda k: k[1]}
+    groups = [[[d] for d in gap.values()]] + [
+        [[d for k, d in gap.items() if key(k) == v] for v in sorted({key(k) for k in gap})] for key in means.values()
+    ]
+    for cell, group in zip(cells, groups, strict=True):
+        values = [float(np.mean(g)) for g in group]
+        shown, p = cell.split(", p ")
+        half = stats.t.ppf(0.975, len(values) - 1) * np.std(values, ddof=1) / math.sqrt(len(values))
+        assert [float(part) for part in shown.split(" ±")] == pytest.approx([np.mean(values), half], rel=5e-3, abs=6e-4)
+        assert float(p) == pytest.approx(stats.ttest_1samp(values, 0).pvalue, rel=0.02, abs=6e-4)
+
+
 def test_forgetting_grows_with_the_stages(capsys: pytest.CaptureFixture[str]) -> None:
     findings.by_stage(findings.Runs([run("rid", 0, {"fid": 4.0})]), ["rid"])
     lines = [line for line in capsys.readouterr().out.splitlines() if "| fid |" in line]
@@ -111,8 +142,8 @@ def test_a_record_reads_back(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     for result in (run("rid", 0, {}), run("joint", 1, {})):
         (tmp_path / "runs" / result.name).mkdir(parents=True)
         (tmp_path / "runs" / result.name / "result.json").write_text(json.dumps(result.to_json()))
-    findings.record(tmp_path / "runs", tmp_path / "one.gz")
-    findings.record(tmp_path / "runs", tmp_path / "two.gz")
+    findings.record(tmp_path / "one.gz", [tmp_path / "runs"])
+    findings.record(tmp_path / "two.gz", [tmp_path / "runs", tmp_path / "runs"])
     assert (tmp_path / "one.gz").read_bytes() == (tmp_path / "two.gz").read_bytes()
     read = findings.Runs.load(tmp_path / "one.gz").by_label
     assert read == findings.Runs.load(tmp_path / "runs").by_label
