@@ -97,7 +97,7 @@ def forgotten(metric: str, stage: int = -1) -> Callable[[RunResult], float]:
 
 
 def learned(reward: str) -> Callable[[RunResult], float]:
-    """Gain of a reward from the base to the stage that trained it; of a merge, what its parts learned is not its own."""
+    """Gain of a reward from the base to the stage that trained it; NaN of a merge, which trains nothing itself."""
 
     def of(run: RunResult) -> float:
         merged = not run.matrix.rows[-1].rewards
