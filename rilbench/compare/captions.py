@@ -47,7 +47,7 @@ def differences(tests: Sequence[Difference]) -> str:
     """Under a table of differences: what is tested."""
     text = (
         f"Mean difference of runs with the same order and seed; {HALF} over n pairs, those that share a model counting "
-        f"as one. p: paired t test over these pairs; *: {HOLM}."
+        f"as one. p (runs): paired t test over these pairs; *: {HOLM}."
     )
     if any(test.prompts for test in tests):
         text += f" p (prompts): {_over_prompts(tests)}; †: {HOLM}."

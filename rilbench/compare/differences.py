@@ -58,9 +58,7 @@ class Difference:
     prompts: Paired | None = None
 
 
-def differences(
-    runs: Sequence[RunResult], against: str, columns: Mapping[Quantity, Sequence[str]]
-) -> list[Difference]:
+def differences(runs: Sequence[RunResult], against: str, columns: Mapping[Quantity, Sequence[str]]) -> list[Difference]:
     """Every other strategy against one, in every metric of every quantity."""
     scores = {run.name: prompt_means(run) for run in runs} if Quantity.FINAL in columns else {}
     others = dict.fromkeys(run.label for run in runs if run.label != against)

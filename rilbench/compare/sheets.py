@@ -74,7 +74,7 @@ def differences_sheet(comparison: Comparison, quantity: Quantity) -> Sheet:
         cells = _difference_cells(test, comparison.base(test.metric))
         lines.append(Line(labels, cells if prompts else cells[:-1], rule=above not in ("", test.label)))
         above = test.label
-    columns = ("difference", "n", "p", "p (prompts)")
+    columns = ("difference", "n", "p (runs)", "p (prompts)")
     return Sheet(
         title=f"{TITLES[quantity]}; differences, matched by order and seed",
         labels=("strategies", "metric"),
