@@ -6,8 +6,8 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+from rilbench.compare.names import some
 from rilbench.compare.recorded import settings
-from rilbench.compare.sources import some
 from rilbench.errors import UsageError
 from rilbench.result import RunResult
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from rilbench.compare.names import some
 from rilbench.errors import ConfigError, UsageError
 from rilbench.progress import Reporter
 from rilbench.result import RunResult
@@ -12,7 +13,6 @@ from rilbench.store import read_json
 
 FindRuns = Callable[[str], Sequence[RunResult]]
 Warn = Callable[[str], None]
-TOLD = 3  # names a line tells before it counts
 
 
 def load_runs(sources: Sequence[str], find_runs: FindRuns, *, warn: Warn | None = None) -> list[RunResult]:
@@ -38,12 +38,6 @@ def load_runs(sources: Sequence[str], find_runs: FindRuns, *, warn: Warn | None 
     if not finished:
         raise UsageError(f"no finished run at {', '.join(sources)}. `rilbench run` makes one.")
     return finished
-
-
-def some(names: Sequence[str]) -> str:
-    """The first few of some names, and how many more there are."""
-    told = ", ".join(names[:TOLD])
-    return told if len(names) <= TOLD else f"{told} and {len(names) - TOLD} more"
 
 
 def _left_out(finished: int, begun: Sequence[str], broken: Sequence[str]) -> str:
