@@ -285,7 +285,9 @@ def test_merges_are_not_ranked_where_sequences_are_masked(tmp_path: Path) -> Non
         save(tmp_path, "rid", rewards, seed)
         save(tmp_path, "soup", rewards, seed, merge=True)
     comparison = compared(tmp_path, Quantity.FORGETTING)
-    marked = {info.name for info in comparison.columns() if comparison.comparable("soup", Quantity.FORGETTING, info.name)}
+    marked = {
+        info.name for info in comparison.columns() if comparison.comparable("soup", Quantity.FORGETTING, info.name)
+    }
     assert marked == {H, "fid", "oracle"}  # aesthetic and compressibility with its file size are trained last by one
     assert f"soup ({A}, {C}, png_kb)." in means_sheet(comparison, Quantity.FORGETTING).caption
 
@@ -374,7 +376,10 @@ def test_strategies_and_rewards_filter(store: Path) -> None:
     ("options", "message"),
     [
         ({"against": "ridd"}, "unknown strategy among the runs 'ridd'. Did you mean 'rid'"),
-        ({"strategies": ["rid"], "against": "baseline"}, "'baseline' to compare against is not one of --strategies rid;"),
+        (
+            {"strategies": ["rid"], "against": "baseline"},
+            "'baseline' to compare against is not one of --strategies rid;",
+        ),
         ({"strategies": ["joint"]}, "unknown strategy among the runs 'joint'"),
         ({"rewards": (H, A)}, "no run of the rewards hps > aesthetic; there are aesthetic > hps > compressibility, c"),
     ],
