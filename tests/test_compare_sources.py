@@ -78,11 +78,10 @@ def test_unfinished_and_unreadable_runs_are_named_in_one_line(tmp_path: Path) ->
     runs, heard = load(tmp_path)
     assert names(runs) == [done.name]
     (text,) = heard
-    assert text == (
+    assert text.startswith(
         "2 of 5 runs are not finished and left out: rid-aesthetic-hps-compressibility-seed1, rid-begun; their commands "
-        f"continue them; 2 of 5 runs cannot be read and are left out: {text[text.index('cannot read ' + str(damaged)) :]}"
+        f"continue them; 2 of 5 runs cannot be read and are left out: cannot read {damaged}: "
     )
-    assert f"cannot read {damaged}: " in text
     assert f"{other} is damaged" in text
 
 
