@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from rilbench.compare import mixed
 from rilbench.compare.differences import Difference, differences
@@ -14,6 +16,7 @@ from rilbench.errors import UsageError, unknown
 from rilbench.result import MetricInfo, RunResult
 
 Warn = Callable[[str], None]
+Case = tuple[tuple[str, ...], int]  # order and seed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,10 +52,19 @@ class Comparison:
         values = (run.matrix.rows[0].values.get(metric, math.nan) for run in runs)
         return next((value for value in values if not math.isnan(value)), math.nan)
 
-    def known(self, label: str, quantity: Quantity, metric: str) -> set[tuple[tuple[str, ...], int]]:
+    def known(self, label: str, quantity: Quantity, metric: str) -> set[Case]:
         """The orders and seeds in which a strategy has a value."""
-        own = [run for run in self.runs if run.label == label]
-        return {(run.rewards, run.seed) for run in own if not math.isnan(value(run, quantity, metric))}
+        return self._known.get((label, quantity, metric), set())
+
+    @cached_property
+    def _known(self) -> dict[tuple[str, Quantity, str], set[Case]]:
+        found: dict[tuple[str, Quantity, str], set[Case]] = {}
+        columns_of = {quantity: [info.name for info in self.columns(quantity)] for quantity in self.shown()}
+        for quantity, run in itertools.product(columns_of, self.runs):
+            for metric in columns_of[quantity]:
+                if not math.isnan(value(run, quantity, metric)):
+                    found.setdefault((run.label, quantity, metric), set()).add((run.rewards, run.seed))
+        return found
 
     def comparable(self, label: str, quantity: Quantity, metric: str) -> bool:
         """Whether a strategy's mean is over the same orders and seeds as that of the strategy compared against."""
