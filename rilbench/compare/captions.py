@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from rilbench.compare import paper
+from rilbench.compare.cells import Line
 from rilbench.compare.comparison import Comparison
 from rilbench.compare.differences import Difference
 from rilbench.compare.quantities import Quantity
@@ -17,23 +18,23 @@ PROMPTS = (
 )
 
 
-def orders(comparison: Comparison, *, marked: bool, published: bool) -> str:
+def orders(comparison: Comparison, *, lines: Sequence[Line], published: bool) -> str:
     """Under the table of strategies and orders."""
     quantity = comparison.quantity
     brackets = " In brackets the forgetting F of Eq. 3." if quantity is Quantity.FINAL else ""
     text = (
-        f"After the last stage.{brackets} {HALF} over seeds; n=: fewer than the row's seeds. A dash is a value that is "
-        f"not measured or has no meaning there: {_MASKED[quantity]}."
+        f"After the last stage.{brackets} {HALF} over seeds{_fewer(lines, 'seeds')}. A dash is a value that is not "
+        f"measured or has no meaning there: {_MASKED[quantity]}."
     )
-    if marked:
+    if _marked(lines):
         text += f" †: differs from {comparison.against}, {_over_prompts(comparison.differences)}; {HOLM}."
     return text + _paper(published)
 
 
-def means(comparison: Comparison, quantity: Quantity, *, marked: bool, published: bool) -> str:
+def means(comparison: Comparison, quantity: Quantity, *, lines: Sequence[Line], published: bool) -> str:
     """Under a table of means."""
-    text = f"{HALF} over models; runs that are the same model count once; n=: fewer than the row's models."
-    if marked:
+    text = f"{HALF} over models; runs that are the same model count once{_fewer(lines, 'models')}."
+    if _marked(lines):
         text += f" *: differs from {comparison.against}, paired t test over matched runs, {HOLM}."
     if others := _not_comparable(comparison, quantity):
         text += (
@@ -52,6 +53,16 @@ def differences(tests: Sequence[Difference]) -> str:
     if any(test.prompts for test in tests):
         text += f" p (prompts): {_over_prompts(tests)}; †: {HOLM}."
     return text
+
+
+def _marked(lines: Sequence[Line]) -> bool:
+    return any(cell.mark for line in lines for cell in line.cells)
+
+
+def _fewer(lines: Sequence[Line], what: str) -> str:
+    """What `n=` in a cell is, when there is one."""
+    some = any("n=" in cell.note for line in lines for cell in line.cells)
+    return f"; n= where not all {what} of a row have a value" if some else ""
 
 
 def _over_prompts(tests: Sequence[Difference]) -> str:

@@ -37,7 +37,7 @@ def orders_sheet(comparison: Comparison, *, published: bool = False) -> Sheet:
         labels=("strategy", "order", "seeds"),
         columns=tuple(map(header, infos)),
         lines=tuple(lines),
-        caption=captions.orders(comparison, marked=_marked(lines), published=published),
+        caption=captions.orders(comparison, lines=lines, published=published),
     )
 
 
@@ -58,7 +58,7 @@ def means_sheet(comparison: Comparison, quantity: Quantity, *, published: bool =
         labels=("strategy", "orders", "models"),
         columns=tuple(map(header, infos)),
         lines=tuple(lines),
-        caption=captions.means(comparison, quantity, marked=_marked(lines), published=with_paper),
+        caption=captions.means(comparison, quantity, lines=lines, published=with_paper),
         bold="Bold: the best mean.",
     )
 
@@ -82,10 +82,6 @@ def differences_sheet(comparison: Comparison, quantity: Quantity) -> Sheet:
         lines=tuple(lines),
         caption=captions.differences(tests),
     )
-
-
-def _marked(lines: list[Line]) -> bool:
-    return any(cell.mark for line in lines for cell in line.cells)
 
 
 def _base_line(comparison: Comparison, infos: list[MetricInfo]) -> Line:
