@@ -43,11 +43,12 @@ def save(
     settings: Mapping[str, Any] | None = None,
     without: Sequence[str] = (),
     suffix: str = "",
+    merge: bool = False,
 ) -> Path:
     """Write a run and return its folder.
 
     shift: of all values after the base, relative to their size. stages: identities of the stages after the base.
-    without: metrics that are not measured.
+    without: metrics that are not measured. merge: end with a row that trained nothing.
     """
     name = f"{strategy}-{'-'.join(rewards)}-seed{seed}{suffix}"
     numbers = np.random.default_rng(list(name.encode()))
@@ -55,6 +56,8 @@ def save(
     for i, reward in enumerate(rewards):
         identity = stages[i] if stages else f"{name}-{i}"
         rows.append(_row(store, identity, (reward,), numbers, shift, without))
+    if merge:
+        rows.append(_row(store, f"{name}-merge", (), numbers, shift, without))
     infos = tuple(info for info in METRICS if info.name not in without)
     run = RunResult(
         name=name,

@@ -18,10 +18,11 @@ from scipy import stats
 from stores import BACKWARDS, BETTER, FORWARDS, SCORED, TARGETS, A, C, H, save
 
 from rilbench.compare.comparison import Comparison, compare
-from rilbench.compare.differences import Difference
+from rilbench.compare.differences import Paired
 from rilbench.compare.groups import best
 from rilbench.compare.quantities import Quantity
 from rilbench.compare.records import Record, records
+from rilbench.compare.sheets import means_sheet
 from rilbench.compare.sources import load_runs
 from rilbench.compare.statistics import Spread, holm, paired_p
 from rilbench.errors import ConfigError, UsageError
@@ -159,57 +160,143 @@ def holm_by_definition(p: dict[str, float]) -> dict[str, float]:
     return {name: max(min(1.0, (len(p) - ranks[o]) * p[o]) for o in p if ranks[o] <= ranks[name]) for name in p}
 
 
-@pytest.mark.parametrize(("against", "others"), [(None, ["baseline", "soup"]), ("baseline", ["rid", "soup"])])
-def test_every_number_of_the_differences(store: Path, against: str | None, others: list[str]) -> None:
-    found = records(compared(store, against=against))["differences"]
+def pairs(store: Path, one: str, two: str) -> list[tuple[Raw, Raw]]:
+    """The runs of two strategies with the same order and seed."""
+    partners = {(tuple(run["rewards"]), run["seed"]): run for run in raw(store, two)}
+    keys = {(tuple(run["rewards"]), run["seed"]): run for run in raw(store, one)}
+    return [(run, partners[key]) for key, run in keys.items() if key in partners]
+
+
+@pytest.mark.parametrize("against", [None, "baseline"])
+@pytest.mark.parametrize("quantity", list(Quantity))
+def test_every_number_of_the_differences(store: Path, quantity: Quantity, against: str | None) -> None:
+    found = records(compared(store, quantity, against=against))["differences"]
     reference = against or "rid"
-    assert [(d["label"], d["metric"]) for d in found] == list(itertools.product(others, ALL))
-    for other in others:
-        tests = {d["metric"]: d for d in found if d["label"] == other}
-        runs = 1 if other == "soup" else 6
+    others = sorted({"rid", "baseline", "soup"} - {reference})
+    shown = (Quantity.FINAL, Quantity.FORGETTING) if quantity is Quantity.FINAL else (quantity,)
+    metrics = COLUMNS.get(quantity, (A, H, C))
+    assert [(d["quantity"], d["label"], d["metric"]) for d in found] == list(itertools.product(shown, others, metrics))
+    for each, other in itertools.product(shown, others):
+        tests = {d["metric"]: d for d in found if (d["label"], d["quantity"]) == (other, each)}
         expected = {}
-        for metric in SCORED:
-            sample = prompt_differences(store, other, reference, metric)
-            assert_spread(tests[metric], list(sample))
-            assert (tests[metric]["over"], tests[metric]["n"], tests[metric]["runs"]) == ("prompts", 12, runs)
-            expected[metric] = float(stats.ttest_1samp(sample, 0).pvalue)
-        if other != "soup":
-            pairs = [[values(run, "fid")[-1] for run in raw(store, name)] for name in (other, reference)]
-            expected["fid"] = float(stats.ttest_rel(*pairs).pvalue)
-            assert (tests["fid"]["over"], tests["fid"]["n"]) == ("runs", 6)
-            assert tests["fid"]["mean"] == pytest.approx(np.mean(np.subtract(*pairs)))
-        else:
-            assert math.isnan(tests["fid"]["p"])
-            assert not tests["fid"]["significant"]
+        for metric in metrics:
+            both = [[EXPECTED[each](run, metric) for run in pair] for pair in pairs(store, other, reference)]
+            known = np.array([pair for pair in both if not np.isnan(pair).any()]).reshape(-1, 2)
+            assert_spread(tests[metric], list(known[:, 0] - known[:, 1]))
+            assert tests[metric]["matched"] == len(known)
+            if len(known) > 1:
+                expected[metric] = float(stats.ttest_rel(known[:, 0], known[:, 1]).pvalue)
+            else:
+                assert (math.isnan(tests[metric]["p_holm"]), tests[metric]["significant"]) == (True, False)
         adjusted = holm_by_definition(expected)
         for metric, p in expected.items():
             assert tests[metric]["p"] == pytest.approx(p)
             assert tests[metric]["p_holm"] == pytest.approx(adjusted[metric])
             assert tests[metric]["significant"] == (adjusted[metric] < 0.05)
-    assert {d["significant"] for d in found} == {True, False}
 
 
-def test_runs_without_scores_are_paired_over_runs(store: Path) -> None:
+@pytest.mark.parametrize("other", ["baseline", "soup"])
+def test_every_number_of_the_test_over_prompts(store: Path, other: str) -> None:
+    found = records(compared(store))["differences"]
+    tests = {d["metric"]: d for d in found if (d["label"], d["quantity"]) == (other, "final")}
+    samples = {metric: prompt_differences(store, other, "rid", metric) for metric in SCORED}
+    expected = {metric: float(stats.ttest_1samp(sample, 0).pvalue) for metric, sample in samples.items()}
+    adjusted = holm_by_definition(expected)
+    for metric, p in expected.items():
+        assert (tests[metric]["prompts"], tests[metric]["p_prompts"]) == (12, pytest.approx(p))
+        assert tests[metric]["p_prompts_holm"] == pytest.approx(adjusted[metric])
+        assert tests[metric]["significant_prompts"] == (adjusted[metric] < 0.05)
+    assert "prompts" not in tests["fid"]
+    assert not any("prompts" in d for d in found if d["quantity"] == "forgetting")
+
+
+def test_runs_that_are_one_model_are_one_observation(tmp_path: Path) -> None:
+    """A soup has as many models as seeds, whatever the orders."""
+    for seed in range(3):
+        own = [f"{name}{seed}" for name in "ahc"]
+        for rewards, stages in ((FORWARDS, own), (BACKWARDS, own[::-1])):
+            save(tmp_path, "soup", rewards, seed, stages=stages)
+            save(tmp_path, "rid", rewards, seed)
+    (test,) = (d for d in compared(tmp_path).differences if (d.metric, d.quantity) == ("fid", Quantity.FINAL))
+    gaps = {run["seed"]: 0.0 for run in raw(tmp_path, "rid")}
+    for one, two in pairs(tmp_path, "soup", "rid"):
+        gaps[one["seed"]] += (values(one, "fid")[-1] - values(two, "fid")[-1]) / 2
+    assert (test.matched, test.runs.spread.n) == (6, 3)
+    assert test.runs.spread.mean == pytest.approx(np.mean(list(gaps.values())))
+    assert test.runs.p == pytest.approx(stats.ttest_1samp(list(gaps.values()), 0).pvalue)
+
+
+def test_runs_without_scores_are_not_tested_over_prompts(store: Path) -> None:
     """As a tracking server's: no folder, so no scores of images."""
     runs = [replace(run, folder=None) for run in load_runs([str(store)], nobody)]
     found = compare(runs, warn=silent).differences
-    assert {d.over for d in found} == {"runs"}
-    (test,) = (d for d in found if (d.label, d.metric) == ("baseline", A))
-    pairs = [[values(run, A)[-1] for run in raw(store, name)] for name in ("baseline", "rid")]
-    assert (test.p, test.spread.n) == (pytest.approx(stats.ttest_rel(*pairs).pvalue), 6)
+    assert {d.prompts for d in found} == {None}
+    assert [d.runs for d in found] == [d.runs for d in compared(store).differences]
 
 
 def test_scores_deleted_from_the_store_leave_the_runs(tmp_path: Path) -> None:
     for seed in (0, 1):
         save(tmp_path, "rid", seed=seed)
         save(tmp_path, "baseline", seed=seed)
-    assert compared(tmp_path).differences[0].over == "prompts"
+    assert compared(tmp_path).differences[0].prompts
     file = next(tmp_path.glob("stages/rid-*-seed0-2/evaluations/e/scores.safetensors"))
     file.write_bytes(file.read_bytes()[:100])
     with pytest.raises(ConfigError, match=r"cannot read .*scores.safetensors.*repeat the run's command"):
         compared(tmp_path)
     file.unlink()
-    assert compared(tmp_path).differences[0].over == "runs"
+    assert compared(tmp_path).differences[0].prompts is None
+
+
+@pytest.mark.parametrize("quantity", [Quantity.PLASTICITY, Quantity.FORWARD])
+def test_a_merge_has_no_stage_before_another(tmp_path: Path, quantity: Quantity) -> None:
+    save(tmp_path, "soup", merge=True)
+    save(tmp_path, "rid")
+    comparison = compared(tmp_path, quantity)
+    soup, rid = (
+        {r["metric"]: r["mean"] for r in records(comparison)["means"] if r["label"] == label}
+        for label in ("soup", "rid")
+    )
+    assert all(math.isnan(mean) for mean in soup.values())
+    assert not all(math.isnan(mean) for mean in rid.values())
+    learned = records(compared(tmp_path, Quantity.LEARNED))["means"]
+    assert not any(math.isnan(r["mean"]) for r in learned)
+
+
+def test_no_mark_on_a_mean_over_other_runs(tmp_path: Path) -> None:
+    """One run of three that is far above: neither the best nor different, for the others lack its order or seed."""
+    for seed in range(3):
+        save(tmp_path, "rid", seed=seed)
+        save(tmp_path, "baseline", seed=seed, shift=-0.5)
+    save(tmp_path, "lucky", shift=5.0)
+    save(tmp_path, "lucky", seed=1, shift=5.0)
+    comparison = compared(tmp_path)
+    (aesthetic,) = (info for info in comparison.columns() if info.name == A)
+    assert comparison.best(Quantity.FINAL, aesthetic) == {"rid"}
+    (test,) = (d for d in comparison.differences if (d.label, d.metric, d.quantity) == ("lucky", A, Quantity.FINAL))
+    assert test.runs.significant  # in the table of differences, over the two runs that match
+    assert comparison.marking("lucky", Quantity.FINAL, A) is None
+    assert comparison.marking("baseline", Quantity.FINAL, A)
+    caption = means_sheet(comparison, Quantity.FINAL).caption
+    assert "over other orders and seeds than those of rid: lucky." in caption
+
+
+def test_merges_are_not_ranked_where_sequences_are_masked(tmp_path: Path) -> None:
+    for rewards, seed in itertools.product((FORWARDS, BACKWARDS), range(2)):
+        save(tmp_path, "rid", rewards, seed)
+        save(tmp_path, "soup", rewards, seed, merge=True)
+    comparison = compared(tmp_path, Quantity.FORGETTING)
+    marked = {
+        info.name for info in comparison.columns() if comparison.comparable("soup", Quantity.FORGETTING, info.name)
+    }
+    assert marked == {H, "fid", "oracle"}  # aesthetic and compressibility with its file size are trained last by one
+    assert f"soup ({A}, {C}, png_kb)." in means_sheet(comparison, Quantity.FORGETTING).caption
+
+
+def test_columns_follow_the_configuration(tmp_path: Path) -> None:
+    """Not the first run read, whose rewards are in its own order."""
+    wanted = ["fid", C, "oracle", A, "png_kb"]
+    save(tmp_path, "rid", BACKWARDS, settings={"evaluate": {"metrics": wanted, "seed": 0}})
+    assert [info.name for info in compared(tmp_path).columns()] == [H, *wanted]  # a reward is measured anyway
 
 
 @pytest.mark.parametrize(
@@ -226,8 +313,7 @@ def test_students_interval_and_holm_by_hand() -> None:
     adjusted = holm({"a": 0.01, "b": 0.04, "c": 0.03, "none": math.nan})
     assert {k: v for k, v in adjusted.items() if k != "none"} == pytest.approx({"a": 0.03, "b": 0.06, "c": 0.06})
     assert math.isnan(adjusted["none"])
-    found = [Difference("a", "b", "m", spread, "runs", 3, 0.03, p_holm) for p_holm in (0.049, 0.06, math.nan)]
-    assert [difference.significant for difference in found] == [True, False, False]
+    assert [Paired(spread, 0.03, p_holm).significant for p_holm in (0.049, 0.06, math.nan)] == [True, False, False]
 
 
 def test_best_follows_the_direction_and_ties_share_it(tmp_path: Path) -> None:
@@ -263,7 +349,7 @@ def test_a_metric_some_runs_lack(tmp_path: Path) -> None:
     assert found["rid", "final"]["n"] == 1
     assert math.isnan(found["baseline", "final"]["mean"])
     assert not found["rid", "final"]["best"]  # nothing to be better than
-    (test,) = (d for d in tables["differences"] if d["metric"] == "oracle")
+    (test,) = (d for d in tables["differences"] if (d["metric"], d["quantity"]) == ("oracle", "final"))
     assert (test["n"], test["significant"]) == (0, False)
 
 
@@ -290,7 +376,10 @@ def test_strategies_and_rewards_filter(store: Path) -> None:
     ("options", "message"),
     [
         ({"against": "ridd"}, "unknown strategy among the runs 'ridd'. Did you mean 'rid'"),
-        ({"strategies": ["rid"], "against": "baseline"}, "unknown strategy among the runs 'baseline'"),
+        (
+            {"strategies": ["rid"], "against": "baseline"},
+            "'baseline' to compare against is not one of --strategies rid;",
+        ),
         ({"strategies": ["joint"]}, "unknown strategy among the runs 'joint'"),
         ({"rewards": (H, A)}, "no run of the rewards hps > aesthetic; there are aesthetic > hps > compressibility, c"),
     ],
@@ -312,18 +401,21 @@ def test_mixed_settings_are_named(tmp_path: Path) -> None:
     ]
 
 
-def test_another_base_model_is_named(tmp_path: Path) -> None:
-    save(tmp_path, "rid")
-    file = save(tmp_path, "baseline") / "result.json"
+def test_another_base_model_is_named_in_one_line(tmp_path: Path) -> None:
+    for seed in range(2):
+        save(tmp_path, "rid", seed=seed)
+    folder = save(tmp_path, "baseline", settings={"model": {"steps": 20}, "train": {"lr": 0.5}})
+    file = folder / "result.json"
     result = json.loads(file.read_text())
-    result["stages"][0]["values"]["fid"] = 71.0
+    result["stages"][0]["values"] |= {"fid": 71.0, A: 4.5}
     file.write_text(json.dumps(result))
-    own = raw(tmp_path, "rid")[0]["stages"][0]["values"]["fid"]
+    own = raw(tmp_path, "rid")[0]["stages"][0]["values"]
     heard: list[str] = []
     compared(tmp_path, warn=heard.append)
-    low, high = sorted((own, 71.0))
     assert heard == [
-        f"the base model's fid is {low:.6g} in one run and {high:.6g} in another: not the same measurement"
+        f"the untouched model measures otherwise in {folder.name} than in the other 2 runs: "
+        f"aesthetic ({own[A]:.4g} and 4.5), fid ({own['fid']:.4g} and 71); "
+        "they differ in model.steps (10 and 20), so their numbers are not comparable"
     ]
 
 

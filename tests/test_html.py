@@ -348,7 +348,7 @@ def test_an_unfinished_run_is_left_out_and_named(store: Path, tmp_path: Path) ->
     told: list[str] = []
     study, _ = write_report([str(tmp_path / "runs")], tmp_path / "page.html", toy.catalog(), told.append)
     assert "joint" not in study.strategies
-    assert [line.partition(" is not finished")[0] for line in told] == [file.parent.name]
+    assert [file.parent.name in line for line in told] == [True]
     assert f"Left out: {told[0]}." in unescape((tmp_path / "page.html").read_text())
     with pytest.raises(UsageError, match="no finished run"):
         write_report([str(file.parent)], tmp_path / "page.html", toy.catalog(), ignore)

@@ -37,7 +37,7 @@ Strategies = Annotated[str | None, typer.Option(help="Only these, in this order:
 Rewards = Annotated[str | None, typer.Option("--rewards", "-r", help="Only runs of this order: aesthetic,hps")]
 Means = Annotated[bool, typer.Option("--means", help="Only the means over orders and seeds")]
 Paper = Annotated[bool, typer.Option("--paper", help="Put the paper's numbers beside; it had another model")]
-Chosen = Annotated[Format, typer.Option("--format", "-f", help="How to print")]
+Chosen = Annotated[Format | None, typer.Option("--format", "-f", help="How to print [default: terminal]")]
 AsMarkdown = Annotated[bool, typer.Option("--markdown", help="Print Markdown")]
 
 
@@ -49,7 +49,7 @@ def compare(
     rewards: Rewards = None,
     means: Means = False,
     paper: Paper = False,
-    format: Chosen = Format.TERMINAL,
+    format: Chosen = None,
     as_json: AsJson = False,
     as_markdown: AsMarkdown = False,
 ) -> None:
@@ -60,6 +60,7 @@ def compare(
     from rilbench.config import split_names
     from rilbench.progress import Reporter
 
+    chosen = _format(format, as_json=as_json, as_markdown=as_markdown)
     if paper and quantity not in PUBLISHED:
         raise UsageError(f"--paper: the paper gives no {quantity}; it gives {' and '.join(PUBLISHED)}")
     comparison = compared(
@@ -70,8 +71,14 @@ def compare(
         rewards=split_names(rewards) if rewards else None,
         warn=Reporter().warn,
     )
-    chosen = Format.JSON if as_json else Format.MARKDOWN if as_markdown else format
     _print(comparison, chosen, means=means, paper=paper)
+
+
+def _format(given: Format | None, *, as_json: bool, as_markdown: bool) -> Format:
+    asked = {given} - {None} | ({Format.JSON} if as_json else set()) | ({Format.MARKDOWN} if as_markdown else set())
+    if len(asked) > 1:
+        raise UsageError(f"one format at a time, not {' and '.join(sorted(filter(None, asked)))}")
+    return next(filter(None, asked), Format.TERMINAL)
 
 
 def _find_runs(source: str) -> Sequence[RunResult]:

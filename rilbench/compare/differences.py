@@ -1,22 +1,24 @@
-"""Whether the final values of two strategies differ.
+"""Whether two strategies differ in a quantity.
 
-Compared are runs of the same order and seed. For a metric that scores single images, prompts are the sample: the value
-of a prompt is the mean over its images and over the matched runs, and Student's paired t test is taken over prompts.
-So it asks whether these trained models differ on prompts like these; it says nothing about training again with other
-seeds. For a metric without scores of images (FID), and for runs whose scores are not on this disk (a tracking
-server's), the matched runs are the sample. p is corrected by Holm over the metrics of one pair of strategies.
+Compared are runs of the same order and seed; pairs that share a model are averaged, for they are one observation. The
+test is Student's paired t over these differences. It asks what training again, with other seeds and orders, would give.
+
+Final values of metrics that score single images are tested over prompts too: the value of a prompt is the mean over its
+images and over the matched runs. That asks whether these trained models differ on prompts like these, and says nothing
+about training again. p is corrected by Holm over the metrics of one pair of strategies, for each of both tests.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rilbench.compare.groups import model_of
-from rilbench.compare.quantities import Quantity, columns, value
+from rilbench.compare.pairs import Pair, independent, matched
+from rilbench.compare.quantities import Quantity, value
 from rilbench.compare.scores import prompt_means
 from rilbench.compare.statistics import Spread, holm, paired_p
 from rilbench.result import RunResult
@@ -26,58 +28,84 @@ Scores = Mapping[str, Mapping[str, NDArray[np.float64]]]  # run -> metric -> (P,
 
 
 @dataclass(frozen=True)
-class Difference:
-    """Final value of `label` minus that of `against` in one metric.
+class Paired:
+    """A paired t test: the differences, p, and p after Holm's correction over the metrics."""
 
-    spread: of the paired differences, `spread.n` prompts or runs; over: which of them; runs: matched runs.
-    """
-
-    label: str
-    against: str
-    metric: str
     spread: Spread
-    over: str
-    runs: int
     p: float
     p_holm: float
 
     @property
     def significant(self) -> bool:
-        """p < 0.05 after Holm's correction; not for NaN."""
+        """p < 0.05 after the correction; not for NaN."""
         return self.p_holm < ALPHA
 
 
-def differences(runs: Sequence[RunResult], against: str) -> list[Difference]:
-    """Every other strategy against one, in every metric."""
-    scores = {run.name: prompt_means(run) for run in runs}
+@dataclass(frozen=True)
+class Difference:
+    """A quantity of `label` minus that of `against` in one metric.
+
+    runs: the test over independent pairs of models, `runs.spread.n` of them; matched: the pairs of runs these are made
+    of; prompts: the test over prompts, None without scores of single images.
+    """
+
+    label: str
+    against: str
+    quantity: Quantity
+    metric: str
+    matched: int
+    runs: Paired
+    prompts: Paired | None = None
+
+
+def differences(runs: Sequence[RunResult], against: str, columns: Mapping[Quantity, Sequence[str]]) -> list[Difference]:
+    """Every other strategy against one, in every metric of every quantity."""
+    scores = {run.name: prompt_means(run) for run in runs} if Quantity.FINAL in columns else {}
     others = dict.fromkeys(run.label for run in runs if run.label != against)
-    return [difference for other in others for difference in _of_pair(runs, scores, other, against)]
+    return [
+        difference
+        for quantity, metrics in columns.items()
+        for other in others
+        for difference in _of_pair(runs, scores, other, against, quantity, metrics)
+    ]
 
 
-def matched(runs: Sequence[RunResult], one: str, two: str) -> list[tuple[RunResult, RunResult]]:
-    """The pairs of runs of two strategies with the same order and seed; a pair of the same two models counts once."""
-    partners = {(run.rewards, run.seed): run for run in runs if run.label == two}
-    own = [run for run in runs if run.label == one and (run.rewards, run.seed) in partners]
-    pairs = [(run, partners[run.rewards, run.seed]) for run in own]
-    return list({(model_of(left), model_of(right)): (left, right) for left, right in reversed(pairs)}.values())[::-1]
+def _of_pair(
+    runs: Sequence[RunResult], scores: Scores, one: str, two: str, quantity: Quantity, metrics: Sequence[str]
+) -> list[Difference]:
+    groups = independent(matched(runs, one, two))
+    gaps = {metric: [[_gap(pair, quantity, metric) for pair in group] for group in groups] for metric in metrics}
+    by_runs = _family({metric: [_mean(group) for group in found] for metric, found in gaps.items()})
+    by_prompts: dict[str, Paired] = {}
+    if quantity is Quantity.FINAL:
+        samples = {metric: _over_prompts(groups, scores, metric) for metric in metrics}
+        by_prompts = _family({metric: sample for metric, sample in samples.items() if sample})
+    known = {metric: sum(not math.isnan(gap) for group in found for gap in group) for metric, found in gaps.items()}
+    return [Difference(one, two, quantity, m, known[m], by_runs[m], by_prompts.get(m)) for m in metrics]
 
 
-def _of_pair(runs: Sequence[RunResult], scores: Scores, one: str, two: str) -> list[Difference]:
-    pairs, found = matched(runs, one, two), []
-    for info in columns(runs, Quantity.FINAL):
-        over, sample = _sample(pairs, scores, info.name)
-        p = paired_p(sample)
-        found.append(Difference(one, two, info.name, Spread.of(sample), over, len(pairs), p, p))
-    adjusted = holm({difference.metric: difference.p for difference in found})
-    return [replace(difference, p_holm=adjusted[difference.metric]) for difference in found]
+def _family(samples: Mapping[str, Sequence[float]]) -> dict[str, Paired]:
+    """One test a metric, corrected together."""
+    p = {metric: paired_p(sample) for metric, sample in samples.items()}
+    adjusted = holm(p)
+    return {metric: Paired(Spread.of(sample), p[metric], adjusted[metric]) for metric, sample in samples.items()}
 
 
-def _sample(pairs: Sequence[tuple[RunResult, RunResult]], scores: Scores, metric: str) -> tuple[str, list[float]]:
-    """What is tested, and its paired differences: of prompts when every run scored the same number of them."""
-    by_prompt = [scores[run.name].get(metric) for pair in pairs for run in pair]
-    known = [means for means in by_prompt if means is not None]
-    if known and len(known) == len(by_prompt) and len({len(means) for means in known}) == 1:
-        stacked = np.stack(known)  # (2 x pairs, P), a pair's two runs one after the other
-        return "prompts", [float(d) for d in (stacked[0::2] - stacked[1::2]).mean(0)]
-    gains = [value(one, Quantity.FINAL, metric) - value(two, Quantity.FINAL, metric) for one, two in pairs]
-    return "runs", gains
+def _gap(pair: Pair, quantity: Quantity, metric: str) -> float:
+    return value(pair[0], quantity, metric) - value(pair[1], quantity, metric)
+
+
+def _mean(gaps: Sequence[float]) -> float:
+    """Of the gaps that are known; a pair with a masked or missing value has none."""
+    return Spread.of(gaps).mean
+
+
+def _over_prompts(groups: Sequence[Sequence[Pair]], scores: Scores, metric: str) -> list[float]:
+    """The difference of every prompt; empty unless every matched run scored the same number of prompts."""
+    scored = [[scores[run.name].get(metric) for pair in group for run in pair] for group in groups]
+    known = [[means for means in group if means is not None] for group in scored]
+    sizes = {len(means) for group in known for means in group}
+    if len(sizes) != 1 or list(map(len, known)) != list(map(len, scored)):
+        return []
+    stacked = [np.stack(group) for group in known]  # (2 x pairs, P) each, a pair's two runs one after the other
+    return [float(d) for d in np.mean([(group[0::2] - group[1::2]).mean(0) for group in stacked], axis=0)]

@@ -9,9 +9,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from rilbench.compare.sheets import Cell, Line, Sheet
+from rilbench.compare.cells import DAGGER, STAR, Cell, Line, Sheet
 from rilbench.report.tables import markdown_table
 
+WIDE = 7  # columns from which a LaTeX table is scaled to the width of the text
 STACK = 16  # characters from which a note stands under its value in a terminal
 ORDER = 20  # characters a label takes in a terminal before it is broken
 LATEX = {
@@ -22,16 +23,19 @@ LATEX = {
     "↑": r"$\uparrow$",
     "↓": r"$\downarrow$",
     "±": r"$\pm$",
+    "†": r"$\dagger$",
     ">": "$>$",
     "<": "$<$",
 }
+
+MARKS = {"": "", STAR: "$^{*}$", DAGGER: r"$^{\dagger}$"}
 
 
 def show(sheet: Sheet, console: Console) -> None:
     """Print a sheet; columns that do not fit side by side follow below, with the labels again."""
     for columns in _parts(sheet, console.width):
         console.print(_table(sheet, columns))
-    console.print(Text(sheet.caption, style="dim"))
+    console.print(Text(sheet.explained() if console.is_terminal else sheet.caption, style="dim"))
     console.print()
 
 
@@ -39,7 +43,7 @@ def markdown(sheet: Sheet) -> str:
     """Title, table and caption."""
     rows = [[*line.labels, *map(_markdown_cell, line.cells)] for line in sheet.lines]
     table = markdown_table([*sheet.labels, *sheet.columns], rows)
-    return f"**{sheet.title}**\n\n{table}\n\n{sheet.caption.replace('*', chr(92) + '*')}\n"
+    return f"**{sheet.title}**\n\n{table}\n\n{sheet.explained().replace('*', chr(92) + '*')}\n"
 
 
 def latex(sheet: Sheet) -> str:
@@ -47,17 +51,19 @@ def latex(sheet: Sheet) -> str:
     head = _latex_row([_latex(text) for text in (*sheet.labels, *sheet.columns)])
     body = [line for row in sheet.lines for line in _latex_line(row)]
     layout = "l" * len(sheet.labels) + "r" * len(sheet.columns)
+    wide = len(layout) >= WIDE
     lines = [
-        r"\begin{table}  % \usepackage{booktabs}",
+        rf"\begin{{table}}  % \usepackage{{booktabs{',graphicx' if wide else ''}}}",
         r"\centering",
-        rf"\caption{{{_latex(sheet.title)}. {_latex(sheet.caption)}}}",
+        rf"\caption{{{_latex(sheet.title)}. {_latex(sheet.explained())}}}",
+        *([r"\resizebox{\textwidth}{!}{%"] if wide else []),
         rf"\begin{{tabular}}{{{layout}}}",
         r"\toprule",
         head,
         r"\midrule",
         *body,
         r"\bottomrule",
-        r"\end{tabular}",
+        rf"\end{{tabular}}{'}' if wide else ''}",
         r"\end{table}",
     ]
     return "\n".join(lines) + "\n"
@@ -65,7 +71,7 @@ def latex(sheet: Sheet) -> str:
 
 def _markdown_cell(cell: Cell) -> str:
     value = f"**{cell.value}**" if cell.bold else cell.value
-    return f"{value}{chr(92) + '*' if cell.star else ''} {cell.note}".rstrip()
+    return f"{value}{cell.mark.replace('*', chr(92) + '*')} {cell.note}".rstrip()
 
 
 def _latex_line(line: Line) -> list[str]:
@@ -79,7 +85,7 @@ def _latex_row(cells: Sequence[str]) -> str:
 
 def _latex_cell(cell: Cell) -> str:
     value = rf"\textbf{{{_latex(cell.value)}}}" if cell.bold else _latex(cell.value)
-    return f"{value}{'$^{*}$' if cell.star else ''} {_latex(cell.note)}".rstrip()
+    return f"{value}{MARKS[cell.mark]} {_latex(cell.note)}".rstrip()
 
 
 def _latex(text: str) -> str:
@@ -126,7 +132,7 @@ def _table(sheet: Sheet, columns: Sequence[int]) -> Table:
 
 
 def _cell(cell: Cell) -> Text:
-    text = Text(cell.value, style="bold" if cell.bold else "").append("*" if cell.star else "", style="not bold")
+    text = Text(cell.value, style="bold" if cell.bold else "").append(cell.mark, style="not bold")
     if cell.note:
         joint = "\n" if len(text) + len(cell.note) >= STACK else " "
         text.append(f"{joint}{cell.note}", style="not bold")

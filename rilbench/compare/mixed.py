@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+from rilbench.compare.names import some
 from rilbench.compare.recorded import settings
 from rilbench.errors import UsageError
 from rilbench.result import RunResult
@@ -20,6 +21,7 @@ NEUTRAL = (  # what changes no number beyond rounding
     "evaluate.samples",
     "evaluate.bootstrap",
 )
+MEASURING = ("model", "evaluate", "reward", "metric")  # settings that say what the untouched model measures
 CLOSE = 1e-3  # relative difference of base values that rounding on another machine explains
 
 
@@ -35,8 +37,8 @@ def check(runs: Sequence[RunResult], warn: Callable[[str], None]) -> None:
         _one_of_each(group, keys)
         if keys:
             warn(f"runs of {label} differ in {keys}; their means mix these settings")
-    for metric, low, high in _bases(runs):
-        warn(f"the base model's {metric} is {low:.6g} in one run and {high:.6g} in another: not the same measurement")
+    if text := _bases(runs):
+        warn(text)
 
 
 def _one_of_each(runs: Sequence[RunResult], keys: str) -> None:
@@ -66,13 +68,43 @@ def _settings(run: RunResult) -> dict[str, Any]:
     return {key: value for key, value in settings(run).items() if matters(key, value)}
 
 
-def _bases(runs: Sequence[RunResult]) -> Iterator[tuple[str, float, float]]:
-    """Metrics whose value of the untouched model is not the same in all runs, with the least and the largest.
+def _bases(runs: Sequence[RunResult]) -> str:
+    """In one line: the runs whose untouched model measures otherwise than in most, in what, and by which setting.
 
     A run of one row is a model measured alone, which is nobody's base.
     """
-    runs = [run for run in runs if len(run.matrix.rows) > 1]
-    for metric in dict.fromkeys(info.name for run in runs for info in run.matrix.metrics):
-        values = [v for run in runs if not math.isnan(v := run.matrix.rows[0].values.get(metric, math.nan))]
-        if values and not math.isclose(min(values), max(values), rel_tol=CLOSE):
-            yield metric, min(values), max(values)
+    alike: list[list[RunResult]] = []
+    for run in runs:
+        if len(run.matrix.rows) > 1:
+            same = [group for group in alike if not _unlike(group[0], run)]
+            if same:
+                same[0].append(run)
+            else:
+                alike.append([run])
+    if len(alike) < 2:
+        return ""
+    usual = max(alike, key=len)
+    others = [run for group in alike if group is not usual for run in group]
+    told: dict[str, str] = {}
+    for run in others:
+        told = _unlike(usual[0], run) | told
+    changed = {
+        metric: text for metric, text in told.items() if metric.partition("@")[0] not in told or "@" not in metric
+    }
+    keys = [text for text in _differing([usual[0], *others]) if text.partition(".")[0] in MEASURING]
+    return (
+        f"the untouched model measures otherwise in {some([run.name for run in others])} than in the other "
+        f"{sum(map(len, alike)) - len(others)} runs: {', '.join(map(' '.join, changed.items()))}; "
+        f"they differ in {', '.join(keys) or 'no setting that is known'}, so their numbers are not comparable"
+    )
+
+
+def _unlike(one: RunResult, other: RunResult) -> dict[str, str]:
+    """The metrics whose value of the untouched model is not the same, with both values."""
+    left, right = one.matrix.rows[0].values, other.matrix.rows[0].values
+    found = {}
+    for metric in left:
+        a, b = left[metric], right.get(metric, math.nan)
+        if not (math.isnan(a) or math.isnan(b) or math.isclose(a, b, rel_tol=CLOSE)):
+            found[metric] = f"({a:.4g} and {b:.4g})"
+    return found

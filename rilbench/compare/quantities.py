@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from enum import StrEnum
 
+from rilbench.compare.recorded import settings
 from rilbench.result import MetricInfo, ResultMatrix, RunResult
 
 
@@ -20,9 +21,9 @@ class Quantity(StrEnum):
     FORGETTING = "forgetting"  # F of a metric, Eq. 3 of the paper, where tables do not mask it; never negative
     AVERAGE = "average"  # mean over the trained rewards of (a^T - a^0) / |a^0|
     BACKWARD = "backward"  # a^T - a^t of a reward, not for one trained last
-    FORWARD = "forward"  # a^(f-1) - a^0 of a reward, f the stage that first trained it; not for f = 1
+    FORWARD = "forward"  # a^(f-1) - a^0 of a reward, f the stage that first trained it; not for f = 1, nor for merges
     LEARNED = "learned"  # a^t - a^0 of a reward
-    PLASTICITY = "plasticity"  # a^t - a^(t-1) of a reward: what that stage added
+    PLASTICITY = "plasticity"  # a^t - a^(t-1) of a reward: what that stage added; not for merges
 
 
 TITLES = {
@@ -42,13 +43,23 @@ OF_REWARDS = {
 }
 
 
-def columns(runs: Sequence[RunResult], quantity: Quantity) -> list[MetricInfo]:
-    """The metrics of any run a quantity is about, with the direction in which the quantity is better."""
+def metrics_of(runs: Sequence[RunResult]) -> list[MetricInfo]:
+    """The metrics of any run, in the order of the first configuration that is known.
+
+    Those it does not name, as rewards that are measured anyway, stand first, as in the first run.
+    """
+    infos = {info.name: info for run in runs for info in run.matrix.shown}
+    configured = (settings(run).get("evaluate.metrics") for run in runs)
+    order = next((names for names in configured if isinstance(names, list)), [])
+    return sorted(infos.values(), key=lambda info: order.index(info.name) if info.name in order else -1)
+
+
+def columns(infos: Sequence[MetricInfo], runs: Sequence[RunResult], quantity: Quantity) -> list[MetricInfo]:
+    """Those of the metrics of runs a quantity is about, with the direction in which the quantity is better."""
     if quantity is Quantity.AVERAGE:
         return [MetricInfo(name="average", higher_is_better=True)]
-    infos = list({info.name: info for run in runs for info in run.matrix.shown}.values())
     if quantity is Quantity.FINAL:
-        return infos
+        return list(infos)
     if quantity is Quantity.FORGETTING:
         return [replace(info, higher_is_better=False) for info in infos]
     trained = {name for run in runs for name in run.matrix.trained_rewards()}
@@ -72,9 +83,10 @@ def value(run: RunResult, quantity: Quantity, column: str) -> float:
 
 
 def _without(run: RunResult, quantity: Quantity, reward: str) -> bool:
-    """Whether a reward has no such quantity: it was never trained, or nothing was before its first or after its last
-    stage."""
+    """Whether a reward has no such quantity: it was never trained, nothing was before its first or after its last
+    stage, or the run is a merge, whose stages need not stand on each other."""
     stage, rows = run.matrix.stage_of(reward), run.matrix.rows
     nothing_before = quantity is Quantity.FORWARD and stage > 0 and reward in rows[1].rewards
     nothing_after = quantity is Quantity.BACKWARD and stage == len(rows) - 1
-    return stage == 0 or nothing_before or nothing_after
+    merged = quantity in (Quantity.FORWARD, Quantity.PLASTICITY) and any(not row.rewards for row in rows[1:])
+    return stage == 0 or nothing_before or nothing_after or merged

@@ -9,23 +9,26 @@ from typing import Any
 
 from rilbench.compare import paper
 from rilbench.compare.comparison import Comparison
-from rilbench.compare.groups import Group, best
+from rilbench.compare.differences import Difference
+from rilbench.compare.groups import Group
 from rilbench.compare.quantities import Quantity
+from rilbench.compare.statistics import Spread
 from rilbench.result import MetricInfo
 from rilbench.store import finite
 
 Record = dict[str, Any]
 FIELDS = (
     *("table", "label", "against", "order", "quantity", "metric", "unit", "higher_is_better", "n"),
-    *("mean", "sd", "low", "high", "best", "over", "runs", "p", "p_holm", "significant"),
+    *("mean", "sd", "low", "high", "best", "matched", "p", "p_holm", "significant"),
+    *("prompts", "p_prompts", "p_prompts_holm", "significant_prompts"),
 )
 
 
 def records(comparison: Comparison, *, only_means: bool = False, published: bool = False) -> dict[str, list[Record]]:
     """Tables `base`, `orders`, `means`, `differences`; the published numbers are tables of their own, `paper_*`.
 
-    label is the strategy's name unless its runs were given another; n is the number of runs (for differences, of what
-    `over` names) behind mean, sd and the 95 % interval low to high.
+    label is the strategy's name unless its runs were given another; n is the number of models (for differences, of
+    independent pairs) behind mean, sd and the 95 % interval low to high.
     """
     infos = comparison.columns(Quantity.FINAL)
     tables = {
@@ -34,7 +37,7 @@ def records(comparison: Comparison, *, only_means: bool = False, published: bool
         ],
         "orders": [r for q in comparison.shown() for g in comparison.orders for r in _of_group(comparison, g, q)],
         "means": list(_means(comparison)),
-        "differences": list(_differences(comparison, infos)),
+        "differences": list(_differences(comparison)),
     }
     if published:
         tables["paper_base"] = list(_published([paper.base()], infos, comparison.shown()))
@@ -65,34 +68,46 @@ def _about(info: MetricInfo, quantity: Quantity) -> Record:
     }
 
 
+def _spread(spread: Spread) -> Record:
+    return {"n": spread.n, "mean": spread.mean, "sd": spread.sd, "low": spread.low, "high": spread.high}
+
+
 def _of_group(comparison: Comparison, group: Group, quantity: Quantity) -> Iterator[Record]:
     for info in comparison.columns(quantity):
-        spread = group.spread(quantity, info.name)
-        numbers = {"n": spread.n, "mean": spread.mean, "sd": spread.sd, "low": spread.low, "high": spread.high}
-        yield {"label": group.label, "order": list(group.rewards)} | _about(info, quantity) | numbers
+        about = {"label": group.label, "order": list(group.rewards)} | _about(info, quantity)
+        yield about | _spread(group.spread(quantity, info.name))
 
 
 def _means(comparison: Comparison) -> Iterator[Record]:
     for quantity in comparison.shown():
+        tops = {info.name: comparison.best(quantity, info) for info in comparison.columns(quantity)}
         for group in comparison.strategies:
             for record in _of_group(comparison, group, quantity):
                 del record["order"]
-                top = best(comparison.strategies, quantity, record["metric"], record["higher_is_better"])
-                yield record | {"best": group.label in top}
+                yield record | {"best": group.label in tops[record["metric"]]}
 
 
-def _differences(comparison: Comparison, infos: Sequence[MetricInfo]) -> Iterator[Record]:
-    about = {info.name: _about(info, Quantity.FINAL) for info in infos}
-    for test in comparison.differences:
-        spread = test.spread
-        yield {
-            "label": test.label,
-            "against": test.against,
-            **about[test.metric],
-            **{"n": spread.n, "mean": spread.mean, "sd": spread.sd, "low": spread.low, "high": spread.high},
-            **{"over": test.over, "runs": test.runs, "p": test.p, "p_holm": test.p_holm},
-            "significant": test.significant,
-        }
+def _differences(comparison: Comparison) -> Iterator[Record]:
+    for quantity in comparison.shown():
+        about = {info.name: _about(info, quantity) for info in comparison.columns(quantity)}
+        for test in comparison.differences:
+            if test.quantity is quantity:
+                names = {"label": test.label, "against": test.against}
+                yield names | about[test.metric] | {"matched": test.matched} | _tests(test)
+
+
+def _tests(test: Difference) -> Record:
+    """The test over runs, and the one over prompts where there is one."""
+    runs, prompts = test.runs, test.prompts
+    record = _spread(runs.spread) | {"p": runs.p, "p_holm": runs.p_holm, "significant": runs.significant}
+    if prompts is None:
+        return record
+    return record | {
+        "prompts": prompts.spread.n,
+        "p_prompts": prompts.p,
+        "p_prompts_holm": prompts.p_holm,
+        "significant_prompts": prompts.significant,
+    }
 
 
 def _published(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from rilbench.compare.names import some
 from rilbench.errors import ConfigError, UsageError
 from rilbench.progress import Reporter
 from rilbench.result import RunResult
@@ -19,34 +20,50 @@ def load_runs(sources: Sequence[str], find_runs: FindRuns, *, warn: Warn | None 
 
     sources: run folders; stores, for all runs in them; study folders; anything else is given to `find_runs`, which is
         `Moments.find_runs`. A run of a name found before is the same run; the one on this disk is kept, for its scores.
-    warn: hears of every run that is left out because it is not finished or cannot be read; default: stderr.
+    warn: hears one line about the runs that are left out, not finished or not readable; default: stderr.
 
     Raises UsageError for a source without runs, and when no run is finished.
     """
-    warn = warn or Reporter().warn
     found: dict[str, RunResult] = {}
+    missing: list[str] = []
+    broken: list[str] = []
     for source in sources:
-        for run in _at(source, find_runs, warn):
+        for run in _at(source, find_runs, missing, broken):
             if run.name not in found or found[run.name].folder is None:
                 found[run.name] = run
-    for run in found.values():
-        if not _finished(run):
-            warn(f"{run.name} is not finished and left out; its command continues it: {run.command or 'unknown'}")
     finished = [run for run in found.values() if _finished(run)]
+    begun = [*(run.name for run in found.values() if not _finished(run)), *dict.fromkeys(missing)]
+    if text := _left_out(len(finished), begun, list(dict.fromkeys(broken))):
+        (warn or Reporter().warn)(text)
     if not finished:
         raise UsageError(f"no finished run at {', '.join(sources)}. `rilbench run` makes one.")
     return finished
+
+
+def _left_out(finished: int, begun: Sequence[str], broken: Sequence[str]) -> str:
+    """One line about the runs that are left out; empty when there are none."""
+    total, told = finished + len(begun) + len(broken), []
+    if begun:
+        told.append(
+            f"{len(begun)} of {total} runs are not finished and left out: {some(begun)}; their commands continue them"
+        )
+    if broken:
+        told.append(f"{len(broken)} of {total} runs cannot be read and are left out: {some(broken)}")
+    return "; ".join(told)
 
 
 def _finished(run: RunResult) -> bool:
     return run.status == "finished" and bool(run.matrix.rows)
 
 
-def _at(source: str, find_runs: FindRuns, warn: Warn) -> list[RunResult]:
-    """Every run at a source that can be read, finished or not."""
+def _at(source: str, find_runs: FindRuns, missing: list[str], broken: list[str]) -> list[RunResult]:
+    """Every run at a source that can be read, finished or not; the others' names are added to `missing` when they
+    have no result yet, or why they cannot be read to `broken`."""
     folder = Path(source)
     folders = _run_folders(folder) if folder.is_dir() else []
-    runs = [run for each in folders if (run := _read(each, warn))] if folders else list(find_runs(source))
+    written = [each for each in folders if (each / "result.json").exists()]
+    missing += [each.name for each in folders if each not in written]
+    runs = [run for each in written if (run := _read(each, broken))] if folders else list(find_runs(source))
     if not runs and not folders:
         raise UsageError(
             f"no runs at {source!r}: it is no folder of a run, a store or a study, and no plugin knows runs there"
@@ -77,9 +94,9 @@ def _study(folder: Path) -> list[Path]:
     return [folder.resolve().parent / name for name in names]
 
 
-def _read(folder: Path, warn: Warn) -> RunResult | None:
+def _read(folder: Path, broken: list[str]) -> RunResult | None:
     try:
         return RunResult.load(folder)
     except ConfigError as error:
-        warn(f"a run is left out: {error}")
+        broken.append(str(error))
         return None
