@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 from rilbench.report.html.measures import average, forgotten, learned, value
 from rilbench.report.html.study import Study
 from rilbench.report.html.tables import Cell, Table
 from rilbench.report.html.verdicts import Verdict, verdicts
-from rilbench.report.html.words import chance, plus_minus, points
+from rilbench.report.html.words import SPACE, chance, plus_minus, points
 from rilbench.report.tables import header
 
 
@@ -21,10 +22,10 @@ def differences(study: Study) -> Table | None:
     }
     columns = {title: {s: _shares(v) for s, v in found.items()} for title, found in shares.items()}
     for info in study.metrics:
-        found = verdicts(study, lambda run, name=info.name: value(run, name), study.strategies)
+        found = verdicts(study, partial(value, metric=info.name), study.strategies)
         columns[header(info)] = {s: _values(v, study.base(info.name)) for s, v in found.items()}
     names = [s for s in study.strategies if any(s in column for column in columns.values())]
-    rows = [[Cell(f"{s} - {study.reference}"), *_cells(list(columns.values()), s)] for s in names]
+    rows = [[Cell(f"{s} minus {study.reference}"), *_cells(list(columns.values()), s)] for s in names]
     return Table(f"minus {study.reference}, paired", ["strategies", *columns], rows) if rows else None
 
 
@@ -33,12 +34,12 @@ def _cells(columns: Sequence[dict[str, Cell]], strategy: str) -> list[Cell]:
 
 
 def _shares(verdict: Verdict) -> Cell:
-    return Cell(points(verdict.spread), _small(verdict), verdict.significant)
+    return Cell(points(verdict.spread), _small(verdict), sure=verdict.significant)
 
 
 def _values(verdict: Verdict, like: float) -> Cell:
-    return Cell(plus_minus(verdict.spread, like, signed=True), _small(verdict), verdict.significant)
+    return Cell(plus_minus(verdict.spread, like, signed=True), _small(verdict), sure=verdict.significant)
 
 
 def _small(verdict: Verdict) -> str:
-    return ", ".join(filter(None, [chance(verdict.p), f"n {verdict.spread.n}"]))
+    return ", ".join(filter(None, [chance(verdict.p), f"n{SPACE}{verdict.spread.n}"]))

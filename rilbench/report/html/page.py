@@ -59,8 +59,10 @@ def _content(study: Study, catalog: Catalog, pictures: Album) -> dict[str, Any]:
         "sentences": sentences(study),
         "strategies": [(f"{s}{study.mark(s)}", _described(study, catalog, s)) for s in study.strategies],
         "metrics": [(header(m), m.higher_is_better, about(catalog, m.name, "reward", "metric")) for m in study.metrics],
-        "overall": tables.final(study, "mean ± 95 % interval over orders and seeds"),
-        "per_order": [tables.final(study.ordered(o), f"{o}: mean ± 95 % interval over seeds") for o in study.orders],
+        "overall": tables.final(study, "mean ± 95 % interval over orders and seeds", study.metrics),
+        "per_order": [
+            tables.final(study.ordered(o), f"{o}: mean ± 95 % interval over seeds", study.metrics) for o in study.orders
+        ],
         "differences": differences(study),
         "titles": [header(m) for m in study.metrics],
         "orders": [*study.orders, *(["mean over all orders"] if len(study.orders) > 1 else [])],

@@ -18,11 +18,12 @@ from rilbench.result import MetricInfo
 
 @dataclass(frozen=True)
 class Cell:
-    """`small` is a second line, in brackets in the table: forgetting."""
+    """`small` is a second line, in brackets in the table; best: of its column; sure: a difference beyond chance."""
 
     text: str
     small: str = ""
     best: bool = False
+    sure: bool = False
 
 
 Column = dict[str, Cell]  # strategy -> its cell
@@ -43,25 +44,25 @@ def table(caption: str, head: Sequence[str], rows: Sequence[Sequence[str]], *, w
     return Table(caption, list(head), [[Cell(text) for text in row] for row in rows], words)
 
 
-def final(study: Study, caption: str) -> Table:
-    """After the last stage: summary columns, then every metric with its forgetting. A row for each base model, and
+def final(study: Study, caption: str, metrics: Sequence[MetricInfo]) -> Table:
+    """After the last stage: summary columns, then these metrics with their forgetting. A row for each base model, and
     under it one for each strategy measured on it."""
     shares = {
         "trained rewards, change ↑": _changes(study),
         "learned ↑": _learned(study),
         "forgotten ↓": _forgotten(study),
     }
-    metrics = [(info, _metric(study, info)) for info in study.metrics]
+    measured = [(info, _metric(study, info)) for info in metrics]
     rows = []
     for base in [*study.bases, *{study.base_of(s) for s in study.strategies}.difference(study.bases)]:
         on_it = [s for s in study.strategies if study.base_of(s) == base]
         if base in study.bases and on_it:
-            values = [Cell(number(study.base(info.name, base))) for info, _ in metrics]
+            values = [Cell(number(study.base(info.name, base))) for info, _ in measured]
             rows.append([Cell(_name(study, base)), *[Cell("")] * len(shares), *values])
         for s in on_it:
-            cells = [column[s] for column in (*shares.values(), *(column for _, column in metrics))]
+            cells = [column[s] for column in (*shares.values(), *(column for _, column in measured))]
             rows.append([Cell(f"{s}{study.mark(s)} ({len(study.models(s))})"), *cells])
-    return Table(caption, ["strategy (models)", *shares, *(header(info) for info, _ in metrics)], rows)
+    return Table(caption, ["strategy (models)", *shares, *(header(info) for info, _ in measured)], rows)
 
 
 def _name(study: Study, base: Base) -> str:
