@@ -40,22 +40,27 @@ Numbers = Sequence[Sequence[float]]  # of each stage: a, b, and a@jpeg
 def made(
     label: str, order: tuple[str, ...], seed: int, numbers: Numbers, *, strategy: str = "", merged: bool = False
 ) -> RunResult:
-    """A run of a stage a reward; `merged` adds a stage without rewards."""
+    """A run of a stage a reward on one base model; `merged` adds a stage without rewards."""
     stages = [(), *((name,) for name in order), *([()] if merged else [])]
+    name = f"{label}-{'-'.join(order)}-{seed}"
     rows = tuple(
         Row(
-            label="+".join(rewards) or "base",
+            label="+".join(rewards),
             rewards=rewards,
-            stage_id=f"{label}{order}{seed}{i}",
+            stage_id=f"{name}-{i}" if i else "base",
             values=dict(zip(NAMES, numbers[i], strict=False)),
         )
         for i, rewards in enumerate(stages)
     )
-    name = f"{label}-{'-'.join(order)}-{seed}"
     return RunResult(
-        name=name, strategy=strategy or label, label=label, rewards=order, seed=seed,
-        matrix=ResultMatrix(rows, METRICS), status="finished",
-    )  # fmt: skip
+        name=name,
+        strategy=strategy or label,
+        label=label,
+        rewards=order,
+        seed=seed,
+        matrix=ResultMatrix(rows, METRICS),
+        status="finished",
+    )
 
 
 def drawn(label: str, shift: float) -> list[RunResult]:
@@ -71,14 +76,7 @@ def drawn(label: str, shift: float) -> list[RunResult]:
 
 
 def study(*results: RunResult) -> Study:
-    """All on one base model: none has settings, so their untouched models have to be the same."""
-    return Study.about([Run(result, result.label) for result in on_one_base(results)])
-
-
-def on_one_base(results: Sequence[RunResult]) -> list[RunResult]:
-    for result in results:
-        object.__setattr__(result.matrix.rows[0], "stage_id", "base")
-    return list(results)
+    return Study.about([Run(result, result.label) for result in results])
 
 
 @pytest.fixture
@@ -295,9 +293,8 @@ def test_runs_of_one_label_on_two_bases_are_two_methods() -> None:
 
 def test_settings_mixed_under_one_label_are_warned_about(tmp_path: Path) -> None:
     for seed, lam in ((0, 100), (1, 90)):
-        stored(
-            tmp_path, made("rid", ("a", "b"), seed, [[1, 2], [2, 2], [2, 3]]), f"strategies: {{rid: {{lam: {lam}}}}}\n"
-        )
+        run = made("rid", ("a", "b"), seed, [[1, 2], [2, 2], [2, 3]])
+        stored(tmp_path, run, f"strategies: {{rid: {{lam: {lam}}}}}\n")
     _, _, warnings = read(tmp_path)
     assert len(warnings) == 1
     assert "strategies.rid.lam (100 and 90)" in warnings[0]
