@@ -25,6 +25,7 @@ from selenium.webdriver.support.select import Select
 from selenium.webdriver.support.wait import WebDriverWait
 
 from rilbench import engine
+from rilbench.cli.report import report
 from rilbench.errors import UsageError
 from rilbench.progress import Reporter
 from rilbench.report.html import pictures, write_report
@@ -381,9 +382,8 @@ def test_the_command_writes_the_file(store: Path, tmp_path: Path) -> None:
 
 
 def test_a_folder_is_no_file_to_write(store: Path) -> None:
-    done = CliRunner().invoke(app, ["report", str(store), "-o", str(store)])
-    assert isinstance(done.exception, UsageError)
-    assert f"-o {store / 'report.html'}" in str(done.exception)
+    with pytest.raises(UsageError, match=re.escape(f"-o {store / 'report.html'}")):
+        report([str(store)], store)
 
 
 @pytest.fixture(scope="module")
