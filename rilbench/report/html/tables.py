@@ -54,7 +54,7 @@ def final(study: Study, caption: str, metrics: Sequence[MetricInfo]) -> Table:
     }
     measured = [(info, _metric(study, info)) for info in metrics]
     rows = []
-    for base in [*study.bases, *{study.base_of(s) for s in study.strategies}.difference(study.bases)]:
+    for base in dict.fromkeys([*study.bases, *map(study.base_of, study.strategies)]):
         on_it = [s for s in study.strategies if study.base_of(s) == base]
         if base in study.bases and on_it:
             values = [Cell(number(study.base(info.name, base))) for info, _ in measured]
