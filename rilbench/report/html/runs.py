@@ -101,7 +101,7 @@ def read_runs(sources: Sequence[str], find_runs: FindRuns) -> tuple[list[Run], l
     UsageError when nothing is left, or when runs cannot be told apart.
     """
     left_out: list[str] = []
-    found = load_runs(sources, find_runs, warn=left_out.append)
+    found = load_runs(sources, find_runs, warn=lambda line: left_out.append(line.removeprefix("a run is left out: ")))
     runs = told_apart([Run(result, result.label) for result in found])
     warnings: list[str] = []
     for group in dict.fromkeys((run.label, run.base) for run in runs):
