@@ -19,11 +19,15 @@ def report(
     plugin: Given = None,
 ) -> None:
     """Write one HTML file about many runs, readable without anything else and without a network."""
+    from rilbench.errors import UsageError
     from rilbench.progress import Reporter
     from rilbench.report.html import write_report
+    from rilbench.report.html.words import counted
 
+    if output.is_dir():
+        raise UsageError(f"{output} is a folder; name the file to write: -o {output / 'report.html'}")
     quiet_libraries()
     study, album = write_report(sources, output, catalog(plugin), Reporter().warn)
     typer.echo(str(output))
     size = output.stat().st_size / 1e6
-    typer.echo(f"{len(study.runs)} runs, pictures of {len(album.runs)} of them, {size:.1f} MB", err=True)
+    typer.echo(f"{counted(len(study.runs), 'run')}, pictures of {len(album.runs)} of them, {size:.1f} MB", err=True)

@@ -7,13 +7,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rilbench.compare.statistics import Spread
+from rilbench.report.html.measures import change, mean, relative, value
+from rilbench.report.html.ratio import ratio
 from rilbench.report.html.runs import Run
-from rilbench.report.html.study import Study, change, relative, value
+from rilbench.report.html.study import Study
 from rilbench.report.html.tables import Table, table
-from rilbench.report.html.words import percent_spread, plus_minus
+from rilbench.report.html.words import SPACE, listed, percent_spread, plus_minus
 from rilbench.report.tables import number
 
 DIVERSITY = "diversity"
+ABOUT_ITSELF = {("compressibility", "jpeg"), ("incompressibility", "jpeg")}
 HELD_OUT = ("hps", "sharpness", "colorfulness", "clip")  # suggestions
 
 
@@ -53,8 +56,7 @@ def _change(study: Study, strategy: str, name: str) -> str:
         return "-"
     shares = Spread.of([relative(run, name, change(run, name)) for run in runs])
     absolute = Spread.of([change(run, name) for run in runs])
-    sign = "+" if absolute.mean > 0 else ""
-    return f"{sign}{plus_minus(absolute, study.base(name))} ({percent_spread(shares)})"
+    return f"{plus_minus(absolute, study.base(name), signed=True)} ({percent_spread(shares)})"
 
 
 def _diversity(study: Study) -> Check:
@@ -69,18 +71,23 @@ def _diversity(study: Study) -> Check:
 
 
 def _before_and_after(study: Study, strategy: str, name: str) -> str:
-    base = study.base(name)
+    base = mean([value(run, name, 0) for run in study.of(strategy)])
     return f"{number(base)} → {plus_minus(study.spread(strategy, lambda run: value(run, name)), base)}"
 
 
 def _disturbed(study: Study) -> Check:
-    cells = [[_remains(study.models(s), name) for name in study.disturbed] for s in study.strategies]
+    names = [name for name in study.disturbed if tuple(name.split("@")) not in ABOUT_ITSELF]
+    cells = [[_remains(study.models(s), name) for name in names] for s in study.strategies]
+    left_out = sorted(set(study.disturbed) - set(names))
+    without = f" Without {listed(left_out)}: what JPEG takes away is what that reward measures." if left_out else ""
     return Check(
         "Gain that is left after a disturbance",
         "The share of a trained reward's gain over the base model that remains when the pictures are compressed, "
-        "blurred or shifted before they are scored; all models of a strategy together. Much below 100 %: the gain "
-        "sits in details that a person would not see.",
-        _table(study, "share of the gain", study.disturbed, cells),
+        "blurred or shifted before they are scored: mean gain of the disturbed pictures over that of the plain ones, "
+        "and its 95 % interval (Fieller) over models. Much below 100 %: the gain sits in details that a person would "
+        "not see. Above 100 %: the disturbance costs the base model's pictures more than those of the tuned model. "
+        "“-”: the plain pictures have no gain that is sure, its own interval holds 0." + without,
+        _table(study, "share of the gain", names, cells),
         "evaluate.perturb=[jpeg,blur,shift]",
     )
 
@@ -88,13 +95,15 @@ def _disturbed(study: Study) -> Check:
 def _remains(runs: Sequence[Run], disturbed: str) -> str:
     plain = disturbed.partition("@")[0]
     both = [(change(run, plain), change(run, disturbed)) for run in runs if plain in run.matrix.trained_rewards()]
-    known = [(a, b) for a, b in both if not math.isnan(a + b)]
-    gain = sum(a for a, _ in known)
-    return f"{100 * sum(b for _, b in known) / gain:.0f} %" if gain > 0 else "no gain" if known else "-"
+    share = ratio([(gain, left) for gain, left in both if not math.isnan(gain + left)])
+    if share is None:
+        return "-"
+    interval = "" if math.isnan(share.low) else f" [{100 * share.low:.0f},{SPACE}{100 * share.high:.0f}]"
+    return f"{100 * share.value:.0f}{SPACE}%{interval}"
 
 
 def _table(study: Study, caption: str, names: Sequence[str], cells: Sequence[Sequence[str]]) -> Table | None:
-    rows = [[s, *row] for s, row in zip(study.strategies, cells, strict=True)]
+    rows = [[f"{s}{study.mark(s)}", *row] for s, row in zip(study.strategies, cells, strict=True)]
     return table(caption, ["strategy", *names], rows) if names else None
 
 

@@ -1,6 +1,6 @@
 """What all figures share. They carry data and shapes; colours come from the page, light or dark (page.js).
 
-A trace's `meta` says what it is: `role` (line, band, runs, mean, front, heat) and `strategy`, its number.
+A trace's `meta` says what it is: `role` (line, points, band, runs, mean, front, heat) and `strategy`, its number.
 """
 
 from __future__ import annotations
@@ -12,8 +12,18 @@ from functools import partial
 from html import escape
 from typing import Any
 
-COLOURS = 8  # of the palette; from there on lines are dashed and markers open
-SYMBOLS = ("circle", "square", "diamond", "triangle-up", "triangle-down", "pentagon", "hexagon", "star")
+COLOURS = 8  # of the palette
+DASHES = ("solid", "dash", "dot")
+SYMBOLS = {  # plotly's name of a marker, and the character that looks like it
+    "circle": "●",
+    "square": "■",
+    "diamond": "◆",
+    "triangle-up": "▲",
+    "triangle-down": "▼",
+    "star": "★",
+    "triangle-left": "◄",
+    "triangle-right": "►",
+}
 
 Trace = dict[str, Any]
 plain = partial(escape, quote=False)  # plotly reads tags, and of entities only a few
@@ -25,6 +35,23 @@ class Plot:
 
     figure: dict[str, Any]
     alt: str
+
+
+@dataclass(frozen=True)
+class Style:
+    """How a strategy is drawn; no two of the first 64 have colour and symbol in common."""
+
+    colour: int
+    symbol: str
+    glyph: str
+    dash: str
+
+    @classmethod
+    def of(cls, i: int) -> Style:
+        """Of the strategy with number i."""
+        turn = i // COLOURS
+        symbol, glyph = list(SYMBOLS.items())[(i + turn) % len(SYMBOLS)]
+        return cls(i % COLOURS, symbol, glyph, DASHES[turn % len(DASHES)])
 
 
 def figure(traces: Sequence[Trace], **layout: Any) -> dict[str, Any]:

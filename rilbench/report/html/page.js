@@ -4,11 +4,12 @@ const byId = (id) => document.getElementById(id);
 const chips = [...document.querySelectorAll(".chip[data-strategy]")];
 const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 const hidden = new Set(); // numbers of strategies
-const MOST_BANDS = 6;
+const BANDS = 2;
 
 // Colours by what a trace is; the strategy's number chooses from the palette of page.css.
 const paint = {
   line: (trace, colour) => { trace.line.color = trace.marker.color = colour; },
+  points: (trace, colour) => { trace.marker.color = colour; },
   band: (trace, colour) => { trace.fillcolor = `${colour}26`; trace.line = { width: 0 }; },
   runs: (trace, colour) => { trace.marker.color = colour; trace.opacity = 0.4; },
   mean: (trace, colour) => { trace.marker.color = colour; trace.marker.line = { color: css("--surface"), width: 1 }; },
@@ -18,10 +19,11 @@ const paint = {
 
 function themed(figure) {
   const { data: traces, layout } = structuredClone(figure);
-  const bands = chips.length - hidden.size <= MOST_BANDS;
+  const shown = traces.filter((trace) => trace.meta.role === "band" && !hidden.has(trace.meta.strategy));
+  const bands = new Set(shown.sort((one, other) => one.meta.strategy - other.meta.strategy).slice(0, BANDS));
   for (const trace of traces) {
     paint[trace.meta.role](trace, css(`--s${trace.meta.strategy % 8}`));
-    trace.visible = !hidden.has(trace.meta.strategy) && (bands || trace.meta.role !== "band");
+    trace.visible = !hidden.has(trace.meta.strategy) && (trace.meta.role !== "band" || bands.has(trace));
   }
   const axis = { gridcolor: css("--line"), linecolor: css("--line"), zerolinecolor: css("--line"), fixedrange: true };
   Object.assign(layout, {
@@ -54,17 +56,15 @@ byId("order").addEventListener("change", draw);
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
 
 function toggle(chosen, isShown) {
-  for (const chip of chosen) {
-    const strategy = Number(chip.dataset.strategy), show = isShown(strategy);
-    chip.setAttribute("aria-pressed", String(show));
-    if (show) hidden.delete(strategy); else hidden.add(strategy);
-  }
+  const strategies = new Set(chosen.map((chip) => Number(chip.dataset.strategy)));
+  for (const strategy of strategies) if (isShown(strategy)) hidden.delete(strategy); else hidden.add(strategy);
+  for (const chip of chips) chip.setAttribute("aria-pressed", String(!hidden.has(Number(chip.dataset.strategy))));
   draw();
 }
 
 for (const chip of chips) chip.addEventListener("click", () => toggle([chip], (strategy) => hidden.has(strategy)));
-byId("all")?.addEventListener("click", () => toggle(chips, () => true));
-byId("none")?.addEventListener("click", () => toggle(chips, () => false));
+for (const [name, isShown] of [["all", () => true], ["none", () => false]])
+  for (const button of document.querySelectorAll(`.chip.${name}`)) button.addEventListener("click", () => toggle(chips, isShown));
 draw();
 
 // Pictures: two strategies side by side, one slider over the stages of both.

@@ -13,7 +13,8 @@ from rilbench.host.catalog import Catalog
 from rilbench.host.moments import Moments, Warn
 from rilbench.report.html import provenance, tables
 from rilbench.report.html.checks import checks
-from rilbench.report.html.figure import COLOURS
+from rilbench.report.html.differences import differences
+from rilbench.report.html.figure import Style
 from rilbench.report.html.heat import heat
 from rilbench.report.html.lines import lines
 from rilbench.report.html.pareto import pareto
@@ -21,7 +22,8 @@ from rilbench.report.html.pictures import Album, album
 from rilbench.report.html.runs import read_runs
 from rilbench.report.html.study import Study
 from rilbench.report.html.summary import sentences
-from rilbench.report.html.words import about
+from rilbench.report.html.variants import variant
+from rilbench.report.html.words import about, counted
 from rilbench.report.tables import header
 from rilbench.store import finite, write_text
 
@@ -33,30 +35,35 @@ def write_report(sources: Sequence[str], file: Path, catalog: Catalog, warn: War
     """
     from plotly.offline import get_plotlyjs
 
-    runs, left_out = read_runs(sources, lambda source: Moments(catalog, warn).find_runs(source))
-    for line in left_out:
+    runs, left_out, warnings = read_runs(sources, lambda source: Moments(catalog, warn).find_runs(source))
+    for line in (*left_out, *warnings):
         warn(line)
-    study = Study(tuple(runs))
+    study = Study.about(runs)
     pictures = album(study)
-    write_text(file, _render(_content(study, left_out, catalog, pictures) | {"plotly": get_plotlyjs()}))
+    content = _content(study, catalog, pictures) | {"left_out": left_out, "warnings": warnings}
+    write_text(file, _render(content | {"plotly": get_plotlyjs()}))
     return study, pictures
 
 
-def _content(study: Study, left_out: Sequence[str], catalog: Catalog, pictures: Album) -> dict[str, Any]:
+def _content(study: Study, catalog: Catalog, pictures: Album) -> dict[str, Any]:
     views = [*map(study.ordered, study.orders), *([study] if len(study.orders) > 1 else [])]
     panels = {f"lines-{i}": [lines(v, m, study.strategies) for v in views] for i, m in enumerate(study.metrics)}
     plots = {"heat": heat(study), "pareto": pareto(study)}
     return {
         "date": date.today(),
         "study": study,
-        "sentences": sentences(study, left_out),
-        "strategies": [(s, about(catalog, study.of(s)[0].result.strategy, "strategy")) for s in study.strategies],
+        "runs": counted(len(study.runs), "run"),
+        "sentences": sentences(study),
+        "strategies": [(f"{s}{study.mark(s)}", _described(study, catalog, s)) for s in study.strategies],
         "metrics": [(header(m), m.higher_is_better, about(catalog, m.name, "reward", "metric")) for m in study.metrics],
-        "overall": tables.final(study, "mean ± 95 % interval over orders and seeds"),
-        "per_order": [tables.final(study.ordered(o), f"{o}: mean ± 95 % interval over seeds") for o in study.orders],
+        "overall": tables.final(study, "mean ± 95 % interval over orders and seeds", study.metrics),
+        "per_order": [
+            tables.final(study.ordered(o), f"{o}: mean ± 95 % interval over seeds", study.metrics) for o in study.orders
+        ],
+        "differences": differences(study),
         "titles": [header(m) for m in study.metrics],
         "orders": [*study.orders, *(["mean over all orders"] if len(study.orders) > 1 else [])],
-        "dashed": COLOURS,
+        "styles": [(s, Style.of(i)) for i, s in enumerate(study.strategies)],
         "checks": checks(study),
         "album": pictures,
         "facts": [
@@ -73,6 +80,13 @@ def _content(study: Study, left_out: Sequence[str], catalog: Catalog, pictures: 
             "pictures": pictures.to_json(),
         },
     }
+
+
+def _described(study: Study, catalog: Catalog, label: str) -> str:
+    """What a method is, and what sets it apart from others of its strategy."""
+    said = about(catalog, study.of(label)[0].result.strategy, "strategy")
+    more = variant(study, label)
+    return f"{said.rstrip('.')}. {more}" if more else said
 
 
 def _render(content: dict[str, Any]) -> str:

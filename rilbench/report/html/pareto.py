@@ -1,29 +1,35 @@
-"""Learning against forgetting: a faint point a model, a large one a strategy, and the strategies no other beats."""
+"""Learning against forgetting: a faint point a model, a large one a strategy, and the sequences no other beats."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 
-from rilbench.report.html.figure import COLOURS, SYMBOLS, Plot, Trace, figure, known, plain
-from rilbench.report.html.labels import Point, sides
-from rilbench.report.html.study import Study, forgotten, learned, mean
+from rilbench.report.html.figure import Plot, Style, Trace, figure, known, plain
+from rilbench.report.html.measures import forgotten, learned, mean
+from rilbench.report.html.study import Study
 from rilbench.report.html.words import listed
+
+Point = tuple[float, float]
 
 
 def pareto(study: Study) -> Plot:
     """x: forgotten of the trained rewards, y: learned of them, means relative to the base values in per cent."""
     models = [[(100 * forgotten(run), 100 * learned(run)) for run in study.models(s)] for s in study.strategies]
     means = [(mean([x for x, _ in points]), mean([y for _, y in points])) for points in models]
-    best = front(means)
+    sequences = [study.strategies.index(s) for s in study.sequences()]
+    best = [sequences[i] for i in front([means[i] for i in sequences])]
     traces = [_edge([means[i] for i in best])]
     traces += [_models(study, i, points) for i, points in enumerate(models)]
-    places = sides(means, study.strategies, [point for points in models for point in points])
-    traces += [_strategy(name, i, means[i]) | {"textposition": places[i]} for i, name in enumerate(study.strategies)]
-    titles = ("forgotten, % of base (left is better)", "learned, % of base (up is better)")
+    traces += [_strategy(name, i, means[i]) for i, name in enumerate(study.strategies)]
+    titles = ("forgotten, % of base<br>(left is better)", "learned, % of base (up is better)")
     xaxis, yaxis = ({"title": {"text": title}, "ticksuffix": " %", "zeroline": False} for title in titles)
-    drawn = figure(traces, xaxis=xaxis, yaxis=yaxis, height=460, margin={"l": 70, "r": 15, "t": 15, "b": 55})
-    told = [f"{s}: forgotten {x:.1f} %, learned {y:.1f} %" for s, (x, y) in zip(study.strategies, means, strict=True)]
+    drawn = figure(traces, xaxis=xaxis, yaxis=yaxis, height=460, margin={"l": 70, "r": 15, "t": 15, "b": 65})
+    told = [
+        f"{s}: forgotten {x:.1f} %, learned {y:.1f} %"
+        for s, (x, y) in zip(study.strategies, means, strict=True)
+        if not math.isnan(x + y)
+    ]
     return Plot(drawn, f"{'; '.join(told)}. On the Pareto front: {listed([study.strategies[i] for i in best])}.")
 
 
@@ -58,7 +64,7 @@ def _strategy(name: str, i: int, point: Point) -> Trace:
     return (
         _at([point])
         | _marker(i, size=15)
-        | {"mode": "markers+text", "text": [plain(name)], "meta": {"role": "mean", "strategy": i}}
+        | {"mode": "markers", "text": [plain(name)], "meta": {"role": "mean", "strategy": i}}
     )
 
 
@@ -67,6 +73,5 @@ def _at(points: Sequence[Point]) -> Trace:
 
 
 def _marker(i: int, *, size: int) -> Trace:
-    symbol = SYMBOLS[i % COLOURS] + ("-open" if i >= COLOURS else "")
     hover = "%{text}: forgotten %{x:.2f} %, learned %{y:.2f} %<extra></extra>"
-    return {"marker": {"size": size, "symbol": symbol}, "hovertemplate": hover}
+    return {"marker": {"size": size, "symbol": Style.of(i).symbol}, "hovertemplate": hover}

@@ -39,7 +39,9 @@ def album(study: Study) -> Album:
     """
     made, numbers = Album(), dict[Path, int]()
     strategies = Counter(map(_case, study.runs))
-    for run in sorted(study.runs, key=lambda run: (-strategies[_case(run)], *_case(run), run.label)):
+    for run in sorted(
+        study.runs, key=lambda run: (-strategies[_case(run)], *_case(run), study.strategies.index(run.label))
+    ):
         stages = [_samples(run.in_store(row.evaluation)) for row in run.matrix.rows]
         if not all(stages):
             continue

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -9,7 +10,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from rilbench.compare import recorded
+from PIL import Image
+
+from rilbench.compare import mixed, recorded
 from rilbench.compare.sources import FindRuns, load_runs
 from rilbench.errors import ConfigError, UsageError
 from rilbench.prompts import read_prompts
@@ -17,6 +20,10 @@ from rilbench.result import ResultMatrix, RunResult
 from rilbench.store import read_json
 
 PLACE = ("store", "tracking", "seed", "rewards")  # settings that do not make a strategy another one
+OF_BASE = ("model.", "evaluate.prompts", "evaluate.images_per_prompt", "evaluate.seed")
+HASH = re.compile(r"\b([0-9a-f]{8})[0-9a-f]{8,}\b")
+
+Base = frozenset[tuple[str, str]]  # settings of the base model and of how it is measured
 
 
 @dataclass(frozen=True)
@@ -43,7 +50,17 @@ class Run:
     @cached_property
     def environment(self) -> dict[str, str]:
         """`environment.json` likewise."""
-        return _texts(recorded.environment(self.result))
+        texts = _texts(recorded.environment(self.result))
+        if texts.get("commit", "").endswith("+"):
+            texts["commit"] = f"{texts['commit'][:-1]} with uncommitted changes"
+        return {key: HASH.sub(r"\1", text) for key, text in texts.items()}
+
+    @cached_property
+    def base(self) -> Base:
+        """The same for runs that start from the same model and are measured alike; without settings, the identity of
+        the untouched model."""
+        kept = {(k, v) for k, v in self.settings.items() if k.startswith(OF_BASE) and k not in mixed.NEUTRAL}
+        return frozenset(kept or {("base", self.matrix.rows[0].stage_id)})
 
     @cached_property
     def prompts(self) -> list[str]:
@@ -52,6 +69,16 @@ class Run:
             return read_prompts(self.settings.get("evaluate.prompts", ""))
         except ConfigError:
             return []
+
+    @cached_property
+    def picture_size(self) -> str:
+        """`512 x 512`: width and height of its pictures in pixels; empty when there are none here."""
+        files = (self.in_store(f"{row.evaluation}/sample-0.png") for row in self.matrix.rows if row.evaluation)
+        file = next(filter(None, files), None)
+        if file is None:
+            return ""
+        with Image.open(file) as picture:
+            return f"{picture.width} x {picture.height}"
 
     def trained_samples(self) -> list[str]:
         """How many images each trained stage generated for training, as far as the store knows."""
@@ -68,25 +95,33 @@ def _texts(values: Mapping[str, Any]) -> dict[str, str]:
     return {k: ", ".join(map(str, v)) if isinstance(v, list) else str(v) for k, v in values.items()}
 
 
-def read_runs(sources: Sequence[str], find_runs: FindRuns) -> tuple[list[Run], list[str]]:
-    """The finished runs at all sources, as `load_runs` finds them, and a line on every run that is left out.
+def read_runs(sources: Sequence[str], find_runs: FindRuns) -> tuple[list[Run], list[str], list[str]]:
+    """The finished runs at all sources, as `load_runs` finds them, what is left out, and warnings.
 
     UsageError when nothing is left, or when runs cannot be told apart.
     """
     left_out: list[str] = []
     found = load_runs(sources, find_runs, warn=left_out.append)
-    return _told_apart([Run(result, result.label) for result in found]), left_out
+    runs = told_apart([Run(result, result.label) for result in found])
+    warnings: list[str] = []
+    for group in dict.fromkeys((run.label, run.base) for run in runs):
+        alike = [replace(run.result, label=run.label) for run in runs if (run.label, run.base) == group]
+        mixed.check(alike, warnings.append)
+    return runs, left_out, warnings
 
 
-def _told_apart(runs: Sequence[Run]) -> list[Run]:
-    """Where runs of a strategy with one order and seed differ in settings, the settings become part of the label."""
+def told_apart(runs: Sequence[Run]) -> list[Run]:
+    """Where runs of a strategy have one order and seed, or several base models, the settings in which they differ
+    become part of the label."""
     twice = {label for (label, *_), n in Counter(map(_key, runs)).items() if n > 1}
-    of_label = {label: [run.settings for run in runs if run.label == label] for label in twice}
-    named = [replace(run, label=_label(run, of_label[run.label])) if run.label in twice else run for run in runs]
+    on = {(run.label, run.base) for run in runs if len(run.matrix.rows) > 1}
+    split = twice | {label for label, n in Counter(label for label, _ in on).items() if n > 1}
+    of_label = {label: [run.settings for run in runs if run.label == label] for label in split}
+    named = [replace(run, label=_label(run, of_label[run.label])) if run.label in split else run for run in runs]
     same = [run.result.name for run in named if Counter(map(_key, named))[_key(run)] > 1]
     if same:
         raise UsageError(f"{', '.join(same)}: same strategy, order and seed, yet not the same run; report them apart")
-    return sorted(named, key=_key)
+    return named
 
 
 def _key(run: Run) -> tuple[str, str, int]:
@@ -96,4 +131,4 @@ def _key(run: Run) -> tuple[str, str, int]:
 def _label(run: Run, others: Sequence[Mapping[str, str]]) -> str:
     differing = [k for k in run.settings if k not in PLACE and len({o.get(k) for o in others}) > 1]
     told = [f"{key.rpartition('.')[2]} {run.settings[key]}" for key in differing]
-    return f"{run.label} ({', '.join(told)})"
+    return f"{run.label} ({', '.join(told)})" if told else run.label

@@ -1,30 +1,41 @@
-"""The runs by strategy and order, and the numbers of a run that the report averages."""
+"""The runs of a report by strategy and order, and which strategies can be compared."""
 
 from __future__ import annotations
 
-import math
-import statistics
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 from rilbench.compare.groups import model_of
 from rilbench.compare.statistics import Spread
-from rilbench.report.html.runs import Run
+from rilbench.report.html.measures import Measure, is_sequence, mean, value
+from rilbench.report.html.runs import Base, Run
 from rilbench.result import MetricInfo
 
-Measure = Callable[[Run], float]
+REFERENCE = "rid"  # the others are compared with it, or with the first strategy
 
 
 @dataclass(frozen=True)
 class Study:
-    """The runs of a report, or of one order of it."""
+    """The runs of a report, or of one order of it. `bases`: the base models, the one of most runs first."""
 
     runs: tuple[Run, ...]
+    bases: tuple[Base, ...]
+
+    @classmethod
+    def about(cls, runs: Sequence[Run]) -> Study:
+        """A model that was measured alone, a run of one row, is nobody's base."""
+        bases = Counter(run.base for run in runs if len(run.matrix.rows) > 1)
+        return cls(tuple(runs), tuple(base for base, _ in bases.most_common()))
 
     @cached_property
     def strategies(self) -> list[str]:
         return list(dict.fromkeys(run.label for run in self.runs))
+
+    @property
+    def reference(self) -> str:
+        return REFERENCE if REFERENCE in self.strategies else self.strategies[0]
 
     @cached_property
     def orders(self) -> list[str]:
@@ -60,56 +71,37 @@ class Study:
 
     def ordered(self, order: str) -> Study:
         """The runs of one order."""
-        return Study(tuple(run for run in self.runs if run.order == order))
+        return Study(tuple(run for run in self.runs if run.order == order), self.bases)
+
+    def cases(self, strategy: str) -> set[tuple[str, int]]:
+        """The orders and seeds a strategy has."""
+        return {(run.order, run.result.seed) for run in self.of(strategy)}
+
+    def base_of(self, strategy: str) -> Base:
+        return self.of(strategy)[0].base
+
+    def mark(self, strategy: str) -> str:
+        """What a strategy measured on another base model is marked with: †, †† for a third one."""
+        base = self.base_of(strategy)
+        return "†" * self.bases.index(base) if base in self.bases else ""
+
+    def comparable(self) -> list[str]:
+        """The strategies that can be ranked, at least two: on the reference's base model, with all its orders and
+        seeds and no other, two at least."""
+        cases, base = self.cases(self.reference), self.base_of(self.reference)
+        same = [s for s in self.strategies if self.cases(s) == cases and self.base_of(s) == base]
+        return same if len(cases) > 1 and len(same) > 1 else []
+
+    def sequences(self) -> list[str]:
+        """The strategies that train one stage after another: only these can be ranked by what they forget."""
+        return [s for s in self.strategies if all(map(is_sequence, self.of(s)))]
 
     def spread(self, strategy: str, measure: Measure) -> Spread:
         """Mean and 95 % interval of a number over a strategy's models; runs where it is NaN are left out."""
         return Spread.of([measure(run) for run in self.models(strategy)])
 
-    def base(self, metric: str) -> float:
-        """The untouched model's value, mean over runs."""
-        return mean([value(run, metric, 0) for run in self.runs])
-
-
-def mean(values: Sequence[float]) -> float:
-    """The mean of what is known; NaN when nothing is."""
-    known = [v for v in values if not math.isnan(v)]
-    return statistics.fmean(known) if known else math.nan
-
-
-def value(run: Run, metric: str, stage: int = -1) -> float:
-    """A metric after a stage; NaN where not measured."""
-    return run.matrix.values(metric)[stage]
-
-
-def change(run: Run, metric: str) -> float:
-    """From base to the last stage."""
-    return value(run, metric) - value(run, metric, 0)
-
-
-def forgetting(run: Run, metric: str) -> float:
-    """F of Eq. 3 at the end; NaN where a table masks it, or the run has no such metric."""
-    last = len(run.matrix.rows) - 1
-    known = any(info.name == metric for info in run.matrix.metrics)
-    return run.matrix.forgetting(metric) if known and not run.matrix.masked(metric, last) else math.nan
-
-
-def relative(run: Run, metric: str, amount: float) -> float:
-    """An amount as a share of the metric's base value; NaN when that is 0."""
-    base = abs(value(run, metric, 0))
-    return amount / base if base else math.nan
-
-
-def average(run: Run) -> float:
-    """Mean relative change of the trained rewards, base to last stage."""
-    return run.matrix.average()
-
-
-def learned(run: Run) -> float:
-    """Mean relative gain of each trained reward in the stage that trained it."""
-    return mean([relative(run, name, run.matrix.learned(name)) for name in run.matrix.trained_rewards()])
-
-
-def forgotten(run: Run) -> float:
-    """Mean relative forgetting of the trained rewards: Eq. 3 for all of them, also the one trained last."""
-    return mean([relative(run, name, run.matrix.forgetting(name)) for name in run.matrix.trained_rewards()])
+    def base(self, metric: str, base: Base | None = None) -> float:
+        """The untouched model's value, mean over runs on a base model, the first when none is named."""
+        chosen = base or next(iter(self.bases), None)
+        runs = [run for run in self.runs if run.base == chosen and len(run.matrix.rows) > 1]
+        return mean([value(run, metric, 0) for run in runs])

@@ -5,14 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from rilbench.compare.statistics import Spread
-from rilbench.report.html.study import Measure, Study, average, forgotten
-from rilbench.report.html.words import counted, listed, percent_spread
+from rilbench.report.html.bases import other_bases
+from rilbench.report.html.measures import Measure, average, forgotten, learned
+from rilbench.report.html.study import Study
+from rilbench.report.html.verdicts import verdicts
+from rilbench.report.html.words import chance, counted, listed, percent_from_zero, percent_spread, points
 
 
-def sentences(study: Study, left_out: Sequence[str]) -> list[str]:
-    """Paragraphs: what was compared, how it was measured, who is best, what is missing."""
-    return list(filter(None, [_compared(study), _measured(study), *_best(study), _missing(study, left_out)]))
+def sentences(study: Study) -> list[str]:
+    """Paragraphs: what was compared, how it was measured, who is best, who is not ranked."""
+    return list(filter(None, [_compared(study), _measured(study), _best(study), _least(study), *_unranked(study)]))
 
 
 def _compared(study: Study) -> str:
@@ -25,62 +27,93 @@ def _compared(study: Study) -> str:
 
 
 def _measured(study: Study) -> str:
-    """Samples, where the folders of the runs tell."""
+    """The model and the samples, where the folders of the runs tell."""
     images = sorted({run.settings.get("evaluate.images_per_prompt", "") for run in study.runs} - {""})
     prompts = sorted({len(run.prompts) for run in study.runs} - {0})
     on = f" on {listed(prompts)} prompts with {listed(images)} images each" if images and prompts else ""
     trained = sorted({n for run in study.runs for n in run.trained_samples()}, key=int)
     ends = " to ".join(dict.fromkeys(trained[:1] + trained[-1:]))
     return (
-        f"After every stage {counted(len(study.metrics), 'metric')} were measured{on}, the same prompts and noise."
+        _model(study)
+        + f"After every stage {counted(len(study.metrics), 'metric')} were measured{on}, the same prompts and noise."
         + (f" A stage was trained on {ends} generated images." if ends else "")
     )
 
 
-def _best(study: Study) -> list[str]:
-    gain = _ranked(study, average, -1)
-    loss = _ranked(study, forgotten, 1)
-    return [
-        _won(gain, "has the best average: at the end its trained rewards have changed by {} of their base values"),
-        _won(
-            loss,
-            "forgets least: at the end its trained rewards are {} of their base values below their best",
-            signed=False,
-        ),
-    ]
-
-
-def _ranked(study: Study, measure: Measure, sign: int) -> list[tuple[str, Spread]]:
-    spreads = [(s, study.spread(s, measure)) for s in study.strategies]
-    return sorted((p for p in spreads if not math.isnan(p[1].mean)), key=lambda p: sign * p[1].mean)
-
-
-def _won(ranked: Sequence[tuple[str, Spread]], how: str, *, signed: bool = True) -> str:
-    if not ranked:
+def _model(study: Study) -> str:
+    models = _all(study, "model.path")
+    if not models:
         return ""
-    (name, spread), *others = ranked
-    first = f"{name} {how.format(percent_spread(spread, signed=signed))}."
-    if not others:
-        return first
-    second, following = others[0]
-    how_sure = _certainty(spread, following)
-    return f"{first} Next is {second} with {percent_spread(following, signed=signed)}. {how_sure}"
+    steps, sizes = _all(study, "model.steps"), sorted({run.picture_size for run in study.runs} - {""})
+    told = [f"pictures of {listed(sizes)} pixels"] if sizes else []
+    told += [f"{listed(steps)} denoising steps"] if steps else []
+    return f"Base model: {listed(models)}{''.join(f', {text}' for text in told)}. "
 
 
-def _certainty(one: Spread, other: Spread) -> str:
-    if math.isnan(one.half) or math.isnan(other.half):
-        return "With a single model there is no interval, so the difference may be chance."
-    if abs(one.mean - other.mean) < one.half + other.half:
-        return "Their 95 % intervals overlap, so the difference may be chance."
-    return "Their 95 % intervals do not overlap."
+def _all(study: Study, key: str) -> list[str]:
+    """The values of a setting, each once."""
+    return list(dict.fromkeys(run.settings[key] for run in study.runs if key in run.settings))
 
 
-def _missing(study: Study, left_out: Sequence[str]) -> str:
-    """What makes averages of strategies harder to compare."""
-    told = []
-    cases = {s: {(run.order, run.result.seed) for run in study.of(s)} for s in study.strategies}
-    every = set().union(*cases.values())
-    short = [f"{s} ({len(found)} of {len(every)})" for s, found in cases.items() if found != every]
+def _best(study: Study) -> str:
+    """The ranking by the average change."""
+    ranked = _ranked(study, average, study.comparable(), -1)
+    if len(ranked) < 2:
+        return ""
+    first, second = ranked[:2]
+    return (
+        f"Of the {len(ranked)} strategies with the same {len(study.cases(first))} orders and seeds, {first} has "
+        f"the best average: at the end its trained rewards have changed by "
+        f"{percent_spread(study.spread(first, average))} of their base values. Next is {second} with "
+        f"{percent_spread(study.spread(second, average))}. {_verdict(study, average, ranked, study.strategies)}"
+    )
+
+
+def _least(study: Study) -> str:
+    """The ranking by forgetting, of sequences only, with what they learned."""
+    ranked = _ranked(study, forgotten, [s for s in study.comparable() if s in study.sequences()], 1)
+    if len(ranked) < 2:
+        return ""
+    first, second = ranked[:2]
+    return (
+        f"Of the {len(ranked)} of them that train one stage after another, {first} forgets least: the rewards trained "
+        f"before the last stage end {percent_from_zero(study.spread(first, forgotten))} of their base values below "
+        f"their best; each reward had gained {percent_spread(study.spread(first, learned))} when it was trained. Next "
+        f"is {second}: forgotten {percent_from_zero(study.spread(second, forgotten))}, learned "
+        f"{percent_spread(study.spread(second, learned))}. {_verdict(study, forgotten, ranked, study.sequences())}"
+    )
+
+
+def _ranked(study: Study, measure: Measure, strategies: Sequence[str], sign: int) -> list[str]:
+    means = {s: study.spread(s, measure).mean for s in strategies}
+    return sorted((s for s in means if not math.isnan(means[s])), key=lambda s: sign * means[s])
+
+
+def _verdict(study: Study, measure: Measure, ranked: Sequence[str], compared: Sequence[str]) -> str:
+    """The first of a ranking against the reference, or the second when the reference is the first."""
+    one = ranked[0] if ranked[0] != study.reference else ranked[1]
+    verdict = verdicts(study, measure, compared).get(one)
+    if verdict is None or math.isnan(verdict.p):
+        return ""
+    family = f" after Holm's correction over {verdict.tests} strategies" if verdict.tests > 1 else ""
+    return (
+        f"Paired by order and seed, {one} minus {study.reference} is {points(verdict.spread)} points (n = "
+        f"{verdict.spread.n}, {chance(verdict.p)}{family}): "
+        + ("more than chance explains." if verdict.significant else "this may be chance.")
+    )
+
+
+def _unranked(study: Study) -> list[str]:
+    """Who is in no ranking, and why: other orders and seeds, or another base model."""
+    cases = study.cases(study.reference)
+    short = [f"{s} ({counted(len(study.cases(s)), 'run')})" for s in study.strategies if study.cases(s) != cases]
+    told = [other_bases(study)]
     if short:
-        told.append(f"Not every strategy has every order and seed: {listed(short)}; compare within one order below.")
-    return " ".join([*told, *(f"Left out: {line}." for line in left_out)])
+        whole = counted(len(cases), "run")
+        told.append(
+            f"Not ranked, as their orders and seeds are not those of {study.reference} ({whole}): {listed(short)}. "
+            "Paired differences use what two strategies share."
+        )
+    elif len(cases) == 1 and len(study.strategies) > 1:
+        told.append("With a single run of each strategy nothing is ranked: a difference may be chance.")
+    return told

@@ -7,19 +7,26 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from rilbench.compare.statistics import Spread
-from rilbench.report.html.study import Measure, Study, average, forgetting, forgotten, value
-from rilbench.report.html.words import percent_spread, plus_minus
+from rilbench.report.html.bases import settings_of
+from rilbench.report.html.measures import Measure, average, forgetting, forgotten, is_merge, learned, value
+from rilbench.report.html.runs import Base
+from rilbench.report.html.study import Study
+from rilbench.report.html.words import from_zero, percent_from_zero, percent_spread, plus_minus
 from rilbench.report.tables import header, number
 from rilbench.result import MetricInfo
 
 
 @dataclass(frozen=True)
 class Cell:
-    """`small` is a second line, in brackets in the table: forgetting."""
+    """`small` is a second line, in brackets in the table; best: of its column; sure: a difference beyond chance."""
 
     text: str
     small: str = ""
     best: bool = False
+    sure: bool = False
+
+
+Column = dict[str, Cell]  # strategy -> its cell
 
 
 @dataclass(frozen=True)
@@ -37,35 +44,63 @@ def table(caption: str, head: Sequence[str], rows: Sequence[Sequence[str]], *, w
     return Table(caption, list(head), [[Cell(text) for text in row] for row in rows], words)
 
 
-def final(study: Study, caption: str) -> Table:
-    """After the last stage, a row a strategy: summary columns, then every metric with its forgetting."""
-    columns = [
-        _shares(study, "trained rewards, change ↑", average, higher_is_better=True, signed=True),
-        _shares(study, "trained rewards, forgotten ↓", forgotten, higher_is_better=False, signed=False),
-        *(_metric(study, info) for info in study.metrics),
-    ]
-    names = ["base", *(f"{s} ({len(study.models(s))})" for s in study.strategies)]
-    rows = [[Cell(name), *(column[i + 1] for column in columns)] for i, name in enumerate(names)]
-    return Table(caption, ["strategy (models)", *(column[0].text for column in columns)], rows)
+def final(study: Study, caption: str, metrics: Sequence[MetricInfo]) -> Table:
+    """After the last stage: summary columns, then these metrics with their forgetting. A row for each base model, and
+    under it one for each strategy measured on it."""
+    shares = {
+        "trained rewards, change ↑": _changes(study),
+        "learned ↑": _learned(study),
+        "forgotten ↓": _forgotten(study),
+    }
+    measured = [(info, _metric(study, info)) for info in metrics]
+    rows = []
+    for base in dict.fromkeys([*study.bases, *map(study.base_of, study.strategies)]):
+        on_it = [s for s in study.strategies if study.base_of(s) == base]
+        if base in study.bases and on_it:
+            values = [Cell(number(study.base(info.name, base))) for info, _ in measured]
+            rows.append([Cell(_name(study, base)), *[Cell("")] * len(shares), *values])
+        for s in on_it:
+            cells = [column[s] for column in (*shares.values(), *(column for _, column in measured))]
+            rows.append([Cell(f"{s}{study.mark(s)} ({len(study.models(s))})"), *cells])
+    return Table(caption, ["strategy (models)", *shares, *(header(info) for info, _ in measured)], rows)
 
 
-def _shares(study: Study, title: str, measure: Measure, *, higher_is_better: bool, signed: bool) -> list[Cell]:
-    spreads = [study.spread(s, measure) for s in study.strategies]
-    cells = [Cell(percent_spread(spread, signed=signed)) for spread in spreads]
-    return [Cell(title), Cell(""), *_marked(cells, spreads, higher_is_better)]
+def _name(study: Study, base: Base) -> str:
+    mark = "†" * study.bases.index(base)
+    return f"base{mark}: {settings_of(study, base)}" if mark else "base"
 
 
-def _metric(study: Study, info: MetricInfo) -> list[Cell]:
-    base = study.base(info.name)
-    spreads = [study.spread(s, lambda run: value(run, info.name)) for s in study.strategies]
-    lost = [study.spread(s, lambda run: forgetting(run, info.name)) for s in study.strategies]
-    cells = [Cell(plus_minus(a, base), plus_minus(f, base)) for a, f in zip(spreads, lost, strict=True)]
-    return [Cell(header(info)), Cell(number(base)), *_marked(cells, spreads, info.higher_is_better)]
+def _changes(study: Study) -> Column:
+    spreads = _spreads(study, average)
+    return _marked(study, {s: Cell(percent_spread(spreads[s])) for s in spreads}, spreads, higher_is_better=True)
 
 
-def _marked(cells: Sequence[Cell], spreads: Sequence[Spread], higher_is_better: bool) -> list[Cell]:
-    """The cells with the best mean marked, where there is a choice."""
-    known = [spread.mean for spread in spreads if not math.isnan(spread.mean)]
+def _learned(study: Study) -> Column:
+    return {s: Cell(percent_spread(spread)) for s, spread in _spreads(study, learned).items()}
+
+
+def _forgotten(study: Study) -> Column:
+    """Merges are shown, but only sequences are ranked."""
+    spreads = _spreads(study, forgotten)
+    notes = {s: "merge" if any(map(is_merge, study.of(s))) and spreads[s].n else "" for s in spreads}
+    cells = {s: Cell(percent_from_zero(spreads[s]), notes[s]) for s in spreads}
+    return _marked(study, cells, {s: spreads[s] for s in study.sequences()}, higher_is_better=False)
+
+
+def _metric(study: Study, info: MetricInfo) -> Column:
+    base, spreads = study.base(info.name), _spreads(study, lambda run: value(run, info.name))
+    lost = _spreads(study, lambda run: forgetting(run, info.name))
+    cells = {s: Cell(plus_minus(spreads[s], base), from_zero(lost[s], base)) for s in spreads}
+    return _marked(study, cells, spreads, higher_is_better=info.higher_is_better)
+
+
+def _spreads(study: Study, measure: Measure) -> dict[str, Spread]:
+    return {s: study.spread(s, measure) for s in study.strategies}
+
+
+def _marked(study: Study, cells: Column, spreads: dict[str, Spread], *, higher_is_better: bool) -> Column:
+    """The cells with the best mean marked, among the strategies of these spreads that can be ranked."""
+    means = {s: spreads[s].mean for s in study.comparable() if s in spreads and not math.isnan(spreads[s].mean)}
     choose: Callable[[Sequence[float]], float] = max if higher_is_better else min
-    best = choose(known) if len(known) > 1 else math.nan
-    return [replace(cell, best=spread.mean == best) for cell, spread in zip(cells, spreads, strict=True)]
+    best = choose(list(means.values())) if len(means) > 1 else math.nan
+    return {s: replace(cell, best=means.get(s) == best) for s, cell in cells.items()}

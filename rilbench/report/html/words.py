@@ -11,6 +11,7 @@ from rilbench.errors import RilbenchError
 from rilbench.host.catalog import Catalog
 from rilbench.report.tables import number
 
+SPACE = "\N{NO-BREAK SPACE}"
 UNKNOWN = "Not installed where this report was made"
 ELSEWHERE = {  # what `rilbench evaluate` names as strategies
     "lora": "A LoRA that was trained elsewhere, measured beside its base model",
@@ -22,19 +23,50 @@ def percent(share: float, *, signed: bool = True) -> str:
     """A share as per cent."""
     if math.isnan(share):
         return "-"
-    return f"{100 * share:+.1f} %" if signed else f"{100 * share:.1f} %"
+    return f"{100 * share:+.1f}{SPACE}%" if signed else f"{100 * share:.1f}{SPACE}%"
 
 
-def plus_minus(spread: Spread, like: float) -> str:
-    """Mean ± half-width with the decimals of `like`."""
-    half = "" if math.isnan(spread.half) else f" ± {number(spread.half, like)}"
-    return f"{number(spread.mean, like)}{half}"
+def plus_minus(spread: Spread, like: float, *, signed: bool = False) -> str:
+    """Mean ± half-width with the decimals of `like`; it can be broken before the ±."""
+    half = "" if math.isnan(spread.half) else f" ±{SPACE}{number(spread.half, like)}"
+    return f"{'+' if signed and spread.mean > 0 else ''}{number(spread.mean, like)}{half}"
 
 
-def percent_spread(spread: Spread, *, signed: bool = True) -> str:
+def percent_spread(spread: Spread) -> str:
     """Mean ± half-width of shares, as per cent."""
-    half = "" if math.isnan(spread.half) else f" ± {100 * spread.half:.1f}"
-    return percent(spread.mean, signed=signed).replace(" %", f"{half} %")
+    return percent(spread.mean).replace(f"{SPACE}%", f"{_half(spread)}{SPACE}%")
+
+
+def points(spread: Spread) -> str:
+    """Mean ± half-width of differences of shares, in percentage points."""
+    return "-" if math.isnan(spread.mean) else f"{100 * spread.mean:+.1f}{_half(spread)}"
+
+
+def _half(spread: Spread) -> str:
+    return "" if math.isnan(spread.half) else f" ±{SPACE}{100 * spread.half:.1f}"
+
+
+def from_zero(spread: Spread, like: float) -> str:
+    """Mean [low, high] of what cannot be negative, with the decimals of `like`."""
+    if math.isnan(spread.half):
+        return number(spread.mean, like)
+    low, high = (number(max(0.0, v), like) for v in (spread.low, spread.high))
+    return f"{number(spread.mean, like)} [{low},{SPACE}{high}]"
+
+
+def percent_from_zero(spread: Spread) -> str:
+    """Mean [low, high] of shares that cannot be negative, as per cent."""
+    text = percent(spread.mean, signed=False)
+    if math.isnan(spread.half):
+        return text
+    return f"{text} [{100 * max(0.0, spread.low):.1f},{SPACE}{100 * spread.high:.1f}]"
+
+
+def chance(p: float) -> str:
+    """`p 0.012`, `p < 0.001`; nothing for NaN."""
+    if math.isnan(p):
+        return ""
+    return f"p{SPACE}<{SPACE}0.001" if p < 0.001 else f"p{SPACE}{p:.3f}"
 
 
 def shorten(name: str, most: int) -> str:

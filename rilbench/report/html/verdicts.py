@@ -1,0 +1,57 @@
+"""Whether strategies differ: paired over the orders and seeds that both have, each strategy against the reference."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rilbench.compare.groups import model_of
+from rilbench.compare.statistics import Spread, holm, paired_p
+from rilbench.report.html.measures import Measure
+from rilbench.report.html.study import Study
+
+ALPHA = 0.05
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A strategy minus the reference. spread: of the paired differences, `spread.n` of them; p: of Student's paired t
+    test that their mean is 0, after Holm's correction over the `tests` strategies compared."""
+
+    spread: Spread
+    p: float
+    tests: int
+
+    @property
+    def significant(self) -> bool:
+        """Not for NaN."""
+        return self.p < ALPHA
+
+
+def verdicts(study: Study, measure: Measure, strategies: Sequence[str]) -> dict[str, Verdict]:
+    """Of all these strategies that share a base model and at least two orders and seeds with the reference."""
+    base = study.base_of(study.reference)
+    others = [s for s in strategies if s != study.reference and study.base_of(s) == base]
+    samples = {s: paired(study, s, study.reference, measure) for s in others}
+    spreads = {s: spread for s, sample in samples.items() if (spread := Spread.of(sample)).n > 1}
+    p = holm({s: paired_p(samples[s]) for s in spreads})
+    return {s: Verdict(spread, p[s], len(spreads)) for s, spread in spreads.items()}
+
+
+def paired(study: Study, one: str, two: str, measure: Measure) -> list[float]:
+    """The differences of a number between runs of the same order and seed.
+
+    A model that stands for several orders, as joint's and soup's do, is one observation: the differences it has a part
+    in are averaged first.
+    """
+    partners = {(run.order, run.result.seed): run for run in study.of(two)}
+    pairs = [(run, partners[case]) for run in study.of(one) if (case := (run.order, run.result.seed)) in partners]
+    models = [[model_of(pair[side].result) for pair in pairs] for side in (0, 1)]
+    keys = min(models, key=lambda side: len(set(side)))
+    found: dict[frozenset[str], list[float]] = {key: [] for key in keys}
+    for key, (left, right) in zip(keys, pairs, strict=True):
+        difference = measure(left) - measure(right)
+        if not math.isnan(difference):
+            found[key].append(difference)
+    return [math.fsum(differences) / len(differences) for differences in found.values() if differences]

@@ -1,0 +1,324 @@
+"""The report's verdicts: what is ranked, paired differences, forgetting and ratios against numpy and scipy."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from rilbench.compare.statistics import Spread
+from rilbench.report.html import differences, measures, tables
+from rilbench.report.html.bases import other_bases
+from rilbench.report.html.checks import checks
+from rilbench.report.html.figure import Style
+from rilbench.report.html.heat import ROW, TICK, ticks
+from rilbench.report.html.lines import lines
+from rilbench.report.html.measures import average, forgotten, learned
+from rilbench.report.html.pareto import pareto
+from rilbench.report.html.ratio import ratio
+from rilbench.report.html.runs import Run, read_runs, told_apart
+from rilbench.report.html.study import Study
+from rilbench.report.html.summary import sentences
+from rilbench.report.html.variants import variant
+from rilbench.report.html.verdicts import paired, verdicts
+from rilbench.report.html.words import percent_from_zero
+from rilbench.result import MetricInfo, ResultMatrix, Row, RunResult
+from rilbench.store import write_json, write_text
+
+NAMES = ("a", "b", "a@jpeg", "compressibility@jpeg")
+METRICS = tuple(MetricInfo(name=name, higher_is_better=True, target_of=(name,)) for name in NAMES[:2]) + tuple(
+    MetricInfo(name=name, higher_is_better=True) for name in NAMES[2:]
+)
+ORDERS = (("a", "b"), ("b", "a"))
+Numbers = Sequence[Sequence[float]]  # of each stage: a, b, and a@jpeg
+
+
+def made(
+    label: str, order: tuple[str, ...], seed: int, numbers: Numbers, *, strategy: str = "", merged: bool = False
+) -> RunResult:
+    """A run of a stage a reward on one base model; `merged` adds a stage without rewards."""
+    stages = [(), *((name,) for name in order), *([()] if merged else [])]
+    name = f"{label}-{'-'.join(order)}-{seed}"
+    rows = tuple(
+        Row(
+            label="+".join(rewards),
+            rewards=rewards,
+            stage_id=f"{name}-{i}" if i else "base",
+            values=dict(zip(NAMES, numbers[i], strict=False)),
+        )
+        for i, rewards in enumerate(stages)
+    )
+    return RunResult(
+        name=name,
+        strategy=strategy or label,
+        label=label,
+        rewards=order,
+        seed=seed,
+        matrix=ResultMatrix(rows, METRICS),
+        status="finished",
+    )
+
+
+def drawn(label: str, shift: float) -> list[RunResult]:
+    """Two orders and three seeds of numbers drawn around a shift."""
+    found = []
+    for o, order in enumerate(ORDERS):
+        for seed in range(3):
+            noise = np.random.default_rng([len(label), o, seed]).normal(0, 0.1, (3, 3))
+            numbers = np.array([[1, 2, 1], [1.5, 2.4, 1.2], [1.2 + shift, 2.9 + shift, 1.1]]) + noise
+            numbers[0] = [1, 2, 1]
+            found.append(made(label, order, seed, numbers.tolist()))
+    return found
+
+
+def study(*results: RunResult) -> Study:
+    return Study.about([Run(result, result.label) for result in results])
+
+
+@pytest.fixture
+def three() -> Study:
+    return study(*drawn("rid", 0.3), *drawn("baseline", 0.0), *drawn("other", 0.28))
+
+
+def numbers(one: Study, label: str) -> np.ndarray:
+    """(runs, stages, 3)."""
+    return np.array([[list(row.values.values()) for row in run.matrix.rows] for run in one.of(label)])
+
+
+def shares(one: Study, label: str) -> tuple[np.ndarray, np.ndarray]:
+    """Change and forgetting of each run by hand: the reward trained first is the only one that can be forgotten."""
+    a = numbers(one, label)[..., :2]
+    first = [0 if run.result.rewards[0] == "a" else 1 for run in one.of(label)]
+    change = ((a[:, -1] - a[:, 0]) / a[:, 0]).mean(1)
+    fallen = (a.max(1) - a[:, -1]) / a[:, 0]
+    return change, fallen[range(len(first)), first]
+
+
+def test_forgotten_leaves_out_the_reward_trained_last(three: Study) -> None:
+    for label in three.strategies:
+        assert [forgotten(run) for run in three.of(label)] == pytest.approx(shares(three, label)[1])
+    joint = Run(made("joint", ("a",), 0, [[1, 2], [2, 1]]), "joint")
+    assert math.isnan(forgotten(joint))
+
+
+def test_verdicts_are_paired_t_tests_with_holm(three: Study) -> None:
+    for measure, which in ((average, 0), (forgotten, 1)):
+        own = shares(three, "rid")[which]
+        tests = {s: stats.ttest_rel(shares(three, s)[which], own) for s in ("baseline", "other")}
+        low, high = sorted(t.pvalue for t in tests.values())
+        adjusted = {low: min(1, 2 * low), high: max(min(1, 2 * low), high)}
+        found = verdicts(three, measure, three.strategies)
+        assert set(found) == set(tests)
+        for name, test in tests.items():
+            interval = test.confidence_interval(0.95)
+            assert (found[name].spread.low, found[name].spread.high) == pytest.approx((interval.low, interval.high))
+            assert found[name].p == pytest.approx(adjusted[test.pvalue])
+            assert (found[name].spread.n, found[name].tests) == (6, 2)
+
+
+def test_a_model_of_several_orders_is_one_observation() -> None:
+    soup = []
+    for order in ORDERS:
+        for seed in range(3):
+            run = made("soup", order, seed, [[1, 2, 1], [3, 1, 1], [1, 3, 1], [1.1, 2.2, 1]], merged=True)
+            for i, name in enumerate(order):
+                object.__setattr__(run.matrix.rows[i + 1], "stage_id", f"{name}{seed}")
+            soup.append(run)
+    one = study(*drawn("rid", 0.3), *soup)
+    own = shares(one, "rid")[0].reshape(2, 3)  # orders, seeds
+    expected = 0.1 - own.mean(0)  # (1.1 - 1) / 1 and (2.2 - 2) / 2
+    assert sorted(paired(one, "soup", "rid", average)) == pytest.approx(sorted(expected))
+
+
+def test_the_headline_ranks_and_tells_the_paired_difference(three: Study) -> None:
+    text = " ".join(sentences(three)).replace("\xa0", " ")
+    mean = {s: shares(three, s)[0].mean() for s in three.strategies}
+    first, second = sorted(mean, key=lambda s: -mean[s])[:2]
+    assert (
+        f"{first} has the best average: at the end its trained rewards have changed by {100 * mean[first]:+.1f} ±"
+        in text
+    )
+    assert f"Next is {second} with {100 * mean[second]:+.1f} ±" in text
+    assert "overlap" not in text
+    compared = first if first != "rid" else second
+    difference = shares(three, compared)[0] - shares(three, "rid")[0]
+    assert f"{compared} minus rid is {100 * difference.mean():+.1f} ± " in text
+    lost = {s: shares(three, s)[1].mean() for s in three.strategies}
+    least = min(lost, key=lambda s: lost[s])
+    assert f"{least} forgets least: the rewards trained before the last stage end {100 * lost[least]:.1f} % [" in text
+
+
+def test_what_has_other_runs_or_one_run_is_not_ranked() -> None:
+    lucky = made("lucky", ("a", "b"), 0, [[1, 2, 1], [9, 9, 1], [9, 9, 1]])
+    one = study(*drawn("rid", 0.3), *drawn("baseline", 0.0), lucky)
+    text = " ".join(sentences(one))
+    assert "lucky has the best" not in text
+    assert "lucky forgets least" not in text
+    assert "Not ranked" in text
+    assert "lucky (1 run)" in text
+    row = next(row for row in tables.final(one, "", one.metrics).rows if row[0].text == "lucky (1)")
+    assert not any(cell.best for cell in row)
+    alone = " ".join(sentences(study(*drawn("rid", 0.3))))
+    assert "best" not in alone
+    assert "least" not in alone
+    single = " ".join(sentences(study(drawn("rid", 0.3)[0], drawn("baseline", 0.0)[0])))
+    assert "best" not in single
+    assert "nothing is ranked" in single
+
+
+def test_merges_and_single_stages_are_not_ranked_in_forgetting() -> None:
+    still = [made("still", o, s, [[1, 2, 1]] * 4, merged=True) for o in ORDERS for s in range(3)]
+    one = study(*drawn("rid", 0.3), *drawn("baseline", 0.0), *still)
+    text = " ".join(sentences(one))
+    assert "still forgets least" not in text
+    assert "Of the 2 of them" in text
+    cell = next(row for row in tables.final(one, "", one.metrics).rows if row[0].text == "still (6)")[3]
+    assert (cell.text.replace("\xa0", " "), cell.small, cell.best) == ("0.0 % [0.0, 0.0]", "merge", False)
+    table = differences.differences(one)
+    assert table is not None
+    assert [row[3].text for row in table.rows if row[0].text == "still minus rid"] == ["-"]
+    (front,) = [t for t in pareto(one).figure["data"] if t["meta"]["role"] == "front"]
+    assert 0.0 not in front["x"]
+
+
+def test_what_a_merge_learned_is_what_the_merged_model_has() -> None:
+    scaled = Run(made("x0.5", ("a", "b"), 0, [[1, 2], [3, 2], [2, 4], [1.5, 2.2]], merged=True), "x0.5")
+    assert learned(scaled) == pytest.approx((0.5 + 0.1) / 2)
+    plain = Run(made("plain", ("a", "b"), 0, [[1, 2], [3, 2], [2, 4]]), "plain")
+    assert learned(plain) == pytest.approx((2 + 1) / 2)
+
+
+def test_points_of_a_merge_are_not_joined_and_have_no_band() -> None:
+    merges = [made("soup", ("a", "b"), s, [[1, 2], [3, 2], [2, 4], [1.5, 2 + s]], merged=True) for s in range(3)]
+    one = study(*drawn("rid", 0.3), *merges).ordered("a > b")
+    traces = lines(one, METRICS[1], ["rid", "soup"]).figure["data"]
+    (points,) = [t for t in traces if t["meta"]["strategy"] == 1]
+    assert (points["mode"], points["meta"]["role"]) == ("markers", "points")
+    assert points["y"] == pytest.approx([2, 2, 4, 3])
+    (band,) = [t for t in traces if t["meta"] == {"role": "band", "strategy": 0}]
+    b = numbers(one, "rid")[:, 2, 1]
+    low, high = stats.t.interval(0.95, 2, b.mean(), stats.sem(b))
+    assert (band["y"][3], band["y"][2]) == pytest.approx((low, high))
+
+
+def test_intervals_of_forgetting_end_at_0() -> None:
+    spread = Spread.of([0.0, 0.01, 0.05])
+    assert spread.low < 0
+    assert percent_from_zero(spread).replace("\xa0", " ") == f"2.0 % [0.0, {100 * spread.high:.1f}]"
+
+
+def test_ratio_has_the_interval_of_fieller() -> None:
+    pairs = np.random.default_rng(1).normal([2.0, 1.0], 0.4, (9, 2))
+    found = ratio(pairs.tolist())
+    assert found is not None
+    assert found.value == pytest.approx(pairs[:, 1].mean() / pairs[:, 0].mean())
+    assert found.low < found.value < found.high
+    for bound in (found.low, found.high):
+        assert stats.ttest_1samp(pairs[:, 1] - bound * pairs[:, 0], 0).pvalue == pytest.approx(0.05)
+    assert ratio([(0.1, 1.0), (-0.09, 1.0), (0.3, 1.0)]) is None
+    assert ratio([(-1.0, 1.0)]) is None
+    assert ratio([]) is None
+    alone = ratio([(2.0, 1.0)])
+    assert alone is not None
+    assert (alone.value, math.isnan(alone.low)) == (0.5, True)
+
+
+def test_gain_left_is_not_told_of_a_gain_that_may_be_none() -> None:
+    sure = [made("rid", ("a", "b"), s, [[1, 2, 1], [2, 2, 1], [2 + s / 10, 3, 1.5]]) for s in range(3)]
+    unsure = [made("noise", ("a", "b"), s, [[1, 2, 1], [2, 2, 1], [1 + (s - 0.9) / 2, 3, 1.5]]) for s in range(3)]
+    answer = checks(study(*sure, *unsure))[2].answer
+    assert answer is not None
+    assert answer.head == ["strategy", "a@jpeg"]
+    (rid, noise) = answer.rows
+    assert rid[1].text.replace("\xa0", " ").startswith("45 % [")  # 0.5 / 1.1
+    assert noise[1].text == "-"
+
+
+def test_no_two_of_many_strategies_look_alike() -> None:
+    styles = [Style.of(i) for i in range(40)]
+    assert len({(style.colour, style.symbol) for style in styles}) == 40
+
+
+@pytest.mark.parametrize("rows", [1, 2, 19])
+def test_marks_of_the_scale_do_not_overlap(rows: int) -> None:
+    marked = np.sqrt(ticks([0.5, 90.0, 300.0], ROW * rows))
+    assert marked[0] == 0
+    assert len(marked) > 1
+    assert np.diff(marked).min() * ROW * rows / math.sqrt(300) >= TICK
+
+
+def stored(folder: Path, result: RunResult, settings: str) -> None:
+    write_json(folder / result.name / "result.json", result.to_json())
+    write_text(folder / result.name / "config.yaml", f"seed: {result.seed}\nlabel: {result.label}\n{settings}")
+    write_json(folder / result.name / "environment.json", {"commit": "0123456789" * 4 + "+"})
+
+
+def read(folder: Path) -> tuple[Study, list[str], list[str]]:
+    runs, left_out, warnings = read_runs([str(folder)], lambda source: [])
+    return Study.about(runs), left_out, warnings
+
+
+def test_each_base_model_has_a_row_and_methods_on_another_are_marked(tmp_path: Path) -> None:
+    for i, order in enumerate(ORDERS):
+        for label in ("rid", "baseline"):
+            stored(tmp_path, made(label, order, i, [[1, 2], [2, 2], [2, 3]]), "model: {path: m, spacing: leading}\n")
+        high = made("rid-trailing", order, i, [[5, 6], [9, 9], [9, 9]])
+        stored(tmp_path, high, "model: {path: m, spacing: trailing}\n")
+    one, _, warnings = read(tmp_path)
+    table = tables.final(one, "", one.metrics)
+    names = [row[0].text for row in table.rows]
+    assert names == ["base", "baseline (2)", "rid (2)", "base†: spacing trailing", "rid-trailing† (2)"]
+    column = table.head.index("a ↑")
+    assert [row[column].text for row in table.rows if row[0].text.startswith("base†")] == ["5.000"]
+    assert [row[column].text for row in table.rows if row[0].text == "base"] == ["1.000"]
+    assert not any(cell.best for cell in table.rows[-1])
+    assert other_bases(one).count("† rid-trailing: spacing trailing") == 1
+    assert warnings == []
+    compared = differences.differences(one)
+    assert compared is not None
+    assert [row[0].text for row in compared.rows] == ["baseline minus rid"]
+
+
+def test_runs_of_one_label_on_two_bases_are_two_methods() -> None:
+    low, high = (made("rid", ("a", "b"), s, [[v, 2], [2, 2], [2, 3]]) for s, v in ((0, 1), (1, 5)))
+    runs = [Run(low, "rid"), Run(high, "rid")]
+    for run, spacing in zip(runs, ("leading", "trailing"), strict=True):
+        run.__dict__["settings"] = {"model.spacing": spacing}
+    assert [run.label for run in told_apart(runs)] == ["rid (spacing leading)", "rid (spacing trailing)"]
+
+
+def test_settings_mixed_under_one_label_are_warned_about(tmp_path: Path) -> None:
+    for seed, lam in ((0, 100), (1, 90)):
+        run = made("rid", ("a", "b"), seed, [[1, 2], [2, 2], [2, 3]])
+        stored(tmp_path, run, f"strategies: {{rid: {{lam: {lam}}}}}\n")
+    _, _, warnings = read(tmp_path)
+    assert len(warnings) == 1
+    assert "strategies.rid.lam (100 and 90)" in warnings[0]
+
+
+def test_a_variant_tells_in_what_it_is_not_the_plain_strategy(tmp_path: Path) -> None:
+    numbers = [[1, 2], [2, 2], [2, 3]]
+    rest = "recipes: {baseline: {any: {lr: 1}}}"
+    stored(tmp_path, made("rid", ("a", "b"), 0, numbers), "strategies: {rid: {alpha: 0.99, lam: 1}}\n")
+    slow = made("rid-alpha0.9", ("a", "b"), 0, numbers, strategy="rid")
+    stored(tmp_path, slow, f"strategies: {{rid: {{alpha: 0.9, lam: 1, distil: full}}}}\n{rest}\n")
+    half = made("x0.5", ("a", "b"), 0, numbers, strategy="wise_ft")
+    stored(tmp_path, half, "strategies: {wise_ft: {scale: 0.5}}\n")
+    one, _, _ = read(tmp_path)
+    assert variant(one, "rid") == ""
+    assert variant(one, "rid-alpha0.9") == "Differs from rid in: alpha 0.9 (not 0.99); distil full."
+    assert variant(one, "x0.5") == "Here with scale 0.5."
+
+
+def test_a_commit_is_told_in_eight_digits(tmp_path: Path) -> None:
+    stored(tmp_path, made("rid", ("a", "b"), 0, [[1, 2], [2, 2], [2, 3]]), "")
+    (run,) = read(tmp_path)[0].runs
+    assert run.environment["commit"] == "01234567 with uncommitted changes"
+
+
+def test_mean_is_of_what_is_known() -> None:
+    assert measures.mean([1.0, math.nan, 3.0]) == 2
