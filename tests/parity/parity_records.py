@@ -1,0 +1,77 @@
+"""What the comparisons saw, and the table of docs/parity.md made of it:
+
+python tests/parity/parity_records.py docs/data/parity.jsonl
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+import sys
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+ORDER = ("hps", "aesthetic", "pickscore", "imagereward", "compressibility", "fid", "DDIM", "export")
+HEAD = "| what | reference | figure | seen | bound | a mistake: gives |\n|---|---|---|---:|---:|---|\n"
+
+
+@dataclass(frozen=True)
+class Figure:
+    """The largest difference seen, what it must stay below, and what it would be with a mistake named.
+
+    reference: whose code was compared, with its version. mistake and mistaken are empty for a figure that only says
+    where a difference comes from.
+    """
+
+    what: str
+    reference: str
+    quantity: str
+    seen: float
+    bound: float
+    mistake: str = ""
+    mistaken: float | None = None
+
+    @property
+    def row(self) -> str:
+        """A line of the table."""
+        mistake = f"{self.mistake}: {self.mistaken:.1e}" if self.mistaken is not None else ""
+        cells = (self.what, self.reference, self.quantity, f"{self.seen:.1e}", f"{self.bound:.0e}", mistake)
+        return f"| {' | '.join(cells)} |\n"
+
+
+class Figures:
+    """Writes figures down, then asserts them."""
+
+    def __init__(self, file: Path | None, record_property: Any) -> None:
+        self._file: Path | None = file
+        self._record_property: Callable[[str, object], None] = record_property
+
+    def check(self, figure: Figure) -> None:
+        """The figure is below its bound, and the mistake is above: a bound that lets it pass would prove nothing."""
+        self._record_property(f"{figure.what} {figure.quantity}", figure.seen)
+        if self._file:
+            machine = {"torch": version("torch"), "machine": f"{platform.machine()} CPU, float32"}
+            with self._file.open("a") as lines:
+                lines.write(json.dumps(asdict(figure) | machine) + "\n")
+        assert figure.seen < figure.bound
+        assert figure.mistaken is None or figure.mistaken > figure.bound
+
+
+def table(file: Path) -> str:
+    """The table of a file of figures; of one measured twice the last counts."""
+    found: dict[tuple[str, str, str], Figure] = {}
+    machines = {}
+    for line in file.read_text().splitlines():
+        values = json.loads(line)
+        machines[f"{values.pop('machine')}, torch {values.pop('torch')}"] = None
+        figure = Figure(**values)
+        found[figure.what, figure.reference, figure.quantity] = figure
+    rows = sorted(found.values(), key=lambda figure: ORDER.index(figure.what))
+    return HEAD + "".join(figure.row for figure in rows) + f"\nSeen on: {'; '.join(machines)}.\n"
+
+
+if __name__ == "__main__":
+    print(table(Path(sys.argv[1])), end="")
