@@ -10,7 +10,7 @@ import os
 import shutil
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from types import ModuleType
@@ -32,7 +32,7 @@ def importable(package: str, stand_ins: Sequence[ModuleType]) -> Iterator[str]:
     try:
         with patch.object(sys, "path", [folder, *sys.path]), patch.dict(sys.modules):
             sys.modules.update({module.__name__: module for module in stand_ins})
-            yield version(package)
+            yield version({"ImageReward": "image-reward"}.get(package, package))
     finally:
         for name in set(sys.modules) - before:
             if name.partition(".")[0] == package:
@@ -56,3 +56,54 @@ def hpsv2() -> Iterator[tuple[str, ModuleType, ModuleType]]:
         name = "bpe_simple_vocab_16e6.txt.gz"
         shutil.copy(Path(open_clip.__file__).with_name(name), f"{os.environ[FOLDER]}/hpsv2/src/open_clip/{name}")
         yield number, importlib.import_module("hpsv2.img_score"), importlib.import_module("hpsv2.src.open_clip")
+
+
+@contextmanager
+def imagereward(tokenizer: Path) -> Iterator[tuple[str, ModuleType]]:
+    """Version and model module of image-reward: no training code, its tokenizer from a folder, and the names that
+    transformers 5 and timm 1 have dropped or moved."""
+    import timm.layers
+    import timm.models.vision_transformer
+    import transformers.modeling_utils
+    from transformers import BertTokenizer
+    from transformers.pytorch_utils import apply_chunking_to_forward
+
+    folder = os.environ.get(FOLDER, "")
+    package = stand_in("ImageReward", __path__=[f"{folder}/ImageReward"])  # its own __init__ imports the training code
+    models = stand_in("ImageReward.models", __path__=[f"{folder}/ImageReward/models"])
+    moved = [
+        package,
+        models,
+        stand_in("fairscale"),
+        stand_in("fairscale.nn"),
+        stand_in("fairscale.nn.checkpoint"),
+        stand_in("fairscale.nn.checkpoint.checkpoint_activations", checkpoint_wrapper=None),
+        stand_in("timm.models.hub", download_cached_file=None),
+        stand_in("timm.models.registry", register_model=None),
+        stand_in("timm.models.layers", trunc_normal_=timm.layers.trunc_normal_, DropPath=timm.layers.DropPath),
+        stand_in("timm.models.helpers", named_apply=None, adapt_input_conv=None),
+        stand_in("transformers.file_utils", ModelOutput=transformers.utils.ModelOutput),
+    ]
+    dropped = {
+        "apply_chunking_to_forward": apply_chunking_to_forward,
+        "find_pruneable_heads_and_indices": None,
+        "prune_linear_layer": None,
+    }
+
+    def from_folder() -> Any:
+        """As the package's `init_tokenizer`."""
+        words = BertTokenizer.from_pretrained(tokenizer)
+        words.add_special_tokens({"bos_token": "[DEC]"})
+        words.add_tokens(["[ENC]"], special_tokens=True)
+        return words
+
+    with importable("ImageReward", moved) as number, ExitStack() as patches:
+        for name, value in dropped.items():
+            patches.enter_context(patch.object(transformers.modeling_utils, name, value, create=True))
+        patches.enter_context(patch.object(timm.models.vision_transformer, "_cfg", None, create=True))
+        blip = importlib.import_module("ImageReward.models.BLIP.blip_pretrain")
+        med = importlib.import_module("ImageReward.models.BLIP.med")
+        patches.enter_context(patch.object(blip, "init_tokenizer", from_folder))
+        head_mask = {"get_head_mask": lambda self, mask, layers: [None] * layers, "init_weights": lambda self: None}
+        patches.enter_context(patch.multiple(med.BertModel, create=True, **head_mask))
+        yield number, importlib.import_module("ImageReward.ImageReward")
