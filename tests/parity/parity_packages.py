@@ -104,6 +104,10 @@ def imagereward(tokenizer: Path) -> Iterator[tuple[str, ModuleType]]:
         blip = importlib.import_module("ImageReward.models.BLIP.blip_pretrain")
         med = importlib.import_module("ImageReward.models.BLIP.med")
         patches.enter_context(patch.object(blip, "init_tokenizer", from_folder))
-        head_mask = {"get_head_mask": lambda self, mask, layers: [None] * layers, "init_weights": lambda self: None}
-        patches.enter_context(patch.multiple(med.BertModel, create=True, **head_mask))
+        methods = {
+            "get_head_mask": lambda self, mask, layers: [None] * layers,
+            "invert_attention_mask": lambda self, mask: -1e4 * (1 - mask[:, None, None].float()),
+            "init_weights": lambda self: None,
+        }
+        patches.enter_context(patch.multiple(med.BertModel, create=True, **methods))
         yield number, importlib.import_module("ImageReward.ImageReward")

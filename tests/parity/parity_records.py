@@ -22,8 +22,8 @@ HEAD = "| what | reference | figure | seen | bound | with a mistake |\n|---|---|
 class Figure:
     """The largest difference seen, what it must stay below, and what it would be with a mistake named.
 
-    reference: whose code was compared, with its version. mistakes: what the figure would be with each; none for a figure
-    that only says where a difference comes from.
+    reference: whose code was compared, with its version. mistakes: what the figure would be with each; none for a
+    figure that only says where a difference comes from.
     """
 
     what: str

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from importlib.metadata import version
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -25,7 +26,7 @@ def predictor() -> nn.Sequential:
     """Linear layers with dropout between them and no activation; the published slope of 17.996 and offset of 5.237."""
     sizes, dropout = (768, 1024, 128, 64, 16, 1), (0.2, 0.2, 0.1)
     layers: list[nn.Module] = []
-    for i, (old, new) in enumerate(zip(sizes, sizes[1:], strict=False)):
+    for i, (old, new) in enumerate(pairwise(sizes)):
         layers += [nn.Linear(old, new), *([nn.Dropout(dropout[i])] if i < 3 else [])]
     head = nn.Sequential(*layers).eval().requires_grad_(False)
     with torch.no_grad():

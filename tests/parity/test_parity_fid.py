@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
+from inception_weights import save_inception
 from parity_pictures import apart, pictures
 from parity_records import Figure, Figures
 from safetensors.torch import save_file
@@ -16,7 +16,7 @@ from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorIncepti
 from torch_fidelity.metric_fid import fid_features_to_statistics, fid_statistics_to_metric
 
 from rilbench_metrics.extractors import make_extractor
-from rilbench_metrics.fid import FID, FIDSettings, frechet, statistics
+from rilbench_metrics.fid import FID, FIDSettings, statistics
 
 REFERENCE = f"torch-fidelity {version('torch-fidelity')}"
 N = 48  # images of a set
@@ -26,23 +26,8 @@ pytestmark = pytest.mark.filterwarnings("ignore:FID of .* images")
 
 @pytest.fixture(scope="module")
 def weights(cache: Path) -> Path:
-    """Random, in the published file's format; batch statistics too, or their use would go unseen."""
     file = cache / "inception.pth"
-    if not file.exists():
-        torch.save({}, cache / "empty.pth")
-        with torch.random.fork_rng():
-            torch.manual_seed(0)
-            state = Untrained("inception", ["2048"], feature_extractor_weights_path=str(cache / "empty.pth")).state_dict()
-            for name, value in state.items():
-                if name.endswith("running_mean"):
-                    value.normal_(std=0.02)
-        torch.save(state, file)
-    return file
-
-
-class Untrained(FeatureExtractorInceptionV3):  # type: ignore[misc]
-    def load_state_dict(self, state: Any, *arguments: Any, **options: Any) -> None:
-        """Keep the random weights."""
+    return file if file.exists() else save_inception(file)
 
 
 @pytest.fixture(scope="module")
@@ -79,14 +64,23 @@ def test_distance(weights: Path, sets: list[Tensor], theirs: list[Tensor], tmp_p
     """From pictures to the distance, relative."""
     parts = [fid_features_to_statistics(features) for features in theirs]
     expected = fid_statistics_to_metric(*parts, verbose=False)["frechet_inception_distance"]
-    mean, cov = (torch.from_numpy(parts[0][key]).double() for key in ("mu", "sigma"))
+    mean, cov = statistics(theirs[0])
     save_file({"mean": mean, "cov": cov, "n": torch.tensor([N])}, tmp_path / "reference.safetensors")
     settings = {"extractor": "inception", "pretrained": str(weights), "scale": 1.0}
     metric = FID(FIDSettings(reference=str(tmp_path / "reference.safetensors"), **settings))
     for batch in sets[1].split(8):
         metric.update(batch, [""] * len(batch))
-    biased = float((theirs[1].double().mean(0) - mean).square().sum())  # the means alone
-    seen, mistaken = abs(metric.compute() / expected - 1), abs(biased / expected - 1)
-    figures.check(Figure("fid", REFERENCE, "distance from pictures, relative", seen, 1e-3, {"means only": mistaken}))
-    again = abs(frechet(*statistics(theirs[1]), mean, cov) / expected - 1)
-    figures.check(Figure("fid", REFERENCE, "distance of equal features, relative", again, 1e-4))
+    ours, exact = metric.compute(), by_singular_values(*theirs)
+    means = float((statistics(theirs[1])[0] - mean).square().sum())
+    mistakes = {"means alone": abs(means / expected - 1)}
+    figures.check(Figure("fid", REFERENCE, "distance, relative", abs(ours / expected - 1), 1e-4, mistakes))
+    figures.check(Figure("fid", "singular values", "distance, relative", abs(ours / exact - 1), 1e-4, mistakes))
+
+
+def by_singular_values(one: Tensor, other: Tensor) -> float:
+    """The same distance without a matrix root: tr (C C')^(1/2) is the sum of the singular values of A A'^T / (N - 1),
+    where A, A' are the centred features (N, D) and C = A^T A / (N - 1)."""
+    means, centred = zip(*((x.double().mean(0), x.double() - x.double().mean(0)) for x in (one, other)), strict=True)
+    traces = sum(x.square().sum() for x in centred)
+    shared = torch.linalg.svdvals(centred[0] @ centred[1].T).sum()
+    return float((means[0] - means[1]).square().sum() + (traces - 2 * shared) / (len(one) - 1))

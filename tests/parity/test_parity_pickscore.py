@@ -47,7 +47,11 @@ def formula(clip: Any, pixels: Tensor, prompts: list[str]) -> Tensor:
 @torch.no_grad()
 def test_scores(reward: PickScore, clip: Any, figures: Figures) -> None:
     x, prompts = pictures(2, *SIZE), [PROMPTS[0], PROMPTS[1] * 20]  # the second is cut to 77 tokens
-    ours, theirs, published = reward(x, prompts), formula(clip, by_torch(x), prompts), formula(clip, by_pillow(x), prompts)
+    ours, theirs, published = (
+        reward(x, prompts),
+        formula(clip, by_torch(x), prompts),
+        formula(clip, by_pillow(x), prompts),
+    )
     with other_activation(clip):
         quick = apart(ours, formula(clip, by_torch(x), prompts))
     aliased = apart(formula(clip, by_torch(x, antialias=False), prompts), published)

@@ -129,9 +129,7 @@ def exported(run: Path, kind: command.Kind, folder: Path) -> Path:
 
 
 @pytest.mark.parametrize("file", ["diffusers", "web interfaces"])
-def test_lora(
-    file: str, run: Path, stages: dict[int, Tensor], folder: Path, tmp_path: Path, figures: Figures
-) -> None:
+def test_lora(file: str, run: Path, stages: dict[int, Tensor], folder: Path, tmp_path: Path, figures: Figures) -> None:
     """Three pairs as one LoRA of rank 12, by `pipe.load_lora_weights`."""
     lora = exported(run, command.Kind.DIFFUSERS, tmp_path / "lora")
     (web,) = lora.glob("*-webui.safetensors")
