@@ -37,7 +37,8 @@ class Figure:
     def row(self) -> str:
         """A line of the table."""
         mistakes = ", ".join(f"{name} {value:.1e}" for name, value in self.mistakes.items())
-        cells = (self.what, self.reference, self.quantity, f"{self.seen:.1e}", f"{self.bound:.0e}", mistakes)
+        seen = f"{self.seen:.1e}" if self.seen else "0"
+        cells = (self.what, self.reference, self.quantity, seen, f"{self.bound:.0e}", mistakes)
         return f"| {' | '.join(cells)} |\n"
 
 
