@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -25,7 +24,8 @@ from rilbench.release.models import adapter_group
 from rilbench.release.runs import open_run
 
 REFERENCE = f"diffusers {version('diffusers')}"
-PROMPT, STEPS, GUIDANCE, PIXELS = PROMPTS[0], 4, 7.5, 256
+PROMPT, STEPS, GUIDANCE = PROMPTS[0], 4, 7.5
+SAMPLED, EXPORTED = 256, 128  # pixels a side: of the one comparison of sampling, of the many of exports
 REWARDS = ("compressibility", "colorfulness", "sharpness")
 BOUND = 1e-5
 
@@ -61,14 +61,14 @@ evaluate: {{prompts: {place}/prompts.txt, images_per_prompt: 1, metrics: [], sam
     return made.folder
 
 
-def noise() -> Tensor:
-    return torch.randn(1, 4, PIXELS // 8, PIXELS // 8, generator=torch.Generator().manual_seed(3))
+def noise(pixels: int) -> Tensor:
+    return torch.randn(1, 4, pixels // 8, pixels // 8, generator=torch.Generator().manual_seed(3))
 
 
 @torch.no_grad()
-def picture(model: TextToImage) -> Tensor:
+def picture(model: TextToImage, pixels: int) -> Tensor:
     """By rilbench."""
-    return model.decode(model.rollout(noise(), [PROMPT]))
+    return model.decode(model.rollout(noise(pixels), [PROMPT]))
 
 
 def plain(folder: Path) -> Any:
@@ -80,46 +80,37 @@ def plain(folder: Path) -> Any:
     return pipe
 
 
-def theirs(pipe: Any, *, guidance: float = GUIDANCE) -> Tensor:
+def theirs(pipe: Any, pixels: int, *, guidance: float = GUIDANCE) -> Tensor:
     """By diffusers alone."""
     options = {"num_inference_steps": STEPS, "guidance_scale": guidance, "output_type": "pt"}
-    made: Tensor = pipe(PROMPT, latents=noise(), height=PIXELS, width=PIXELS, **options).images
+    made: Tensor = pipe(PROMPT, latents=noise(pixels), height=pixels, width=pixels, **options).images
     return made
-
-
-def config(folder: Path, **changes: Any) -> ModelConfig:
-    sampled = {"steps": STEPS, "guidance": GUIDANCE, "resolution": PIXELS, "device": "cpu"}
-    return ModelConfig(path=str(folder), **sampled | changes)
-
-
-def settings() -> Sequence[str]:
-    """Of a finished run, to sample it as the comparisons do."""
-    return [f"model.steps={STEPS}", f"model.resolution={PIXELS}"]
 
 
 def test_ddim(folder: Path, figures: Figures) -> None:
     """Pictures in [0, 1], 256 pixels, 4 steps, guidance 7.5."""
-    model = TextToImage.load(config(folder))
-    ours = picture(model)
+    settings = {"steps": STEPS, "guidance": GUIDANCE, "resolution": SAMPLED, "device": "cpu"}
+    model = TextToImage.load(ModelConfig(path=str(folder), **settings))
+    ours = picture(model, SAMPLED)
     del model
     gc.collect()
     pipe = plain(folder)
-    expected = theirs(pipe)
-    other = apart(theirs(pipe, guidance=GUIDANCE + 0.1), expected)
+    expected = theirs(pipe, SAMPLED)
+    other = apart(theirs(pipe, SAMPLED, guidance=GUIDANCE + 0.1), expected)
     assert expected.std() > 0.01  # or the test says nothing
-    mistakes = {"guidance 7.6": other}
-    figures.check(Figure("DDIM", REFERENCE, "picture", apart(ours, expected), BOUND, mistakes))
+    seen, mistakes = apart(ours, expected), {"guidance 7.6": other}
+    figures.check(Figure("DDIM", REFERENCE, f"picture of {SAMPLED} pixels", seen, BOUND, mistakes))
 
 
 @pytest.fixture(scope="module")
 def stages(run: Path) -> dict[int, Tensor]:
     """Our pictures after the first two and after all three stages."""
-    saved = open_run(str(run), Catalog(), settings())
+    saved = open_run(str(run), Catalog(), [f"model.steps={STEPS}", f"model.resolution={EXPORTED}"])
     model = TextToImage.load(saved.config.model)
     group, found = adapter_group(model, saved.config), {}
     for stage in (2, 3):
         group.load_chain(saved.pairs(stage))
-        found[stage] = picture(model)
+        found[stage] = picture(model, EXPORTED)
     return found
 
 
@@ -135,7 +126,7 @@ def test_lora(file: str, run: Path, stages: dict[int, Tensor], folder: Path, tmp
     (web,) = lora.glob("*-webui.safetensors")
     pipe = plain(folder)
     pipe.load_lora_weights(str(lora if file == "diffusers" else web))
-    made = theirs(pipe)
+    made = theirs(pipe, EXPORTED)
     mistakes = {"2 of 3 pairs": apart(stages[2], made)}
     if file == "diffusers":
         pipe.unload_lora_weights()
@@ -143,13 +134,13 @@ def test_lora(file: str, run: Path, stages: dict[int, Tensor], folder: Path, tmp
         state = {k: v * 1.01 if ".lora_B." in k else v for k, v in load_file(weights).items()}
         save_file(state, tmp_path / "other.safetensors")
         pipe.load_lora_weights(str(tmp_path / "other.safetensors"))
-        mistakes["1 % too strong"] = apart(theirs(pipe), stages[3])
+        mistakes["1 % too strong"] = apart(theirs(pipe, EXPORTED), stages[3])
     seen = apart(stages[3], made)
     figures.check(Figure("export", REFERENCE, f"picture, LoRA for {file}", seen, BOUND, mistakes))
 
 
 def test_merged(run: Path, stages: dict[int, Tensor], tmp_path: Path, figures: Figures) -> None:
     merged = exported(run, command.Kind.MERGED, tmp_path / "merged")
-    made = theirs(plain(merged))
+    made = theirs(plain(merged), EXPORTED)
     mistakes = {"2 of 3 pairs": apart(stages[2], made)}
     figures.check(Figure("export", REFERENCE, "picture, merged pipeline", apart(stages[3], made), BOUND, mistakes))
