@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from importlib.metadata import version
 
 import kornia.enhance.jpeg
@@ -17,8 +18,12 @@ from rilbench_jpeg import Compressibility, CompressibilitySettings
 
 REFERENCE = f"Pillow {version('pillow')}"
 QUALITIES = (50, 80, 95)
-PICTURES = pictures(3, 512, 512)
 ROUNDING = "_differentiable_polynomial_rounding"  # kornia's, with a gradient
+
+
+@cache
+def photos() -> Tensor:
+    return pictures(3, 512, 512)
 
 
 def ours(x: Tensor, quality: int) -> Tensor:
@@ -48,8 +53,8 @@ def off(one: Tensor, other: Tensor) -> float:
 @pytest.mark.parametrize("quality", QUALITIES)
 def test_squared_error(quality: int, figures: Figures) -> None:
     """Of the reward as it is used."""
-    files = real(PICTURES, quality)
-    seen, other = off(ours(PICTURES, quality), files), off(ours(PICTURES, quality // 2), files)
+    files = real(photos(), quality)
+    seen, other = off(ours(photos(), quality), files), off(ours(photos(), quality // 2), files)
     what = f"squared error at quality {quality}, relative"
     figures.check(Figure("compressibility", REFERENCE, what, seen, 0.2, {f"quality {quality // 2}": other}))
 
@@ -62,11 +67,11 @@ def test_the_codec_itself(quality: int, figures: Figures, monkeypatch: pytest.Mo
     Gray pictures differ by 2 % there.
     """
     monkeypatch.setattr(kornia.enhance.jpeg, ROUNDING, torch.round)
-    files = real(PICTURES, quality)
+    files = real(photos(), quality)
 
     def relative(quality: int) -> float:
-        decoded = jpeg_codec_differentiable(PICTURES, torch.tensor([float(quality)]))
-        return off(error(PICTURES, eight_bits(decoded)), files)
+        decoded = jpeg_codec_differentiable(photos(), torch.tensor([float(quality)]))
+        return off(error(photos(), eight_bits(decoded)), files)
 
     what = f"the same, plain rounding, 8 bits, quality {quality}"
     mistakes = {f"quality {quality - 2}": relative(quality - 2)}
@@ -77,14 +82,14 @@ def test_the_codec_itself(quality: int, figures: Figures, monkeypatch: pytest.Mo
 
 def test_gradient_leads_to_smaller_errors_of_real_files(figures: Figures) -> None:
     """A step of 1/255 RMS down our gradient, rounded to 8 bits: the error of Pillow's files after it over before."""
-    x = PICTURES.clone().requires_grad_()
+    x = photos().clone().requires_grad_()
     (gradient,) = torch.autograd.grad(ours(x, 80).sum(), x)
     noise = torch.randn(x.shape, generator=torch.Generator().manual_seed(2))
-    before = real(PICTURES, 80)
+    before = real(photos(), 80)
 
     def ratio(direction: Tensor) -> float:
         step = direction / direction.pow(2).mean((1, 2, 3), keepdim=True).sqrt() / 255
-        return float((real(PICTURES - step, 80) / before).max())
+        return float((real(photos() - step, 80) / before).max())
 
     what = "error of files after a step down the gradient over before"
     mistakes = {"random step": ratio(noise), "step up": ratio(-gradient)}
@@ -93,9 +98,9 @@ def test_gradient_leads_to_smaller_errors_of_real_files(figures: Figures) -> Non
 
 def test_gradient_is_near_that_of_straight_through(figures: Figures, monkeypatch: pytest.MonkeyPatch) -> None:
     """1 - cosine of ours and the gradient with x + (round(x) - x) as rounding, at quality 80."""
-    x = PICTURES.clone().requires_grad_()
+    x = photos().clone().requires_grad_()
     (cubic,) = torch.autograd.grad(ours(x, 80).sum(), x)
-    constant = x.detach() - jpeg_codec_differentiable(PICTURES, torch.tensor([80.0]))  # as if JPEG(x) had no gradient
+    constant = x.detach() - jpeg_codec_differentiable(photos(), torch.tensor([80.0]))  # as if JPEG(x) had no gradient
 
     def straight(values: Tensor) -> Tensor:
         return values + (values.round() - values).detach()
