@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT / "tests" / "parity"))
-from parity_records import Figure, Figures, table  # noqa: E402
+from parity_records import Figure, Figures, put, table  # noqa: E402
 
 RECORDED = ROOT / "docs" / "data" / "parity.jsonl"
 
@@ -35,9 +35,14 @@ def test_figures_are_written_and_then_asserted(tmp_path: Path) -> None:
         figures.check(Figure("hps", "theirs 1.0", "features", 0.25, 1.0, {"crop": 0.5}))
     figures.check(Figure("fid", "theirs 1.0", "score", 0.25, 1.0, {"crop": 2.0}))  # measured again
     assert told == {"fid score": 0.25, "hps score": 3.0, "hps features": 0.25}
-    rows = [line for line in table(tmp_path / "parity.jsonl").splitlines() if line.startswith("| ")][1:]
-    assert rows == [
+    made = table(tmp_path / "parity.jsonl")
+    assert [line for line in made.splitlines() if "theirs" in line] == [
         "| hps | theirs 1.0 | score | 3.0e+00 | 1e+00 |  |",
         "| hps | theirs 1.0 | features | 2.5e-01 | 1e+00 | crop 5.0e-01 |",
         "| fid | theirs 1.0 | score | 2.5e-01 | 1e+00 | crop 2.0e+00 |",
     ]
+    assert "| DDIM |  | not run yet |" in made
+    page = tmp_path / "page.md"
+    page.write_text(f"before\n{table(RECORDED)}after\n")
+    put(made, page)
+    assert page.read_text() == f"before\n{made}after\n"

@@ -1,6 +1,7 @@
-"""What the comparisons saw, and the table of docs/parity.md made of it:
+"""What the comparisons saw, and the table of docs/parity.md made of it, printed or put in place of the page's:
 
 python tests/parity/parity_records.py docs/data/parity.jsonl
+python tests/parity/parity_records.py docs/data/parity.jsonl docs/parity.md
 """
 
 from __future__ import annotations
@@ -69,9 +70,23 @@ def table(file: Path) -> str:
         machines[f"{values.pop('machine')}, torch {values.pop('torch')}"] = None
         figure = Figure(**values)
         found[figure.what, figure.reference, figure.quantity] = figure
-    rows = sorted(found.values(), key=lambda figure: ORDER.index(figure.what))
-    return HEAD + "".join(figure.row for figure in rows) + f"\nSeen on: {'; '.join(machines)}.\n"
+    rows = ""
+    for what in ORDER:
+        seen = [figure.row for figure in found.values() if figure.what == what]
+        rows += "".join(seen) or f"| {what} |  | not run yet |  |  |  |\n"
+    return HEAD + rows + f"\nSeen on: {'; '.join(machines)}.\n"
+
+
+def put(table: str, page: Path) -> None:
+    """Replace the table of a page."""
+    text = page.read_text()
+    start, end = text.index(HEAD), text.index("\n", text.index("\nSeen on: ") + 1) + 1
+    page.write_text(text[:start] + table + text[end:])
 
 
 if __name__ == "__main__":
-    print(table(Path(sys.argv[1])), end="")
+    made = table(Path(sys.argv[1]))
+    if len(sys.argv) > 2:
+        put(made, Path(sys.argv[2]))
+    else:
+        print(made, end="")
