@@ -60,7 +60,7 @@ def save_tokenizer(folder: Path, words: list[str] | None = None) -> Path:
 def save_config(file: Path, sizes: dict[str, Any]) -> Path:
     """The sizes among the entries that the published med_config.json also has."""
     rest = {"architectures": ["BertModel"], "model_type": "bert", "hidden_dropout_prob": 0.1, "encoder_width": 768}
-    file.write_text(json.dumps(sizes | rest))
+    file.write_text(json.dumps(sizes | rest | {"add_cross_attention": True}))
     return file
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import os
 from pathlib import Path
 from typing import Any
 
@@ -245,13 +244,3 @@ def test_wrong_tokenizers_are_refused(folder: Path, tmp_path: Path) -> None:
     )
     (tmp_path / "empty").mkdir()
     refused("tokenizer: .*empty", folder, tokenizer=str(tmp_path / "empty"))
-
-
-@pytest.mark.skipif(os.environ.get("RILBENCH_FULL_SIZE") != "1", reason="takes 6 GB; RILBENCH_FULL_SIZE=1 runs it")
-def test_the_published_sizes_load_and_score(tmp_path: Path) -> None:
-    state = blip.checkpoint(blip.PUBLISHED)
-    torch.save(state, tmp_path / "ImageReward.pt")
-    words = blip.save_tokenizer(tmp_path, [*blip.WORDS, *(f"word{i}" for i in range(30522 - len(blip.WORDS)))])
-    reward, x = ImageReward(settings(words, config=None)), images(2, 3, 256, 256)
-    expected = blip.score(state, blip.PUBLISHED, pixels(x, 224), *tokens(SPELLED))
-    torch.testing.assert_close(reward(x, PROMPTS), expected, atol=1e-4, rtol=1e-4)

@@ -12,6 +12,7 @@ import pytest
 import torch
 import torchvision.transforms as T
 from helpers import SIZE, images, normalised, plain_clip, save_clip
+from inception_weights import save_inception
 from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
@@ -143,19 +144,7 @@ def test_inception_names_its_published_file() -> None:
 
 @pytest.fixture
 def inception(tmp_path: Path) -> Path:
-    """Random weights of the full network in the published file's format."""
-    fidelity = pytest.importorskip("torch_fidelity.feature_extractor_inceptionv3")
-
-    class Untrained(fidelity.FeatureExtractorInceptionV3):  # type: ignore[misc,name-defined]
-        def load_state_dict(self, state: Any, *arguments: Any, **options: Any) -> None:
-            """Keep the random weights."""
-
-    torch.save({}, tmp_path / "empty.pth")
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        network = Untrained("inception", ["2048"], feature_extractor_weights_path=str(tmp_path / "empty.pth"))
-    torch.save(network.state_dict(), tmp_path / "inception.pth")
-    return tmp_path / "inception.pth"
+    return save_inception(tmp_path / "inception.pth")
 
 
 def test_inception_statistics_are_torch_fidelitys(inception: Path, folder: Path, tmp_path: Path) -> None:
