@@ -73,14 +73,7 @@ def _bases(runs: Sequence[RunResult]) -> str:
 
     A run of one row is a model measured alone, which is nobody's base.
     """
-    alike: list[list[RunResult]] = []
-    for run in runs:
-        if len(run.matrix.rows) > 1:
-            same = [group for group in alike if not _unlike(group[0], run)]
-            if same:
-                same[0].append(run)
-            else:
-                alike.append([run])
+    alike = _alike([run for run in runs if len(run.matrix.rows) > 1])
     if len(alike) < 2:
         return ""
     usual = max(alike, key=len)
@@ -88,15 +81,25 @@ def _bases(runs: Sequence[RunResult]) -> str:
     told: dict[str, str] = {}
     for run in others:
         told = _unlike(usual[0], run) | told
-    changed = {
-        metric: text for metric, text in told.items() if metric.partition("@")[0] not in told or "@" not in metric
-    }
+    plain = [f"{metric} {values}" for metric, values in told.items() if "@" not in metric]
     keys = [text for text in _differing([usual[0], *others]) if text.partition(".")[0] in MEASURING]
     return (
         f"the untouched model measures otherwise in {some([run.name for run in others])} than in the other "
-        f"{sum(map(len, alike)) - len(others)} runs: {', '.join(map(' '.join, changed.items()))}; "
+        f"{sum(map(len, alike)) - len(others)} runs: {', '.join(plain or told)}; "
         f"they differ in {', '.join(keys) or 'no setting that is known'}, so their numbers are not comparable"
     )
+
+
+def _alike(runs: Sequence[RunResult]) -> list[list[RunResult]]:
+    """The runs in groups whose untouched model measures the same."""
+    groups: list[list[RunResult]] = []
+    for run in runs:
+        same = next((group for group in groups if not _unlike(group[0], run)), None)
+        if same is None:
+            groups.append([run])
+        else:
+            same.append(run)
+    return groups
 
 
 def _unlike(one: RunResult, other: RunResult) -> dict[str, str]:

@@ -99,7 +99,8 @@ def _order_cell(comparison: Comparison, group: Group, info: MetricInfo) -> Cell:
     forgetting = ", ".join(filter(None, (mean_and_half(lost, base), fewer(lost, runs))))
     test = comparison.marking(group.label, quantity, info.name) if comparison.one_order() else None
     mark = DAGGER if test and test.prompts and test.prompts.significant else ""
-    return Cell(mean_and_half(spread, base), _bracketed(f"{fewer(spread, runs)}; {forgetting}".lstrip("; ")), mark=mark)
+    note = "; ".join(filter(None, (fewer(spread, runs), forgetting)))
+    return Cell(mean_and_half(spread, base), _bracketed(note), mark=mark)
 
 
 def _mean_cell(comparison: Comparison, group: Group, quantity: Quantity, metric: str, *, bold: bool) -> Cell:
