@@ -73,9 +73,13 @@ class Runs:
         return [of(run) for run in self.models(label)]
 
     def differences(self, label: str, other: str, of: Callable[[RunResult], float]) -> list[float]:
-        """label minus other, over the orders and seeds that both have."""
+        """label minus other, over the orders and seeds that both have; the mean of those that share a model."""
         one, two = self.by_label[label], self.by_label[other]
-        return [of(one[key]) - of(two[key]) for key in one if key in two]
+        shared = next((runs for name, runs in ((other, two), (label, one)) if len(self.models(name)) < len(runs)), None)
+        found: dict[object, list[float]] = {}
+        for key in (key for key in one if key in two):
+            found.setdefault(model_of(shared[key]) if shared else key, []).append(of(one[key]) - of(two[key]))
+        return [fmean(values) for values in found.values()]
 
 
 def final(metric: str) -> Callable[[RunResult], float]:
