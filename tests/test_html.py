@@ -157,21 +157,18 @@ def rewards_of(result: Any, what: str) -> float:
     return float(np.mean(shares)) if shares else math.nan
 
 
-def test_pareto_points_and_front(data: Any, results: list[Any]) -> None:
+def test_pareto_points(data: Any, results: list[Any]) -> None:
     traces = data["figures"]["pareto"]["data"]
     means = {t["meta"]["strategy"]: (t["x"][0], t["y"][0]) for t in traces if t["meta"]["role"] == "mean"}
     assert means[1][0] is None  # joint, of one stage, has nothing to forget
-    points = {}
     for number, strategy in ((0, "baseline"), (2, "rid")):
         found = chosen(results, strategy)
         each = [(rewards_of(r, "forgotten"), rewards_of(r, "learned")) for r in found]
-        points[number] = np.mean(each, 0)
-        assert means[number] == pytest.approx(tuple(points[number]))
+        assert means[number] == pytest.approx(tuple(np.mean(each, 0)))
         (runs,) = [t for t in traces if t["meta"] == {"role": "runs", "strategy": number}]
         assert sorted(zip(runs["x"], runs["y"], strict=True)) == pytest.approx(np.array(sorted(each)))
-    unbeaten = [p for p in points.values() if not any(q[0] < p[0] and q[1] > p[1] for q in points.values())]
     (edge,) = [t for t in traces if t["meta"]["role"] == "front"]
-    assert edge["x"] == pytest.approx(sorted(p[0] for p in unbeaten))
+    assert edge["x"] == []  # they do not have the same orders and seeds
 
 
 def test_front_keeps_what_nothing_beats() -> None:

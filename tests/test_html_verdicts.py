@@ -185,6 +185,15 @@ def test_merges_and_single_stages_are_not_ranked_in_forgetting() -> None:
     assert 0.0 not in front["x"]
 
 
+def test_the_front_joins_the_ranked_sequences_that_none_beats(three: Study) -> None:
+    lucky = Run(made("lucky", ("a", "b"), 0, [[1, 2, 1], [9, 9, 1], [9, 9, 1]]), "lucky")
+    one = Study.about([*three.runs, lucky])
+    points = [(100 * shares(one, s)[1].mean(), 100 * np.mean(list(map(learned, one.of(s))))) for s in three.strategies]
+    unbeaten = [p for p in points if not any(q[0] < p[0] and q[1] > p[1] for q in points)]
+    (front,) = [t for t in pareto(one).figure["data"] if t["meta"]["role"] == "front"]
+    assert front["x"] == pytest.approx(sorted(x for x, _ in unbeaten))
+
+
 def test_what_a_merge_learned_is_what_the_merged_model_has() -> None:
     scaled = Run(made("x0.5", ("a", "b"), 0, [[1, 2], [3, 2], [2, 4], [1.5, 2.2]], merged=True), "x0.5")
     assert learned(scaled) == pytest.approx((0.5 + 0.1) / 2)

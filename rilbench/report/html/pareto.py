@@ -17,8 +17,8 @@ def pareto(study: Study) -> Plot:
     """x: forgotten of the trained rewards, y: learned of them, means relative to the base values in per cent."""
     models = [[(100 * forgotten(run), 100 * learned(run)) for run in study.models(s)] for s in study.strategies]
     means = [(mean([x for x, _ in points]), mean([y for _, y in points])) for points in models]
-    sequences = [study.strategies.index(s) for s in study.sequences()]
-    best = [sequences[i] for i in front([means[i] for i in sequences])]
+    ranked = [study.strategies.index(s) for s in study.comparable() if s in study.sequences()]
+    best = [ranked[i] for i in front([means[i] for i in ranked])]
     traces = [_edge([means[i] for i in best])]
     traces += [_models(study, i, points) for i, points in enumerate(models)]
     traces += [_strategy(name, i, means[i]) for i, name in enumerate(study.strategies)]
@@ -30,7 +30,8 @@ def pareto(study: Study) -> Plot:
         for s, (x, y) in zip(study.strategies, means, strict=True)
         if not math.isnan(x + y)
     ]
-    return Plot(drawn, f"{'; '.join(told)}. On the Pareto front: {listed([study.strategies[i] for i in best])}.")
+    beaten_by_none = f" On the Pareto front: {listed([study.strategies[i] for i in best])}." if best else ""
+    return Plot(drawn, f"{'; '.join(told)}.{beaten_by_none}")
 
 
 def front(points: Sequence[Point]) -> list[int]:
