@@ -84,12 +84,15 @@ def test_earlier_pairs_stay_bit_identical(workplace: Path) -> None:
     assert before.items() <= adapters(workplace).items()
 
 
-@pytest.mark.parametrize("checkpoint_every", [100, 2])
+@pytest.mark.parametrize(("checkpoint_every", "optimiser"), [(100, "adamw"), (2, "adamw"), (2, "adamw8bit")])
 def test_a_stopped_run_continues_to_the_same_numbers(
-    workplace: Path, monkeypatch: pytest.MonkeyPatch, checkpoint_every: int
+    workplace: Path, monkeypatch: pytest.MonkeyPatch, checkpoint_every: int, optimiser: str
 ) -> None:
     """Stopped in the middle of stage 2; continues at the stage's start, or at a checkpoint inside it."""
-    _, whole = run(workplace, "strategy=rid")
+    if optimiser == "adamw8bit":
+        pytest.importorskip("bitsandbytes")
+    by = f"train.optimiser={optimiser}"
+    _, whole = run(workplace, "strategy=rid", by)
     weights = adapters(workplace)
     shutil.rmtree(workplace / "runs")
 
@@ -104,9 +107,9 @@ def test_a_stopped_run_continues_to_the_same_numbers(
     with monkeypatch.context() as patched:
         patched.setattr(trainer.StageTraining, "_update", stop)
         with pytest.raises(KeyboardInterrupt):
-            run(workplace, "strategy=rid", every)
+            run(workplace, "strategy=rid", by, every)
     assert len(adapters(workplace)) == 1
-    _, continued = run(workplace, "strategy=rid", every)
+    _, continued = run(workplace, "strategy=rid", by, every)
     assert adapters(workplace) == weights
     assert continued.matrix.values("dark") == whole.matrix.values("dark")
     assert not list((workplace / "runs").rglob("checkpoint.pt"))
