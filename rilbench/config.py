@@ -183,11 +183,19 @@ def read(config: str, above: Sequence[Path] = ()) -> dict[str, Any]:
 def _merged(layers: Sequence[Mapping[Any, Any]], where: str) -> dict[str, Any]:
     """Layers of values, later ones win; `where` is for the message of an error."""
     try:
-        merged = OmegaConf.to_container(OmegaConf.merge(*layers))
+        merged = OmegaConf.to_container(OmegaConf.merge(*map(_own_revision, layers)))
     except (OmegaConfBaseException, TypeError, ValueError) as error:
         raise ConfigError(f"{where}: {' '.join(str(error).split())}") from None
     assert isinstance(merged, dict)
     return {str(key): value for key, value in merged.items()}
+
+
+def _own_revision(layer: Mapping[Any, Any]) -> Mapping[Any, Any]:
+    """A layer that names a model without a revision: not that of the model named below it."""
+    model = layer.get("model")
+    if not isinstance(model, Mapping) or "path" not in model:
+        return layer
+    return {**layer, "model": {"revision": None, **model}}
 
 
 def compose(layers: Sequence[Mapping[str, Any]], where: str) -> RunConfig:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -74,6 +75,26 @@ def test_a_configuration_starts_from_its_base(tmp_path: Path) -> None:
     assert (loaded.model.steps, loaded.model.guidance, loaded.adapter.rank) == (7, 3.0, 8)
     assert loaded.model == replace(sd15.model, steps=7, guidance=3.0)
     assert loaded.recipes == sd15.recipes
+
+
+def test_another_model_does_not_take_the_revision_of_the_one_below(tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text("base: sd15\nmodel: {path: some/model}\n")
+    (tmp_path / "pinned.yaml").write_text(f"base: {tmp_path}/mine.yaml\nmodel: {{path: other/model, revision: abc}}\n")
+    assert config.load("sd15").model.revision
+    assert config.load(str(tmp_path / "mine.yaml")).model.revision is None
+    assert config.load(str(tmp_path / "pinned.yaml")).model.revision == "abc"
+    assert config.load("sd15", ["model.path=some/model"]).model.revision is None
+    assert config.load("sd15", ["model.path=some/model", "model.revision=abc"]).model.revision == "abc"
+    assert config.load("sd15", ["model.steps=7"]).model.revision == config.load("sd15").model.revision
+
+
+@pytest.mark.parametrize("name", ["sd15", "sdxl", "sd35", "flux"])
+def test_published_models_are_pinned(name: str) -> None:
+    """To a commit of their own repository."""
+    model = config.load(name).model
+    assert re.fullmatch("[0-9a-f]{40}", model.revision or "")
+    others = {other: config.load(other).model for other in ("sd15", "sdxl", "sd35", "flux") if other != name}
+    assert model.revision not in [other.revision for other in others.values()]
 
 
 def test_a_base_that_leads_back(tmp_path: Path) -> None:
