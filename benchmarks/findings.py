@@ -18,6 +18,7 @@ from pathlib import Path
 from statistics import fmean
 
 from rilbench.compare.groups import model_of
+from rilbench.compare.pairs import independent_pairs, mean_differences
 from rilbench.compare.sources import load_runs
 from rilbench.compare.statistics import Spread, holm, paired_p
 from rilbench.result import RunResult
@@ -74,12 +75,8 @@ class Runs:
 
     def differences(self, label: str, other: str, of: Callable[[RunResult], float]) -> list[float]:
         """label minus other, over the orders and seeds that both have; the mean of those that share a model."""
-        one, two = self.by_label[label], self.by_label[other]
-        shared = next((runs for name, runs in ((other, two), (label, one)) if len(self.models(name)) < len(runs)), None)
-        found: dict[object, list[float]] = {}
-        for key in (key for key in one if key in two):
-            found.setdefault(model_of(shared[key]) if shared else key, []).append(of(one[key]) - of(two[key]))
-        return [fmean(values) for values in found.values()]
+        runs = [run for name in (label, other) for run in self.by_label[name].values()]
+        return mean_differences(independent_pairs(runs, label, other), of)
 
 
 def final(metric: str) -> Callable[[RunResult], float]:

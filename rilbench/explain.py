@@ -11,15 +11,13 @@ from rilbench import identity
 from rilbench.components import Components
 from rilbench.config import RunConfig
 from rilbench.model.files import has_pair
-from rilbench.past import Past
+from rilbench.past import MEASURED, PROBED, Past
 from rilbench.plan import PlannedStage
 from rilbench.progress import Reporter
 from rilbench.prompts import read_prompts
 from rilbench.session import Session, steps_of
 from rilbench.training import fit
 from rilbench.training.cost import Cost, measure
-
-PROBED = "from two timed forwards on this machine; rewards and metrics are left out"
 
 
 def explain(config: RunConfig, components: Components, plan: list[PlannedStage]) -> dict[str, Any]:
@@ -45,7 +43,7 @@ def explain(config: RunConfig, components: Components, plan: list[PlannedStage])
         "stages": stages,
         "estimate": {
             "seconds": sum(stage["seconds"] for stage in stages),
-            "how": "as long as the like took in this store" if measured else PROBED,
+            "how": MEASURED if measured else PROBED,
         },
         "memory": _memory(session, config),
         "settings": configuration.as_mapping(config),

@@ -10,6 +10,8 @@ from typing import Any
 from rilbench.errors import ConfigError
 from rilbench.store import read_json
 
+MEASURED = "as long as the like took in this store"  # where an estimate comes from
+PROBED = "from two timed forwards on this machine; rewards and metrics are left out"
 Key = tuple[Any, ...]
 
 

@@ -22,13 +22,12 @@ from torch import Tensor
 from rilbench import engine
 from rilbench.cli import export as command
 from rilbench.errors import ConfigError, RilbenchError, UsageError
-from rilbench.model.adapters import LoraPair
+from rilbench.model.adapters import AdapterGroup, LoraPair
 from rilbench.model.text_to_image import TextToImage
 from rilbench.progress import Reporter
 from rilbench.randomness import evaluation_noise
 from rilbench.release import hub, lora
 from rilbench.release.export import Export
-from rilbench.release.models import adapter_group
 from rilbench.release.runs import SavedRun, open_run
 from rilbench.report.tables import markdown
 
@@ -64,7 +63,7 @@ def opened(place: Path, name: str, *settings: str) -> SavedRun:
 def ours(run: SavedRun, stage: int) -> Tensor:
     """The pictures by rilbench's own model with the chain."""
     model = TextToImage.load(run.config.model)
-    adapter_group(model, run.config).load_chain(run.pairs(stage))
+    AdapterGroup(model.network, targets=run.config.adapter.targets).load_chain(run.pairs(stage))
     with torch.no_grad():
         return model.decode(model.rollout(noise(), PROMPTS))
 

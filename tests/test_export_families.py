@@ -16,7 +16,7 @@ from rilbench.model.adapters import AdapterGroup, LoraPair
 from rilbench.model.text_to_image import TextToImage
 from rilbench.release import lora, merged
 from rilbench.release.attach import Lora, attach
-from rilbench.release.models import adapter_group, denoiser, pipeline_of, scheduler_of
+from rilbench.release.models import denoiser, scheduler_of
 
 FAMILIES = sorted(tiny_pipelines.FAMILIES)
 TARGETS = RunConfig().adapter.targets
@@ -52,8 +52,8 @@ def random_pair(group: AdapterGroup, seed: int) -> LoraPair:
 def test_out_and_in_again(family: str, folders: dict[str, Path], tmp_path: Path) -> None:
     config = settings(folders[family])
     model = TextToImage.load(config)
-    prefix, untouched = denoiser(pipeline_of(model))[0], image(model)
-    group = adapter_group(model, replace(RunConfig(), model=config))
+    prefix, untouched = denoiser(model.backbone.pipeline)[0], image(model)
+    group = AdapterGroup(model.network, targets=TARGETS)
     chain = [(random_pair(group, 1), 1.0), (random_pair(group, 2), 0.5)]
     group.load_chain(chain)
     expected = image(model)
@@ -66,7 +66,7 @@ def test_out_and_in_again(family: str, folders: dict[str, Path], tmp_path: Path)
     assert web.exists() == (prefix == "unet")
     for file in filter(Path.exists, (tmp_path / "diffusers", tmp_path / "peft", web)):
         other = TextToImage.load(config)
-        attach(pipeline_of(other), Lora(file))
+        attach(other.backbone.pipeline, Lora(file))
         assert (image(other) - expected).abs().max() < 1e-5, file
 
     assert merged.write_merged(tmp_path / "merged", config, chain) == prefix

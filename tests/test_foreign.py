@@ -18,13 +18,13 @@ from rilbench.cli import evaluate as command
 from rilbench.compare.comparison import compare
 from rilbench.errors import ConfigError, UsageError
 from rilbench.evaluation.evaluate import generate
+from rilbench.model.adapters import AdapterGroup
 from rilbench.model.text_to_image import TextToImage
 from rilbench.progress import Reporter
 from rilbench.randomness import evaluation_noise
 from rilbench.release import foreign
 from rilbench.release.attach import Lora, attach
 from rilbench.release.export import Export
-from rilbench.release.models import adapter_group, pipeline_of
 from rilbench.release.runs import SavedRun, open_run
 from rilbench.report.html import write_report
 from rilbench.result import RunResult
@@ -93,7 +93,8 @@ def test_scale(place: Path) -> None:
     _, half = measured(place, f"{place}/diffusers:0.5", "label=half")
     run = saved(place)
     model = TextToImage.load(run.config.model)
-    adapter_group(model, run.config).load_chain([(pair, c / 2) for pair, c in run.pairs(2)])
+    group = AdapterGroup(model.network, targets=run.config.adapter.targets)
+    group.load_chain([(pair, c / 2) for pair, c in run.pairs(2)])
     prompts = ["a red circle", "a blue square", "a green ring"]
     images = torch.cat(
         [generate(model, [p] * 2, evaluation_noise(0, p, range(2), model.latent_shape)) for p in prompts]
@@ -175,7 +176,7 @@ def test_layers_that_we_do_not_train_are_used(place: Path, tmp_path: Path) -> No
         kwargs = {"num_inference_steps": 4, "guidance_scale": 2.0, "output_type": "pt"}
         images[scale] = pipe(["a red circle"], latents=noise, **kwargs).images
         model = TextToImage.load(toy.config(place).model)
-        attach(pipeline_of(model), Lora(file, scale))
+        attach(model.backbone.pipeline, Lora(file, scale))
         assert (generate(model, ["a red circle"], noise) - images[scale]).abs().max() < 1e-5
     assert (images[1.0] - images[0.5]).abs().max() > 1e-3
     _, result = measured(place, str(file), "label=style")

@@ -76,7 +76,7 @@ def drawn(label: str, shift: float) -> list[RunResult]:
 
 
 def study(*results: RunResult) -> Study:
-    return Study.about([Run(result, result.label) for result in results])
+    return Study.about([Run(result) for result in results])
 
 
 @pytest.fixture
@@ -101,7 +101,7 @@ def shares(one: Study, label: str) -> tuple[np.ndarray, np.ndarray]:
 def test_forgotten_leaves_out_the_reward_trained_last(three: Study) -> None:
     for label in three.strategies:
         assert [forgotten(run) for run in three.of(label)] == pytest.approx(shares(three, label)[1])
-    joint = Run(made("joint", ("a",), 0, [[1, 2], [2, 1]]), "joint")
+    joint = Run(made("joint", ("a",), 0, [[1, 2], [2, 1]]))
     assert math.isnan(forgotten(joint))
 
 
@@ -186,7 +186,7 @@ def test_merges_and_single_stages_are_not_ranked_in_forgetting() -> None:
 
 
 def test_the_front_joins_the_ranked_sequences_that_none_beats(three: Study) -> None:
-    lucky = Run(made("lucky", ("a", "b"), 0, [[1, 2, 1], [9, 9, 1], [9, 9, 1]]), "lucky")
+    lucky = Run(made("lucky", ("a", "b"), 0, [[1, 2, 1], [9, 9, 1], [9, 9, 1]]))
     one = Study.about([*three.runs, lucky])
     points = [(100 * shares(one, s)[1].mean(), 100 * np.mean(list(map(learned, one.of(s))))) for s in three.strategies]
     unbeaten = [p for p in points if not any(q[0] < p[0] and q[1] > p[1] for q in points)]
@@ -195,9 +195,9 @@ def test_the_front_joins_the_ranked_sequences_that_none_beats(three: Study) -> N
 
 
 def test_what_a_merge_learned_is_what_the_merged_model_has() -> None:
-    scaled = Run(made("x0.5", ("a", "b"), 0, [[1, 2], [3, 2], [2, 4], [1.5, 2.2]], merged=True), "x0.5")
+    scaled = Run(made("x0.5", ("a", "b"), 0, [[1, 2], [3, 2], [2, 4], [1.5, 2.2]], merged=True))
     assert learned(scaled) == pytest.approx((0.5 + 0.1) / 2)
-    plain = Run(made("plain", ("a", "b"), 0, [[1, 2], [3, 2], [2, 4]]), "plain")
+    plain = Run(made("plain", ("a", "b"), 0, [[1, 2], [3, 2], [2, 4]]))
     assert learned(plain) == pytest.approx((2 + 1) / 2)
 
 
@@ -294,7 +294,7 @@ def test_each_base_model_has_a_row_and_methods_on_another_are_marked(tmp_path: P
 
 def test_runs_of_one_label_on_two_bases_are_two_methods() -> None:
     low, high = (made("rid", ("a", "b"), s, [[v, 2], [2, 2], [2, 3]]) for s, v in ((0, 1), (1, 5)))
-    runs = [Run(low, "rid"), Run(high, "rid")]
+    runs = [Run(low), Run(high)]
     for run, spacing in zip(runs, ("leading", "trailing"), strict=True):
         run.__dict__["settings"] = {"model.spacing": spacing}
     assert [run.label for run in told_apart(runs)] == ["rid (spacing leading)", "rid (spacing trailing)"]

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, redirect_stdout
+from collections.abc import Callable, Mapping
+from contextlib import redirect_stdout
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -47,6 +47,8 @@ def _make(
     from safetensors.torch import save_file
 
     from rilbench.config import load
+    from rilbench.model.loading import pick_device
+    from rilbench.progress import Reporter
     from rilbench.settings import build
     from rilbench.store import replacing
     from rilbench_metrics.extractors import make_extractor
@@ -57,12 +59,9 @@ def _make(
     fid = build(FIDSettings, loaded.metric.get("fid") or {}, "metric.fid")
     place = output or _place(fid.reference, config)
     files = images_in(folder)
-    device = loaded.model.device
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    extractor = make_extractor(fid.extractor, fid.model, fid.pretrained, device)
-    with _progress(len(files)) as on_image:
-        moments = measure(files, extractor, size=size, batch_size=batch_size, on_image=on_image)
+    extractor = make_extractor(fid.extractor, fid.model, fid.pretrained, pick_device(loaded.model.device))
+    with Reporter().images("images") as on_batch:
+        moments = measure(files, extractor, size=size, batch_size=batch_size, on_batch=on_batch)
     resize = f"short side to {size}, centre crop" if size else "none"
     record = {"images": str(moments.n), "extractor": extractor.label, "resize": resize, "contents": contents(files)}
     tensors = {"mean": moments.mean, "cov": moments.cov, "n": torch.tensor([moments.n])}
@@ -77,15 +76,3 @@ def _place(reference: str, config: str) -> Path:
     if reference.startswith("package:") or is_reference(reference):
         raise ConfigError(f"metric.fid.reference of {config} is {reference}, not a path to write to; give --output")
     return Path(reference).expanduser()
-
-
-@contextmanager
-def _progress(total: int) -> Iterator[Callable[[int], Any]]:
-    """A bar on a terminal, nothing otherwise."""
-    from rich.console import Console
-    from rich.progress import Progress
-
-    console = Console(stderr=True)
-    with Progress(console=console, disable=not console.is_terminal, transient=True) as progress:
-        task = progress.add_task("images", total=total)
-        yield lambda done: progress.update(task, completed=done)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from rilbench.errors import UsageError
+from rilbench.progress import OnBatch
 from rilbench_metrics.extractors import Extractor
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
@@ -74,16 +75,14 @@ class Moments:
 
 
 @torch.no_grad()
-def measure(
-    files: Sequence[Path], extractor: Extractor, *, size: int, batch_size: int, on_image: Callable[[int], None]
-) -> Moments:
-    """The moments of the images' features; `on_image` hears how many are done."""
+def measure(files: Sequence[Path], extractor: Extractor, *, size: int, batch_size: int, on_batch: OnBatch) -> Moments:
+    """The moments of the images' features; `on_batch` hears how many are done."""
     moments: Moments | None = None
     for batch in _batches(files, size, batch_size):
         features = extractor(batch)
         moments = moments or Moments(features.shape[1])
         moments.add(features)
-        on_image(moments.n)
+        on_batch(moments.n, len(files))
     assert moments is not None
     return moments
 

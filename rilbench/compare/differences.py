@@ -13,11 +13,12 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rilbench.compare.pairs import Pair, independent, matched
+from rilbench.compare.pairs import Pair, independent_pairs, mean_differences
 from rilbench.compare.quantities import Quantity, value
 from rilbench.compare.scores import prompt_means
 from rilbench.compare.statistics import Spread, holm, paired_p
@@ -73,14 +74,14 @@ def differences(runs: Sequence[RunResult], against: str, columns: Mapping[Quanti
 def _of_pair(
     runs: Sequence[RunResult], scores: Scores, one: str, two: str, quantity: Quantity, metrics: Sequence[str]
 ) -> list[Difference]:
-    groups = independent(matched(runs, one, two))
-    gaps = {metric: [[_gap(pair, quantity, metric) for pair in group] for group in groups] for metric in metrics}
-    by_runs = _family({metric: [_mean(group) for group in found] for metric, found in gaps.items()})
+    groups = independent_pairs(runs, one, two)
+    of = {metric: partial(value, quantity=quantity, column=metric) for metric in metrics}
+    by_runs = _family({metric: mean_differences(groups, of[metric]) for metric in metrics})
     by_prompts: dict[str, Paired] = {}
     if quantity is Quantity.FINAL:
         samples = {metric: _over_prompts(groups, scores, metric) for metric in metrics}
         by_prompts = _family({metric: sample for metric, sample in samples.items() if sample})
-    known = {metric: sum(not math.isnan(gap) for group in found for gap in group) for metric, found in gaps.items()}
+    known = {m: sum(not math.isnan(of[m](a) - of[m](b)) for group in groups for a, b in group) for m in metrics}
     return [Difference(one, two, quantity, m, known[m], by_runs[m], by_prompts.get(m)) for m in metrics]
 
 
@@ -89,15 +90,6 @@ def _family(samples: Mapping[str, Sequence[float]]) -> dict[str, Paired]:
     p = {metric: paired_p(sample) for metric, sample in samples.items()}
     adjusted = holm(p)
     return {metric: Paired(Spread.of(sample), p[metric], adjusted[metric]) for metric, sample in samples.items()}
-
-
-def _gap(pair: Pair, quantity: Quantity, metric: str) -> float:
-    return value(pair[0], quantity, metric) - value(pair[1], quantity, metric)
-
-
-def _mean(gaps: Sequence[float]) -> float:
-    """Of the gaps that are known; a pair with a masked or missing value has none."""
-    return Spread.of(gaps).mean
 
 
 def _over_prompts(groups: Sequence[Sequence[Pair]], scores: Scores, metric: str) -> list[float]:

@@ -19,7 +19,6 @@ from rilbench.plan import Chain, PlannedStage
 from rilbench.progress import Reporter
 from rilbench.prompts import read_prompts
 from rilbench.release.attach import Lora, attach
-from rilbench.release.models import pipeline_of
 from rilbench.resources import fingerprint
 from rilbench.result import ResultMatrix, Row, RunResult
 from rilbench.session import Session
@@ -34,7 +33,7 @@ class ForeignSession(Session):
     def _load(self, chain: Chain) -> None:
         if chain and self.lora:
             self.__dict__.pop("model", None)  # a new one: a text encoder with the LoRA must forget what it encoded
-            attach(pipeline_of(self.model), self.lora)
+            attach(self.model.backbone.pipeline, self.lora)
 
 
 def evaluate(

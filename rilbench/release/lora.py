@@ -10,8 +10,6 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from torch import Tensor
-
 from rilbench.model.adapters import LoraPair
 from rilbench.store import write_json
 from rilbench.tensors import save_tensors
@@ -33,7 +31,7 @@ def write_diffusers(folder: Path, pair: LoraPair, *, prefix: str, targets: Seque
     rank = rank_of(pair)
     config = {"r": rank, "lora_alpha": rank, "target_modules": list(targets)}
     metadata = {"lora_adapter_metadata": json.dumps({f"{prefix}.{key}": value for key, value in config.items()})}
-    state = _named(pair, f"{prefix}.")
+    state = pair.state(prefix)
     save_tensors(folder / DIFFUSERS, state, metadata={"format": "pt"} | metadata)
     if prefix == "unet":
         from diffusers.utils import convert_state_dict_to_kohya
@@ -52,10 +50,4 @@ def write_peft(folder: Path, pair: LoraPair, *, targets: Sequence[str], base: st
     )
     values = {key: sorted(value) if isinstance(value, set) else value for key, value in config.to_dict().items()}
     write_json(folder / "adapter_config.json", values)
-    save_tensors(folder / "adapter_model.safetensors", _named(pair, "base_model.model."))
-
-
-def _named(pair: LoraPair, prefix: str) -> dict[str, Tensor]:
-    """Factors under PEFT's names: lora_A is the reduction (our B), lora_B the expansion (our A)."""
-    named = {f"{prefix}{name}.lora_A.weight": b for name, b in pair.b.items()}
-    return named | {f"{prefix}{name}.lora_B.weight": a for name, a in pair.a.items()}
+    save_tensors(folder / "adapter_model.safetensors", pair.state("base_model.model"))

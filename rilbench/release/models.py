@@ -1,4 +1,4 @@
-"""Where this package touches the model: the pipeline's denoiser, its name in files, and the adapters on it."""
+"""Where this package touches the model: the pipeline's denoiser and its name in files."""
 
 from __future__ import annotations
 
@@ -7,12 +7,10 @@ from typing import Any
 
 from safetensors import safe_open
 
-from rilbench.config import ModelConfig, RunConfig
+from rilbench.config import ModelConfig
 from rilbench.errors import ConfigError, reason
-from rilbench.model.adapters import AdapterGroup
 from rilbench.model.files import WEIGHTS
 from rilbench.model.loading import pipeline_folder
-from rilbench.model.text_to_image import TextToImage
 from rilbench.resources import resolve
 
 DENOISERS = ("unet", "transformer")  # what pipelines call their denoiser
@@ -21,16 +19,6 @@ DENOISERS = ("unet", "transformer")  # what pipelines call their denoiser
 def hub_id(path: str) -> str | None:
     """A model path as an id on the Hub; None for one of this disk."""
     return None if path.startswith("package:") or Path(resolve(path)).exists() else path
-
-
-def pipeline_of(model: TextToImage) -> Any:
-    """The diffusers pipeline that a model samples."""
-    return model.backbone.pipeline
-
-
-def adapter_group(model: TextToImage, config: RunConfig) -> AdapterGroup:
-    """The adapter group on a model's denoiser."""
-    return AdapterGroup(model.network, targets=config.adapter.targets)
 
 
 def prefix_of(folder: Path) -> str:

@@ -10,9 +10,9 @@ from PIL import Image
 
 from rilbench.config import EvaluateConfig
 from rilbench.evaluation.evaluate import batches, generate, to_pixels
+from rilbench.model.adapters import AdapterGroup
 from rilbench.model.text_to_image import TextToImage
 from rilbench.progress import Reporter
-from rilbench.release.models import adapter_group
 from rilbench.release.runs import SavedRun
 from rilbench.report.grid import CELL, save_grid, save_picture
 from rilbench.store import replacing
@@ -62,7 +62,7 @@ def _generate(
     run.check_base()
     reporter.say("loading the model")
     model = TextToImage.load(run.config.model)
-    group = adapter_group(model, run.config)
+    group = AdapterGroup(model.network, targets=run.config.adapter.targets)
     total, done = len(stages) * len(prompts) * config.images_per_prompt, 0
     with reporter.images("generating") as on_batch:
         for stage in stages:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from rilbench.past import MEASURED, PROBED
 from rilbench.study.cells import Cell
 from rilbench.study.cost import Estimates
 
@@ -83,9 +84,7 @@ class Graph:
     def how(self) -> str:
         """Where the estimate comes from."""
         if not self.estimates.probed:
-            return "as long as the like took in this store"
-        probed = "from two timed forwards on this machine; rewards and metrics are left out"
+            return MEASURED
         if not self.estimates.measured:
-            return probed
-        known = f"{self.estimates.measured} pieces of work as long as the like took in this store"
-        return f"{known}, {self.estimates.probed} {probed}"
+            return PROBED
+        return f"{self.estimates.measured} pieces of work {MEASURED}, {self.estimates.probed} {PROBED}"

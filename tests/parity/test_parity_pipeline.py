@@ -18,9 +18,9 @@ from rilbench import engine
 from rilbench.cli import export as command
 from rilbench.config import ModelConfig, load
 from rilbench.host.catalog import Catalog
+from rilbench.model.adapters import AdapterGroup
 from rilbench.model.text_to_image import TextToImage
 from rilbench.progress import Reporter
-from rilbench.release.models import adapter_group
 from rilbench.release.runs import open_run
 
 REFERENCE = f"diffusers {version('diffusers')}"
@@ -107,7 +107,7 @@ def stages(run: Path) -> dict[int, Tensor]:
     """Our pictures after the first two and after all three stages."""
     saved = open_run(str(run), Catalog(), [f"model.steps={STEPS}", f"model.resolution={EXPORTED}"])
     model = TextToImage.load(saved.config.model)
-    group, found = adapter_group(model, saved.config), {}
+    group, found = AdapterGroup(model.network, targets=saved.config.adapter.targets), {}
     for stage in (2, 3):
         group.load_chain(saved.pairs(stage))
         found[stage] = picture(model, EXPORTED)

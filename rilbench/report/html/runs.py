@@ -28,10 +28,14 @@ Base = frozenset[tuple[str, str]]  # settings of the base model and of how it is
 
 @dataclass(frozen=True)
 class Run:
-    """A finished run. `label` is what the report calls its strategy."""
+    """A finished run."""
 
     result: RunResult
-    label: str
+
+    @property
+    def label(self) -> str:
+        """What the report calls its strategy."""
+        return self.result.label
 
     @property
     def matrix(self) -> ResultMatrix:
@@ -102,11 +106,10 @@ def read_runs(sources: Sequence[str], find_runs: FindRuns) -> tuple[list[Run], l
     """
     left_out: list[str] = []
     found = load_runs(sources, find_runs, warn=left_out.append)
-    runs = told_apart([Run(result, result.label) for result in found])
+    runs = told_apart([Run(result) for result in found])
     warnings: list[str] = []
     for group in dict.fromkeys((run.label, run.base) for run in runs):
-        alike = [replace(run.result, label=run.label) for run in runs if (run.label, run.base) == group]
-        mixed.check(alike, warnings.append)
+        mixed.check([run.result for run in runs if (run.label, run.base) == group], warnings.append)
     return runs, left_out, warnings
 
 
@@ -117,7 +120,7 @@ def told_apart(runs: Sequence[Run]) -> list[Run]:
     on = {(run.label, run.base) for run in runs if len(run.matrix.rows) > 1}
     split = twice | {label for label, n in Counter(label for label, _ in on).items() if n > 1}
     of_label = {label: [run.settings for run in runs if run.label == label] for label in split}
-    named = [replace(run, label=_label(run, of_label[run.label])) if run.label in split else run for run in runs]
+    named = [_relabelled(run, of_label[run.label]) if run.label in split else run for run in runs]
     same = [run.result.name for run in named if Counter(map(_key, named))[_key(run)] > 1]
     if same:
         raise UsageError(f"{', '.join(same)}: same strategy, order and seed, yet not the same run; report them apart")
@@ -128,7 +131,7 @@ def _key(run: Run) -> tuple[str, str, int]:
     return run.label, run.order, run.result.seed
 
 
-def _label(run: Run, others: Sequence[Mapping[str, str]]) -> str:
+def _relabelled(run: Run, others: Sequence[Mapping[str, str]]) -> Run:
     differing = [k for k in run.settings if k not in PLACE and len({o.get(k) for o in others}) > 1]
     told = [f"{key.rpartition('.')[2]} {run.settings[key]}" for key in differing]
-    return f"{run.label} ({', '.join(told)})" if told else run.label
+    return Run(replace(run.result, label=f"{run.label} ({', '.join(told)})")) if told else run

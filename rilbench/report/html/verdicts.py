@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rilbench.compare.groups import model_of
+from rilbench.compare.pairs import independent_pairs, mean_differences
 from rilbench.compare.statistics import Spread, holm, paired_p
 from rilbench.report.html.measures import Measure
 from rilbench.report.html.study import Study
@@ -40,18 +39,5 @@ def verdicts(study: Study, measure: Measure, strategies: Sequence[str]) -> dict[
 
 
 def paired(study: Study, one: str, two: str, measure: Measure) -> list[float]:
-    """The differences of a number between runs of the same order and seed.
-
-    A model that stands for several orders, as joint's and soup's do, is one observation: the differences it has a part
-    in are averaged first.
-    """
-    partners = {(run.order, run.result.seed): run for run in study.of(two)}
-    pairs = [(run, partners[case]) for run in study.of(one) if (case := (run.order, run.result.seed)) in partners]
-    models = [[model_of(pair[side].result) for pair in pairs] for side in (0, 1)]
-    keys = min(models, key=lambda side: len(set(side)))
-    found: dict[frozenset[str], list[float]] = {key: [] for key in keys}
-    for key, (left, right) in zip(keys, pairs, strict=True):
-        difference = measure(left) - measure(right)
-        if not math.isnan(difference):
-            found[key].append(difference)
-    return [math.fsum(differences) / len(differences) for differences in found.values() if differences]
+    """The differences of a number between runs of the same order and seed, those that share a model averaged."""
+    return mean_differences(independent_pairs([run.result for run in study.runs], one, two), measure)
