@@ -34,7 +34,7 @@ class ModelConfig:
     vae_precision: str = "auto"  # auto, fp32 or bf16: of the autoencoder; auto is `precision`, and fp32 for SDXL
     steps: int = 10  # N, denoising steps
     sampler: str = "auto"  # auto, ddim or lcm; auto is lcm for consistency models and Euler steps for flow matching
-    guidance: float = 2.0  # classifier-free guidance weight, 1 turns it off; an input of models distilled with it
+    guidance: float = 2.0  # classifier-free guidance weight, up to 1 it is off; an input of models distilled with it
     guidance_gradient: bool = True  # False: the unguided forward carries no gradient, which saves its memory
     spacing: str = "leading"  # DDIM timestep spacing: leading, trailing or linspace
     resolution: int | None = None  # pixels a side; None is the model's own

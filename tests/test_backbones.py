@@ -135,6 +135,52 @@ def test_two_stages(family: str, strategy: str, folders: dict[str, Path], workpl
     assert [row.label for row in result.matrix.rows] == ["base", "red", "dark"]
 
 
+def test_all_that_the_denoiser_is_given_is_on_its_device(family: str, folders: dict[str, Path]) -> None:
+    """A tensor left on the CPU would be an error beside a device without data, as it is beside a GPU."""
+    model = TextToImage.load(settings(family, folders))
+    condition, nothing = model.encode(PROMPTS), model.encode([None, None])
+    latents = noise(model)[:, : model.backbone.channels].to("meta")
+    model.network.to("meta")
+    model.backbone.device = "meta"
+    away = [{key: value.to("meta") for key, value in found.items()} for found in (condition, nothing)]
+    assert model._prediction(latents, model.sampler.time(1), *away).shape == latents.shape
+    with pytest.raises(RuntimeError, match="device"):
+        model._prediction(latents, model.sampler.time(1), condition, nothing)
+
+
+def test_half_precision_is_that_of_diffusers(
+    family: str, folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No further from its bfloat16 than that is from float32; nothing needs autocast, with pairs or without."""
+    plain = load_plain(family, folders)
+    config = settings(family, folders, precision="bf16", vae_precision="fp32")
+    model = TextToImage.load(config)
+    exact = theirs(plain, family, noise(model), config, monkeypatch)
+    error = (image(model) - exact).abs().mean()
+    half = plain.to(torch.bfloat16)
+    half.vae.to(torch.float32)
+    decode = half.vae.decode
+    monkeypatch.setattr(half.vae, "decode", lambda z, **options: decode(z.float(), **options))
+    rounded = (theirs(half, family, noise(model).bfloat16(), config, monkeypatch).float() - exact).abs().mean()
+    assert 0 < error < 1.5 * rounded
+    group = AdapterGroup(model.network, targets=TARGETS)
+    assert group.base[next(iter(group.layers))].data_ptr() == next(iter(group.layers.values())).weight.data_ptr()
+    pair = LoraPair.initialised(group.layers, rank=2, init="paper", generator=torch.Generator().manual_seed(3))
+    group.load_chain([(pair, 1.0)])
+    group.start(pair.trainable())
+    z_0 = model.finish(model.rollout(noise(model), PROMPTS, stop=1), PROMPTS, last_steps=1)
+    assert z_0.dtype == torch.float32
+    assert all(g.dtype == torch.float32 for g in torch.autograd.grad(z_0.mean(), group.pair.factors))
+
+
+def test_guidance_up_to_one_is_none(folders: dict[str, Path]) -> None:
+    """As in diffusers, whose few-step models are used with 0: not the unguided image."""
+    images = [image(TextToImage.load(settings("sd_turbo", folders, guidance=g))) for g in (0.0, 0.5, 1.0, 1.5)]
+    assert torch.equal(images[0], images[2])
+    assert torch.equal(images[1], images[2])
+    assert not torch.allclose(images[3], images[2], atol=1e-4)
+
+
 def test_conditions_do_not_depend_on_the_batch(family: str, folders: dict[str, Path]) -> None:
     model, other = (TextToImage.load(settings(family, folders)) for _ in range(2))
     together, alone = model.encode(PROMPTS), other.encode(PROMPTS[1:])

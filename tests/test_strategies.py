@@ -28,8 +28,9 @@ PROMPTS = ["a red circle", "a blue ring"]
 class Bench:
     """A model, a group with one finished pair, and a trainable pair away from zero."""
 
-    def __init__(self, pipeline: Path) -> None:
-        self.model = TextToImage.load(ModelConfig(path=str(pipeline), steps=3, spacing="trailing", device="cpu"))
+    def __init__(self, pipeline: Path, **settings: bool) -> None:
+        config = ModelConfig(path=str(pipeline), steps=3, spacing="trailing", device="cpu", **settings)
+        self.model = TextToImage.load(config)
         self.group = AdapterGroup(self.model.network, targets=("to_q", "to_v"))
         self.group.load_chain([(self.random(1), 1.0)])
         self.pair = self.random(2).trainable()
@@ -52,6 +53,20 @@ class Bench:
 @pytest.fixture
 def bench(pipeline: Path) -> Bench:
     return Bench(pipeline)
+
+
+def test_a_gradient_through_another_pair(pipeline: Path) -> None:
+    """Checkpointing runs blocks again in the backward pass, when the pair in training is active again."""
+    gradients = []
+    for checkpointing in (False, True):
+        bench = Bench(pipeline, gradient_checkpointing=checkpointing)
+        other = bench.random(7).trainable()
+        step = bench.step()
+        wanted = [*other.factors, *bench.pair.factors]
+        found = torch.autograd.grad((step.denoise(other) * step.denoise()).mean(), wanted)
+        gradients.append(torch.cat([g.flatten() for g in found]))
+    assert gradients[0].norm() > 0
+    assert (gradients[1] - gradients[0]).norm() < 1e-4 * gradients[0].norm()
 
 
 @pytest.mark.parametrize("distil", ["last", "full"])

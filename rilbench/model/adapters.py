@@ -8,12 +8,13 @@ So the network costs the same at any number of stages, and one `no_grad` forward
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from rilbench.errors import ConfigError
 
@@ -108,12 +109,13 @@ class AdapterGroup:
 
     def __init__(self, network: nn.Module, *, targets: Sequence[str]) -> None:
         self.layers = _target_layers(network, targets)
-        self.base = {name: layer.weight.detach().clone() for name, layer in self.layers.items()}
+        weights = {name: layer.weight.detach() for name, layer in self.layers.items()}
+        # half precision would round small weight changes away: there every pair stays a branch, the frozen ones as one
+        self._half = any(weight.dtype != torch.float32 for weight in weights.values())
+        self.base = weights if self._half else {name: weight.clone() for name, weight in weights.items()}
         self.frozen = self.base
         self.pair: LoraPair | None = None
         self._active: LoraPair | None = None
-        # half precision would round small weight changes away: there every pair stays a branch, the frozen ones as one
-        self._half = any(weight.dtype != torch.float32 for weight in self.base.values())
         self._below: LoraPair | None = None
         for name, layer in self.layers.items():
             layer.register_forward_hook(self._branch(name))
@@ -122,15 +124,15 @@ class AdapterGroup:
     def load_chain(self, chain: Sequence[tuple[LoraPair, float]]) -> None:
         """Make the network W + sum_i c_i A_i B_i. Always computed from W, so nothing drifts."""
         self.pair = self._active = self._below = None
-        self.frozen = {}
         if self._half:
             self._below = LoraPair.concatenated(chain) if chain else None
-            chain = ()
+            return
+        self.frozen = {}
         for name, weight in self.base.items():
-            total = weight.float()
+            total = weight
             for pair, coefficient in chain:
                 total = total + coefficient * (pair.a[name] @ pair.b[name]).to(weight.device)
-            self.frozen[name] = total.to(weight.dtype)
+            self.frozen[name] = total
         self._write(self.frozen)
 
     def start(self, pair: LoraPair) -> None:
@@ -151,7 +153,7 @@ class AdapterGroup:
                 yield
                 return
             with torch.no_grad():
-                self._write({n: w + (pair.a[n] @ pair.b[n]).to(w.dtype) for n, w in self.frozen.items()})
+                self._write({n: w + pair.a[n] @ pair.b[n] for n, w in self.frozen.items()})
             try:
                 yield
             finally:
@@ -166,15 +168,23 @@ class AdapterGroup:
         finally:
             self._active = before
 
+    def checkpoint(self, function: Callable[..., Any], *inputs: Any) -> Any:
+        """torch's checkpointing of `function(*inputs)`; what runs in the backward pass has the pair of now."""
+        pair = self._active
+
+        def bound(*inputs: Any) -> Any:
+            with self.swapped(pair):
+                return function(*inputs)
+
+        return checkpoint(bound, *inputs, use_reentrant=False)
+
     def _branch(self, name: str) -> Any:
         def add(layer: nn.Module, inputs: tuple[Tensor], output: Tensor) -> Tensor:
             x = inputs[0]
-            if not torch.is_autocast_enabled(x.device.type):
-                x = x.float()
             for pair in (self._below, self._active):
                 if pair is not None:
-                    change = nn.functional.linear(nn.functional.linear(x, pair.b[name]), pair.a[name])
-                    output = output + change.to(output.dtype)
+                    a, b = pair.a[name].to(x.dtype), pair.b[name].to(x.dtype)
+                    output = output + nn.functional.linear(nn.functional.linear(x, b), a)
             return output
 
         return add

@@ -70,8 +70,7 @@ class TextToImage:
 
     def decode(self, z_0: Tensor) -> Tensor:
         """Latents to images (B, 3, H, W), float32 in [0, 1]; differentiable."""
-        with self._autocast(self.backbone.vae_precision):
-            images = self.backbone.decode(z_0)
+        images = self.backbone.decode(z_0)
         return (images.float() / 2 + 0.5).clamp(0, 1)
 
     def _denoise(self, z: Tensor, prompts: Sequence[str], first: int, stop: int) -> Tensor:
@@ -96,8 +95,5 @@ class TextToImage:
         return free + self.config.guidance * (bound - free)
 
     def _predict(self, z: Tensor, t: Tensor, condition: Condition) -> Tensor:
-        with self._autocast(self.config.precision):
-            return self.backbone.predict(z.to(DTYPES[self.config.precision]), t, condition).float()
-
-    def _autocast(self, precision: str) -> torch.autocast:
-        return torch.autocast(torch.device(self.device).type, DTYPES[precision], enabled=precision != "fp32")
+        z = z.to(DTYPES[self.config.precision])
+        return self.backbone.predict(z, t.to(z.device), condition).float()

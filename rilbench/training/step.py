@@ -99,9 +99,11 @@ class TrainingStep:
 
     def denoise(self, pair: LoraPair | None = None, z: Tensor | None = None) -> Tensor:
         z = self.z if z is None else z
-        if pair is None:
-            return self.model.finish(z, self.prompts, last_steps=self.config.last_steps)
-        with self.group.swapped(pair) if torch.is_grad_enabled() else self.group.folded(pair):
+        pair = pair or self.pair
+        if not torch.is_grad_enabled():
+            with self.group.folded(pair):
+                return self.model.finish(z, self.prompts, last_steps=self.config.last_steps)
+        with self.group.swapped(pair), self.model.backbone.checkpointed(self.group.checkpoint):
             return self.model.finish(z, self.prompts, last_steps=self.config.last_steps)
 
     def decode(self, z_0: Tensor) -> Tensor:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, ClassVar
 
 import torch
@@ -56,6 +57,16 @@ class Backbone(ABC):
             else:
                 part.disable_gradient_checkpointing()
 
+    @contextmanager
+    def checkpointed(self, function: Callable[..., Any]) -> Iterator[None]:
+        """Within: what is checkpointed by configuration runs through `function(block, *inputs)`."""
+        if self.config.gradient_checkpointing:
+            self.checkpoint(function)
+        try:
+            yield
+        finally:
+            self.checkpoint(None)
+
     @property
     def vae_precision(self) -> str:
         """fp32 or bf16."""
@@ -66,7 +77,7 @@ class Backbone(ABC):
     @property
     def guided(self) -> bool:
         """Whether classifier-free guidance runs the denoiser twice."""
-        return self.config.guidance != 1
+        return self.config.guidance > 1
 
     @property
     def sampler(self) -> Sampler:
