@@ -9,7 +9,7 @@ from torch import Tensor
 from rilbench.model.backbones.base import Backbone, Condition
 from rilbench.model.samplers import Flow, Sampler
 
-TOKENS = 512  # of the T5 encoder
+TOKENS, TOKENS_DISTILLED = 512, 256  # of the T5 encoder; the second for models without guidance as an input (schnell)
 
 
 class Flux(Backbone):
@@ -35,9 +35,14 @@ class Flux(Backbone):
     def unit(self) -> int:
         return 2 * self.pixels_per_latent
 
+    @property
+    def tokens(self) -> int:
+        """How many of a prompt's the T5 encoder is given."""
+        return TOKENS if self.network.config.guidance_embeds else TOKENS_DISTILLED
+
     def encode(self, prompt: str) -> Condition:
         text, pooled, _ = self.pipeline.encode_prompt(
-            prompt=[prompt], prompt_2=None, device=self.device, max_sequence_length=TOKENS
+            prompt=[prompt], prompt_2=None, device=self.device, max_sequence_length=self.tokens
         )
         return {"text": text[0], "pooled": pooled[0]}
 

@@ -13,7 +13,7 @@ class StableDiffusionXL(UNet):
     """Two text encoders; condition: `text` (L, D), `pooled` (P,). Images are said to be of their size and uncropped."""
 
     encoders = ("text_encoder", "text_encoder_2")
-    safe_vae = True  # the published autoencoder overflows in float16
+    safe_vae = True  # the published autoencoder was not made for half precision: it overflows in float16
 
     def encode(self, prompt: str) -> Condition:
         text, _, pooled, _ = self.pipeline.encode_prompt(
