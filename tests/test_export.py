@@ -6,6 +6,7 @@ import json
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from rilbench.model.text_to_image import TextToImage
 from rilbench.progress import Reporter
 from rilbench.randomness import evaluation_noise
 from rilbench.release import hub, lora
+from rilbench.release.card import model_card
 from rilbench.release.export import Export
 from rilbench.release.runs import SavedRun, open_run
 from rilbench.report.tables import markdown
@@ -223,6 +225,18 @@ def test_the_card(place: Path, tmp_path: Path) -> None:
     Export(run=run, stage=2, kind="merged", license="mit").write(folder)  # an export may replace an export
     assert ModelCard.load(folder / "README.md").data.license == "mit"
     assert not (folder / "pytorch_lora_weights.safetensors").exists()
+
+
+def test_the_card_names_the_base_model_for_other_machines(place: Path, tmp_path: Path) -> None:
+    run = opened(place, "rid")
+    local = (exported(run, 1, "diffusers", tmp_path / "lora") / "README.md").read_text()
+    assert "`pipeline` tuned by rilbench" in local
+    published = replace(run.config.model, path="owner/model", revision="0a1b2c")
+    run = replace(run, config=replace(run.config, model=published))
+    card = model_card(run, 1, kind="peft", prefix="unet", rank=2, name="x", license=None, pictures=False)
+    assert "`owner/model@0a1b2c` tuned by rilbench" in card
+    assert 'from_pretrained("owner/model", revision="0a1b2c")' in card
+    assert ModelCard(card).data.base_model == "owner/model"
 
 
 def test_the_code_of_the_card_runs(place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

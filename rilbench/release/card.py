@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from importlib.resources import files
+from pathlib import Path
 from string import Template
 from typing import Any
 
 from omegaconf import OmegaConf
 
-from rilbench.config import RunConfig
+from rilbench.config import ModelConfig, RunConfig
 from rilbench.errors import ConfigError
 from rilbench.prompts import read_prompts
 from rilbench.release.models import hub_id, scheduler_of
@@ -40,7 +41,7 @@ def model_card(
     return template.substitute(
         front=_front(config, kind, license),
         name=name,
-        base=config.model.path,
+        base=_base(config.model),
         kind=KINDS[kind].format(rank=rank),
         order=" > ".join(result.rewards),
         label=result.label,
@@ -56,6 +57,13 @@ def model_card(
         settings=_yaml(_settings(config)),
         plugins=", ".join(f"`{key}` {version}" for key, version in result.plugins.items()),
     )
+
+
+def _base(model: ModelConfig) -> str:
+    """The base model by a name that says something on other machines too."""
+    if hub_id(model.path) and model.revision:
+        return f"{model.path}@{model.revision}"
+    return model.path if hub_id(model.path) or model.path.startswith("package:") else Path(model.path).name
 
 
 def _front(config: RunConfig, kind: str, license: str | None) -> str:
@@ -79,7 +87,8 @@ def _use(config: RunConfig, kind: str, prefix: str, name: str) -> str:
     """Python that makes the pictures the table was measured on, up to the noise."""
     imports = ["from diffusers import DiffusionPipeline"]
     where = "this-folder" if kind == "merged" else hub_id(config.model.path) or "the-base-model"
-    lines = [f'pipe = DiffusionPipeline.from_pretrained("{where}")']
+    pinned = f', revision="{config.model.revision}"' if where == config.model.path and config.model.revision else ""
+    lines = [f'pipe = DiffusionPipeline.from_pretrained("{where}"{pinned})']
     if scheduler := scheduler_of(config.model, prefix):
         imports[0] = f"from diffusers import {', '.join(sorted([scheduler, 'DiffusionPipeline']))}"
         options = f', timestep_spacing="{config.model.spacing}", clip_sample=False, thresholding=False'
