@@ -28,6 +28,7 @@ from rilbench.config import RunConfig, load
 from rilbench.contracts import Stage
 from rilbench.host.catalog import Catalog
 from rilbench.model.adapters import AdapterGroup, LoraPair
+from rilbench.model.loading import pick_device
 from rilbench.model.text_to_image import TextToImage
 from rilbench.randomness import generator_for
 from rilbench.training.step import WeightedReward
@@ -77,7 +78,7 @@ class Bench:
 
     def __init__(self, config: RunConfig, reward: str) -> None:
         self.config, self.name = config, reward
-        self.components = Components(config, Catalog())
+        self.components = Components(config, Catalog(), device=pick_device(config.model.device))
         self.model = TextToImage.load(config.model)
         self.group = AdapterGroup(self.model.network, targets=config.adapter.targets)
 
