@@ -10,9 +10,7 @@ import pytest
 import torch
 import toy
 
-from rilbench import engine
 from rilbench.model.files import load_pair
-from rilbench.progress import Reporter
 from rilbench.result import RunResult
 from rilbench.testing import check_component
 from rilbench_joint import Joint
@@ -22,8 +20,7 @@ LAST = "train.last_steps=2"
 
 
 def run(workplace: Path, *overrides: str) -> RunResult:
-    config = toy.config(workplace, *overrides)
-    return engine.run(config, catalog=toy.catalog(), reporter=Reporter(quiet=True)).result
+    return toy.run(workplace, *overrides).result
 
 
 def stage(workplace: Path, result: RunResult, index: int) -> Path:

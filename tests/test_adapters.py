@@ -24,14 +24,6 @@ def model(pipeline: Path) -> TextToImage:
     return TextToImage.load(ModelConfig(path=str(pipeline), steps=3, device="cpu"))
 
 
-def random_pair(group: AdapterGroup, seed: int) -> LoraPair:
-    g = torch.Generator().manual_seed(seed)
-    pair = LoraPair.initialised(group.layers, rank=2, init="paper", generator=g)
-    for factor in pair.factors:
-        factor.copy_(0.2 * torch.randn(factor.shape, generator=g))
-    return pair
-
-
 def forward(model: TextToImage) -> Tensor:
     z = torch.randn(2, *model.latent_shape, generator=torch.Generator().manual_seed(1))
     return model.finish(z, ["a red circle", "a blue ring"], last_steps=1)
@@ -54,8 +46,8 @@ def test_a_new_pair_changes_nothing(model: TextToImage, init: str) -> None:
 def test_gradient_equals_plain_autograd_on_full_weights(model: TextToImage, earlier: int) -> None:
     """One step's gradient against d loss / d W of a bare network, pulled back by hand: dA = dW B^T, dB = A^T dW."""
     group = AdapterGroup(model.network, targets=TARGETS)
-    old = [(random_pair(group, 10 + i), 1.0) for i in range(earlier)]
-    new = random_pair(group, 3).trainable()
+    old = [(toy.random_pair(group, 10 + i), 1.0) for i in range(earlier)]
+    new = toy.random_pair(group, 3).trainable()
     group.load_chain(old)
     group.start(new)
     with group.folded():
@@ -84,9 +76,9 @@ def test_gradient_equals_plain_autograd_on_full_weights(model: TextToImage, earl
 
 def test_folded_equals_branch_and_leaves_weights_bit_identical(model: TextToImage) -> None:
     group = AdapterGroup(model.network, targets=TARGETS)
-    group.load_chain([(random_pair(group, 1), 1.0)])
+    group.load_chain([(toy.random_pair(group, 1), 1.0)])
     frozen = {n: layer.weight.clone() for n, layer in group.layers.items()}
-    group.start(random_pair(group, 2))
+    group.start(toy.random_pair(group, 2))
     branch = forward(model)
     for _ in range(3):
         with group.folded():
@@ -99,7 +91,7 @@ def test_folded_equals_branch_and_leaves_weights_bit_identical(model: TextToImag
 
 def test_swapped_runs_the_other_pair(model: TextToImage) -> None:
     group = AdapterGroup(model.network, targets=TARGETS)
-    student, teacher = random_pair(group, 1), random_pair(group, 2)
+    student, teacher = toy.random_pair(group, 1), toy.random_pair(group, 2)
     group.start(teacher)
     expected = forward(model)
     group.start(student)
@@ -110,7 +102,7 @@ def test_swapped_runs_the_other_pair(model: TextToImage) -> None:
 
 def test_merge_averages_changes_not_factors(model: TextToImage) -> None:
     group = AdapterGroup(model.network, targets=TARGETS)
-    one, two = random_pair(group, 1), random_pair(group, 2)
+    one, two = toy.random_pair(group, 1), toy.random_pair(group, 2)
     group.load_chain([(one, 0.5), (two, 0.5)])
     name = next(iter(group.layers))
     change = group.layers[name].weight - group.base[name]
@@ -130,7 +122,7 @@ def test_pair_on_disk_is_a_peft_lora(model: TextToImage, tmp_path: Path) -> None
     from peft import LoraConfig, inject_adapter_in_model, set_peft_model_state_dict
 
     group = AdapterGroup(model.network, targets=TARGETS)
-    pair = random_pair(group, 4)
+    pair = toy.random_pair(group, 4)
     save_pair(tmp_path, pair, AdapterConfig(rank=2), "unet")
     loaded = load_pair(tmp_path)
     assert all(torch.equal(a, b) for a, b in zip(pair.factors, loaded.factors, strict=True))
@@ -165,9 +157,9 @@ def test_bf16_keeps_small_changes(pipeline: Path) -> None:
     name = next(iter(group.layers))
     x = torch.ones(1, group.layers[name].in_features, dtype=torch.bfloat16)
     before = group.layers[name](x)
-    one, two = random_pair(group, 1), random_pair(group, 2)
+    one, two = toy.random_pair(group, 1), toy.random_pair(group, 2)
     group.load_chain([(one, 1.0), (two, 0.5)])
-    group.start(random_pair(group, 3))
+    group.start(toy.random_pair(group, 3))
     with group.folded():
         change = (group.layers[name](x) - before).float()
     pairs = ((one, 1.0), (two, 0.5), (group.pair, 1.0))
@@ -183,7 +175,7 @@ def test_gradient_checkpointing_changes_nothing(pipeline: Path) -> None:
         config = ModelConfig(path=str(pipeline), steps=3, device="cpu", gradient_checkpointing=checkpointing)
         model = TextToImage.load(config)
         group = AdapterGroup(model.network, targets=TARGETS)
-        pair = random_pair(group, 1).trainable()
+        pair = toy.random_pair(group, 1).trainable()
         group.start(pair)
         gradients.append(torch.autograd.grad(model.decode(forward(model)).mean(), pair.factors))
     assert all(torch.allclose(a, b, rtol=1e-4, atol=1e-9) for a, b in zip(*gradients, strict=True))

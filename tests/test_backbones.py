@@ -13,13 +13,11 @@ import torch
 import toy
 from torch import Tensor
 
-from rilbench import engine
 from rilbench.config import AdapterConfig, ModelConfig
 from rilbench.errors import ConfigError
 from rilbench.model.adapters import AdapterGroup, LoraPair
 from rilbench.model.files import save_pair
 from rilbench.model.text_to_image import TextToImage
-from rilbench.progress import Reporter
 
 FAMILIES = sorted(tiny_pipelines.FAMILIES)
 SPACING = {"sd_turbo": "trailing"}  # its steps must divide 1000: diffusers' DDIM rounds otherwise
@@ -51,6 +49,15 @@ def noise(model: TextToImage) -> Tensor:
 
 def image(model: TextToImage) -> Tensor:
     return model.decode(model.rollout(noise(model), PROMPTS))
+
+
+def new_pair(model: TextToImage) -> LoraPair:
+    """The pair that the model trains from now on; the same each time."""
+    group = AdapterGroup(model.network, targets=TARGETS)
+    generator = torch.Generator().manual_seed(3)
+    pair = LoraPair.initialised(group.layers, rank=2, init="paper", generator=generator).trainable()
+    group.start(pair)
+    return pair
 
 
 def theirs(pipeline: Any, family: str, z: Tensor, config: ModelConfig, monkeypatch: pytest.MonkeyPatch) -> Tensor:
@@ -103,10 +110,7 @@ def test_a_pair_on_disk_is_a_lora_of_the_pipeline(
     model = TextToImage.load(config)
     untouched = image(model)
     group = AdapterGroup(model.network, targets=TARGETS)
-    generator = torch.Generator().manual_seed(2)
-    pair = LoraPair.initialised(group.layers, rank=2, init="paper", generator=generator)
-    for factor in pair.factors:
-        factor.copy_(0.3 * torch.randn(factor.shape, generator=generator))
+    pair = toy.random_pair(group, 2)
     save_pair(tmp_path, pair, AdapterConfig(rank=2, targets=TARGETS), model.backbone.prefix)
     group.load_chain([(pair, 1.0)])
     assert (image(model) - untouched).abs().max() > 1e-3
@@ -126,8 +130,7 @@ def test_two_stages(family: str, strategy: str, folders: dict[str, Path], workpl
         f"strategy={strategy}",
         f"strategies.{strategy}={{}}",
     ]
-    loaded = toy.config(workplace, *changes)
-    result = engine.run(loaded, catalog=toy.catalog(), reporter=Reporter(quiet=True)).result
+    result = toy.run(workplace, *changes).result
     first, last = result.matrix.values("red")[0], result.matrix.values("red")[2]
     assert math.isfinite(last)
     assert first != last
@@ -191,10 +194,7 @@ def test_conditions_do_not_depend_on_the_batch(family: str, folders: dict[str, P
 def test_memory_levers_change_rounding_only(family: str, folders: dict[str, Path]) -> None:
     def gradient(**changes: Any) -> Tensor:
         model = TextToImage.load(settings(family, folders, **changes))
-        group = AdapterGroup(model.network, targets=TARGETS)
-        pair = LoraPair.initialised(group.layers, rank=2, init="paper", generator=torch.Generator().manual_seed(3))
-        pair = pair.trainable()
-        group.start(pair)
+        pair = new_pair(model)
         z = model.rollout(noise(model), PROMPTS, stop=1)
         images = model.decode(model.finish(z, PROMPTS, last_steps=1))
         found = torch.autograd.grad(images[:, 0].mean(), pair.factors, allow_unused=True)
@@ -211,10 +211,7 @@ def test_guidance_without_gradient(folders: dict[str, Path]) -> None:
     found = {}
     for wanted in (True, False):
         model = TextToImage.load(settings("stable_diffusion_2", folders, guidance_gradient=wanted))
-        group = AdapterGroup(model.network, targets=TARGETS)
-        pair = LoraPair.initialised(group.layers, rank=2, init="paper", generator=torch.Generator().manual_seed(3))
-        pair = pair.trainable()
-        group.start(pair)
+        pair = new_pair(model)
         z = model.rollout(noise(model), PROMPTS, stop=1)
         z_0 = model.finish(z, PROMPTS, last_steps=1)
         found[wanted] = z_0.detach(), _flat(torch.autograd.grad(z_0.mean(), pair.factors))
@@ -222,8 +219,7 @@ def test_guidance_without_gradient(folders: dict[str, Path]) -> None:
     assert torch.allclose(images[0], images[1], atol=1e-6)
     # by hand: guidance times the gradient of the guided prediction alone
     unguided = TextToImage.load(settings("stable_diffusion_2", folders, guidance=1.0))
-    group = AdapterGroup(unguided.network, targets=TARGETS)
-    group.start(pair)
+    pair = new_pair(unguided)
     alone = _flat(torch.autograd.grad(unguided.finish(z, PROMPTS, last_steps=1).mean(), pair.factors))
     assert torch.allclose(gradients[1], 3.0 * alone, rtol=1e-3, atol=1e-7)
     assert not torch.allclose(gradients[0], gradients[1], rtol=1e-2)

@@ -13,17 +13,12 @@ import toy
 from helpers import images, jpeg_round_trip, normalised, plain_clip, save_clip
 from PIL import Image, ImageFilter
 
-from rilbench import ConfigError, engine
+from rilbench import ConfigError
 from rilbench.config import PERTURBATIONS as NAMES
 from rilbench.evaluation.perturb import PERTURBATIONS
-from rilbench.progress import Reporter
 from rilbench.report.tables import markdown
 from rilbench.result import RunResult
 from rilbench_metrics.diversity import Diversity, DiversitySettings
-
-
-def run(workplace: Path, *overrides: str) -> engine.Outcome:
-    return engine.run(toy.config(workplace, *overrides), catalog=toy.catalog(), reporter=Reporter(quiet=True))
 
 
 def test_the_names_are_those_of_the_configuration() -> None:
@@ -73,8 +68,8 @@ def test_perturbations_keep_shape_and_range(name: str) -> None:
 
 def test_a_perturbed_column_scores_the_changed_images(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(PERTURBATIONS, "blur", lambda x: x / 2)  # type: ignore[index]
-    plain = run(workplace).result
-    outcome = run(workplace, "evaluate.perturb=[blur,shift]")
+    plain = toy.run(workplace).result
+    outcome = toy.run(workplace, "evaluate.perturb=[blur,shift]")
     matrix = outcome.result.matrix
     names = [info.name for info in matrix.metrics]
     assert names[-4:] == ["red@blur", "red@shift", "dark@blur", "dark@shift"]
@@ -119,7 +114,7 @@ def test_diversity_needs_two_images_of_a_prompt(tmp_path: Path) -> None:
 
 
 def test_a_reward_nobody_trained_is_a_column(workplace: Path) -> None:
-    result = run(workplace, "rewards=[red]", "evaluate.metrics=[dark]").result
+    result = toy.run(workplace, "rewards=[red]", "evaluate.metrics=[dark]").result
     (info,) = (m for m in result.matrix.metrics if m.name == "dark")
     assert info.target_of == ()
     assert result.plugins["reward/dark"]

@@ -20,12 +20,10 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from rilbench import engine
 from rilbench.cli import export as command
 from rilbench.errors import ConfigError, RilbenchError, UsageError
 from rilbench.model.adapters import AdapterGroup, LoraPair
 from rilbench.model.text_to_image import TextToImage
-from rilbench.progress import Reporter
 from rilbench.randomness import evaluation_noise
 from rilbench.release import hub, lora
 from rilbench.release.card import model_card
@@ -49,11 +47,7 @@ def place(tmp_path_factory: pytest.TempPathFactory, pipeline: Path) -> Path:
         ["strategy=wise_ft", "strategies.wise_ft.scale=0.25"],
     ):
         name = "factors" if len(overrides) == 2 and "soup" in overrides[1] else overrides[0].partition("=")[2]
-        made = engine.run(
-            toy.config(folder, *overrides, f"label={name}", "train.lr=0.2"),
-            catalog=toy.catalog(),
-            reporter=Reporter(quiet=True),
-        )
+        made = toy.run(folder, *overrides, f"label={name}", "train.lr=0.2")
         made.folder.rename(folder / "runs" / name)
     return folder
 

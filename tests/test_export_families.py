@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import tiny_pipelines
 import torch
+import toy
 from diffusers import DiffusionPipeline
 from torch import Tensor
 
@@ -40,21 +41,13 @@ def image(model: TextToImage) -> Tensor:
         return model.decode(model.rollout(z, ["a red circle"]))
 
 
-def random_pair(group: AdapterGroup, seed: int) -> LoraPair:
-    generator = torch.Generator().manual_seed(seed)
-    pair = LoraPair.initialised(group.layers, rank=2, init="paper", generator=generator)
-    for factor in pair.factors:
-        factor.copy_(0.3 * torch.randn(factor.shape, generator=generator))
-    return pair
-
-
 @pytest.mark.parametrize("family", FAMILIES)
 def test_out_and_in_again(family: str, folders: dict[str, Path], tmp_path: Path) -> None:
     config = settings(folders[family])
     model = TextToImage.load(config)
     prefix, untouched = denoiser(model.backbone.pipeline)[0], image(model)
     group = AdapterGroup(model.network, targets=TARGETS)
-    chain = [(random_pair(group, 1), 1.0), (random_pair(group, 2), 0.5)]
+    chain = [(toy.random_pair(group, 1), 1.0), (toy.random_pair(group, 2), 0.5)]
     group.load_chain(chain)
     expected = image(model)
     assert (expected - untouched).abs().max() > 1e-3

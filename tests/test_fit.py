@@ -18,7 +18,6 @@ from rilbench.contracts import NoSettings
 from rilbench.errors import ConfigError
 from rilbench.model.adapters import AdapterGroup, LoraPair
 from rilbench.model.text_to_image import TextToImage
-from rilbench.progress import Reporter
 from rilbench.training import fit
 from rilbench.training.memory import Memory, count
 
@@ -129,28 +128,24 @@ def test_remedies_by_hand(free: int, told: list[str]) -> None:
     assert fit.remedies(config(), STEPS, MEMORY, free) == told
 
 
-def run(folder: Path, *changes: str) -> engine.Outcome:
-    return engine.run(toy.config(folder, *changes), catalog=toy.catalog(), reporter=Reporter(quiet=True))
-
-
 def test_a_run_that_does_not_fit_is_refused_before_it_starts(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fit, "free_bytes", lambda device: 1_500_000)
     with pytest.raises(ConfigError, match=r"GB beside the loaded weights, cpu has 0.0 GB free: set .*micro_batch=1"):
-        run(workplace)
+        toy.run(workplace)
     assert not list((workplace / "runs").rglob("adapter_model.safetensors"))
     assert not list((workplace / "runs").rglob("metrics.json"))
-    run(workplace, "check_memory=false")
+    toy.run(workplace, "check_memory=false")
     assert len(list((workplace / "runs").rglob("adapter_model.safetensors"))) == 2
-    run(workplace)  # nothing is left to train
+    toy.run(workplace)  # nothing is left to train
 
 
 def test_the_remedy_is_enough(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fit, "free_bytes", lambda device: 1_500_000)
     with pytest.raises(ConfigError) as error:
-        run(workplace)
+        toy.run(workplace)
     changes = [word for word in str(error.value).split() if "=" in word and "check_memory" not in word]
     assert changes
-    assert run(workplace, *changes).result.status == "finished"
+    assert toy.run(workplace, *changes).result.status == "finished"
 
 
 def test_explain_says_whether_it_fits(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -190,8 +185,8 @@ def test_running_out_of_memory_all_the_same(
         raise error
 
     if "begin_step" in place:
-        run(workplace, "rewards=[red]")
+        toy.run(workplace, "rewards=[red]")
     monkeypatch.setattr(place, full)
     with pytest.raises(ConfigError, match=rf"cpu ran out of memory {told}") as raised:
-        run(workplace, "check_memory=false")
+        toy.run(workplace, "check_memory=false")
     assert raised.value.__cause__ is error

@@ -13,7 +13,6 @@ from diffusers import StableDiffusionPipeline
 from peft import LoraConfig
 from safetensors.torch import load_file, save_file
 
-from rilbench import engine
 from rilbench.cli import evaluate as command
 from rilbench.compare.comparison import compare
 from rilbench.errors import ConfigError, UsageError
@@ -34,8 +33,7 @@ from rilbench.result import RunResult
 def place(tmp_path_factory: pytest.TempPathFactory, pipeline: Path) -> Path:
     folder = tmp_path_factory.mktemp("place")
     shutil.copytree(pipeline, folder / "pipeline")
-    config = toy.config(folder, "strategy=rid", "train.lr=0.2", "train.samples=4")
-    made = engine.run(config, catalog=toy.catalog(), reporter=Reporter(quiet=True))
+    made = toy.run(folder, "strategy=rid", "train.lr=0.2", "train.samples=4")
     made.folder.rename(folder / "runs" / "rid")
     for kind in ("diffusers", "peft", "merged"):
         Export(run=saved(folder), stage=2, kind=kind).write(folder / kind)

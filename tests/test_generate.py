@@ -10,10 +10,8 @@ import pytest
 import toy
 from PIL import Image
 
-from rilbench import engine
 from rilbench.cli.generate import _numbers, generate
 from rilbench.errors import UsageError
-from rilbench.progress import Reporter
 from rilbench.release.runs import SavedRun, open_run
 
 PROMPTS = ["a red circle", "a blue square", "a green ring"]
@@ -23,8 +21,7 @@ PROMPTS = ["a red circle", "a blue square", "a green ring"]
 def run(tmp_path_factory: pytest.TempPathFactory, pipeline: Path) -> SavedRun:
     folder = tmp_path_factory.mktemp("place")
     shutil.copytree(pipeline, folder / "pipeline")
-    config = toy.config(folder, "strategy=rid", "train.lr=0.2", "evaluate.samples=3")
-    made = engine.run(config, catalog=toy.catalog(), reporter=Reporter(quiet=True))
+    made = toy.run(folder, "strategy=rid", "train.lr=0.2", "evaluate.samples=3")
     return open_run(str(made.folder), toy.catalog())
 
 

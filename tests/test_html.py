@@ -24,10 +24,8 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.select import Select
 from selenium.webdriver.support.wait import WebDriverWait
 
-from rilbench import engine
 from rilbench.cli.report import report
 from rilbench.errors import UsageError
-from rilbench.progress import Reporter
 from rilbench.report.html import pictures, write_report
 from rilbench.report.html.pareto import front
 from rilbench.report.html.pictures import SIDE, data_uri
@@ -48,8 +46,7 @@ def store(tmp_path_factory: pytest.TempPathFactory, pipeline: Path) -> Path:
     (folder / "prompts.txt").write_text(f"a red circle {EVIL}\na blue square\na green ring\n")
     for strategy, order, seed in RUNS:
         weights = ["strategies.joint.weights={red: 1.0, dark: 1.0}"] if strategy == "joint" else []
-        config = toy.config(folder, f"strategy={strategy}", f"rewards=[{order}]", f"seed={seed}", MORE, *weights)
-        done = engine.run(config, catalog=toy.catalog(), reporter=Reporter(quiet=True))
+        done = toy.run(folder, f"strategy={strategy}", f"rewards=[{order}]", f"seed={seed}", MORE, *weights)
         file = done.folder / "result.json"
         file.write_text(file.read_text().replace('"label": "rid"', f'"label": "rid {EVIL}"'))
     return folder / "runs"

@@ -13,18 +13,15 @@ import toy
 from safetensors.torch import load_file
 from torch import Tensor
 
-from rilbench import engine
 from rilbench.errors import ConfigError
-from rilbench.progress import Reporter
 
 BATCH = ("train.samples=10", "train.batch_size=5")
 
 
 def trained(folder: Path, *changes: str) -> tuple[Tensor, list[dict[str, float]]]:
     """All factors of a run's stage, and its log."""
-    loaded = toy.config(folder, "rewards=[red]", f"store={folder}/runs-{len(changes)}", *BATCH, *changes)
-    result = engine.run(loaded, catalog=toy.catalog(), reporter=Reporter(quiet=True)).result
-    stage = Path(loaded.store) / "stages" / result.matrix.rows[1].stage_id
+    outcome = toy.run(folder, "rewards=[red]", f"store={folder}/runs-{len(changes)}", *BATCH, *changes)
+    stage = outcome.folder.parent / "stages" / outcome.result.matrix.rows[1].stage_id
     weights = load_file(stage / "adapter_model.safetensors")
     return torch.cat([weights[k].flatten() for k in sorted(weights)]), json.loads((stage / "stage.json").read_text())[
         "log"

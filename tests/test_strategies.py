@@ -38,11 +38,7 @@ class Bench:
         self.config = TrainConfig(batch_size=2, reward_scale=0.5)
 
     def random(self, seed: int) -> LoraPair:
-        g = torch.Generator().manual_seed(seed)
-        pair = LoraPair.initialised(self.group.layers, rank=2, init="paper", generator=g)
-        for factor in pair.factors:
-            factor.copy_(0.3 * torch.randn(factor.shape, generator=g))
-        return pair
+        return toy.random_pair(self.group, seed)
 
     def step(self) -> TrainingStep:
         reward = WeightedReward({"red": toy.Redness(NoSettings())}, {"red": 2.0})

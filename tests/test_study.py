@@ -283,10 +283,8 @@ def test_a_repeated_reward(workplace: Path) -> None:
 
 
 def test_a_label_names_the_run_and_changes_nothing_else(workplace: Path) -> None:
-    plain = engine.run(toy.config(workplace, *SMALL), catalog=toy.catalog(), reporter=Reporter(quiet=True))
-    named = engine.run(
-        toy.config(workplace, *SMALL, "label=mine"), catalog=toy.catalog(), reporter=Reporter(quiet=True)
-    )
+    plain = toy.run(workplace, *SMALL)
+    named = toy.run(workplace, *SMALL, "label=mine")
     assert plain.result.label == "rid"
     assert named.result.label == "mine"
     assert named.folder.name == f"mine{plain.folder.name.removeprefix('rid')}"

@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 from diffusers import (
-    AutoencoderKL,
     DDIMScheduler,
     EulerDiscreteScheduler,
     FlowMatchEulerDiscreteScheduler,
@@ -20,20 +19,12 @@ from diffusers import (
     StableDiffusion3Pipeline,
     StableDiffusionPipeline,
     StableDiffusionXLPipeline,
-    UNet2DConditionModel,
 )
-from transformers import (
-    CLIPTextConfig,
-    CLIPTextModel,
-    CLIPTextModelWithProjection,
-    T5Config,
-    T5EncoderModel,
-    T5Tokenizer,
-)
+from transformers import CLIPTextModel, CLIPTextModelWithProjection, T5Config, T5EncoderModel, T5Tokenizer
 
 from rilbench.testing import tiny
+from rilbench.testing.tiny import WIDTH
 
-WIDTH = 16  # of every text encoder's features
 NOISE = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
 UNSAFE: dict[str, Any] = {"safety_checker": None, "feature_extractor": None, "requires_safety_checker": False}
 
@@ -57,7 +48,7 @@ def sd_turbo() -> Any:
 def latent_consistency() -> Any:
     """Guidance is an input; every step but the last adds noise."""
     parts = tiny.parts()
-    parts["unet"] = _unet(time_cond_proj_dim=8, cross_attention_dim=WIDTH)
+    parts["unet"] = _unet(time_cond_proj_dim=8)
     parts["scheduler"] = LCMScheduler(**NOISE)
     return LatentConsistencyModelPipeline(**parts, **UNSAFE)
 
@@ -74,7 +65,7 @@ def stable_diffusion_xl() -> Any:
         "cross_attention_dim": 2 * WIDTH,
     }
     return StableDiffusionXLPipeline(
-        vae=_vae(),
+        vae=tiny.vae(),
         text_encoder=_clip(CLIPTextModel),
         text_encoder_2=_clip(CLIPTextModelWithProjection),
         tokenizer=tiny.tokenizer(),
@@ -102,7 +93,7 @@ def stable_diffusion_3() -> Any:
     return StableDiffusion3Pipeline(
         transformer=transformer,
         scheduler=FlowMatchEulerDiscreteScheduler(shift=3.0),
-        vae=_vae(scaling_factor=1.5, shift_factor=0.06),
+        vae=tiny.vae(scaling_factor=1.5, shift_factor=0.06),
         text_encoder=_clip(CLIPTextModelWithProjection),
         tokenizer=tiny.tokenizer(),
         text_encoder_2=_clip(CLIPTextModelWithProjection),
@@ -129,7 +120,7 @@ def flux() -> Any:
     return FluxPipeline(
         transformer=transformer,
         scheduler=FlowMatchEulerDiscreteScheduler(use_dynamic_shifting=True),
-        vae=_vae(scaling_factor=1.5, shift_factor=0.06),
+        vae=tiny.vae(scaling_factor=1.5, shift_factor=0.06),
         text_encoder=_clip(CLIPTextModel),
         tokenizer=tiny.tokenizer(),
         text_encoder_2=_t5(),
@@ -151,46 +142,14 @@ def save(family: str, folder: Path) -> Path:
     return folder
 
 
-def _unet(**options: Any) -> UNet2DConditionModel:
-    settings: dict[str, Any] = {
-        "sample_size": 8,
-        "layers_per_block": 1,
-        "block_out_channels": (8, 16),
-        "down_block_types": ("CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
-        "up_block_types": ("CrossAttnUpBlock2D", "CrossAttnUpBlock2D"),
-        "attention_head_dim": 2,
-        "norm_num_groups": 4,
-    }
-    return UNet2DConditionModel(**settings | options)
-
-
-def _vae(**options: Any) -> AutoencoderKL:
-    return AutoencoderKL(
-        block_out_channels=(8, 8),
-        down_block_types=("DownEncoderBlock2D",) * 2,
-        up_block_types=("UpDecoderBlock2D",) * 2,
-        norm_num_groups=4,
-        layers_per_block=1,
-        sample_size=16,
-        **options,
+def _unet(**options: Any) -> Any:
+    return tiny.unet(
+        down_block_types=("CrossAttnDownBlock2D",) * 2, up_block_types=("CrossAttnUpBlock2D",) * 2, **options
     )
 
 
 def _clip(kind: type) -> Any:
-    words = tiny.tokenizer()
-    config = CLIPTextConfig(
-        vocab_size=len(words),
-        hidden_size=WIDTH,
-        intermediate_size=WIDTH,
-        projection_dim=WIDTH,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        max_position_embeddings=tiny.CONTEXT,
-        bos_token_id=words.bos_token_id,
-        eos_token_id=words.eos_token_id,
-        pad_token_id=words.pad_token_id,
-    )
-    return kind(config)
+    return kind(tiny.text_config(projection_dim=WIDTH, num_hidden_layers=2))
 
 
 def _t5() -> T5EncoderModel:

@@ -1,4 +1,4 @@
-"""A tiny random pipeline and closed-form components, so that most tests need no trained weights."""
+"""A tiny random pipeline, closed-form components and runs with them, so that most tests need no trained weights."""
 
 from __future__ import annotations
 
@@ -6,12 +6,15 @@ from collections.abc import Sequence
 from importlib.metadata import EntryPoint
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
-from rilbench import MeanMetric, Reward, Stage, Step, Strategy, hookimpl
+from rilbench import MeanMetric, Reward, Stage, Step, Strategy, engine, hookimpl
 from rilbench.config import RunConfig, load
 from rilbench.host.catalog import Catalog
 from rilbench.host.discovery import from_entry_point
+from rilbench.model.adapters import AdapterGroup, LoraPair
+from rilbench.progress import Reporter
 from rilbench.testing.tiny import save_pipeline as save_pipeline
 
 
@@ -125,3 +128,17 @@ evaluate: {{prompts: {prompts}, images_per_prompt: 2, batch_size: 4, metrics: [l
 """
         )
     return load(str(file), overrides)
+
+
+def run(folder: Path, *overrides: str) -> engine.Outcome:
+    """The run that `config` describes, done."""
+    return engine.run(config(folder, *overrides), catalog=catalog(), reporter=Reporter(quiet=True))
+
+
+def random_pair(group: AdapterGroup, seed: int) -> LoraPair:
+    """A pair of rank 2 away from zero."""
+    generator = torch.Generator().manual_seed(seed)
+    pair = LoraPair.initialised(group.layers, rank=2, init="paper", generator=generator)
+    for factor in pair.factors:
+        factor.copy_(0.3 * torch.randn(factor.shape, generator=generator))
+    return pair

@@ -17,7 +17,7 @@ def parts() -> dict[str, Any]:
     """The pipeline's parts by name; the same each time, and the global random generator is not touched."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        models = {"text_encoder": _text_encoder(), "unet": _unet(), "vae": _vae()}
+        models = {"text_encoder": _text_encoder(), "unet": unet(), "vae": vae()}
     return models | {"tokenizer": tokenizer(), "scheduler": _scheduler()}
 
 
@@ -40,40 +40,44 @@ def tokenizer(length: int = CONTEXT) -> Any:
     return CLIPTokenizer(vocab={token: i for i, token in enumerate(tokens)}, merges=[], model_max_length=length)
 
 
-def _text_encoder() -> Any:
-    from transformers import CLIPTextConfig, CLIPTextModel
+def text_config(**options: Any) -> Any:
+    """Of a CLIP text encoder; the options are changed or added."""
+    from transformers import CLIPTextConfig
 
     words = tokenizer()
-    config = CLIPTextConfig(
-        vocab_size=len(words),
-        hidden_size=WIDTH,
-        intermediate_size=WIDTH,
-        num_hidden_layers=1,
-        num_attention_heads=2,
-        max_position_embeddings=CONTEXT,
-        bos_token_id=words.bos_token_id,
-        eos_token_id=words.eos_token_id,
-        pad_token_id=words.pad_token_id,
-    )
-    return CLIPTextModel(config)
+    settings = {
+        "vocab_size": len(words),
+        "hidden_size": WIDTH,
+        "intermediate_size": WIDTH,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+        "max_position_embeddings": CONTEXT,
+        "bos_token_id": words.bos_token_id,
+        "eos_token_id": words.eos_token_id,
+        "pad_token_id": words.pad_token_id,
+    }
+    return CLIPTextConfig(**settings | options)
 
 
-def _unet() -> Any:
+def unet(**options: Any) -> Any:
+    """A denoiser; the options are changed or added."""
     from diffusers import UNet2DConditionModel
 
-    return UNet2DConditionModel(
-        sample_size=8,
-        layers_per_block=1,
-        block_out_channels=(8, 16),
-        down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"),
-        up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"),
-        cross_attention_dim=WIDTH,
-        attention_head_dim=2,
-        norm_num_groups=4,
-    )
+    settings = {
+        "sample_size": 8,
+        "layers_per_block": 1,
+        "block_out_channels": (8, 16),
+        "down_block_types": ("CrossAttnDownBlock2D", "DownBlock2D"),
+        "up_block_types": ("UpBlock2D", "CrossAttnUpBlock2D"),
+        "cross_attention_dim": WIDTH,
+        "attention_head_dim": 2,
+        "norm_num_groups": 4,
+    }
+    return UNet2DConditionModel(**settings | options)
 
 
-def _vae() -> Any:
+def vae(**options: Any) -> Any:
+    """An autoencoder; the options are added."""
     from diffusers import AutoencoderKL
 
     return AutoencoderKL(
@@ -83,7 +87,14 @@ def _vae() -> Any:
         norm_num_groups=4,
         layers_per_block=1,
         sample_size=16,
+        **options,
     )
+
+
+def _text_encoder() -> Any:
+    from transformers import CLIPTextModel
+
+    return CLIPTextModel(text_config())
 
 
 def _scheduler() -> Any:
