@@ -31,16 +31,16 @@ class RewardMetric(MeanMetric):
 
     def score(self, images: Tensor, prompts: Sequence[str], *, base_images: Tensor | None = None) -> Tensor:
         with blamed(f"reward {self.name!r}"):
-            return scores_of(self.name, self.reward(images, prompts), len(images))
+            return scores_of(f"reward {self.name!r}", self.reward(images, prompts), len(images))
 
 
-def scores_of(name: str, scores: Any, n: int) -> Tensor:
-    """The scores of n images; PluginError when a reward returned something else than a tensor (n,)."""
+def scores_of(what: str, scores: Any, n: int) -> Tensor:
+    """The scores of n images; PluginError when `what` returned something else than a tensor (n,)."""
     from torch import Tensor
 
     if not isinstance(scores, Tensor) or scores.shape != (n,):
         got = tuple(scores.shape) if isinstance(scores, Tensor) else type(scores).__name__
-        raise PluginError(f"reward {name!r} must return a tensor of scores of shape ({n},), it returned {got}")
+        raise PluginError(f"{what} must return a tensor of scores of shape ({n},), it returned {got}")
     return scores
 
 

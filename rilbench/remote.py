@@ -26,6 +26,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 from rilbench.errors import ConfigError, unknown
 
+INDEX = "model_index.json"  # what a diffusers pipeline on the Hub is made of
 SCHEMES = ("hub:", "url:")
 HUB = re.compile(r"hub:(?P<repo>[\w.-]+/[\w.-]+)/(?P<file>[^@]+?)(@(?P<revision>[^@]+))?")
 SHOWN = 2  # missing files in a message

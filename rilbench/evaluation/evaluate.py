@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from rilbench.components import scores_of
 from rilbench.config import EvaluateConfig
 from rilbench.contracts import Metric
 from rilbench.errors import DivergedError, PluginError, blamed
@@ -108,9 +109,7 @@ def _value(name: str, metric: Metric) -> float:
 
 
 def _checked(name: str, scores: Tensor, n: int) -> Tensor:
-    if not isinstance(scores, Tensor) or scores.shape != (n,):
-        got = tuple(scores.shape) if isinstance(scores, Tensor) else type(scores).__name__
-        raise PluginError(f"metric {name!r} must return scores of shape ({n},), it returned {got}")
+    scores_of(f"metric {name!r}", scores, n)
     if not torch.isfinite(scores).all():
         raise DivergedError(f"metric {name!r} is not finite (NaN or infinite)")
     return scores.detach().float().cpu()

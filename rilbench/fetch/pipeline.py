@@ -8,9 +8,9 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from rilbench.errors import ConfigError
-from rilbench.remote import NeededFile, hub_files
+from rilbench.remote import INDEX, NeededFile, hub_files
 
-INDEX, CARD = "model_index.json", "README.md"
+CARD = "README.md"
 SKIPPED = ("safety_checker", "feature_extractor", "image_encoder")  # parts no run uses
 SMALL = re.compile(r"[^/]+\.(json|txt|model)")  # configurations, vocabularies
 WEIGHTS = re.compile(r"(model|diffusion_pytorch_model)(-\d{5}-of-\d{5})?\.safetensors")

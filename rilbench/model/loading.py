@@ -11,10 +11,8 @@ from rilbench.config import ModelConfig
 from rilbench.errors import ConfigError
 from rilbench.model.backbones import BACKBONES, Backbone
 from rilbench.model.backbones.base import DTYPES
-from rilbench.remote import hub_folder, is_hub_id
+from rilbench.remote import INDEX, hub_folder, is_hub_id
 from rilbench.resources import resolve
-
-INDEX = "model_index.json"
 
 
 def load_backbone(config: ModelConfig) -> Backbone:

@@ -66,7 +66,7 @@ class WeightedReward:
 
     @staticmethod
     def _checked(name: str, scores: Tensor, images: Tensor) -> Tensor:
-        scores_of(name, scores, len(images))
+        scores_of(f"reward {name!r}", scores, len(images))
         if images.requires_grad and not scores.requires_grad:
             raise PluginError(f"reward {name!r} has no gradient with respect to the images; it cannot be trained on")
         if not torch.isfinite(scores).all():
