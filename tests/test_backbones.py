@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -246,6 +247,36 @@ def test_a_model_of_no_known_family(pipeline: Path, tmp_path: Path) -> None:
     (tmp_path / "model_index.json").write_text(json.dumps(index))
     with pytest.raises(ConfigError, match=r"is a WuerstchenPipeline; known are Stable.*FluxPipeline"):
         TextToImage.load(ModelConfig(path=str(tmp_path), device="cpu"))
+
+
+@pytest.mark.parametrize(
+    ("file", "changes", "message"),
+    [
+        (
+            "vae/config.json",
+            {"latents_mean": [0.1] * 4, "latents_std": [1.0] * 4},
+            "its autoencoder shifts each channel",
+        ),
+        (
+            "model_index.json",
+            {"scheduler": ["diffusers", "EDMEulerScheduler"]},
+            "its scheduler, EDMEulerScheduler, has",
+        ),
+    ],
+)
+def test_a_model_that_would_be_sampled_wrongly(
+    file: str, changes: dict[str, Any], message: str, folders: dict[str, Path], tmp_path: Path
+) -> None:
+    shutil.copytree(folders["stable_diffusion_xl"], tmp_path / "model")
+    values = json.loads((tmp_path / "model" / file).read_text())
+    (tmp_path / "model" / file).write_text(json.dumps(values | changes))
+    (tmp_path / "model/scheduler/scheduler_config.json").write_text(
+        json.dumps({"_class_name": "EDMEulerScheduler", "num_train_timesteps": 1000})
+        if "scheduler" in changes
+        else (folders["stable_diffusion_xl"] / "scheduler/scheduler_config.json").read_text()
+    )
+    with pytest.raises(ConfigError, match=message):
+        TextToImage.load(ModelConfig(path=str(tmp_path / "model"), device="cpu"))
 
 
 @pytest.mark.parametrize(

@@ -122,9 +122,15 @@ class Consistency(Sampler):
 
 
 def sampler_for(source: Any, config: ModelConfig) -> Sampler:
-    """The sampler of a UNet: `config.sampler`, or what the pipeline's own scheduler is a case of."""
+    """The sampler of a UNet: `config.sampler`, or what the pipeline's own scheduler is a case of.
+
+    ConfigError for a scheduler without the noise levels of a diffusion in discrete time, such as EDM's.
+    """
     from diffusers import LCMScheduler
 
+    if "beta_schedule" not in source.config:
+        kind = type(source).__name__
+        raise ConfigError(f"model.path: its scheduler, {kind}, has no DDIM form; the model cannot be sampled")
     kind = config.sampler if config.sampler != "auto" else "lcm" if isinstance(source, LCMScheduler) else "ddim"
     return Consistency(source, config) if kind == "lcm" else DDIM(source, config)
 

@@ -43,6 +43,8 @@ class Backbone(ABC):
         if config.vae_slicing:
             self.vae.enable_slicing()
         self._check_resolution()
+        if getattr(self.vae.config, "latents_mean", None) is not None:
+            raise ConfigError("model.path: its autoencoder shifts each channel (latents_mean), which is not supported")
 
     @classmethod
     def options(cls) -> Mapping[str, Any]:
