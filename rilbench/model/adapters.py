@@ -3,6 +3,7 @@
 `LoraPair` is one (A_t, B_t) for every adapted layer. `AdapterGroup` attaches the group to a network: the frozen pairs
 are folded into the weights, the pair in training is a branch beside them, and during the rollout it is folded in too.
 So the network costs the same at any number of stages, and one `no_grad` forward costs what the bare network costs.
+In half precision, where folding would round small changes away, the pairs are one branch in such a forward instead.
 """
 
 from __future__ import annotations
@@ -45,8 +46,8 @@ class LoraPair:
         """All A and B, in a fixed order."""
         return [*self.a.values(), *self.b.values()]
 
-    def to(self, device: torch.device | str) -> LoraPair:
-        return LoraPair({k: v.to(device) for k, v in self.a.items()}, {k: v.to(device) for k, v in self.b.items()})
+    def to(self, where: torch.device | torch.dtype | str) -> LoraPair:
+        return LoraPair({k: v.to(where) for k, v in self.a.items()}, {k: v.to(where) for k, v in self.b.items()})
 
     def trainable(self) -> LoraPair:
         """A copy whose factors require gradients."""
@@ -110,8 +111,8 @@ class AdapterGroup:
     def __init__(self, network: nn.Module, *, targets: Sequence[str]) -> None:
         self.layers = _target_layers(network, targets)
         weights = {name: layer.weight.detach() for name, layer in self.layers.items()}
-        # half precision would round small weight changes away: there every pair stays a branch, the frozen ones as one
-        self._half = any(weight.dtype != torch.float32 for weight in weights.values())
+        self._dtype = next(iter(weights.values())).dtype
+        self._half = self._dtype != torch.float32
         self.base = weights if self._half else {name: weight.clone() for name, weight in weights.items()}
         self.frozen = self.base
         self.pair: LoraPair | None = None
@@ -125,7 +126,7 @@ class AdapterGroup:
         """Make the network W + sum_i c_i A_i B_i. Always computed from W, so nothing drifts."""
         self.pair = self._active = self._below = None
         if self._half:
-            self._below = LoraPair.concatenated(chain) if chain else None
+            self._below = LoraPair.concatenated(chain).to(self._dtype) if chain else None
             return
         self.frozen = {}
         for name, weight in self.base.items():
@@ -148,16 +149,30 @@ class AdapterGroup:
         """
         pair = pair or self.pair
         assert pair is not None, "no pair in training"
-        with self.swapped(pair if self._half else None):
-            if self._half:
+        if self._half:
+            with self._one_branch(pair):
                 yield
-                return
+            return
+        with self.swapped(None):
             with torch.no_grad():
                 self._write({n: w + pair.a[n] @ pair.b[n] for n, w in self.frozen.items()})
             try:
                 yield
             finally:
                 self._write(self.frozen)
+
+    @contextmanager
+    def _one_branch(self, pair: LoraPair) -> Iterator[None]:
+        """Within: the frozen pairs and this one are a single branch in the network's precision."""
+        below, parts = self._below, [part for part in (self._below, pair) if part is not None]
+        with torch.no_grad():
+            whole = LoraPair.concatenated([(part, 1.0) for part in parts]).to(self._dtype)
+        self._below = None
+        try:
+            with self.swapped(whole):
+                yield
+        finally:
+            self._below = below
 
     @contextmanager
     def swapped(self, pair: LoraPair | None) -> Iterator[None]:
