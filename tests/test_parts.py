@@ -122,3 +122,21 @@ def test_published_old_names_are_known(part: str, sound: Path, folder: Path) -> 
     one, other = (getattr(load(path).backbone.pipeline, part).state_dict() for path in (sound, folder))
     assert one.keys() == other.keys()
     assert all(torch.equal(one[key], other[key]) for key in one)
+
+
+@pytest.mark.parametrize("vae_precision", ["auto", "fp32"])
+def test_an_autoencoder_in_float32_is_never_rounded(vae_precision: str, sound: Path) -> None:
+    """Beside a denoiser in bfloat16, which is."""
+    model = load(sound, precision="bf16", vae_precision=vae_precision)
+    loaded = {"vae": model.vae.state_dict(), "unet": model.network.state_dict()}
+    for part, state in loaded.items():
+        exact = load_file(sound / part / FILES[part])
+        assert state.keys() == exact.keys()
+        equal = all(torch.equal(state[key].float(), value) for key, value in exact.items())
+        assert equal == (part == "vae")
+
+
+def test_an_autoencoder_in_bfloat16_is_rounded_once(sound: Path) -> None:
+    state = load(sound, precision="bf16", vae_precision="bf16").vae.state_dict()
+    exact = load_file(sound / "vae" / FILES["vae"])
+    assert all(torch.equal(state[key], value.bfloat16()) for key, value in exact.items())

@@ -20,9 +20,12 @@ REMEDY = "fetch or make its files again"
 def load_parts(folder: Path, index: Mapping[str, Any], dtype: torch.dtype) -> dict[str, nn.Module]:
     """Name to network of the pipeline in `folder`, whose model_index.json is `index`; read from safetensors only.
 
+    The autoencoder comes in float32 whatever the `dtype`: where it may be less, the backbone rounds it.
     ConfigError for a network of which a weight is missing or has another shape.
     """
-    return {name: _load(kind, folder / name, dtype) for name, kind in _networks(index)}
+    return {
+        name: _load(kind, folder / name, torch.float32 if name == "vae" else dtype) for name, kind in _networks(index)
+    }
 
 
 def _networks(index: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
