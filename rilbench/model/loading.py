@@ -9,10 +9,11 @@ import torch
 
 from rilbench.config import ModelConfig
 from rilbench.errors import ConfigError, RilbenchError, reason
+from rilbench.fetch.pipeline import in_cache
 from rilbench.model.backbones import BACKBONES, Backbone
 from rilbench.model.backbones.base import DTYPES
 from rilbench.model.parts import load_parts
-from rilbench.remote import hub_folder, is_hub_id
+from rilbench.remote import hub_folder, is_hub_id, require_published
 from rilbench.resources import resolve
 
 INDEX = "model_index.json"
@@ -35,6 +36,8 @@ def load_pipeline(config: ModelConfig, dtype: torch.dtype) -> Any:
     diffusers.utils.logging.disable_progress_bar()
     transformers.utils.logging.disable_progress_bar()
     path = pipeline_folder(config)
+    if is_hub_id(config.path):
+        require_published(in_cache(config.path, config.revision or "main"))
     try:
         index = diffusers.DiffusionPipeline.load_config(path)
         name = index["_class_name"]
