@@ -254,6 +254,23 @@ def test_which_files_of_a_pipeline_are_wanted() -> None:
     assert wanted == {*chosen, "vae/diffusion_pytorch_model.safetensors"}  # which is missed there, as it must be
 
 
+@pytest.mark.parametrize(
+    ("card", "licence"),
+    [
+        ("---\nlicense: openrail\ntags:\n- toy\n---\nlicense: mit\n", "openrail"),
+        ("---\nlicense: other\nlicense_name: some-community\nlicense_link: x.md\n---\n", "some-community (other)"),
+        ('---\nlicense_name: "some-community"\nlicense: "other"\n---\n', "some-community (other)"),
+        ("---\nlicense: other\n---\nlicense_name: in the text\n", "other"),
+        ("A card.\n---\nlicense: mit\n---\n", ""),
+    ],
+)
+def test_the_licence_of_a_card(web: Web, card: str, licence: str) -> None:
+    web.put_on_hub("some/model", {"README.md": card.encode()})
+    assert pipeline.licence_of("some/model", "main") == ""  # the card is not there yet
+    get(NeededFile("hub:some/model/README.md"), nothing)
+    assert pipeline.licence_of("some/model", "main") == licence
+
+
 # --- the command ---
 
 

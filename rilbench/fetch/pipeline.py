@@ -61,10 +61,12 @@ def on_hub(repo: str, revision: str) -> list[NeededFile]:
 
 
 def licence_of(repo: str, revision: str) -> str:
-    """The licence a repository's card in the cache declares."""
+    """The licence a repository's card in the cache declares; one the Hub has no name for by its own, `NAME (other)`."""
     card = NeededFile(f"hub:{repo}/{CARD}@{revision}")
-    found = re.search(r"\A---\n.*?^license: *(\S+)", card.place.read_text(), re.S | re.M) if card.present else None
-    return found[1] if found else ""
+    head = re.match(r"---\n.*?^---$", card.place.read_text(encoding="utf-8"), re.S | re.M) if card.present else None
+    facts = dict(re.findall(r"^(license|license_name): *['\"]?([^'\"\n]*\w)", head[0], re.M)) if head else {}
+    licence = facts.get("license", "")
+    return f"{facts['license_name']} (other)" if licence == "other" and "license_name" in facts else licence
 
 
 def _shards(index: NeededFile, names: Iterable[str]) -> list[str]:
