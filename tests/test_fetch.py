@@ -368,6 +368,20 @@ def test_a_file_that_cannot_be_had_does_not_stop_the_others(web: Web, place: Pat
     assert [name for name, state in found.items() if state != "present"] == ["head.safetensors"]
 
 
+def test_a_listing_that_cannot_be_had_does_not_stop_the_others(web: Web, place: Path) -> None:
+    listing = f"/api/models/some/pipeline/revision/{COMMIT}"
+    web.hidden.add(listing)
+    code, found = states()
+    assert code == 1
+    assert found["model_index.json"] == "failed"
+    assert {found[name] for name in ("train.txt", "eval.txt", "head.safetensors")} == {"present"}
+    shown = rilbench("fetch", "--config", "toy.yaml").stdout
+    assert "cannot list the files of some/pipeline: " in shown
+    assert shown.count("cannot list") == 1
+    web.hidden.clear()
+    assert set(states()[1].values()) == {"present"}
+
+
 class Blocked:
     """No socket connects; attempts are kept."""
 
