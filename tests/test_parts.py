@@ -97,6 +97,15 @@ def test_a_missing_file_is_refused(part: str, folder: Path, capfd: pytest.Captur
     assert FILES[part] in told
 
 
+def test_a_missing_folder_is_refused(
+    folder: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where its path has the form of a Hub id."""
+    shutil.rmtree(folder / "vae")
+    monkeypatch.chdir(folder.parent)
+    assert "model.path: there is no folder xl/vae" in refused(Path("xl"), capfd)
+
+
 ATTENTION = {"to_q": "query", "to_k": "key", "to_v": "value", "to_out.0": "proj_attn"}  # of old autoencoders
 
 

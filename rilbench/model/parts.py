@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from rilbench.errors import ConfigError, reason
+from rilbench.fetch.pipeline import variant_of
 
 LIBRARIES = ("diffusers", "transformers")
 SHOWN = 3  # weights in a message
@@ -44,7 +45,10 @@ def _networks(index: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
 def _load(kind: Any, folder: Path, dtype: torch.dtype) -> nn.Module:
     from transformers import PreTrainedModel
 
+    if not folder.is_dir():  # a relative path would be looked for on the Hub
+        raise ConfigError(f"model.path: there is no folder {folder}; {REMEDY}")
     options: dict[str, Any] = {"dtype": dtype, "use_safetensors": True, "output_loading_info": True}
+    options["variant"] = variant_of(path.name for path in folder.iterdir())
     if issubclass(kind, PreTrainedModel):
         options["ignore_mismatched_sizes"] = True  # its report names them, its error does not
     try:
