@@ -14,6 +14,7 @@ from yaml import YAMLError  # type: ignore[import-untyped]
 
 from rilbench import settings
 from rilbench.errors import ConfigError
+from rilbench.remote import is_hub_id
 from rilbench.resources import config_file
 
 PERTURBATIONS = ("jpeg", "blur", "shift")  # rilbench/evaluation/perturb.py
@@ -115,6 +116,9 @@ class RunConfig:
         for key, (value, allowed) in choices.items():
             if value not in allowed:
                 raise ConfigError(f"{key}: {value!r} is not one of {', '.join(allowed)}")
+        repo, at, revision = self.model.path.partition("@")
+        if at and is_hub_id(self.model.path):
+            raise ConfigError(f"model.path: {self.model.path!r} is written model.path={repo} model.revision={revision}")
         _positive("model", self.model, "steps")
         _positive("adapter", self.adapter, "rank")
         _positive("evaluate", self.evaluate, "images_per_prompt", "batch_size", "bootstrap")

@@ -18,7 +18,7 @@ from torch import Tensor
 from rilbench.errors import ConfigError, unknown
 from rilbench.open_clip_files import WEIGHTS, Published, locate
 from rilbench.open_clip_files import clip_files as clip_files
-from rilbench.remote import digest
+from rilbench.remote import digest, require_published
 from rilbench.resources import checked, resolve
 
 FITS = ("square", "pad")
@@ -139,6 +139,8 @@ def _load(name: str, pretrained: str | None, published: Published, device: str, 
     """The model, frozen and in eval mode, and its tokenizer."""
     import open_clip
 
+    if name.startswith("hf-hub:"):
+        require_published(clip_files(name))
     options = {"precision": "fp32", "device": device, "require_pretrained": True, "weights_only": True}
     try:
         model = open_clip.create_model(name, pretrained, force_preprocess_cfg=published, **options)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from rilbench.errors import ConfigError, unknown
-from rilbench.remote import NeededFile, hub_files, is_reference, missing
+from rilbench.remote import NeededFile, hub_files, is_reference, require_published
 from rilbench.resources import checked, resolve
 
 WEIGHTS = (".safetensors", ".bin", ".pth", ".pt")
@@ -73,8 +73,7 @@ def _weights_of(architecture: str, pretrained: str | None, setting: str) -> tupl
     tags = open_clip.list_pretrained_tags_by_model(architecture)
     if pretrained in tags:
         file = _tag_file(architecture, pretrained)
-        if not file.present:
-            raise missing([file])
+        require_published([file])
         return str(file.place), _published(architecture, pretrained, setting)
     path = checked(pretrained)
     if Path(path).is_file():

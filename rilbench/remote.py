@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import os
 import re
 import shlex
 import sys
@@ -24,6 +23,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
+from rilbench.cache import cache, is_known, remember
 from rilbench.errors import ConfigError, unknown
 
 INDEX = "model_index.json"  # what a diffusers pipeline on the Hub is made of
@@ -120,6 +120,11 @@ class NeededFile:
         """Whether something lies there; `fault` says whether it is the published file."""
         return self.place.is_file()
 
+    @property
+    def facts(self) -> tuple[int | None, str | None, str | None]:
+        """What is known of its contents; the Hub's hash is the name of the file in its cache."""
+        return self.size, self.sha256, self.md5
+
     def fault(self) -> str | None:
         """Why the file on this machine is not the published one; None when nothing speaks against it.
 
@@ -163,15 +168,29 @@ def located(text: str) -> Path:
 
 def verified(text: str) -> Path:
     """`located`, and ConfigError when the file is not the published one."""
-    file, place = NeededFile.parse(text), located(text)
-    if fault := file.fault():
-        raise ConfigError(f"{place} {fault}. It came from {file.source}; get it again with: {fetch_line()}")
-    return place
+    file = NeededFile.parse(text)
+    require_published([file])
+    return file.place
+
+
+def require_published(files: Sequence[NeededFile]) -> None:
+    """ConfigError unless every file is here and the published one, with the command that gets it.
+
+    A file that was found right by any process is not read again until it changes.
+    """
+    if absent := [file for file in files if not file.present]:
+        raise missing(absent)
+    for file in files:
+        if not is_known(file.place.resolve(), file.facts) and (fault := file.fault()):
+            raise ConfigError(f"{file.place} {fault}. It came from {file.source}; get it again with: {fetch_line()}")
 
 
 @lru_cache(maxsize=256)
 def _fault_once(file: NeededFile, place: Path, changed: int, size: int) -> str | None:
-    return file.fault_of(place)
+    fault = file.fault_of(place)
+    if fault is None and file.published:
+        remember(place.resolve(), file.facts)
+    return fault
 
 
 def missing(files: Sequence[NeededFile]) -> ConfigError:
@@ -193,11 +212,6 @@ def fetch_line() -> str:
     return "rilbench fetch, with the --config, --rewards and settings of the run"
 
 
-def cache() -> Path:
-    """The folder of files that are not of the Hub: RILBENCH_CACHE, or `~/.cache/rilbench`."""
-    return Path(os.environ.get("RILBENCH_CACHE") or Path.home() / ".cache" / "rilbench")
-
-
 def hub_place(repo: str, file: str, revision: str) -> Path:
     """Where the Hub's cache has a file, or will have it."""
     from huggingface_hub import constants, try_to_load_from_cache
@@ -211,10 +225,12 @@ def hub_place(repo: str, file: str, revision: str) -> Path:
 
 
 def hub_folder(name: str, files: Sequence[str]) -> Path:
-    """The cache's folder of a Hub id, OWNER/REPO or OWNER/REPO@REVISION; ConfigError when one of `files` is missing."""
+    """The cache's folder of a Hub id, OWNER/REPO or OWNER/REPO@REVISION.
+
+    ConfigError when one of `files` is missing or not the published one.
+    """
     wanted = hub_files(name, files)
-    if absent := [file for file in wanted if not file.present]:
-        raise missing(absent)
+    require_published(wanted)
     place, inside = wanted[0].place, files[0]
     return place.parents[inside.count("/")]
 

@@ -27,6 +27,7 @@ COMMIT = "a" * 40
 @pytest.fixture(params=[True, False], ids=["offline", "online"])
 def attempts(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """Connections that were tried; none succeeds."""
+    monkeypatch.setenv("RILBENCH_CACHE", str(tmp_path / "urls"))
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", request.param)
     tried: list[Any] = []

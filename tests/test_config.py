@@ -114,3 +114,11 @@ def test_package_paths() -> None:
         resolve("package:nobody/x")
     with pytest.raises(ConfigError, match="has no 'nothing'"):
         resolve("package:rilbench_shapes/nothing")
+
+
+def test_a_revision_has_a_setting_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ConfigError, match=r"is written model\.path=some/model model\.revision=v1"):
+        config.load("sd15", ["model.path=some/model@v1"])
+    (tmp_path / "some" / "model@v1").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    assert config.load("sd15", ["model.path=some/model@v1"]).model.path == "some/model@v1"  # a folder

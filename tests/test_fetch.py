@@ -12,9 +12,12 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import pytest
+import torch
 import toy
 from helpers import DIM, save_clip
 from huggingface_hub import constants, file_download
+from safetensors.torch import load as load_bytes
+from safetensors.torch import save as save_bytes
 from safetensors.torch import save_file
 from typer.testing import CliRunner
 from web import COMMIT, Web, git_hash, serving
@@ -254,6 +257,35 @@ def test_which_files_of_a_pipeline_are_wanted() -> None:
     assert wanted == {*chosen, "vae/diffusion_pytorch_model.safetensors"}  # which is missed there, as it must be
 
 
+def test_a_part_published_in_half_precision_only() -> None:
+    index = {"unet": ["diffusers", "UNet2DConditionModel"], "vae": ["diffusers", "AutoencoderKL"]}
+    half = [
+        "unet/diffusion_pytorch_model.fp16-00001-of-00002.safetensors",
+        "unet/diffusion_pytorch_model.fp16-00002-of-00002.safetensors",
+        "unet/diffusion_pytorch_model.safetensors.index.fp16.json",
+    ]
+    whole = ["vae/config.json", "vae/diffusion_pytorch_model.safetensors"]
+    left = ["vae/diffusion_pytorch_model.fp16.safetensors", "unet/diffusion_pytorch_model.fp16.bin"]
+    assert set(pipeline.wanted(index, [*half, *whole, *left])) == {*half, *whole}
+
+
+@pytest.mark.parametrize(
+    ("card", "licence"),
+    [
+        ("---\nlicense: openrail\ntags:\n- toy\n---\nlicense: mit\n", "openrail"),
+        ("---\nlicense: other\nlicense_name: some-community\nlicense_link: x.md\n---\n", "some-community (other)"),
+        ('---\nlicense_name: "some-community"\nlicense: "other"\n---\n', "some-community (other)"),
+        ("---\nlicense: other\n---\nlicense_name: in the text\n", "other"),
+        ("A card.\n---\nlicense: mit\n---\n", ""),
+    ],
+)
+def test_the_licence_of_a_card(web: Web, card: str, licence: str) -> None:
+    web.put_on_hub("some/model", {"README.md": card.encode()})
+    assert pipeline.licence_of("some/model", "main") == ""  # the card is not there yet
+    get(NeededFile("hub:some/model/README.md"), nothing)
+    assert pipeline.licence_of("some/model", "main") == licence
+
+
 # --- the command ---
 
 
@@ -349,6 +381,44 @@ def test_a_file_that_cannot_be_had_does_not_stop_the_others(web: Web, place: Pat
     assert "404" in done.stdout
     _, found = states("--check")
     assert [name for name, state in found.items() if state != "present"] == ["head.safetensors"]
+
+
+def test_a_listing_that_cannot_be_had_does_not_stop_the_others(web: Web, place: Path) -> None:
+    listing = f"/api/models/some/pipeline/revision/{COMMIT}"
+    web.hidden.add(listing)
+    code, found = states()
+    assert code == 1
+    assert found["model_index.json"] == "failed"
+    assert {found[name] for name in ("train.txt", "eval.txt", "head.safetensors")} == {"present"}
+    shown = rilbench("fetch", "--config", "toy.yaml").stdout
+    assert "cannot list the files of some/pipeline: " in shown
+    assert shown.count("cannot list") == 1
+    web.hidden.clear()
+    assert set(states()[1].values()) == {"present"}
+
+
+def test_a_model_published_in_half_precision_only(web: Web, place: Path) -> None:
+    from rilbench.config import load
+    from rilbench.model.text_to_image import TextToImage
+
+    base = f"/some/pipeline/resolve/{COMMIT}/"
+    published = {path.removeprefix(base): web.files[path] for path in list(web.files) if path.startswith(base)}
+    whole = {name: load_bytes(contents) for name, contents in published.items() if name.endswith(".safetensors")}
+    assert {name.partition("/")[0] for name in whole} == {"unet", "vae", "text_encoder"}
+    for name, state in whole.items():
+        del web.files[base + name], published[name]
+        half = {key: value.half() if value.is_floating_point() else value for key, value in state.items()}
+        published[name.replace(".safetensors", ".fp16.safetensors")] = save_bytes(half, {"format": "pt"})
+    web.put_on_hub("some/pipeline", published)
+    code, found = states()
+    assert code == 0
+    assert found["unet/diffusion_pytorch_model.fp16.safetensors"] == "present"
+    assert not any(name.endswith("model.safetensors") for name in found)
+    model = TextToImage.load(load(str(place / "toy.yaml")).model)
+    expected = whole["unet/diffusion_pytorch_model.safetensors"]
+    state = model.network.state_dict()
+    assert state.keys() == expected.keys()
+    assert all(torch.equal(state[key], value.half().float()) for key, value in expected.items())
 
 
 class Blocked:

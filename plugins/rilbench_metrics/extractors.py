@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 from functools import cached_property
 from typing import Any
 
@@ -84,9 +85,11 @@ def make_extractor(kind: str, model: str, pretrained: str | None, device: str) -
 def _inception(weights: str, device: str) -> Extractor:
     from torchmetrics.image.fid import NoTrainInceptionV3
 
-    read_tensors(weights, "pretrained")  # torch-fidelity would run pickled code
+    checked = io.BytesIO()  # torch-fidelity would run the code in a pickle; it reads these tensors, not the file
+    torch.save(read_tensors(weights, "pretrained"), checked)
+    checked.seek(0)
     try:
-        model: Any = NoTrainInceptionV3("inception-v3-compat", ["2048"], resolve(weights), antialias=False)
+        model: Any = NoTrainInceptionV3("inception-v3-compat", ["2048"], checked, antialias=False)
     except Exception as error:  # torch-fidelity is missing, or the file is of another model
         raise ConfigError(
             f"extractor: cannot load inception from {resolve(weights)} ({brief(error)}); pip install torch-fidelity, "

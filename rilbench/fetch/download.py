@@ -9,8 +9,9 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+from rilbench.cache import cache
 from rilbench.errors import RilbenchError
-from rilbench.remote import NeededFile, cache, etag_fault
+from rilbench.remote import NeededFile, etag_fault
 
 NOTHING_LEFT = 416  # HTTP: the part has all bytes already, when nobody said how many there are
 OnBytes = Callable[[int, int | None], None]  # bytes there, of how many

@@ -8,14 +8,14 @@ from dataclasses import dataclass
 
 from rilbench.components import Components
 from rilbench.config import RunConfig
-from rilbench.errors import RilbenchError
+from rilbench.errors import RilbenchError, reason
 from rilbench.fetch import pipeline
 from rilbench.fetch.download import OnBytes, get
 from rilbench.fetch.needed import Need, hub_model, needed
 from rilbench.prompts import read_prompts
 from rilbench.remote import NeededFile
 
-PRESENT, MISSING, CORRUPT = "present", "missing", "corrupt"
+PRESENT, MISSING, CORRUPT, FAILED = "present", "missing", "corrupt", "failed"
 Bar = Callable[[NeededFile], AbstractContextManager[OnBytes]]
 
 
@@ -44,10 +44,10 @@ def _checked(need: Need, bar: Bar) -> State:
 
 
 def state_of(need: Need, failure: str = "") -> State:
-    """Present, missing or corrupt; `failure` is why it could not be fetched."""
+    """Present, missing or corrupt; `failure` is why it, or what it lists, could not be fetched."""
     fault = need.file.fault()
     if fault is None:
-        return State(need, PRESENT)
+        return State(need, FAILED, failure) if failure else State(need, PRESENT)
     advice = failure or (f"make it with: {need.file.made_by}" if need.file.made_by else "")
     if not need.file.present:
         return State(need, MISSING, advice)
@@ -66,19 +66,14 @@ def _fetched(config: RunConfig, components: Components, bar: Bar) -> Iterator[tu
         if need.file.published:
             yield from _got(need.file, bar)
     model = hub_model(config.model)
-    if model and pipeline.index_of(*model).present:
-        for file in _listed(*model):
+    if model and (index := pipeline.index_of(*model)).present:
+        try:
+            listed = pipeline.on_hub(*model)
+        except Exception as error:  # of the Hub's client
+            yield index.source, f"cannot list the files of {model[0]}: {reason(error)[:300]}"
+            return
+        for file in listed:
             yield from _got(file, bar)
-
-
-def _listed(repo: str, revision: str) -> list[NeededFile]:
-    try:
-        return pipeline.on_hub(repo, revision)
-    except RilbenchError:
-        raise
-    except Exception as error:  # of the Hub's client
-        reason = " ".join(str(error).split())[:300]
-        raise RilbenchError(f"cannot list the files of {repo}: {type(error).__name__}: {reason}") from None
 
 
 def _got(file: NeededFile, bar: Bar) -> Iterator[tuple[str, str]]:

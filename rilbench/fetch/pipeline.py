@@ -1,4 +1,5 @@
-"""The files of a diffusers pipeline on the Hub that a run reads: safetensors in full precision, no pickles."""
+"""The files of a diffusers pipeline on the Hub that a run reads: safetensors, no pickles; in full precision, or in half
+where nothing else is published."""
 
 from __future__ import annotations
 
@@ -14,6 +15,8 @@ CARD = "README.md"
 SKIPPED = ("safety_checker", "feature_extractor", "image_encoder")  # parts no run uses
 SMALL = re.compile(r"[^/]+\.(json|txt|model)")  # configurations, vocabularies
 WEIGHTS = re.compile(r"(model|diffusion_pytorch_model)(-\d{5}-of-\d{5})?\.safetensors")
+HALF = "fp16"  # what diffusers calls the variant
+HALF_WEIGHTS = re.compile(r"(model|diffusion_pytorch_model)(\.fp16)?(-\d{5}-of-\d{5})?(\.fp16)?\.safetensors")
 WITHOUT_WEIGHTS = re.compile(r".*(Scheduler|Tokenizer|TokenizerFast|Processor|FeatureExtractor)")
 
 
@@ -28,12 +31,22 @@ def wanted(index: Mapping[str, Any], names: Iterable[str]) -> list[str]:
         if not isinstance(origin, list) or not origin[0] or part in SKIPPED:
             continue
         inside = [name.removeprefix(f"{part}/") for name in known if name.startswith(f"{part}/")]
-        files = [name for name in inside if WEIGHTS.fullmatch(name) or (SMALL.fullmatch(name) and "fp16" not in name)]
+        half = variant_of(inside) == HALF
+        weights = HALF_WEIGHTS if half else WEIGHTS
+        files = [n for n in inside if weights.fullmatch(n) or (SMALL.fullmatch(n) and (half or HALF not in n))]
         chosen += [f"{part}/{name}" for name in (files or ["config.json"])]
-        if not WITHOUT_WEIGHTS.fullmatch(str(origin[1])) and not any(map(WEIGHTS.fullmatch, files)):
+        if not WITHOUT_WEIGHTS.fullmatch(str(origin[1])) and not any(map(weights.fullmatch, files)):
             library = "diffusion_pytorch_model" if origin[0] == "diffusers" else "model"
             chosen.append(f"{part}/{library}.safetensors")
     return chosen
+
+
+def variant_of(names: Iterable[str]) -> str | None:
+    """`fp16` when a part's file names have weights in half precision only; None is full precision."""
+    known = list(names)
+    if any(map(WEIGHTS.fullmatch, known)):
+        return None
+    return HALF if any(map(HALF_WEIGHTS.fullmatch, known)) else None
 
 
 def index_of(repo: str, revision: str) -> NeededFile:
@@ -48,8 +61,10 @@ def in_cache(repo: str, revision: str) -> list[NeededFile]:
         return [index]
     folder = index.place.parent
     names = [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
-    listed = [*wanted(_read(index), names), *_shards(index, names)]
-    return hub_files(f"{repo}@{revision}", list(dict.fromkeys(listed)), licence_of(repo, revision))
+    listed = wanted(_read(index), names)
+    return hub_files(
+        f"{repo}@{revision}", list(dict.fromkeys([*listed, *_shards(index, listed)])), licence_of(repo, revision)
+    )
 
 
 def on_hub(repo: str, revision: str) -> list[NeededFile]:
@@ -61,17 +76,19 @@ def on_hub(repo: str, revision: str) -> list[NeededFile]:
 
 
 def licence_of(repo: str, revision: str) -> str:
-    """The licence a repository's card in the cache declares."""
+    """The licence a repository's card in the cache declares; one the Hub has no name for by its own, `NAME (other)`."""
     card = NeededFile(f"hub:{repo}/{CARD}@{revision}")
-    found = re.search(r"\A---\n.*?^license: *(\S+)", card.place.read_text(), re.S | re.M) if card.present else None
-    return found[1] if found else ""
+    head = re.match(r"---\n.*?^---$", card.place.read_text(encoding="utf-8"), re.S | re.M) if card.present else None
+    facts = dict(re.findall(r"^(license|license_name): *['\"]?([^'\"\n]*\w)", head[0], re.M)) if head else {}
+    licence = facts.get("license", "")
+    return f"{facts['license_name']} (other)" if licence == "other" and "license_name" in facts else licence
 
 
 def _shards(index: NeededFile, names: Iterable[str]) -> list[str]:
     """What the indices of weights in several files name."""
     found = []
     for name in names:
-        if name.endswith(".safetensors.index.json") and "fp16" not in name:
+        if re.search(r"\.safetensors\.index(\.fp16)?\.json$", name):
             folder, _, _ = name.rpartition("/")
             shards = _read_json(index.place.parent / name).get("weight_map", {}).values()
             found += [f"{folder}/{shard}" for shard in sorted(set(shards))]

@@ -8,10 +8,12 @@ from typing import Any
 import torch
 
 from rilbench.config import ModelConfig
-from rilbench.errors import ConfigError
+from rilbench.errors import ConfigError, RilbenchError, reason
+from rilbench.fetch.pipeline import in_cache
 from rilbench.model.backbones import BACKBONES, Backbone
 from rilbench.model.backbones.base import DTYPES
-from rilbench.remote import INDEX, hub_folder, is_hub_id
+from rilbench.model.parts import load_parts
+from rilbench.remote import INDEX, hub_folder, is_hub_id, require_published
 from rilbench.resources import resolve
 
 
@@ -20,22 +22,31 @@ def load_backbone(config: ModelConfig) -> Backbone:
 
     Weights are read from safetensors only.
     """
+    pipeline = load_pipeline(config, DTYPES[config.precision])
+    return BACKBONES[type(pipeline).__name__](pipeline, config, device=pick_device(config.device))
+
+
+def load_pipeline(config: ModelConfig, dtype: torch.dtype) -> Any:
+    """The same as diffusers' own object, on the CPU."""
     import diffusers
     import transformers
 
     diffusers.utils.logging.disable_progress_bar()
     transformers.utils.logging.disable_progress_bar()
     path = pipeline_folder(config)
+    if is_hub_id(config.path):
+        require_published(in_cache(config.path, config.revision or "main"))
     try:
-        name = diffusers.DiffusionPipeline.load_config(path)["_class_name"]
-        family = BACKBONES.get(name)
-        pipeline = family and _pipeline(name, path, config, **family.options())
+        index = diffusers.DiffusionPipeline.load_config(path)
+        name = index["_class_name"]
+        if name not in BACKBONES:
+            raise ConfigError(f"model.path: {config.path!r} is a {name}; known are {', '.join(BACKBONES)}")
+        parts = load_parts(path, index, dtype)
+        return getattr(diffusers, name).from_pretrained(path, **parts, **BACKBONES[name].options())
+    except RilbenchError:
+        raise
     except Exception as error:  # diffusers, safetensors and the hub raise a dozen kinds
-        reason = " ".join(str(error).split())[:300]
-        raise ConfigError(f"model.path: cannot load {config.path!r}: {type(error).__name__}: {reason}") from error
-    if family is None:
-        raise ConfigError(f"model.path: {config.path!r} is a {name}; known are {', '.join(BACKBONES)}")
-    return family(pipeline, config, device=pick_device(config.device))
+        raise ConfigError(f"model.path: cannot load {config.path!r}: {reason(error)[:300]}") from error
 
 
 def pipeline_folder(config: ModelConfig) -> Path:
@@ -51,14 +62,6 @@ def pipeline_folder(config: ModelConfig) -> Path:
     return Path(path)
 
 
-def _pipeline(name: str, path: Path, config: ModelConfig, **options: Any) -> Any:
-    import diffusers
-
-    return getattr(diffusers, name).from_pretrained(
-        path, dtype=DTYPES[config.precision], use_safetensors=True, **options
-    )
-
-
 def pick_device(name: str) -> str:
     """`auto` is cuda when there is one; ConfigError for a device that is not there."""
     if name == "auto":
@@ -66,6 +69,6 @@ def pick_device(name: str) -> str:
     try:
         torch.empty(1, device=name)
     except Exception as error:  # torch raises several kinds for an unknown or absent device
-        reason = str(error).splitlines()[0]
-        raise ConfigError(f"model.device: {name!r} is not available here ({reason}); use auto, cpu or cuda") from None
+        first = str(error).splitlines()[0]
+        raise ConfigError(f"model.device: {name!r} is not available here ({first}); use auto, cpu or cuda") from None
     return name

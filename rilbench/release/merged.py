@@ -9,7 +9,8 @@ import torch
 
 from rilbench.config import ModelConfig
 from rilbench.model.adapters import LoraPair
-from rilbench.release.models import denoiser, hub_id, load_pipeline
+from rilbench.model.loading import load_pipeline
+from rilbench.release.models import denoiser, hub_id
 
 
 def write_merged(folder: Path, config: ModelConfig, chain: Sequence[tuple[LoraPair, float]]) -> str:
@@ -19,7 +20,7 @@ def write_merged(folder: Path, config: ModelConfig, chain: Sequence[tuple[LoraPa
     """
     from diffusers import ConfigMixin
 
-    pipeline = load_pipeline(config)
+    pipeline = load_pipeline(config, torch.float32)  # what is merged in less would be rounded away
     prefix, network = denoiser(pipeline)
     with torch.no_grad():
         for pair, coefficient in chain:

@@ -8,7 +8,7 @@ from typing import Any
 from safetensors import safe_open
 
 from rilbench.config import ModelConfig
-from rilbench.errors import ConfigError, reason
+from rilbench.errors import ConfigError
 from rilbench.model.files import WEIGHTS
 from rilbench.model.loading import pipeline_folder
 from rilbench.resources import resolve
@@ -49,17 +49,3 @@ def scheduler_of(config: ModelConfig, prefix: str) -> str | None:
     except (OSError, LookupError, ConfigError):  # it is not on this machine
         own = None
     return None if config.sampler == "auto" and own == "LCMScheduler" else "DDIMScheduler"
-
-
-def load_pipeline(config: ModelConfig) -> Any:
-    """The whole pipeline as diffusers loads it, in float32: what is merged in less would be rounded away."""
-    import torch
-    from diffusers import DiffusionPipeline
-    from diffusers.utils import logging
-
-    logging.disable_progress_bar()
-    folder = pipeline_folder(config)
-    try:
-        return DiffusionPipeline.from_pretrained(folder, dtype=torch.float32, use_safetensors=True)
-    except Exception as error:  # diffusers, safetensors and the hub raise a dozen kinds
-        raise ConfigError(f"model.path: cannot load {config.path!r}: {reason(error)[:300]}") from error

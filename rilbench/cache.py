@@ -1,0 +1,48 @@
+"""The folder of fetched files that are not of the Hub, and which files were found to be the published ones.
+
+Hashing gigabytes takes long: what was found right is hashed again only after the file's time or size changed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from rilbench.errors import RilbenchError
+
+MEMORY = "checked.json"
+
+
+def cache() -> Path:
+    """RILBENCH_CACHE, or `~/.cache/rilbench`."""
+    return Path(os.environ.get("RILBENCH_CACHE") or Path.home() / ".cache" / "rilbench")
+
+
+def is_known(path: Path, facts: Sequence[Any]) -> bool:
+    """Whether the file was found to be as `facts` say, and did not change since."""
+    return bool(_memory().get(str(path)) == _state(path, facts))
+
+
+def remember(path: Path, facts: Sequence[Any]) -> None:
+    """Note that the file is as `facts` say. Where nothing can be written, it is hashed again next time."""
+    from rilbench.store import write_json
+
+    with suppress(RilbenchError):
+        write_json(cache() / MEMORY, _memory() | {str(path): _state(path, facts)})
+
+
+def _state(path: Path, facts: Sequence[Any]) -> list[Any]:
+    found = path.stat()
+    return [found.st_mtime_ns, found.st_size, *facts]
+
+
+def _memory() -> dict[str, Any]:
+    try:
+        values = json.loads((cache() / MEMORY).read_text(encoding="utf-8"))
+    except (OSError, ValueError):  # not there yet
+        return {}
+    return values if isinstance(values, dict) else {}

@@ -1,0 +1,88 @@
+"""The networks of a diffusers pipeline, each loaded whole: what the libraries only log is refused here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from rilbench.errors import ConfigError, reason
+from rilbench.fetch.pipeline import variant_of
+
+LIBRARIES = ("diffusers", "transformers")
+SHOWN = 3  # weights in a message
+REMEDY = "fetch or make its files again"
+
+
+def load_parts(folder: Path, index: Mapping[str, Any], dtype: torch.dtype) -> dict[str, nn.Module]:
+    """Name to network of the pipeline in `folder`, whose model_index.json is `index`; read from safetensors only.
+
+    The autoencoder comes in float32 whatever the `dtype`: where it may be less, the backbone rounds it.
+    ConfigError for a network of which a weight is missing or has another shape.
+    """
+    return {
+        name: _load(kind, folder / name, torch.float32 if name == "vae" else dtype) for name, kind in _networks(index)
+    }
+
+
+def _networks(index: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Name and class of each part with weights; safety checkers are of neither library."""
+    import diffusers
+    import transformers
+
+    libraries = dict(zip(LIBRARIES, (diffusers, transformers), strict=True))
+    for name, origin in index.items():
+        if isinstance(origin, (list, tuple)) and origin[0] in libraries:
+            kind = getattr(libraries[origin[0]], origin[1], None)
+            if isinstance(kind, type) and issubclass(kind, nn.Module):
+                yield name, kind
+
+
+def _load(kind: Any, folder: Path, dtype: torch.dtype) -> nn.Module:
+    from transformers import PreTrainedModel
+
+    if not folder.is_dir():  # a relative path would be looked for on the Hub
+        raise ConfigError(f"model.path: there is no folder {folder}; {REMEDY}")
+    options: dict[str, Any] = {"dtype": dtype, "use_safetensors": True, "output_loading_info": True}
+    options["variant"] = variant_of(path.name for path in folder.iterdir())
+    if issubclass(kind, PreTrainedModel):
+        options["ignore_mismatched_sizes"] = True  # its report names them, its error does not
+    try:
+        with _quietly():
+            network, report = kind.from_pretrained(folder, **options)
+    except Exception as error:  # diffusers, transformers and safetensors raise a dozen kinds
+        raise ConfigError(f"model.path: cannot load {folder}: {reason(error)[:300]}; {REMEDY}") from error
+    if faults := _faults(report):
+        more = f" and {len(faults) - SHOWN} more" if len(faults) > SHOWN else ""
+        raise ConfigError(
+            f"model.path: {folder} is not a whole {kind.__name__}: {', '.join(faults[:SHOWN])}{more}; {REMEDY}"
+        )
+    assert isinstance(network, nn.Module)
+    return network
+
+
+def _faults(report: Mapping[str, Any]) -> list[str]:
+    """Of what `from_pretrained` reports, that which leaves a weight random."""
+    shapes = [f"{key} has shape {tuple(found)}, not {tuple(is_)}" for key, found, is_ in report["mismatched_keys"]]
+    return [*(f"{key} is missing" for key in sorted(report["missing_keys"])), *sorted(shapes)]
+
+
+@contextmanager
+def _quietly() -> Iterator[None]:
+    """Without the libraries' tables of weights."""
+    import diffusers
+    import transformers
+
+    logs = (diffusers.utils.logging, transformers.utils.logging)
+    before = [log.get_verbosity() for log in logs]
+    for log in logs:
+        log.set_verbosity_error()
+    try:
+        yield
+    finally:
+        for log, level in zip(logs, before, strict=True):
+            log.set_verbosity(level)
