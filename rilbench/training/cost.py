@@ -37,7 +37,7 @@ def measure(model: TextToImage) -> Cost:
     z = torch.zeros(PROBE, *model.latent_shape, device=model.device)
     return Cost(
         denoise=_timed(lambda: model.rollout(z, [""] * PROBE, stop=model.config.steps - 1)) / PROBE,
-        decode=_timed(lambda: model.decode(z)) / PROBE,
+        decode=_timed(lambda: model.decode(z[:, : model.backbone.channels])) / PROBE,
         parameters=sum(p.numel() for part in (model.network, model.vae) for p in part.parameters()),
     )
 
