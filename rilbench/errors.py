@@ -6,7 +6,12 @@ import difflib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
-OUT_OF_MEMORY = ("can't allocate memory", "CUDA error: out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
+OUT_OF_MEMORY = (  # what torch says where its error has no class of its own, or is the reason of another one
+    "can't allocate memory",
+    "CUDA out of memory",
+    "CUDA error: out of memory",
+    "CUBLAS_STATUS_ALLOC_FAILED",
+)
 
 
 class RilbenchError(Exception):

@@ -13,7 +13,7 @@ from safetensors import SafetensorError, safe_open
 
 from rilbench.config import ModelConfig
 from rilbench.errors import ConfigError
-from rilbench.fetch.pipeline import INDEX, SKIPPED, WEIGHTS
+from rilbench.fetch.pipeline import INDEX, wanted
 from rilbench.model.backbones.base import DTYPES
 from rilbench.model.loading import pipeline_folder
 from rilbench.training import fit
@@ -21,10 +21,10 @@ from rilbench.training import fit
 
 def check_weights(config: ModelConfig, device: str) -> None:
     """ConfigError with what would make them fit, unless they do."""
-    wanted, free = weight_bytes(config), fit.free_bytes(device)
-    if wanted > free:
+    size, free = weight_bytes(config), fit.free_bytes(device)
+    if size > free:
         told = " or ".join(_remedies(config, device)) or f"free memory of {device} or take a smaller model"
-        needs = f"the weights of {config.path} take {wanted / 1e9:.1f} GB in {config.precision}"
+        needs = f"the weights of {config.path} take {size / 1e9:.1f} GB in {config.precision}"
         raise ConfigError(
             f"{needs}, {device} has {free / 1e9:.1f} GB free: {told}. With check_memory=false it is tried all the same."
         )
@@ -37,10 +37,10 @@ def weight_bytes(config: ModelConfig) -> int:
     """
     folder = pipeline_folder(config)
     try:
-        parts = set(json.loads((folder / INDEX).read_text())) - {*SKIPPED}
-        files = [path for path in folder.glob("*/*.safetensors") if WEIGHTS.fullmatch(path.name)]
-        return sum(_numbers(path) * _width(config, path.parent.name) for path in files if path.parent.name in parts)
-    except (OSError, ValueError, SafetensorError):
+        names = {path.relative_to(folder).as_posix() for path in folder.glob("*/*.safetensors")}
+        files = names.intersection(wanted(json.loads((folder / INDEX).read_text()), names))
+        return sum(_numbers(folder / name) * _width(config, name.split("/")[0]) for name in files)
+    except (OSError, ValueError, AttributeError, SafetensorError):
         return 0
 
 
