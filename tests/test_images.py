@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import shutil
-from collections import namedtuple
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -16,8 +16,6 @@ from rilbench.errors import RilbenchError
 from rilbench.evaluation import evaluate as evaluation
 from rilbench.evaluation.images import written
 from rilbench.progress import Reporter
-
-Usage = namedtuple("Usage", "total used free")
 
 
 def pixels(count: int, side: int) -> torch.Tensor:
@@ -38,16 +36,18 @@ def test_a_file_in_batches_is_the_file_in_one(tmp_path: Path, side: int) -> None
 
 
 def test_a_failure_leaves_nothing(tmp_path: Path) -> None:
-    def stop(pixels: torch.Tensor) -> None:
-        raise KeyboardInterrupt
+    def interrupted() -> None:
+        with written(tmp_path / "images.safetensors", 7) as add:
+            add(pixels(3, 4))
+            raise KeyboardInterrupt
 
-    with pytest.raises(KeyboardInterrupt), written(tmp_path / "images.safetensors", 7) as add:
-        [take(pixels(3, 4)) for take in (add, stop)]
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
     assert not list(tmp_path.iterdir())
 
 
 def test_a_disk_without_room_is_told_at_the_first_batch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shutil, "disk_usage", lambda path: Usage(10**12, 0, 10_000 * 3 * 1024 * 1024 - 1))
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=10_000 * 3 * 1024 * 1024 - 1))
     file = tmp_path / "images.safetensors"
     told = r"images.safetensors: 10000 images take 31.5 GB, the disk has 31.5 GB free. Free the disk or choose another"
     with pytest.raises(RilbenchError, match=told), written(file, 10_000) as add:
@@ -71,7 +71,12 @@ def test_images_are_kept_for_metrics_that_need_them(workplace: Path, monkeypatch
     assert files() == []
     made: list[torch.Tensor] = []
     convert = evaluation.to_pixels
-    monkeypatch.setattr(evaluation, "to_pixels", lambda images: made.append(convert(images)) or made[-1])
+
+    def noted(images: torch.Tensor) -> torch.Tensor:
+        made.append(convert(images))
+        return made[-1]
+
+    monkeypatch.setattr(evaluation, "to_pixels", noted)
     run(workplace, "evaluate.metrics=[likeness]")
     (file,) = files()
     assert torch.equal(load_file(file)["images"], torch.cat(made[:2]))  # of the base: 3 prompts x 2, 4 at a time

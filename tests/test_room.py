@@ -137,7 +137,12 @@ def test_in_half_precision_half_precision_is_no_remedy() -> None:
 def test_explain_times_as_many_images_as_fit(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     probed: list[int] = []
     measure = explaining.measure
-    monkeypatch.setattr(explaining, "measure", lambda model, images: probed.append(images) or measure(model, images))
+
+    def noted(model: TextToImage, images: int) -> Any:
+        probed.append(images)
+        return measure(model, images)
+
+    monkeypatch.setattr(explaining, "measure", noted)
     monkeypatch.setattr("rilbench.training.memory.Memory.evaluation", lambda self, images, slicing: images * 10**6)
     for free in (10**9, 2_500_000):
         monkeypatch.setattr(fit, "free_bytes", lambda device, free=free: free)
@@ -152,9 +157,9 @@ def test_explain_times_nothing_when_nothing_fits(workplace: Path, monkeypatch: p
     assert not told["memory"]["fits"]
     assert math.isnan(told["estimate"]["seconds"])
     assert "not one image fits" in told["estimate"]["how"]
-    console = Console(file=io.StringIO(), width=200)
-    show(told, console)
-    assert "about ? s on cpu (not known: not one image fits" in console.file.getvalue()  # type: ignore[attr-defined]
+    page = io.StringIO()
+    show(told, Console(file=page, width=200))
+    assert "about ? s on cpu (not known: not one image fits" in page.getvalue()
     assert "NaN" in json.dumps(told)  # null where `rilbench explain --json` prints it
 
 
@@ -162,6 +167,7 @@ def test_explain_times_nothing_when_nothing_fits(workplace: Path, monkeypatch: p
 def test_a_command_out_of_memory_shows_no_traceback(
     error: Exception, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    monkeypatch.setattr("signal.signal", lambda *arguments: None)
     monkeypatch.setattr(main, "app", refuse(error))
     with pytest.raises(SystemExit) as end:
         main.main()
@@ -170,6 +176,7 @@ def test_a_command_out_of_memory_shows_no_traceback(
 
 
 def test_a_mistake_of_ours_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("signal.signal", lambda *arguments: None)
     monkeypatch.setattr(main, "app", refuse(RuntimeError("shapes do not match")))
     with pytest.raises(RuntimeError, match="shapes do not match"):
         main.main()
