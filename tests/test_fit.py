@@ -182,7 +182,6 @@ def test_remedies_for_measuring() -> None:
     assert fit.remedies(config(vae_precision="bf16"), MEASURING, MEMORY, 150, lambda model: MEMORY) == []
 
 
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
 LEVERS: list[dict[str, Any]] = [{"guidance_gradient": False}, {"vae_precision": "bf16"}]
 
 
