@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 import toy
+import yaml  # type: ignore[import-untyped]
 from torch import Tensor
 
 from rilbench import engine
@@ -180,6 +181,31 @@ def test_remedies_for_measuring() -> None:
     bf16 = "set model.vae_precision=bf16 (changes the numbers)"
     assert fit.remedies(config(), MEASURING, MEMORY, 150, halved) == ["set evaluate.batch_size=1", bf16]
     assert fit.remedies(config(vae_precision="bf16"), MEASURING, MEMORY, 150, lambda model: MEMORY) == []
+
+
+def applied(told: list[str], config: RunConfig, work: fit.Work) -> tuple[RunConfig, fit.Work]:
+    """As the settings `set SECTION.KEY=VALUE` would have it."""
+    for text in told:
+        key, _, value = text.split()[1].partition("=")
+        section, _, name = key.partition(".")
+        if name == "micro_batch":
+            work = replace(work, steps=[(min(int(value), images), rewards) for images, rewards in work.steps])
+        else:
+            part = replace(getattr(config, section), **{name: yaml.safe_load(value)})
+            config = replace(config, **{section: part})
+    return config, work
+
+
+@pytest.mark.parametrize("changes", [{}, {"gradient_checkpointing": True}, {"vae_slicing": True}])
+def test_every_remedy_is_enough(changes: dict[str, Any]) -> None:
+    plain = config(**changes)
+    frees = range(100, fit.needed(plain, WORK, MEMORY), 20)
+    helped = {free: told for free in frees if (told := fit.remedies(plain, WORK, MEMORY, free, halved))}
+    assert len(helped) > 10
+    for free, told in helped.items():
+        changed, work = applied(told, plain, WORK)
+        assert fit.needed(changed, work, halved(changed.model)) <= free
+    assert max(set(frees) - set(helped)) < min(helped)  # what helps with little helps with more
 
 
 LEVERS: list[dict[str, Any]] = [{"guidance_gradient": False}, {"vae_precision": "bf16"}]
