@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from functools import cached_property
+from contextlib import contextmanager, nullcontext
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
 from safetensors import SafetensorError, safe_open
+from torch import Tensor
 
 from rilbench import identity
 from rilbench.components import Components
-from rilbench.config import RunConfig
-from rilbench.errors import ConfigError, DivergedError, is_out_of_memory, reason
+from rilbench.config import ModelConfig, RunConfig
+from rilbench.errors import ConfigError, DivergedError, MemoryFullError, is_out_of_memory, reason
 from rilbench.evaluation.evaluate import Evaluation, evaluate
+from rilbench.evaluation.images import written
 from rilbench.model.adapters import AdapterGroup, LoraPair
 from rilbench.model.files import has_pair, load_pair, save_pair
 from rilbench.model.text_to_image import TextToImage
@@ -28,12 +30,14 @@ from rilbench.result import Row
 from rilbench.store import read_json, write_json
 from rilbench.tensors import load_tensors, save_tensors
 from rilbench.training import fit
-from rilbench.training.memory import Memory, count
+from rilbench.training.memory import Memory, count, under
+from rilbench.training.room import check_weights
 from rilbench.training.step import WeightedReward
 from rilbench.training.trainer import StageTraining
 
 TRAINING = "lower train.micro_batch (the gradient stays) or set model.gradient_checkpointing=true"
 EVALUATION = "lower evaluate.batch_size or set model.vae_slicing=true"
+IMAGES = "images.safetensors"  # of the base model, in the folder of its evaluation
 LEGACY = "legacy.safetensors"  # what a strategy leaves in a stage's folder for the next one
 
 
@@ -49,7 +53,10 @@ class Session:
     @cached_property
     def model(self) -> TextToImage:
         self.reporter.say("loading the model")
-        return TextToImage.load(self.config.model)
+        if self.config.check_memory:
+            check_weights(self.config.model, self.components.device)
+        with self.enough_memory("loading the model", fit.elsewhere(self.config.model)):
+            return TextToImage.load(self.config.model)
 
     @property
     def prefix(self) -> str:
@@ -66,16 +73,30 @@ class Session:
         if not wanted or not self.config.check_memory:
             return
         memory = self.count_memory(wanted)
-        fit.check(self.config, steps_of(wanted), memory, self.model.device, fit.free_bytes(self.model.device))
+        fit.check(self.config, self.work(wanted), memory, self.model.device, partial(self.count_memory, wanted))
 
-    def count_memory(self, stages: Sequence[PlannedStage]) -> Memory:
-        """What one image needs in any of the stages."""
-        rewards = {name: self.components.reward(name) for planned in stages for name in planned.stage.rewards}
+    def count_memory(self, stages: Sequence[PlannedStage], config: ModelConfig | None = None) -> Memory:
+        """What one image needs in any of the stages, or would need under other settings of the model.
+
+        All that stays loaded is made here, metrics too, so that the bytes free afterwards are free for the work.
+        """
+        with self.enough_memory("loading rewards and metrics", fit.elsewhere(self.config.model)):
+            rewards = {name: self.components.reward(name) for planned in stages for name in planned.stage.rewards}
+            metrics = [self.components.metric(name) for name in self.components.columns()]
         trains = [planned.train for planned in stages if planned.train]
         prompt = read_prompts(trains[0].prompts)[0] if trains else ""
         last_steps = max((train.last_steps for train in trains), default=1)
         self._loaded = None
-        return count(self.model, self.group, rewards, prompt=prompt, last_steps=last_steps)
+        with self.enough_memory("trying one image", fit.hopeless(self.config.model)):
+            model = under(self.model, config) if config else self.model
+            return count(model, self.group, rewards, metrics, prompt=prompt, last_steps=last_steps)
+
+    def work(self, stages: Sequence[PlannedStage]) -> fit.Work:
+        """What takes memory in training stages and measuring: images at a time with rewards, prompts."""
+        trains = [(planned.train, tuple(planned.stage.rewards)) for planned in stages if planned.train]
+        steps = [(train.micro_batch or train.batch_size, rewards) for train, rewards in trains]
+        prompts = {*self.prompts, *(prompt for train, _ in trains for prompt in read_prompts(train.prompts))}
+        return fit.Work(steps, len(prompts))
 
     def row(self, planned: PlannedStage) -> Row:
         """The row of a stage: from the store, or trained and measured now."""
@@ -83,25 +104,28 @@ class Session:
         folder.mkdir(parents=True, exist_ok=True)
         with self._locked(folder):
             if planned.train is not None and not has_pair(folder):
-                with self._enough_memory(f"in {self._named(planned)}", TRAINING):
+                with self.enough_memory(f"in {self._named(planned)}", TRAINING):
                     self._train(planned, folder)
             if planned.stage.average == "factors" and not has_pair(folder):
                 save_pair(folder, LoraPair.averaged(self._pairs(planned.below)), self.config.adapter, self.prefix)
             measured = self.evaluation_folder(planned)
             if not (measured / "metrics.json").exists():
-                with self._enough_memory(f"measuring after {self._named(planned)}", EVALUATION):
+                with self.enough_memory(f"measuring after {self._named(planned)}", EVALUATION):
                     self._evaluate(planned, measured)
         return self._read_row(planned, measured)
 
     @contextmanager
-    def _enough_memory(self, where: str, remedy: str) -> Iterator[None]:
+    def enough_memory(self, where: str, remedy: str) -> Iterator[None]:
+        """MemoryFullError with a remedy when the memory is not enough within."""
         try:
             yield
+        except MemoryFullError:
+            raise
         except Exception as error:
             if not is_out_of_memory(error):
                 raise
-            full = f"{self.model.device} ran out of memory {where}"
-            raise ConfigError(f"{full}. Finished work is kept; {remedy}. ({reason(error)[:200]})") from error
+            full = f"{self.components.device} ran out of memory {where}"
+            raise MemoryFullError(f"{full}. Finished work is kept; {remedy}. ({reason(error)[:200]})") from error
 
     @contextmanager
     def _locked(self, folder: Path) -> Iterator[None]:
@@ -160,13 +184,13 @@ class Session:
     def _evaluate(self, planned: PlannedStage, folder: Path) -> None:
         self._load(planned.chain)
         metrics = {name: self.components.metric(name) for name in self.components.columns()}
-        base = None
+        compared = any(metric.needs_base for metric in metrics.values())
         is_base = planned is self.plan[0]
-        if not is_base and any(metric.needs_base for metric in metrics.values()):
-            base = self._base_images()
+        base = self._base_images() if compared and not is_base else None
+        kept = written(folder / IMAGES, self._images) if compared and is_base else nullcontext(_forget)
         start = time.perf_counter()
         label = planned.stage.label if planned.stage.rewards else "model"
-        with self.reporter.evaluation(label, f"{planned.id}/{folder.name}") as on_batch:
+        with self.reporter.evaluation(label, f"{planned.id}/{folder.name}") as on_batch, kept as keep:
             try:
                 result = evaluate(
                     self.model,
@@ -174,19 +198,24 @@ class Session:
                     metrics,
                     self.config.evaluate,
                     base_images=base,
-                    keep_images=is_base,
+                    keep=keep,
                     on_batch=on_batch,
                 )
             except DivergedError as error:
                 raise DivergedError(f"{error}, measured after {self._named(planned)}") from None
         self._write(result, folder, seconds=time.perf_counter() - start)
 
+    @property
+    def _images(self) -> int:
+        """How many images an evaluation generates."""
+        return len(self.prompts) * self.config.evaluate.images_per_prompt
+
     def _named(self, planned: PlannedStage) -> str:
         return "no training" if planned is self.plan[0] else f"stage {planned.index} ({planned.stage.label})"
 
     def _base_images(self) -> Any:
-        """The base model's evaluation images, read a batch at a time: the paper's 10,000 take 8 GB."""
-        file = self.evaluation_folder(self.plan[0]) / "images.safetensors"
+        """The base model's evaluation images, read a batch at a time."""
+        file = self.evaluation_folder(self.plan[0]) / IMAGES
         try:
             return safe_open(file, framework="pt").get_slice("images")  # type: ignore[no-untyped-call]
         except (OSError, SafetensorError) as error:
@@ -204,8 +233,6 @@ class Session:
     def _write(self, result: Evaluation, folder: Path, *, seconds: float) -> None:
         for i, image in enumerate(result.samples):
             save_picture(folder / f"sample-{i}.png", image)
-        if result.images is not None:
-            save_tensors(folder / "images.safetensors", {"images": result.images})
         save_tensors(folder / "scores.safetensors", result.scores)
         write_json(
             folder / "metrics.json",
@@ -213,7 +240,7 @@ class Session:
                 "values": result.values,
                 "intervals": result.intervals,
                 "seconds": seconds,
-                "images": len(self.prompts) * self.config.evaluate.images_per_prompt,
+                "images": self._images,
             },
         )
 
@@ -233,6 +260,5 @@ class Session:
         )
 
 
-def steps_of(stages: Sequence[PlannedStage]) -> list[fit.Step]:
-    """Images in memory at a time, and rewards, of the stages that are trained."""
-    return [(p.train.micro_batch or p.train.batch_size, tuple(p.stage.rewards)) for p in stages if p.train]
+def _forget(pixels: Tensor) -> None:
+    """For images that no metric will compare others with."""

@@ -22,9 +22,8 @@ from safetensors.torch import save_file
 from typer.testing import CliRunner
 from web import COMMIT, Web, git_hash, serving
 
-from rilbench import NeededFile, RilbenchError, engine
+from rilbench import NeededFile, RilbenchError, engine, pipeline_files
 from rilbench.cli.main import app
-from rilbench.fetch import pipeline
 from rilbench.fetch.download import get
 from rilbench.progress import Reporter
 from rilbench_aesthetic import LinearHead
@@ -253,7 +252,7 @@ def test_which_files_of_a_pipeline_are_wanted() -> None:
         "vae/diffusion_pytorch_model.bin",
         "images/a.png",
     ]
-    wanted = set(pipeline.wanted(index, chosen + left))
+    wanted = set(pipeline_files.wanted(index, chosen + left))
     assert wanted == {*chosen, "vae/diffusion_pytorch_model.safetensors"}  # which is missed there, as it must be
 
 
@@ -266,7 +265,7 @@ def test_a_part_published_in_half_precision_only() -> None:
     ]
     whole = ["vae/config.json", "vae/diffusion_pytorch_model.safetensors"]
     left = ["vae/diffusion_pytorch_model.fp16.safetensors", "unet/diffusion_pytorch_model.fp16.bin"]
-    assert set(pipeline.wanted(index, [*half, *whole, *left])) == {*half, *whole}
+    assert set(pipeline_files.wanted(index, [*half, *whole, *left])) == {*half, *whole}
 
 
 @pytest.mark.parametrize(
@@ -281,9 +280,9 @@ def test_a_part_published_in_half_precision_only() -> None:
 )
 def test_the_licence_of_a_card(web: Web, card: str, licence: str) -> None:
     web.put_on_hub("some/model", {"README.md": card.encode()})
-    assert pipeline.licence_of("some/model", "main") == ""  # the card is not there yet
+    assert pipeline_files.licence_of("some/model", "main") == ""  # the card is not there yet
     get(NeededFile("hub:some/model/README.md"), nothing)
-    assert pipeline.licence_of("some/model", "main") == licence
+    assert pipeline_files.licence_of("some/model", "main") == licence
 
 
 # --- the command ---

@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
+from rilbench import pipeline_files
 from rilbench.components import Components
 from rilbench.config import RunConfig
 from rilbench.errors import RilbenchError, reason
-from rilbench.fetch import pipeline
 from rilbench.fetch.download import OnBytes, get
 from rilbench.fetch.needed import Need, hub_model, needed
 from rilbench.prompts import read_prompts
@@ -66,9 +66,9 @@ def _fetched(config: RunConfig, components: Components, bar: Bar) -> Iterator[tu
         if need.file.published:
             yield from _got(need.file, bar)
     model = hub_model(config.model)
-    if model and (index := pipeline.index_of(*model)).present:
+    if model and (index := pipeline_files.index_of(*model)).present:
         try:
-            listed = pipeline.on_hub(*model)
+            listed = pipeline_files.on_hub(*model)
         except Exception as error:  # of the Hub's client
             yield index.source, f"cannot list the files of {model[0]}: {reason(error)[:300]}"
             return

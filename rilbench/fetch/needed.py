@@ -6,10 +6,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
+from rilbench import pipeline_files
 from rilbench.components import Components
 from rilbench.config import ModelConfig, RunConfig, as_mapping
 from rilbench.errors import blamed
-from rilbench.fetch import pipeline
 from rilbench.remote import NeededFile, is_hub_id, is_reference, missing
 from rilbench.settings import flat
 
@@ -49,7 +49,7 @@ def require(config: RunConfig, components: Components) -> None:
 
 def _model(model: ModelConfig) -> list[tuple[NeededFile, str]]:
     place = hub_model(model)
-    return [(file, "model") for file in pipeline.in_cache(*place)] if place else []
+    return [(file, "model") for file in pipeline_files.in_cache(*place)] if place else []
 
 
 def _settings(config: RunConfig) -> Iterable[tuple[NeededFile, str]]:

@@ -9,10 +9,10 @@ import torch
 
 from rilbench.config import ModelConfig
 from rilbench.errors import ConfigError, RilbenchError, reason
-from rilbench.fetch.pipeline import in_cache
 from rilbench.model.backbones import BACKBONES, Backbone
 from rilbench.model.backbones.base import DTYPES
 from rilbench.model.parts import load_parts
+from rilbench.pipeline_files import in_cache
 from rilbench.remote import INDEX, hub_folder, is_hub_id, require_published
 from rilbench.resources import resolve
 

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from rilbench.errors import ConfigError, reason
-from rilbench.fetch.pipeline import variant_of
+from rilbench.pipeline_files import variant_of
 
 LIBRARIES = ("diffusers", "transformers")
 SHOWN = 3  # weights in a message

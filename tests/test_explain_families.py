@@ -1,0 +1,26 @@
+"""`rilbench explain` for a tiny pipeline of every family."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import tiny_pipelines
+import toy
+
+from rilbench import engine
+from rilbench.explain import explain
+
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # in diffusers' Euler
+
+
+@pytest.mark.parametrize("family", sorted(tiny_pipelines.FAMILIES))
+def test_time_and_memory_are_estimated(family: str, tmp_path: Path) -> None:
+    tiny_pipelines.save(family, tmp_path / "pipeline")
+    config = toy.config(tmp_path, "model.resolution=16", "model.spacing=trailing", "model.guidance=3")
+    told = json.loads(json.dumps(explain(config, *engine.prepare(config, toy.catalog(), print))))
+    assert told["memory"]["fits"]
+    assert told["memory"]["needed_gb"] > 0
+    assert 0 < told["estimate"]["seconds"] < 600
+    assert [stage["seconds"] > 0 for stage in told["stages"]] == [True, True, True]
