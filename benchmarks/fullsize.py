@@ -50,7 +50,7 @@ def main(
     resolution: Annotated[int, typer.Option(help="Pixels a side; 0 is the model's own")] = 512,
     batch: Annotated[int, typer.Option(help="Images a step")] = 1,
     steps: Annotated[int, typer.Option(help="N, denoising steps")] = 50,
-    rounds: Annotated[int, typer.Option(help="Timed steps of each kind, after one that is not")] = 2,
+    rounds: Annotated[int, typer.Option(help="Timed steps of each kind, after one that is not; 0 times that one")] = 2,
     checkpointing: bool = True,
     compile: Annotated[bool, typer.Option("--compile", help="torch.compile the denoiser")] = False,
     levers: Annotated[bool, typer.Option("--levers", help="Each memory lever, for rid's first stage alone")] = False,
@@ -156,7 +156,7 @@ def timed(kinds: dict[str, Kind], device: str, rounds: int) -> tuple[dict[str, f
                 torch.cuda.synchronize()
             taken, most = time.perf_counter() - start, peak_bytes(cuda)
             typer.echo(f"{kind}: {taken:.1f} s, {most / 1e9:.2f} GB", err=True)
-            if turn:
+            if turn or not rounds:
                 seconds[kind].append(taken)
                 peak[kind] = max(peak[kind], most)
     return (

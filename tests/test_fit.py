@@ -70,7 +70,8 @@ def test_the_count_is_what_a_forward_keeps(pipeline: Path, precision: str) -> No
     assert found.plain == pytest.approx(held(model, group, 1), rel=0.03)
     assert found.training(2, [], checkpointing=False) / 1.15 == pytest.approx(held(model, group, 2), rel=0.05)
     weights = sum(t.numel() * t.element_size() for part in model.backbone.parts for t in part.parameters())
-    copies = sum(w.numel() * w.element_size() for w in group.base.values())
+    # in half precision the group copies nothing
+    copies = sum(w.numel() * w.element_size() for w in group.base.values()) if precision == "fp32" else 0
     assert weights + copies <= found.weights <= weights + 2 * copies + 10_000  # buffers such as positions
 
 
