@@ -31,20 +31,20 @@ REFUSED = r"{}.* has sha256 .*, the Hub says .* It came from hub:some/thing/.*; 
 
 
 @pytest.fixture(autouse=True)
-def hashed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Empty caches; answers the names of the files that are hashed."""
+def hashed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """Empty caches; answers the files that are hashed."""
     monkeypatch.setenv("RILBENCH_CACHE", str(tmp_path / "urls"))
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
-    names: list[str] = []
+    paths: list[Path] = []
     digest = remote.digest
 
     def counted(path: Path, kind: str, before: bytes = b"") -> str:
-        names.append(path.name)
+        paths.append(path.resolve())
         return digest(path, kind, before)
 
     monkeypatch.setattr(remote, "digest", counted)
     remote._fault_once.cache_clear()
-    return names
+    return paths
 
 
 def in_hub_cache(tmp_path: Path, folder: Path) -> None:
@@ -121,8 +121,8 @@ def test_a_missing_file_of_the_model_is_named(model: ModelConfig, tmp_path: Path
         load_backbone(model)
 
 
-def test_what_was_found_right_is_hashed_once(model: ModelConfig, tmp_path: Path, hashed: list[str]) -> None:
-    def run() -> list[str]:
+def test_what_was_found_right_is_hashed_once(model: ModelConfig, tmp_path: Path, hashed: list[Path]) -> None:
+    def run() -> list[Path]:
         """What a new process hashes."""
         hashed.clear()
         remote._fault_once.cache_clear()
@@ -131,24 +131,24 @@ def test_what_was_found_right_is_hashed_once(model: ModelConfig, tmp_path: Path,
 
     first = run()
     file = weights(tmp_path, "unet/diffusion_pytorch_model.safetensors").resolve()
-    assert file.name in first
+    assert file in first
     assert len(first) == len(set(first)) > 5
     assert run() == []
     os.utime(file, ns=(0, file.stat().st_mtime_ns + 1))
-    assert run() == [file.name]
+    assert run() == [file]
     assert run() == []
     (tmp_path / "urls" / "checked.json").write_text("{ cut")
     assert sorted(run()) == sorted(first)
 
 
-def test_fetch_hashes_whatever_is_remembered(model: ModelConfig, hashed: list[str]) -> None:
+def test_fetch_hashes_whatever_is_remembered(model: ModelConfig, hashed: list[Path]) -> None:
     """`rilbench fetch --check` finds a bit that fell over on the disk, which changes no time."""
     load_backbone(model)
     file = remote.NeededFile("hub:some/thing/unet/diffusion_pytorch_model.safetensors")
     hashed.clear()
     remote._fault_once.cache_clear()
     assert file.fault() is None
-    assert hashed == [file.place.resolve().name]
+    assert hashed == [file.place.resolve()]
 
 
 def test_a_folder_that_cannot_be_written_costs_a_hash_only(
