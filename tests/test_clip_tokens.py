@@ -22,11 +22,10 @@ from rilbench.testing import tiny
 
 START, END = "<|startoftext|>", "<|endoftext|>"
 WORDS, CONTEXT = 49408, 77
-# none has a `!`: SDXL's second tokenizer takes it for padding, in diffusers too
 PROMPTS = [
     "",
     "a photo of a cat",
-    "An astronaut riding a HORSE on mars, 4k, highly-detailed; it's 1980's art??",
+    "An astronaut riding a HORSE on mars, 4k, highly-detailed; it's 1980's art!!",
     "une école à Zürich, smørrebrød",
     "日本の富士山 🌋 naïve",
     "  two   spaces\tand a tab  ",
