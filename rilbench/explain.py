@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from rilbench.past import MEASURED, PROBED, Past
 from rilbench.plan import PlannedStage
 from rilbench.progress import Reporter
 from rilbench.prompts import read_prompts
-from rilbench.session import Session, steps_of
+from rilbench.session import Session
 from rilbench.training import fit
 from rilbench.training.cost import Cost, measure
 
@@ -84,12 +85,12 @@ def _stage(
 def _memory(session: Session, config: RunConfig) -> dict[str, Any]:
     """Gigabytes, counted in one forward; what does not fit comes with the settings that would."""
     stages = [planned for planned in session.plan if planned.train]
-    memory, steps, free = session.count_memory(stages), steps_of(stages), fit.free_bytes(session.model.device)
-    wanted = fit.needed(config, steps, memory)
+    memory, work, free = session.count_memory(stages), session.work(stages), fit.free_bytes(session.model.device)
+    wanted, recount = fit.needed(config, work, memory), partial(session.count_memory, stages)
     return {
         "weights_gb": round(memory.weights / 1e9, 3),
         "needed_gb": round(wanted / 1e9, 3),
         "free_gb": round(free / 1e9, 3),
         "fits": wanted <= free,
-        "remedies": [] if wanted <= free else fit.remedies(config, steps, memory, free),
+        "remedies": [] if wanted <= free else fit.remedies(config, work, memory, free, recount),
     }

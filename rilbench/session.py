@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from safetensors import SafetensorError, safe_open
 
 from rilbench import identity
 from rilbench.components import Components
-from rilbench.config import RunConfig
+from rilbench.config import ModelConfig, RunConfig
 from rilbench.errors import ConfigError, DivergedError, is_out_of_memory, reason
 from rilbench.evaluation.evaluate import Evaluation, evaluate
 from rilbench.model.adapters import AdapterGroup, LoraPair
@@ -28,7 +28,7 @@ from rilbench.result import Row
 from rilbench.store import read_json, write_json
 from rilbench.tensors import load_tensors, save_tensors
 from rilbench.training import fit
-from rilbench.training.memory import Memory, count
+from rilbench.training.memory import Memory, count, under
 from rilbench.training.step import WeightedReward
 from rilbench.training.trainer import StageTraining
 
@@ -66,16 +66,28 @@ class Session:
         if not wanted or not self.config.check_memory:
             return
         memory = self.count_memory(wanted)
-        fit.check(self.config, steps_of(wanted), memory, self.model.device, fit.free_bytes(self.model.device))
+        fit.check(self.config, self.work(wanted), memory, self.model.device, partial(self.count_memory, wanted))
 
-    def count_memory(self, stages: Sequence[PlannedStage]) -> Memory:
-        """What one image needs in any of the stages."""
+    def count_memory(self, stages: Sequence[PlannedStage], config: ModelConfig | None = None) -> Memory:
+        """What one image needs in any of the stages, or would need under other settings of the model.
+
+        All that stays loaded is made here, metrics too, so that the bytes free afterwards are free for the work.
+        """
         rewards = {name: self.components.reward(name) for planned in stages for name in planned.stage.rewards}
+        metrics = [self.components.metric(name) for name in self.components.columns()]
         trains = [planned.train for planned in stages if planned.train]
         prompt = read_prompts(trains[0].prompts)[0] if trains else ""
         last_steps = max((train.last_steps for train in trains), default=1)
         self._loaded = None
-        return count(self.model, self.group, rewards, prompt=prompt, last_steps=last_steps)
+        model = under(self.model, config) if config else self.model
+        return count(model, self.group, rewards, metrics, prompt=prompt, last_steps=last_steps)
+
+    def work(self, stages: Sequence[PlannedStage]) -> fit.Work:
+        """What takes memory in training stages and measuring: images at a time with rewards, prompts."""
+        trains = [(planned.train, tuple(planned.stage.rewards)) for planned in stages if planned.train]
+        steps = [(train.micro_batch or train.batch_size, rewards) for train, rewards in trains]
+        prompts = {*self.prompts, *(prompt for train, _ in trains for prompt in read_prompts(train.prompts))}
+        return fit.Work(steps, len(prompts))
 
     def row(self, planned: PlannedStage) -> Row:
         """The row of a stage: from the store, or trained and measured now."""
@@ -231,8 +243,3 @@ class Session:
             train_seconds=read_json(trained)["seconds"] if planned.train else 0.0,
             evaluate_seconds=metrics["seconds"],
         )
-
-
-def steps_of(stages: Sequence[PlannedStage]) -> list[fit.Step]:
-    """Images in memory at a time, and rewards, of the stages that are trained."""
-    return [(p.train.micro_batch or p.train.batch_size, tuple(p.stage.rewards)) for p in stages if p.train]

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 import toy
+import yaml  # type: ignore[import-untyped]
 from torch import Tensor
 
 from rilbench import engine
@@ -19,11 +20,21 @@ from rilbench.errors import ConfigError
 from rilbench.model.adapters import AdapterGroup, LoraPair
 from rilbench.model.text_to_image import TextToImage
 from rilbench.progress import Reporter
+from rilbench.session import Session
 from rilbench.training import fit
-from rilbench.training.memory import Memory, count
+from rilbench.training.memory import Memory, count, under
 
 TARGETS = ("to_q", "to_k", "to_v", "to_out.0")
-MEMORY = Memory(weights=10_000, plain=1000, checkpointed=300, rewards={"red": 100, "dark": 200}, largest=50)
+MEMORY = Memory(
+    weights=10_000,
+    condition=1,
+    plain=1000,
+    checkpointed=300,
+    rewards={"red": 100, "dark": 200},
+    denoising=20,
+    decoding=50,
+    scoring=10,
+)
 
 
 def loaded(pipeline: Path, **changes: Any) -> tuple[TextToImage, AdapterGroup]:
@@ -52,8 +63,9 @@ def held(model: TextToImage, group: AdapterGroup, images: int) -> int:
     return sizes
 
 
-def test_the_count_is_what_a_forward_keeps(pipeline: Path) -> None:
-    model, group = loaded(pipeline)
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_the_count_is_what_a_forward_keeps(pipeline: Path, precision: str) -> None:
+    model, group = loaded(pipeline, precision=precision)
     found = count(model, group, {}, prompt="a", last_steps=1)
     assert found.plain == pytest.approx(held(model, group, 1), rel=0.03)
     assert found.training(2, [], checkpointing=False) / 1.15 == pytest.approx(held(model, group, 2), rel=0.05)
@@ -97,36 +109,157 @@ def config(**model: Any) -> RunConfig:
     return replace(plain, model=replace(plain.model, **model), evaluate=replace(plain.evaluate, batch_size=8))
 
 
-STEPS: list[fit.Step] = [(8, ("red",)), (4, ("dark",))]
+WORK = fit.Work([(8, ("red",)), (4, ("dark",))], prompts=100)
+MEASURING = fit.Work([], prompts=0)
 
 
 def test_what_is_needed_by_hand() -> None:
-    # 8 images of 1000 + 100 are more than 4 of 1000 + 200; 15 % for the backward pass; decoding takes 4 x 8 x 50
-    assert fit.needed(config(), STEPS, MEMORY) == int(1.15 * 8 * 1100)
-    assert fit.needed(config(gradient_checkpointing=True), STEPS, MEMORY) == int(1.15 * 8 * 400)
-    assert fit.needed(config(), [], MEMORY) == 4 * 8 * 50
-    assert fit.needed(config(vae_slicing=True), [], MEMORY) == 4 * 50
+    # 8 images of 1000 + 100 are more than 4 of 1000 + 200; 15 % for the backward pass; 100 conditions of 1
+    assert fit.needed(config(), WORK, MEMORY) == int(1.15 * 8 * 1100) + 100
+    assert fit.needed(config(gradient_checkpointing=True), WORK, MEMORY) == int(1.15 * 8 * 400) + 100
+    # measuring takes 4 tensors at a time: decoding 8 x 50; with slices 1 x 50, and then denoising 8 x 20 is more
+    assert fit.needed(config(), MEASURING, MEMORY) == 4 * 8 * 50
+    assert fit.needed(config(vae_slicing=True), MEASURING, MEMORY) == 4 * 8 * 20
+    large = replace(MEMORY, scoring=60)
+    assert fit.needed(config(vae_slicing=True), MEASURING, large) == 4 * 8 * 60
+
+
+def halved(model: ModelConfig) -> Memory:
+    """What the loaded model would need: without the gradient of guidance 600 and 200, with bf16 half of decoding."""
+    found = MEMORY
+    if not model.guidance_gradient:
+        found = replace(found, plain=600, checkpointed=200)
+    return replace(found, decoding=25) if model.vae_precision == "bf16" else found
 
 
 @pytest.mark.parametrize(
     ("free", "told"),
     [
-        (10_120, []),
-        (6000, ["set train.micro_batch=4 (the same gradient)"]),  # 4 of 1200 x 1.15 = 5520; 5 of 1100 x 1.15 = 6325
-        (1400, ["set train.micro_batch=1 (the same gradient)", "set evaluate.batch_size=7"]),
+        (10_220, []),
+        (6100, ["set train.micro_batch=4 (the same gradient)"]),  # 4 of 1200 x 1.15 = 5520; 5 of 1100 x 1.15 = 6325
+        (1500, ["set train.micro_batch=1 (the same gradient)", "set model.vae_slicing=true"]),  # 8 images take 1600
         (
-            1300,  # one image without checkpointing needs 1380; two with it 1150
+            1400,  # one image without checkpointing needs 1380; two with it 1150
             [
                 "set model.gradient_checkpointing=true",
                 "set train.micro_batch=2 (the same gradient)",
-                "set evaluate.batch_size=6",
+                "set model.vae_slicing=true",
             ],
         ),
-        (500, []),  # one image with checkpointing needs 575
+        (
+            700,  # one image with checkpointing needs 575; 7 of 4 x 20 are 560
+            [
+                "set model.gradient_checkpointing=true",
+                "set train.micro_batch=1 (the same gradient)",
+                "set model.vae_slicing=true",
+                "set evaluate.batch_size=7",
+            ],
+        ),
+        (
+            600,  # one image without the gradient of guidance needs 460
+            [
+                "set model.gradient_checkpointing=true",
+                "set train.micro_batch=1 (the same gradient)",
+                "set model.vae_slicing=true",
+                "set evaluate.batch_size=6",
+                "set model.guidance_gradient=false (changes the numbers)",
+            ],
+        ),
+        (500, []),
     ],
 )
 def test_remedies_by_hand(free: int, told: list[str]) -> None:
-    assert fit.remedies(config(), STEPS, MEMORY, free) == told
+    assert fit.remedies(config(), WORK, MEMORY, free, halved) == told
+
+
+def test_remedies_for_measuring() -> None:
+    """A slice of 4 x 50 fits where only bf16 lets one be decoded: 4 x 25."""
+    assert fit.remedies(config(), MEASURING, MEMORY, 200, halved) == [
+        "set model.vae_slicing=true",
+        "set evaluate.batch_size=2",
+    ]
+    bf16 = "set model.vae_precision=bf16 (changes the numbers)"
+    assert fit.remedies(config(), MEASURING, MEMORY, 150, halved) == ["set evaluate.batch_size=1", bf16]
+    assert fit.remedies(config(vae_precision="bf16"), MEASURING, MEMORY, 150, lambda model: MEMORY) == []
+
+
+def applied(told: list[str], config: RunConfig, work: fit.Work) -> tuple[RunConfig, fit.Work]:
+    """As the settings `set SECTION.KEY=VALUE` would have it."""
+    for text in told:
+        key, _, value = text.split()[1].partition("=")
+        section, _, name = key.partition(".")
+        if name == "micro_batch":
+            work = replace(work, steps=[(min(int(value), images), rewards) for images, rewards in work.steps])
+        else:
+            part = replace(getattr(config, section), **{name: yaml.safe_load(value)})
+            config = replace(config, **{section: part})
+    return config, work
+
+
+@pytest.mark.parametrize("changes", [{}, {"gradient_checkpointing": True}, {"vae_slicing": True}])
+def test_every_remedy_is_enough(changes: dict[str, Any]) -> None:
+    plain = config(**changes)
+    frees = range(100, fit.needed(plain, WORK, MEMORY), 20)
+    helped = {free: told for free in frees if (told := fit.remedies(plain, WORK, MEMORY, free, halved))}
+    assert len(helped) > 10
+    for free, told in helped.items():
+        changed, work = applied(told, plain, WORK)
+        assert fit.needed(changed, work, halved(changed.model)) <= free
+    assert max(set(frees) - set(helped)) < min(helped)  # what helps with little helps with more
+
+
+LEVERS: list[dict[str, Any]] = [{"guidance_gradient": False}, {"vae_precision": "bf16"}]
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_what_would_be_needed_is_what_a_model_so_loaded_needs(pipeline: Path, precision: str) -> None:
+    def activations(model: TextToImage, group: AdapterGroup) -> Memory:
+        return replace(count(model, group, {}, prompt="a", last_steps=1), weights=0)
+
+    settings: dict[str, Any] = {"precision": precision, "guidance": 3.0, "vae_precision": "fp32"}
+    model, group = loaded(pipeline, **settings)
+    plain = activations(model, group)
+    for changes in LEVERS:
+        recounted = activations(under(model, replace(model.config, **changes)), group)
+        assert recounted == activations(*loaded(pipeline, **settings | changes))
+        assert recounted.plain < plain.plain
+        assert recounted.denoising == plain.denoising  # both branches run at once when measuring
+    assert model.vae.dtype == torch.float32
+    assert activations(model, group) == plain
+
+
+def test_conditions_count(pipeline: Path) -> None:
+    model, group = loaded(pipeline)
+    text = model.encode(["a"])["text"]
+    assert count(model, group, {}, prompt="a", last_steps=1).condition == text.numel() * 4
+
+
+class HasWeights(toy.Contrast):
+    """Its network is a thousand numbers."""
+
+    def __init__(self, settings: NoSettings, *, device: str = "cpu") -> None:
+        super().__init__(settings, device=device)
+        self.network = torch.nn.Linear(999, 1)
+
+
+def test_metrics_are_loaded_before_the_free_bytes_are_read(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[int] = []
+    monkeypatch.setattr(toy, "Contrast", HasWeights)
+    loaded_config = toy.config(workplace, "evaluate.metrics=[toy_contrast]", "rewards=[red]")
+    components, plan = engine.prepare(loaded_config, toy.catalog(), print)
+    session = Session(loaded_config, components, plan, Reporter(quiet=True))
+    counted = session.count_memory(plan)
+
+    def free_bytes(device: str) -> int:
+        made.extend(1 for kind, name in components._made if (kind, name) == ("metric", "toy_contrast"))
+        return 10**9
+
+    monkeypatch.setattr(fit, "free_bytes", free_bytes)
+    session.check_memory()
+    assert made == [1]
+    bare = count(session.model, session.group, {}, prompt="a", last_steps=1)
+    assert counted.weights == bare.weights + 1000 * 4
+    assert session.work(plan).prompts == 3  # the same three to train and to measure
 
 
 def run(folder: Path, *changes: str) -> engine.Outcome:
@@ -148,7 +281,7 @@ def test_the_remedy_is_enough(workplace: Path, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(fit, "free_bytes", lambda device: 1_500_000)
     with pytest.raises(ConfigError) as error:
         run(workplace)
-    changes = [word for word in str(error.value).split() if "=" in word and "check_memory" not in word]
+    changes = [word.rstrip(".") for word in str(error.value).split() if "=" in word and "check_memory" not in word]
     assert changes
     assert run(workplace, *changes).result.status == "finished"
 

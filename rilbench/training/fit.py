@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import combinations
+from typing import Any
 
 import psutil
 import torch
 
-from rilbench.config import RunConfig
+from rilbench.config import ModelConfig, RunConfig
 from rilbench.errors import ConfigError
 from rilbench.training.memory import Memory
 
 Step = tuple[int, tuple[str, ...]]  # images at a time, rewards
+Recount = Callable[[ModelConfig], Memory]  # what the loaded model needs under other settings
+SMALLER = {"guidance_gradient": False, "vae_precision": "bf16"}  # what saves memory and changes the numbers
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a run does that takes memory: training steps, and the number of different prompts."""
+
+    steps: Sequence[Step]
+    prompts: int
 
 
 def free_bytes(device: str) -> int:
@@ -22,34 +35,58 @@ def free_bytes(device: str) -> int:
     return int(psutil.virtual_memory().available)
 
 
-def needed(config: RunConfig, steps: Sequence[Step], memory: Memory) -> int:
-    """Bytes beside the loaded weights, of the training step or the evaluation that needs most."""
+def needed(config: RunConfig, work: Work, memory: Memory) -> int:
+    """Bytes beside the loaded weights: all prompts' conditions, and the step or evaluation that needs most."""
     on, slicing = config.model.gradient_checkpointing, config.model.vae_slicing
-    training = [memory.training(images, rewards, checkpointing=on) for images, rewards in steps]
-    return max([*training, memory.evaluation(config.evaluate.batch_size, slicing=slicing)])
+    training = [memory.training(images, rewards, checkpointing=on) for images, rewards in work.steps]
+    evaluation = memory.evaluation(config.evaluate.batch_size, slicing=slicing)
+    return work.prompts * memory.condition + max([*training, evaluation])
 
 
-def check(config: RunConfig, steps: Sequence[Step], memory: Memory, device: str, free: int) -> None:
+def check(config: RunConfig, work: Work, memory: Memory, device: str, recount: Recount) -> None:
     """ConfigError with the settings that would make it fit, unless it does."""
-    wanted = needed(config, steps, memory)
+    wanted, free = needed(config, work, memory), free_bytes(device)
     if wanted > free:
-        told = " and ".join(remedies(config, steps, memory, free)) or "no batch is small enough; lower model.resolution"
+        told = " and ".join(remedies(config, work, memory, free, recount)) or hopeless(config.model)
         has = f"{device} has {free / 1e9:.1f} GB free"
         needs = f"the run needs about {wanted / 1e9:.1f} GB beside the loaded weights"
         raise ConfigError(f"{needs}, {has}: {told}. With check_memory=false it is tried all the same.")
 
 
-def remedies(config: RunConfig, steps: Sequence[Step], memory: Memory, free: int) -> list[str]:
-    """The fewest settings that make training and evaluation fit; empty when none do."""
-    batch, slicing = config.evaluate.batch_size, config.model.vae_slicing
-    images = _largest(batch, lambda n: memory.evaluation(n, slicing=slicing), free)
-    training = _for_training(config.model.gradient_checkpointing, steps, memory, free)
-    if training is None or not images:
-        return []
-    return training + ([f"set evaluate.batch_size={images}"] if images < batch else [])
+def hopeless(model: ModelConfig) -> str:
+    """What to try when no remedy is known to be enough."""
+    bf16 = " or set model.precision=bf16" if model.precision == "fp32" else ""
+    return f"no batch is small enough; lower model.resolution{bf16}"
 
 
-def _for_training(configured: bool, steps: Sequence[Step], memory: Memory, free: int) -> list[str] | None:
+def remedies(config: RunConfig, work: Work, memory: Memory, free: int, recount: Recount) -> list[str]:
+    """The fewest settings that make training and evaluation fit, those that change numbers last; empty when none do."""
+    for changes in _changes(config.model):
+        model = replace(config.model, **changes)
+        counted = recount(model) if changes else memory
+        told = _same_numbers(replace(config, model=model), work, counted, free)
+        if told is not None:
+            return told + [f"set model.{k}={str(v).lower()} (changes the numbers)" for k, v in changes.items()]
+    return []
+
+
+def _changes(model: ModelConfig) -> Iterator[dict[str, Any]]:
+    """The settings that change numbers and are not made yet: none, each alone, all."""
+    new = [key for key, value in SMALLER.items() if getattr(model, key) != value]
+    for size in range(len(new) + 1):
+        for keys in combinations(new, size):
+            yield {key: SMALLER[key] for key in keys}
+
+
+def _same_numbers(config: RunConfig, work: Work, memory: Memory, free: int) -> list[str] | None:
+    """Settings that change no number and make it fit; None when there are none."""
+    free -= work.prompts * memory.condition
+    training, evaluation = _for_training(config, work.steps, memory, free), _for_evaluation(config, memory, free)
+    return None if training is None or evaluation is None else training + evaluation
+
+
+def _for_training(config: RunConfig, steps: Sequence[Step], memory: Memory, free: int) -> list[str] | None:
+    configured = config.model.gradient_checkpointing
     most = max((images for images, _ in steps), default=0)
     for on in dict.fromkeys((configured, True)):
         checkpointing = ["set model.gradient_checkpointing=true"] if on > configured else []
@@ -57,12 +94,23 @@ def _for_training(configured: bool, steps: Sequence[Step], memory: Memory, free:
         def need(images: int, on: bool = on) -> int:
             return max(memory.training(min(images, size), rewards, checkpointing=on) for size, rewards in steps)
 
-        size = _largest(most, need, free)
+        size = largest(most, need, free)
         if size or not most:
             return checkpointing + ([f"set train.micro_batch={size} (the same gradient)"] if size < most else [])
     return None
 
 
-def _largest(most: int, need: Callable[[int], int], free: int) -> int:
+def _for_evaluation(config: RunConfig, memory: Memory, free: int) -> list[str] | None:
+    batch, configured = config.evaluate.batch_size, config.model.vae_slicing
+    as_it_is, sliced = (
+        largest(batch, lambda images, on=on: memory.evaluation(images, slicing=on), free) for on in (configured, True)
+    )
+    if not sliced:
+        return None
+    slicing = ["set model.vae_slicing=true"] if sliced > as_it_is else []
+    return slicing + ([f"set evaluate.batch_size={sliced}"] if sliced < batch else [])
+
+
+def largest(most: int, need: Callable[[int], int], free: int) -> int:
     """The largest number of images, at most `most`, whose need is free; 0 when there is none."""
     return next((n for n in range(most, 0, -1) if need(n) <= free), 0)

@@ -6,6 +6,7 @@ than a forward without gradient.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -14,9 +15,11 @@ import torch
 from torch import Tensor, nn
 from torch.multiprocessing.reductions import StorageWeakRef
 
-from rilbench.contracts import Reward
+from rilbench.config import ModelConfig
+from rilbench.contracts import Metric, Reward
 from rilbench.errors import blamed
 from rilbench.model.adapters import AdapterGroup, LoraPair
+from rilbench.model.backbones.base import DTYPES
 from rilbench.model.text_to_image import TextToImage
 from rilbench.randomness import generator_for
 
@@ -28,20 +31,24 @@ LIVE = 4  # tensors of the largest size that a forward without gradient holds at
 class Memory:
     """Bytes. Activations are those of one image."""
 
-    weights: int  # of the model, the rewards and what the adapters add
+    weights: int  # of the model, the rewards, the metrics and what the adapters add
+    condition: int  # of one prompt; the model keeps them all
     plain: int  # kept for the backward pass of denoiser and decoder
     checkpointed: int  # the same with gradient checkpointing: inputs of its blocks, and the largest block
     rewards: Mapping[str, int]  # kept for each reward's
-    largest: int  # the largest tensor of the decoder
+    denoising: int  # the largest tensor of the denoiser, with guidance
+    decoding: int  # the largest tensor of the decoder
+    scoring: int  # the largest tensor of a reward
 
     def training(self, images: int, rewards: Iterable[str], *, checkpointing: bool) -> int:
-        """What a step on so many images needs beside the weights."""
+        """What a step on so many images needs beside weights and conditions."""
         model = self.checkpointed if checkpointing else self.plain
         return int(SLACK * images * (model + sum(self.rewards[name] for name in rewards)))
 
     def evaluation(self, images: int, *, slicing: bool) -> int:
-        """What decoding so many images without gradient needs beside the weights."""
-        return LIVE * self.largest * (1 if slicing else images)
+        """What generating and scoring so many images without gradient needs beside weights and conditions."""
+        decoded = 1 if slicing else images  # at a time
+        return LIVE * max(images * self.denoising, decoded * self.decoding, images * self.scoring)
 
 
 class _Counter:
@@ -74,6 +81,11 @@ class _Counter:
         finally:
             self.depth -= 1
 
+    def take_largest(self) -> int:
+        """Of what was saved since the last call."""
+        taken, self.largest = self.largest, 0
+        return taken
+
     def _new(self, tensor: Tensor) -> int:
         """Its storage's size, or 0 when it is a weight or was seen; an address may be used again by a later one."""
         storage = tensor.untyped_storage()
@@ -85,11 +97,17 @@ class _Counter:
 
 
 def count(
-    model: TextToImage, group: AdapterGroup, rewards: Mapping[str, Reward], *, prompt: str, last_steps: int
+    model: TextToImage,
+    group: AdapterGroup,
+    rewards: Mapping[str, Reward],
+    metrics: Iterable[Metric] = (),
+    *,
+    prompt: str,
+    last_steps: int,
 ) -> Memory:
     """Count what one image needs: the last steps, the decoder, each reward. The group is left without pairs."""
     backbone = model.backbone
-    weights = dict(_storages([*backbone.parts, group.base, group.frozen, *rewards.values()]))
+    weights = dict(_storages([*backbone.parts, group.base, group.frozen, *rewards.values(), *metrics]))
     counter = _Counter(weights)
     pair = LoraPair.initialised(group.layers, rank=1, init="paper", generator=generator_for("memory"))
     channels = backbone.channels * model.sampler.maps(last_steps)
@@ -98,7 +116,10 @@ def count(
     backbone.checkpoint(counter.checkpoint)
     try:
         with torch.autograd.graph.saved_tensors_hooks(counter.saved, _never):
-            images = model.decode(model.finish(z, [prompt], last_steps=last_steps))
+            z_0 = model.finish(z, [prompt], last_steps=last_steps)
+            denoising = counter.take_largest()
+            images = model.decode(z_0)
+            decoding = counter.take_largest()
             outside, of_rewards = counter.outside, {}
             for name, reward in rewards.items():
                 counter.outside = 0
@@ -108,13 +129,27 @@ def count(
     finally:
         backbone.checkpoint(None)
         group.load_chain([])
+    one_branch = backbone.guided and not model.config.guidance_gradient  # both run at once without gradient
     return Memory(
         weights=sum(weights.values()),
+        condition=sum(value.nbytes for value in model.encode([prompt]).values()),
         plain=outside + counter.inside,
         checkpointed=outside + counter.inputs + counter.largest_region,
         rewards=of_rewards,
-        largest=counter.largest,
+        denoising=denoising * (2 if one_branch else 1),
+        decoding=decoding,
+        scoring=counter.take_largest(),
     )
+
+
+def under(model: TextToImage, config: ModelConfig) -> TextToImage:
+    """The loaded model under other settings of gradient and precision, to be counted."""
+    backbone = copy.copy(model.backbone)
+    backbone.config = config
+    if backbone.vae_precision != model.backbone.vae_precision:
+        backbone.vae = nn.Module.to(copy.deepcopy(model.vae), DTYPES[backbone.vae_precision])
+        backbone.parts = [backbone.vae if part is model.vae else part for part in backbone.parts]
+    return TextToImage(backbone)
 
 
 def _storages(value: Any, depth: int = 4) -> Iterator[tuple[int, int]]:
