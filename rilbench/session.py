@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
 from safetensors import SafetensorError, safe_open
+from torch import Tensor
 
 from rilbench import identity
 from rilbench.components import Components
 from rilbench.config import ModelConfig, RunConfig
 from rilbench.errors import ConfigError, DivergedError, is_out_of_memory, reason
 from rilbench.evaluation.evaluate import Evaluation, evaluate
+from rilbench.evaluation.images import written
 from rilbench.model.adapters import AdapterGroup, LoraPair
 from rilbench.model.files import has_pair, load_pair, save_pair
 from rilbench.model.text_to_image import TextToImage
@@ -34,6 +36,7 @@ from rilbench.training.trainer import StageTraining
 
 TRAINING = "lower train.micro_batch (the gradient stays) or set model.gradient_checkpointing=true"
 EVALUATION = "lower evaluate.batch_size or set model.vae_slicing=true"
+IMAGES = "images.safetensors"  # of the base model, in the folder of its evaluation
 LEGACY = "legacy.safetensors"  # what a strategy leaves in a stage's folder for the next one
 
 
@@ -172,13 +175,13 @@ class Session:
     def _evaluate(self, planned: PlannedStage, folder: Path) -> None:
         self._load(planned.chain)
         metrics = {name: self.components.metric(name) for name in self.components.columns()}
-        base = None
+        compared = any(metric.needs_base for metric in metrics.values())
         is_base = planned is self.plan[0]
-        if not is_base and any(metric.needs_base for metric in metrics.values()):
-            base = self._base_images()
+        base = self._base_images() if compared and not is_base else None
+        kept = written(folder / IMAGES, self._images) if compared and is_base else nullcontext(_forget)
         start = time.perf_counter()
         label = planned.stage.label if planned.stage.rewards else "model"
-        with self.reporter.evaluation(label, f"{planned.id}/{folder.name}") as on_batch:
+        with self.reporter.evaluation(label, f"{planned.id}/{folder.name}") as on_batch, kept as keep:
             try:
                 result = evaluate(
                     self.model,
@@ -186,19 +189,24 @@ class Session:
                     metrics,
                     self.config.evaluate,
                     base_images=base,
-                    keep_images=is_base,
+                    keep=keep,
                     on_batch=on_batch,
                 )
             except DivergedError as error:
                 raise DivergedError(f"{error}, measured after {self._named(planned)}") from None
         self._write(result, folder, seconds=time.perf_counter() - start)
 
+    @property
+    def _images(self) -> int:
+        """How many images an evaluation generates."""
+        return len(self.prompts) * self.config.evaluate.images_per_prompt
+
     def _named(self, planned: PlannedStage) -> str:
         return "no training" if planned is self.plan[0] else f"stage {planned.index} ({planned.stage.label})"
 
     def _base_images(self) -> Any:
-        """The base model's evaluation images, read a batch at a time: the paper's 10,000 take 8 GB."""
-        file = self.evaluation_folder(self.plan[0]) / "images.safetensors"
+        """The base model's evaluation images, read a batch at a time."""
+        file = self.evaluation_folder(self.plan[0]) / IMAGES
         try:
             return safe_open(file, framework="pt").get_slice("images")  # type: ignore[no-untyped-call]
         except (OSError, SafetensorError) as error:
@@ -216,8 +224,6 @@ class Session:
     def _write(self, result: Evaluation, folder: Path, *, seconds: float) -> None:
         for i, image in enumerate(result.samples):
             save_picture(folder / f"sample-{i}.png", image)
-        if result.images is not None:
-            save_tensors(folder / "images.safetensors", {"images": result.images})
         save_tensors(folder / "scores.safetensors", result.scores)
         write_json(
             folder / "metrics.json",
@@ -225,7 +231,7 @@ class Session:
                 "values": result.values,
                 "intervals": result.intervals,
                 "seconds": seconds,
-                "images": len(self.prompts) * self.config.evaluate.images_per_prompt,
+                "images": self._images,
             },
         )
 
@@ -243,3 +249,7 @@ class Session:
             train_seconds=read_json(trained)["seconds"] if planned.train else 0.0,
             evaluate_seconds=metrics["seconds"],
         )
+
+
+def _forget(pixels: Tensor) -> None:
+    """For images that no metric will compare others with."""

@@ -25,7 +25,6 @@ class Evaluation:
     intervals: dict[str, tuple[float, float]]
     scores: dict[str, Tensor]
     samples: list[Tensor]  # the first image of the first prompts, (3, H, W) uint8
-    images: Tensor | None  # of the base model, (prompts x images per prompt, 3, H, W) uint8, prompt by prompt
 
 
 def evaluate(
@@ -35,16 +34,16 @@ def evaluate(
     config: EvaluateConfig,
     *,
     base_images: Any = None,
-    keep_images: bool = False,
+    keep: Callable[[Tensor], None] = lambda pixels: None,
     on_batch: Callable[[int, int], None] = lambda done, total: None,
 ) -> Evaluation:
     """Generate and measure.
 
-    base_images: the untouched model's, anything that slices to (B, 3, H, W) uint8, in the order of `Evaluation.images`;
-        without them the images are their own base, which is right for the base model.
+    base_images: the untouched model's, anything that slices to (B, 3, H, W) uint8, prompt by prompt; without them the
+        images are their own base, which is right for the base model.
+    keep: takes the images (B, 3, H, W) uint8 of each batch, in that order.
     """
     scores: dict[str, list[Tensor]] = {}
-    images: list[Tensor] = []
     samples: list[Tensor] = []
     wanted = range(0, min(config.samples, len(prompts)) * config.images_per_prompt, config.images_per_prompt)
     done, total = 0, len(prompts) * config.images_per_prompt
@@ -54,9 +53,8 @@ def evaluate(
     for batch_prompts, noise in batches(model, prompts, config):
         batch = generate(model, batch_prompts, noise)
         pixels = to_pixels(batch)
-        samples += [pixels[i - done] for i in wanted if done <= i < done + len(batch)]
-        if keep_images:
-            images.append(pixels)
+        samples += [pixels[i - done].clone() for i in wanted if done <= i < done + len(batch)]
+        keep(pixels)
         base = batch if base_images is None else base_images[done : done + len(batch)].to(batch) / 255
         for name, metric in metrics.items():
             untouched = batch._version, base._version
@@ -75,7 +73,6 @@ def evaluate(
         intervals={name: interval(s, resamples=config.bootstrap) for name, s in by_prompt.items()},
         scores=by_prompt,
         samples=samples,
-        images=torch.cat(images) if images else None,
     )
 
 

@@ -1,0 +1,82 @@
+"""Evaluation images go to their file a batch at a time, and only where a metric compares with them."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+import toy
+from safetensors.torch import load_file
+
+from rilbench import engine
+from rilbench.errors import RilbenchError
+from rilbench.evaluation import evaluate as evaluation
+from rilbench.evaluation.images import written
+from rilbench.progress import Reporter
+
+
+def pixels(count: int, side: int) -> torch.Tensor:
+    return torch.randint(256, (count, 3, side, side), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.mark.parametrize("side", [4, 5])
+def test_a_file_in_batches_is_the_file_in_one(tmp_path: Path, side: int) -> None:
+    images = pixels(7, side)
+    with written(tmp_path / "new" / "images.safetensors", 7) as add:
+        for batch in images.split(3):
+            add(batch)
+        assert not (tmp_path / "new" / "images.safetensors").exists()
+    found = load_file(tmp_path / "new" / "images.safetensors")
+    assert list(found) == ["images"]
+    assert torch.equal(found["images"], images)
+    assert len(list((tmp_path / "new").iterdir())) == 1
+
+
+def test_a_failure_leaves_nothing(tmp_path: Path) -> None:
+    def interrupted() -> None:
+        with written(tmp_path / "images.safetensors", 7) as add:
+            add(pixels(3, 4))
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_disk_without_room_is_told_at_the_first_batch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=10_000 * 3 * 1024 * 1024 - 1))
+    file = tmp_path / "images.safetensors"
+    told = r"images.safetensors: 10000 images take 31.5 GB, the disk has 31.5 GB free. Free the disk or choose another"
+    with pytest.raises(RilbenchError, match=told), written(file, 10_000) as add:
+        add(pixels(1, 1024))
+    assert not list(tmp_path.iterdir())
+
+
+def run(folder: Path, *changes: str) -> None:
+    engine.run(
+        toy.config(folder, "rewards=[red]", "train.samples=2", *changes),
+        catalog=toy.catalog(),
+        reporter=Reporter(quiet=True),
+    )
+
+
+def test_images_are_kept_for_metrics_that_need_them(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def files() -> list[Path]:
+        return list((workplace / "runs").rglob("images.safetensors"))
+
+    run(workplace, "evaluate.metrics=[toy_contrast]")
+    assert files() == []
+    made: list[torch.Tensor] = []
+    convert = evaluation.to_pixels
+
+    def noted(images: torch.Tensor) -> torch.Tensor:
+        made.append(convert(images))
+        return made[-1]
+
+    monkeypatch.setattr(evaluation, "to_pixels", noted)
+    run(workplace, "evaluate.metrics=[likeness]")
+    (file,) = files()
+    assert torch.equal(load_file(file)["images"], torch.cat(made[:2]))  # of the base: 3 prompts x 2, 4 at a time
