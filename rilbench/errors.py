@@ -6,6 +6,13 @@ import difflib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
+OUT_OF_MEMORY = (  # what torch says where its error has no class of its own, or is the reason of another one
+    "can't allocate memory",
+    "CUDA out of memory",
+    "CUDA error: out of memory",
+    "CUBLAS_STATUS_ALLOC_FAILED",
+)
+
 
 class RilbenchError(Exception):
     """A failed run: exit code 1. The message says what is wrong, where, and what to do next."""
@@ -29,6 +36,10 @@ class PluginError(ConfigError):
     """A plugin that is missing, broken or breaks its contract: exit code 3. Its cause is the plugin's own error."""
 
 
+class MemoryFullError(ConfigError):
+    """The device or the host has no memory left: exit code 3. The message says for what, and what would take less."""
+
+
 class DivergedError(RilbenchError):
     """A reward, loss or gradient that is no longer finite."""
 
@@ -47,8 +58,9 @@ def blamed(what: str) -> Iterator[None]:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether torch, which is not imported here, found no memory on a GPU or on the host."""
-    return type(error).__name__ == "OutOfMemoryError" or "can't allocate memory" in str(error)
+    """Whether torch, which is not imported here, or Python found no memory on a GPU or on the host."""
+    told = any(text in str(error) for text in OUT_OF_MEMORY)
+    return told or isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
 
 
 def reason(error: BaseException) -> str:

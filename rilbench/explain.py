@@ -19,6 +19,10 @@ from rilbench.prompts import read_prompts
 from rilbench.session import Session
 from rilbench.training import fit
 from rilbench.training.cost import Cost, measure
+from rilbench.training.memory import Memory
+
+PROBE = 4  # images in a timed forward, where so many fit
+UNKNOWN = "not known: not one image fits, so nothing was timed"
 
 
 def explain(config: RunConfig, components: Components, plan: list[PlannedStage]) -> dict[str, Any]:
@@ -27,10 +31,15 @@ def explain(config: RunConfig, components: Components, plan: list[PlannedStage])
     Time is what the like took in the store, or comes from two timed forwards; memory is counted in one.
     """
     session = Session(config, components, plan, Reporter(quiet=True))
-    model, group = session.model, session.group
-    trainable = sum(config.adapter.rank * (m.in_features + m.out_features) for m in group.layers.values())
+    trained = [planned for planned in plan if planned.train]
+    memory = session.count_memory(trained)  # first: what does not fit must not be tried
+    free = fit.free_bytes(session.model.device)
+    layers = session.group.layers.values()
+    trainable = sum(config.adapter.rank * (layer.in_features + layer.out_features) for layer in layers)
     images = len(read_prompts(config.evaluate.prompts)) * config.evaluate.images_per_prompt
-    cost = measure(model)
+    probed = fit.largest(PROBE, lambda n: memory.evaluation(n, slicing=False), free)
+    with session.enough_memory("timing a forward", fit.hopeless(config.model)):
+        cost = measure(session.model, probed)
     evaluation = identity.digest(components.evaluation_document())
     past = Past(Path(config.store))
     stages = [_stage(planned, config, cost, past, evaluation, images, trainable) for planned in plan]
@@ -38,15 +47,15 @@ def explain(config: RunConfig, components: Components, plan: list[PlannedStage])
     return {
         "strategy": config.strategy,
         "rewards": list(config.rewards),
-        "device": model.device,
-        "parameters": {"frozen": cost.parameters, "trainable": trainable, "adapted_layers": len(group.layers)},
+        "device": session.model.device,
+        "parameters": {"frozen": cost.parameters, "trainable": trainable, "adapted_layers": len(layers)},
         "evaluation_images": images,
         "stages": stages,
         "estimate": {
             "seconds": sum(stage["seconds"] for stage in stages),
-            "how": MEASURED if measured else PROBED,
+            "how": MEASURED if measured else PROBED if probed else UNKNOWN,
         },
-        "memory": _memory(session, config),
+        "memory": _memory(config, session, trained, memory, free),
         "settings": configuration.as_mapping(config),
     }
 
@@ -82,11 +91,12 @@ def _stage(
     }
 
 
-def _memory(session: Session, config: RunConfig) -> dict[str, Any]:
+def _memory(
+    config: RunConfig, session: Session, stages: list[PlannedStage], memory: Memory, free: int
+) -> dict[str, Any]:
     """Gigabytes, counted in one forward; what does not fit comes with the settings that would."""
-    stages = [planned for planned in session.plan if planned.train]
-    memory, work, free = session.count_memory(stages), session.work(stages), fit.free_bytes(session.model.device)
-    wanted, recount = fit.needed(config, work, memory), partial(session.count_memory, stages)
+    work, recount = session.work(stages), partial(session.count_memory, stages)
+    wanted = fit.needed(config, work, memory)
     return {
         "weights_gb": round(memory.weights / 1e9, 3),
         "needed_gb": round(wanted / 1e9, 3),

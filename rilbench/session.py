@@ -16,7 +16,7 @@ from torch import Tensor
 from rilbench import identity
 from rilbench.components import Components
 from rilbench.config import ModelConfig, RunConfig
-from rilbench.errors import ConfigError, DivergedError, is_out_of_memory, reason
+from rilbench.errors import ConfigError, DivergedError, MemoryFullError, is_out_of_memory, reason
 from rilbench.evaluation.evaluate import Evaluation, evaluate
 from rilbench.evaluation.images import written
 from rilbench.model.adapters import AdapterGroup, LoraPair
@@ -31,6 +31,7 @@ from rilbench.store import read_json, write_json
 from rilbench.tensors import load_tensors, save_tensors
 from rilbench.training import fit
 from rilbench.training.memory import Memory, count, under
+from rilbench.training.room import check_weights
 from rilbench.training.step import WeightedReward
 from rilbench.training.trainer import StageTraining
 
@@ -52,7 +53,10 @@ class Session:
     @cached_property
     def model(self) -> TextToImage:
         self.reporter.say("loading the model")
-        return TextToImage.load(self.config.model)
+        if self.config.check_memory:
+            check_weights(self.config.model, self.components.device)
+        with self.enough_memory("loading the model", fit.elsewhere(self.config.model)):
+            return TextToImage.load(self.config.model)
 
     @property
     def prefix(self) -> str:
@@ -76,14 +80,16 @@ class Session:
 
         All that stays loaded is made here, metrics too, so that the bytes free afterwards are free for the work.
         """
-        rewards = {name: self.components.reward(name) for planned in stages for name in planned.stage.rewards}
-        metrics = [self.components.metric(name) for name in self.components.columns()]
+        with self.enough_memory("loading rewards and metrics", fit.elsewhere(self.config.model)):
+            rewards = {name: self.components.reward(name) for planned in stages for name in planned.stage.rewards}
+            metrics = [self.components.metric(name) for name in self.components.columns()]
         trains = [planned.train for planned in stages if planned.train]
         prompt = read_prompts(trains[0].prompts)[0] if trains else ""
         last_steps = max((train.last_steps for train in trains), default=1)
         self._loaded = None
-        model = under(self.model, config) if config else self.model
-        return count(model, self.group, rewards, metrics, prompt=prompt, last_steps=last_steps)
+        with self.enough_memory("trying one image", fit.hopeless(self.config.model)):
+            model = under(self.model, config) if config else self.model
+            return count(model, self.group, rewards, metrics, prompt=prompt, last_steps=last_steps)
 
     def work(self, stages: Sequence[PlannedStage]) -> fit.Work:
         """What takes memory in training stages and measuring: images at a time with rewards, prompts."""
@@ -98,25 +104,28 @@ class Session:
         folder.mkdir(parents=True, exist_ok=True)
         with self._locked(folder):
             if planned.train is not None and not has_pair(folder):
-                with self._enough_memory(f"in {self._named(planned)}", TRAINING):
+                with self.enough_memory(f"in {self._named(planned)}", TRAINING):
                     self._train(planned, folder)
             if planned.stage.average == "factors" and not has_pair(folder):
                 save_pair(folder, LoraPair.averaged(self._pairs(planned.below)), self.config.adapter, self.prefix)
             measured = self.evaluation_folder(planned)
             if not (measured / "metrics.json").exists():
-                with self._enough_memory(f"measuring after {self._named(planned)}", EVALUATION):
+                with self.enough_memory(f"measuring after {self._named(planned)}", EVALUATION):
                     self._evaluate(planned, measured)
         return self._read_row(planned, measured)
 
     @contextmanager
-    def _enough_memory(self, where: str, remedy: str) -> Iterator[None]:
+    def enough_memory(self, where: str, remedy: str) -> Iterator[None]:
+        """MemoryFullError with a remedy when the memory is not enough within."""
         try:
             yield
+        except MemoryFullError:
+            raise
         except Exception as error:
             if not is_out_of_memory(error):
                 raise
-            full = f"{self.model.device} ran out of memory {where}"
-            raise ConfigError(f"{full}. Finished work is kept; {remedy}. ({reason(error)[:200]})") from error
+            full = f"{self.components.device} ran out of memory {where}"
+            raise MemoryFullError(f"{full}. Finished work is kept; {remedy}. ({reason(error)[:200]})") from error
 
     @contextmanager
     def _locked(self, folder: Path) -> Iterator[None]:

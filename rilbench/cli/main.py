@@ -13,7 +13,7 @@ from rich.markup import escape
 from rilbench.cli import compare, evaluate, export, fetch, generate, plugins, report, runs, study
 from rilbench.cli.group import Commands
 from rilbench.cli.output import plugin_traceback
-from rilbench.errors import RilbenchError
+from rilbench.errors import RilbenchError, is_out_of_memory, reason
 
 app = typer.Typer(
     cls=Commands,
@@ -42,13 +42,23 @@ def main() -> None:
     signal.signal(signal.SIGTERM, _terminate)
     try:
         app()
-    except (RilbenchError, OSError) as error:
-        if os.environ.get("RILBENCH_DEBUG"):
+    except Exception as error:
+        if os.environ.get("RILBENCH_DEBUG") or (told := _told(error)) is None:
             raise
         console = Console(stderr=True)
         console.print(plugin_traceback(error), end="", markup=False, highlight=False, soft_wrap=True)
-        console.print(f"[red]error:[/red] {escape(str(error))}", soft_wrap=True, highlight=False)
+        console.print(f"[red]error:[/red] {escape(told)}", soft_wrap=True, highlight=False)
         raise SystemExit(getattr(error, "exit_code", 1)) from None
+
+
+def _told(error: Exception) -> str | None:
+    """The line about an error that is the user's or the machine's; None for one of ours."""
+    if isinstance(error, RilbenchError | OSError):
+        return str(error)
+    if is_out_of_memory(error):
+        told = "smaller batches, model.precision=bf16 or another model.device take less"
+        return f"out of memory: {told} ({reason(error)[:200]})"
+    return None
 
 
 def _terminate(signum: int, frame: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from omegaconf import OmegaConf
@@ -26,20 +27,24 @@ def show(told: dict[str, Any], console: Console) -> None:
             f"{train['lr']:g}" if train else "-",
             str(train.get("batch_size", "-")),
             "yes" if stage["in_store"] else "no",
-            f"{stage['seconds']:.0f}",
+            _seconds(stage["seconds"]),
         )
     console.print(table)
     lines = {
         "trainable": f"{parameters['trainable']:,} numbers in {parameters['adapted_layers']} layers, new in each stage",
         "frozen": f"{parameters['frozen']:,} numbers",
         "measured": f"{told['evaluation_images']} images after every stage",
-        "time": f"about {estimate['seconds']:.0f} s on {told['device']} ({estimate['how']})",
+        "time": f"about {_seconds(estimate['seconds'])} s on {told['device']} ({estimate['how']})",
         "memory": _memory(told["memory"]),
     }
     for name, value in lines.items():
         console.print(f"{name:10} {value}", highlight=False, markup=False)
     console.print("\nsettings", highlight=False, markup=False)
     console.print(OmegaConf.to_yaml(OmegaConf.create(told["settings"])), highlight=False, markup=False)
+
+
+def _seconds(value: float) -> str:
+    return "?" if math.isnan(value) else f"{value:.0f}"
 
 
 def _memory(told: dict[str, Any]) -> str:

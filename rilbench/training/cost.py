@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,8 +11,6 @@ import torch
 from torch import Tensor
 
 from rilbench.model.text_to_image import TextToImage
-
-PROBE = 4  # images in a timed forward
 
 
 @dataclass(frozen=True)
@@ -32,20 +31,23 @@ class Cost:
 
 
 @torch.no_grad()
-def measure(model: TextToImage) -> Cost:
-    """Time one denoising step and one decode of four images."""
-    z = torch.zeros(PROBE, *model.latent_shape, device=model.device)
+def measure(model: TextToImage, images: int = 1) -> Cost:
+    """Time one denoising step and one decode of images at a time; NaN for none, when not one fits."""
+    z = torch.zeros(images, *model.latent_shape, device=model.device)
     return Cost(
-        denoise=_timed(lambda: model.rollout(z, [""] * PROBE, stop=model.config.steps - 1)) / PROBE,
-        decode=_timed(lambda: model.decode(z[:, : model.backbone.channels])) / PROBE,
+        denoise=_timed(lambda: model.rollout(z, [""] * images, stop=model.config.steps - 1), images),
+        decode=_timed(lambda: model.decode(z[:, : model.backbone.channels]), images),
         parameters=sum(p.numel() for part in (model.network, model.vae) for p in part.parameters()),
     )
 
 
-def _timed(call: Callable[[], Tensor]) -> float:
+def _timed(call: Callable[[], Tensor], images: int) -> float:
+    """Seconds for each of the images."""
+    if not images:
+        return math.nan
     call()
     if torch.cuda.is_available():
         torch.cuda.synchronize()
     start = time.perf_counter()
     call().sum().item()
-    return time.perf_counter() - start
+    return (time.perf_counter() - start) / images

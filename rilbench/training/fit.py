@@ -55,8 +55,12 @@ def check(config: RunConfig, work: Work, memory: Memory, device: str, recount: R
 
 def hopeless(model: ModelConfig) -> str:
     """What to try when no remedy is known to be enough."""
-    bf16 = " or set model.precision=bf16" if model.precision == "fp32" else ""
-    return f"no batch is small enough; lower model.resolution{bf16}"
+    return f"no batch is small enough; lower model.resolution, or {elsewhere(model)}"
+
+
+def elsewhere(model: ModelConfig) -> str:
+    """What takes less room for the weights themselves."""
+    return ("set model.precision=bf16, or " if model.precision == "fp32" else "") + "choose another model.device"
 
 
 def remedies(config: RunConfig, work: Work, memory: Memory, free: int, recount: Recount) -> list[str]:
