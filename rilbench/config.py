@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -187,19 +187,21 @@ def read(config: str, above: Sequence[Path] = ()) -> dict[str, Any]:
 def _merged(layers: Sequence[Mapping[Any, Any]], where: str) -> dict[str, Any]:
     """Layers of values, later ones win; `where` is for the message of an error."""
     try:
-        merged = OmegaConf.to_container(OmegaConf.merge(*map(_own_revision, layers)))
+        merged = OmegaConf.to_container(OmegaConf.merge(*_own_revisions(layers)))
     except (OmegaConfBaseException, TypeError, ValueError) as error:
         raise ConfigError(f"{where}: {' '.join(str(error).split())}") from None
     assert isinstance(merged, dict)
     return {str(key): value for key, value in merged.items()}
 
 
-def _own_revision(layer: Mapping[Any, Any]) -> Mapping[Any, Any]:
-    """A layer that names a model without a revision: not that of the model named below it."""
-    model = layer.get("model")
-    if not isinstance(model, Mapping) or "path" not in model:
-        return layer
-    return {**layer, "model": {"revision": None, **model}}
+def _own_revisions(layers: Sequence[Mapping[Any, Any]]) -> Iterator[Mapping[Any, Any]]:
+    """The layers; one that names another model than those before it does not have that one's revision."""
+    path = None
+    for layer in layers:
+        model = layer.get("model")
+        if isinstance(model, Mapping) and (named := model.get("path", path)) != path:
+            path, layer = named, {**layer, "model": {"revision": None, **model}}
+        yield layer
 
 
 def compose(layers: Sequence[Mapping[str, Any]], where: str) -> RunConfig:

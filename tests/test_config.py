@@ -85,7 +85,9 @@ def test_another_model_does_not_take_the_revision_of_the_one_below(tmp_path: Pat
     assert config.load(str(tmp_path / "pinned.yaml")).model.revision == "abc"
     assert config.load("sd15", ["model.path=some/model"]).model.revision is None
     assert config.load("sd15", ["model.path=some/model", "model.revision=abc"]).model.revision == "abc"
-    assert config.load("sd15", ["model.steps=7"]).model.revision == config.load("sd15").model.revision
+    same = config.load("sd15").model
+    assert config.load("sd15", ["model.steps=7"]).model.revision == same.revision
+    assert config.load("sd15", [f"model.path={same.path}"]).model.revision == same.revision
 
 
 @pytest.mark.parametrize("name", ["sd15", "sdxl", "sd35", "flux"])
