@@ -35,7 +35,7 @@ CHECKPOINTING = "model.gradient_checkpointing=true"
 LEVERS: dict[str, list[str]] = {
     "none": [],
     "checkpointing": [CHECKPOINTING],
-    "checkpointing, decode in bf16": [CHECKPOINTING, "model.vae_precision=bf16"],
+    "checkpointing, decode in fp32": [CHECKPOINTING, "model.vae_precision=fp32"],
     "checkpointing, guidance without gradient": [CHECKPOINTING, "model.guidance_gradient=false"],
     "checkpointing, micro-batches of 1": [CHECKPOINTING, "train.micro_batch=1"],
     "micro-batches of 1, guidance without gradient": ["train.micro_batch=1", "model.guidance_gradient=false"],
