@@ -27,6 +27,7 @@ from rilbench.training.memory import Memory, count, under
 TARGETS = ("to_q", "to_k", "to_v", "to_out.0")
 MEMORY = Memory(
     weights=10_000,
+    folding=0,
     condition=1,
     plain=1000,
     checkpointed=300,
@@ -72,7 +73,26 @@ def test_the_count_is_what_a_forward_keeps(pipeline: Path, precision: str) -> No
     weights = sum(t.numel() * t.element_size() for part in model.backbone.parts for t in part.parameters())
     # in half precision the group copies nothing
     copies = sum(w.numel() * w.element_size() for w in group.base.values()) if precision == "fp32" else 0
-    assert weights + copies <= found.weights <= weights + 2 * copies + 10_000  # buffers such as positions
+    assert weights + copies <= found.weights <= weights + copies + 10_000  # buffers such as positions
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_what_folding_takes(pipeline: Path, precision: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Weights of its own that the group holds at the most, beside the network's and those it began with."""
+    model, group = loaded(pipeline, precision=precision)
+    there = {weight.data_ptr() for weight in [*group.base.values(), *(m.weight for m in group.layers.values())]}
+    held: list[Tensor] = []
+    write = group._write
+    monkeypatch.setattr(group, "_write", lambda weights: (held.extend(weights.values()), write(weights)))
+    pair = toy.random_pair(group, 1)
+    group.load_chain([(pair, 1.0)])
+    group.start(pair)
+    with group.folded():
+        own = {w.data_ptr(): w.nbytes for w in [*held, *group.frozen.values()] if w.data_ptr() not in there}
+    assert sum(own.values()) == group.folding_bytes
+    assert (group.folding_bytes > 0) == (precision == "fp32")
+    memory = count(model, group, {}, prompt="a", last_steps=1)
+    assert memory.standing(3) == group.folding_bytes + 3 * memory.condition
 
 
 def test_rewards_count(pipeline: Path) -> None:

@@ -121,6 +121,11 @@ class AdapterGroup:
         for name, layer in self.layers.items():
             layer.register_forward_hook(self._branch(name))
 
+    @property
+    def folding_bytes(self) -> int:
+        """What the group takes beside `base` once it has pairs: the frozen weights, and these with a pair folded in."""
+        return 0 if self._half else 2 * sum(weight.nbytes for weight in self.base.values())
+
     @torch.no_grad()
     def load_chain(self, chain: Sequence[tuple[LoraPair, float]]) -> None:
         """Make the network W + sum_i c_i A_i B_i. Always computed from W, so nothing drifts."""

@@ -36,11 +36,11 @@ def free_bytes(device: str) -> int:
 
 
 def needed(config: RunConfig, work: Work, memory: Memory) -> int:
-    """Bytes beside the loaded weights: all prompts' conditions, and the step or evaluation that needs most."""
+    """Bytes beside the loaded weights: what stays, and the step or evaluation that needs most."""
     on, slicing = config.model.gradient_checkpointing, config.model.vae_slicing
     training = [memory.training(images, rewards, checkpointing=on) for images, rewards in work.steps]
     evaluation = memory.evaluation(config.evaluate.batch_size, slicing=slicing)
-    return work.prompts * memory.condition + max([*training, evaluation])
+    return memory.standing(work.prompts) + max([*training, evaluation])
 
 
 def check(config: RunConfig, work: Work, memory: Memory, device: str, recount: Recount) -> None:
@@ -84,7 +84,7 @@ def _changes(model: ModelConfig) -> Iterator[dict[str, Any]]:
 
 def _same_numbers(config: RunConfig, work: Work, memory: Memory, free: int) -> list[str] | None:
     """Settings that change no number and make it fit; None when there are none."""
-    free -= work.prompts * memory.condition
+    free -= memory.standing(work.prompts)
     training, evaluation = _for_training(config, work.steps, memory, free), _for_evaluation(config, memory, free)
     return None if training is None or evaluation is None else training + evaluation
 

@@ -31,7 +31,8 @@ LIVE = 4  # tensors of the largest size that a forward without gradient holds at
 class Memory:
     """Bytes. Activations are those of one image."""
 
-    weights: int  # of the model, the rewards, the metrics and what the adapters add
+    weights: int  # of the model, the rewards, the metrics and the adapters
+    folding: int  # what the adapters will add
     condition: int  # of one prompt; the model keeps them all
     plain: int  # kept for the backward pass of denoiser and decoder
     checkpointed: int  # the same with gradient checkpointing: inputs of its blocks, and the largest block
@@ -40,13 +41,17 @@ class Memory:
     decoding: int  # the largest tensor of the decoder
     scoring: int  # the largest tensor of a reward
 
+    def standing(self, prompts: int) -> int:
+        """What stays beside the weights for a whole run on so many prompts."""
+        return self.folding + prompts * self.condition
+
     def training(self, images: int, rewards: Iterable[str], *, checkpointing: bool) -> int:
-        """What a step on so many images needs beside weights and conditions."""
+        """What a step on so many images needs beside weights and what stays."""
         model = self.checkpointed if checkpointing else self.plain
         return int(SLACK * images * (model + sum(self.rewards[name] for name in rewards)))
 
     def evaluation(self, images: int, *, slicing: bool) -> int:
-        """What generating and scoring so many images without gradient needs beside weights and conditions."""
+        """What generating and scoring so many images without gradient needs beside weights and what stays."""
         decoded = 1 if slicing else images  # at a time
         return LIVE * max(images * self.denoising, decoded * self.decoding, images * self.scoring)
 
@@ -132,6 +137,7 @@ def count(
     one_branch = backbone.guided and not model.config.guidance_gradient  # both run at once without gradient
     return Memory(
         weights=sum(weights.values()),
+        folding=group.folding_bytes,
         condition=sum(value.nbytes for value in model.encode([prompt]).values()),
         plain=outside + counter.inside,
         checkpointed=outside + counter.inputs + counter.largest_region,
