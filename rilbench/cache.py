@@ -24,20 +24,23 @@ def cache() -> Path:
 
 def is_known(path: Path, facts: Sequence[Any]) -> bool:
     """Whether the file was found to be as `facts` say, and did not change since."""
-    return bool(_memory().get(str(path)) == _state(path, facts))
+    found = path.stat()
+    return bool(_memory().get(str(path)) == [found.st_mtime_ns, found.st_size, *facts])
 
 
-def remember(path: Path, facts: Sequence[Any]) -> None:
-    """Note that the file is as `facts` say. Where nothing can be written, it is hashed again next time."""
+def remember(path: Path, changed: int, size: int, facts: Sequence[Any]) -> None:
+    """Note that the file was as `facts` say when its time and size were these.
+
+    Where nothing can be written, it is hashed again next time.
+    """
+    from filelock import FileLock
+
     from rilbench.store import write_json
 
-    with suppress(RilbenchError):
-        write_json(cache() / MEMORY, _memory() | {str(path): _state(path, facts)})
-
-
-def _state(path: Path, facts: Sequence[Any]) -> list[Any]:
-    found = path.stat()
-    return [found.st_mtime_ns, found.st_size, *facts]
+    with suppress(RilbenchError, OSError):
+        (cache() / "locks").mkdir(parents=True, exist_ok=True)
+        with FileLock(cache() / "locks" / MEMORY):
+            write_json(cache() / MEMORY, _memory() | {str(path): [changed, size, *facts]})
 
 
 def _memory() -> dict[str, Any]:

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 OUT_OF_MEMORY = (  # what torch says where its error has no class of its own, or is the reason of another one
     "can't allocate memory",
+    "Cannot allocate memory",
     "CUDA out of memory",
     "CUDA error: out of memory",
     "CUBLAS_STATUS_ALLOC_FAILED",

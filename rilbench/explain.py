@@ -18,10 +18,9 @@ from rilbench.progress import Reporter
 from rilbench.prompts import read_prompts
 from rilbench.session import Session
 from rilbench.training import fit
-from rilbench.training.cost import Cost, measure
+from rilbench.training.cost import PROBE, Cost, measure
 from rilbench.training.memory import Memory
 
-PROBE = 4  # images in a timed forward, where so many fit
 UNKNOWN = "not known: not one image fits, so nothing was timed"
 
 

@@ -13,6 +13,8 @@ from typing import Any
 
 from rilbench.config import ModelConfig, RunConfig, TrainConfig
 from rilbench.errors import ConfigError
+from rilbench.pipeline_files import half_parts
+from rilbench.remote import is_hub_id
 from rilbench.resources import fingerprint, resolve
 
 VERSION = 1  # raised when a change of the engine changes the numbers
@@ -38,8 +40,12 @@ def digest(document: Any) -> str:
 
 def base_document(config: RunConfig) -> dict[str, Any]:
     """What determines the untouched model's images."""
-    model = _telling(config.model, _ROUNDING)
-    return {"version": VERSION, "model": model | {"path": fingerprint_once(resolve(config.model.path))}}
+    model = _telling(config.model, _ROUNDING) | {"path": fingerprint_once(resolve(config.model.path))}
+    if is_hub_id(config.model.path) and (parts := half_parts(config.model.path, config.model.revision or "main")):
+        model["half"] = parts  # the same id may be read in full later
+    if config.model.precision != "fp32" or config.model.guidance < 1:
+        model["numerics"] = 2  # without autocast; guidance below 1 is none
+    return {"version": VERSION, "model": model}
 
 
 def stage_document(

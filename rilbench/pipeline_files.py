@@ -28,7 +28,7 @@ def wanted(index: Mapping[str, Any], names: Iterable[str]) -> list[str]:
     known = sorted(names)
     chosen = [name for name in (INDEX, CARD) if name in known]
     for part, origin in index.items():
-        if not isinstance(origin, list) or not origin[0] or part in SKIPPED:
+        if not isinstance(origin, list) or len(origin) != 2 or not origin[0] or part in SKIPPED:
             continue
         inside = [name.removeprefix(f"{part}/") for name in known if name.startswith(f"{part}/")]
         half = variant_of(inside) == HALF
@@ -47,6 +47,13 @@ def variant_of(names: Iterable[str]) -> str | None:
     if any(map(WEIGHTS.fullmatch, known)):
         return None
     return HALF if any(map(HALF_WEIGHTS.fullmatch, known)) else None
+
+
+def half_parts(repo: str, revision: str) -> list[str]:
+    """The parts in the Hub's cache that are there in half precision only."""
+    folder = index_of(repo, revision).place.parent
+    parts = sorted(path for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
+    return [part.name for part in parts if variant_of(path.name for path in part.iterdir())]
 
 
 def index_of(repo: str, revision: str) -> NeededFile:

@@ -189,7 +189,7 @@ def require_published(files: Sequence[NeededFile]) -> None:
 def _fault_once(file: NeededFile, place: Path, changed: int, size: int) -> str | None:
     fault = file.fault_of(place)
     if fault is None and file.published:
-        remember(place.resolve(), file.facts)
+        remember(place.resolve(), changed, size, file.facts)
     return fault
 
 

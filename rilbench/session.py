@@ -96,7 +96,7 @@ class Session:
         trains = [(planned.train, tuple(planned.stage.rewards)) for planned in stages if planned.train]
         steps = [(train.micro_batch or train.batch_size, rewards) for train, rewards in trains]
         prompts = {*self.prompts, *(prompt for train, _ in trains for prompt in read_prompts(train.prompts))}
-        return fit.Work(steps, len(prompts))
+        return fit.Work(steps, len(prompts), self._images)
 
     def row(self, planned: PlannedStage) -> Row:
         """The row of a stage: from the store, or trained and measured now."""

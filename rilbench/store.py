@@ -14,6 +14,9 @@ from safetensors import SafetensorError
 
 from rilbench.errors import ConfigError, RilbenchError
 
+_UMASK = os.umask(0)
+os.umask(_UMASK)  # reading it is setting it
+
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
@@ -25,12 +28,18 @@ def replacing(path: Path) -> Iterator[Path]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield part
+        share(part)
         os.replace(part, path)
     except (OSError, SafetensorError, RuntimeError) as error:
         raise RilbenchError(f"cannot write {path}: {error}. Free the disk or choose another store=.") from None
     finally:
         with suppress(OSError):
             part.unlink(missing_ok=True)
+
+
+def share(path: Path) -> None:
+    """Give a file the mode of any new one: safetensors writes them for their owner alone."""
+    path.chmod(0o666 & ~_UMASK)
 
 
 def write_text(path: Path, text: str) -> None:

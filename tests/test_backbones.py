@@ -169,9 +169,14 @@ def test_half_precision_is_that_of_diffusers(
     assert 0 < error < 1.5 * rounded
     group = AdapterGroup(model.network, targets=TARGETS)
     assert group.base[next(iter(group.layers))].data_ptr() == next(iter(group.layers.values())).weight.data_ptr()
-    pair = LoraPair.initialised(group.layers, rank=2, init="paper", generator=torch.Generator().manual_seed(3))
-    group.load_chain([(pair, 1.0)])
-    group.start(pair.trainable())
+    untouched = image(model)
+    group.load_chain([(toy.random_pair(group, 1), 1.0)])
+    group.start(toy.random_pair(group, 2).trainable())
+    with torch.no_grad():
+        with group.folded():
+            together = image(model)
+        apart = image(model)  # two branches, as in training
+    assert 0 < (together - apart).abs().mean() < 0.2 * (together - untouched).abs().mean()
     z_0 = model.finish(model.rollout(noise(model), PROMPTS, stop=1), PROMPTS, last_steps=1)
     assert z_0.dtype == torch.float32
     assert all(g.dtype == torch.float32 for g in torch.autograd.grad(z_0.mean(), group.pair.factors))

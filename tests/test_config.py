@@ -91,6 +91,12 @@ def test_another_model_does_not_take_the_revision_of_the_one_below(tmp_path: Pat
 
 
 @pytest.mark.parametrize("name", ["sd15", "sdxl", "sd35", "flux"])
+def test_the_remedy_for_little_memory_is_not_undone_by_a_recipe(name: str) -> None:
+    loaded = config.load(name, ["train.micro_batch=3"])
+    assert {loaded.train_for([s], ["hps"]).micro_batch for s in ("baseline", "rid", "joint")} == {3}
+
+
+@pytest.mark.parametrize("name", ["sd15", "sdxl", "sd35", "flux"])
 def test_published_models_are_pinned(name: str) -> None:
     """To a commit of their own repository."""
     model = config.load(name).model

@@ -197,6 +197,17 @@ def test_a_merged_pipeline_is_whole(place: Path, tmp_path: Path, name: str, stag
     assert not [file for file in folder.rglob("*.json") if str(tmp_path.parent) in file.read_text()]
 
 
+@pytest.mark.parametrize("kind", ["diffusers", "peft", "merged"])
+def test_others_may_read_it(place: Path, tmp_path: Path, kind: str) -> None:
+    """Every file has the mode of a new one; safetensors' own have that of a secret."""
+    (tmp_path / "new").touch()
+    folder = exported(opened(place, "rid"), 1, kind, tmp_path / "out")
+    modes = {file.name: file.stat().st_mode for file in folder.rglob("*") if file.is_file()}
+    assert set(modes.values()) == {(tmp_path / "new").stat().st_mode}, modes
+    stage = next((place / "runs").rglob("adapter_model.safetensors"))
+    assert stage.stat().st_mode == (tmp_path / "new").stat().st_mode
+
+
 def test_the_card(place: Path, tmp_path: Path) -> None:
     run = opened(place, "rid")
     folder = exported(run, 1, "diffusers", tmp_path / "lora")
@@ -229,16 +240,21 @@ def test_the_card_names_the_base_model_for_other_machines(place: Path, tmp_path:
     run = replace(run, config=replace(run.config, model=published))
     card = model_card(run, 1, kind="peft", prefix="unet", rank=2, name="x", license=None, pictures=False)
     assert "`owner/model@0a1b2c` tuned by rilbench" in card
-    assert 'from_pretrained("owner/model", revision="0a1b2c")' in card
+    assert 'from_pretrained("owner/model", revision="0a1b2c", dtype=torch.float32)' in card
     assert ModelCard(card).data.base_model == "owner/model"
 
 
 def test_the_code_of_the_card_runs(place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also on a base of which a part is published in half precision, which transformers would load as such."""
     run = opened(place, "rid")
     monkeypatch.chdir(tmp_path)
+    base = shutil.copytree(place / "pipeline", tmp_path / "base")
+    encoder = base / "text_encoder" / "model.safetensors"
+    half = {key: value.half() if value.is_floating_point() else value for key, value in load_file(encoder).items()}
+    save_file(half, encoder, {"format": "pt"})
     for kind in ("diffusers", "peft", "merged"):
         text = (exported(run, 2, kind, tmp_path / kind) / "README.md").read_text()
-        code = text.split("```python\n")[1].split("```")[0].replace("the-base-model", str(place / "pipeline"))
+        code = text.split("```python\n")[1].split("```")[0].replace("the-base-model", str(base))
         names: dict[str, Any] = {}
         exec(code.replace("this-folder", str(tmp_path / kind)), names)
         assert names["image"].size == (16, 16)

@@ -413,7 +413,8 @@ def test_a_model_published_in_half_precision_only(web: Web, place: Path) -> None
     assert code == 0
     assert found["unet/diffusion_pytorch_model.fp16.safetensors"] == "present"
     assert not any(name.endswith("model.safetensors") for name in found)
-    model = TextToImage.load(load(str(place / "toy.yaml")).model)
+    with pytest.warns(UserWarning, match="has weights in half precision only"):
+        model = TextToImage.load(load(str(place / "toy.yaml")).model)
     expected = whole["unet/diffusion_pytorch_model.safetensors"]
     state = model.network.state_dict()
     assert state.keys() == expected.keys()

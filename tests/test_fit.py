@@ -130,8 +130,8 @@ def config(**model: Any) -> RunConfig:
     return replace(plain, model=replace(plain.model, **model), evaluate=replace(plain.evaluate, batch_size=8))
 
 
-WORK = fit.Work([(8, ("red",)), (4, ("dark",))], prompts=100)
-MEASURING = fit.Work([], prompts=0)
+WORK = fit.Work([(8, ("red",)), (4, ("dark",))], prompts=100, images=1000)
+MEASURING = fit.Work([], prompts=0, images=1000)
 
 
 def test_what_is_needed_by_hand() -> None:

@@ -86,3 +86,22 @@ def test_mistakes(run: SavedRun, draw, tmp_path: Path) -> None:
         draw(prompt=["a"], stage="0,7", output=tmp_path / "a.png")
     assert _numbers(run, "2,0,2") == [2, 0]
     assert not list(tmp_path.iterdir())
+
+
+def test_what_is_in_the_way_is_kept(draw, tmp_path: Path) -> None:
+    """A folder of earlier pictures is drawn into again; no other one is, and no file is overwritten by a folder."""
+    draw(prompt=[PROMPTS[0]], output=tmp_path / "ours")
+    draw(prompt=[PROMPTS[1]], output=tmp_path / "ours")
+    (tmp_path / "photos" / "stage-2").mkdir(parents=True)
+    (tmp_path / "photos" / "stage-2" / "sample-0.png").write_text("mine")
+    (tmp_path / "thesis").write_text("mine")
+    for name, told in (("photos", "holds something else"), ("thesis", "there is a file"), ("a.jpg", "are .png files")):
+        with pytest.raises(UsageError, match=told):
+            draw(prompt=[PROMPTS[0]], output=tmp_path / name)
+    assert (tmp_path / "photos" / "stage-2" / "sample-0.png").read_text() == "mine"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["ours", "photos", "thesis"]
+
+
+def test_an_empty_prompt_is_refused(draw, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="nothing to draw"):
+        draw(prompt=[PROMPTS[0], " "], output=tmp_path / "x.png")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -43,6 +45,40 @@ def test_a_failure_leaves_nothing(tmp_path: Path) -> None:
 
     with pytest.raises(KeyboardInterrupt):
         interrupted()
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_a_killed_process_left_is_written_over(tmp_path: Path) -> None:
+    with written(tmp_path / "images.safetensors", 7) as add:
+        add(pixels(3, 4))
+        (left,) = tmp_path.iterdir()
+    left.write_bytes(b"what was written when the machine went down" * 100)
+    with written(tmp_path / "images.safetensors", 2) as add:
+        add(pixels(2, 4))
+    assert torch.equal(load_file(tmp_path / "images.safetensors")["images"], pixels(2, 4))
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+@pytest.mark.parametrize("limit", [0, 500])
+def test_a_disk_that_fills_up_is_one_clear_error(tmp_path: Path, limit: int) -> None:
+    """In the header or in the images, at a write or when what was buffered is written."""
+    code = f"""
+import resource, signal, torch
+from pathlib import Path
+from rilbench.errors import RilbenchError
+from rilbench.evaluation.images import written
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}))
+try:
+    with written(Path("images.safetensors"), 4) as add:
+        for _ in range(4):
+            add(torch.zeros(1, 3, 8, 8, dtype=torch.uint8))
+except RilbenchError as error:
+    print(error)
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("cannot write images.safetensors: [Errno 27] File too large")
     assert not list(tmp_path.iterdir())
 
 

@@ -56,7 +56,7 @@ class FID(Metric):
     def files(cls, settings: FIDSettings) -> Sequence[NeededFile]:
         found = extractor_files(settings.extractor, settings.model, settings.pretrained)
         made = not is_reference(settings.reference) and not settings.reference.startswith("package:")
-        command = "rilbench reference FOLDER_OF_IMAGES, with the --config and settings of the run"
+        command = "rilbench reference FOLDER_OF_IMAGES --size PIXELS, with the --config and settings of the run"
         statistics_file = [NeededFile(settings.reference, made_by=command)] if made else []
         return [*dict.fromkeys([*found, *named(settings)]), *statistics_file]
 

@@ -19,7 +19,9 @@ SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
 
 
 def images_in(folder: Path) -> list[Path]:
-    """The images in a folder and below it, by name; UsageError unless there are two."""
+    """The images in a folder and below it, by name; UsageError unless there are two, or no such folder."""
+    if not folder.is_dir():
+        raise UsageError(f"there is no folder {folder}")
     files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
     if len(files) < 2:
         raise UsageError(f"{folder} holds {len(files)} images; name a folder with at least two")

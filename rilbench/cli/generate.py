@@ -54,6 +54,8 @@ def generate(
     wanted = [*(prompt or ()), *(read_prompts(prompts) if prompts else ())]
     if not wanted:
         raise UsageError('nothing to draw: give --prompt "..." or --prompts FILE')
+    if not all(text.strip() for text in wanted):
+        raise UsageError('--prompt "" says nothing to draw')
     saved = open_run(run, catalog(plugin), settings or ())
     numbers = _numbers(saved, stage)
     evaluate = saved.config.evaluate

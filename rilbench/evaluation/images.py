@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import IO
@@ -23,34 +23,38 @@ def written(path: Path, count: int) -> Iterator[Callable[[Tensor], None]]:
     The file is there when the block succeeds. RilbenchError when the disk is full or not writable, before the first
     image is written if it has no room for them all.
     """
-    part = path.with_name(f".{os.getpid()}.{path.name}")
-    try:
-        with _opened(part, path) as file:
-            yield partial(_append, file, path, count)
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
-
-
-def _opened(part: Path, path: Path) -> IO[bytes]:
-    try:
+    part = path.with_name(f".{path.name}.part")  # one name: what a killed process left is written over
+    with _told(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        return part.open("wb")
+        file = part.open("wb")
+    try:
+        yield partial(_append, file, path, count)
+        with _told(path):
+            file.close()
+            os.replace(part, path)
+    finally:
+        with suppress(OSError):
+            file.close()
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
+
+
+@contextmanager
+def _told(path: Path) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
-        raise _unwritable(path, error) from None
+        raise RilbenchError(f"cannot write {path}: {error}. Free the disk or choose another store=.") from None
 
 
 def _append(file: IO[bytes], path: Path, count: int, pixels: Tensor) -> None:
-    try:
+    with _told(path):
         if not file.tell():
-            size = count * pixels[0].numel()
-            free = shutil.disk_usage(path.parent).free
+            size, free = count * pixels[0].numel(), shutil.disk_usage(path.parent).free
             if size > free:
                 raise OSError(f"{count} images take {size / 1e9:.1f} GB, the disk has {free / 1e9:.1f} GB free")
             file.write(_header(count, pixels))
         file.write(pixels.contiguous().numpy().data)
-    except OSError as error:
-        raise _unwritable(path, error) from None
 
 
 def _header(count: int, pixels: Tensor) -> bytes:
@@ -60,7 +64,3 @@ def _header(count: int, pixels: Tensor) -> bytes:
     text = json.dumps({"images": about}).encode()
     text += b" " * (-len(text) % 8)
     return len(text).to_bytes(8, "little") + text
-
-
-def _unwritable(path: Path, error: OSError) -> RilbenchError:
-    return RilbenchError(f"cannot write {path}: {error}. Free the disk or choose another store=.")

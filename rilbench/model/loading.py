@@ -42,7 +42,7 @@ def load_pipeline(config: ModelConfig, dtype: torch.dtype) -> Any:
         if name not in BACKBONES:
             raise ConfigError(f"model.path: {config.path!r} is a {name}; known are {', '.join(BACKBONES)}")
         parts = load_parts(path, index, dtype)
-        return getattr(diffusers, name).from_pretrained(path, **parts, **BACKBONES[name].options())
+        return getattr(diffusers, name).from_pretrained(path, **(parts | dict(BACKBONES[name].options())))
     except RilbenchError:
         raise
     except Exception as error:  # diffusers, safetensors and the hub raise a dozen kinds

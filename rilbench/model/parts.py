@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,20 +12,22 @@ import torch
 from torch import nn
 
 from rilbench.errors import ConfigError, reason
-from rilbench.pipeline_files import variant_of
+from rilbench.pipeline_files import SKIPPED, variant_of
 
 LIBRARIES = ("diffusers", "transformers")
 SHOWN = 3  # weights in a message
 REMEDY = "fetch or make its files again"
 
 
-def load_parts(folder: Path, index: Mapping[str, Any], dtype: torch.dtype) -> dict[str, nn.Module]:
+def load_parts(folder: Path, index: Mapping[str, Any], dtype: torch.dtype) -> dict[str, nn.Module | None]:
     """Name to network of the pipeline in `folder`, whose model_index.json is `index`; read from safetensors only.
 
-    The autoencoder comes in float32 whatever the `dtype`: where it may be less, the backbone rounds it.
+    Parts that no run uses are None. The autoencoder comes in float32 whatever the `dtype`: where it may be less, the
+    backbone rounds it.
     ConfigError for a network of which a weight is missing or has another shape.
     """
-    return {
+    unused: dict[str, nn.Module | None] = {name: None for name in SKIPPED if name in index}
+    return unused | {
         name: _load(kind, folder / name, torch.float32 if name == "vae" else dtype) for name, kind in _networks(index)
     }
 
@@ -36,7 +39,7 @@ def _networks(index: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
 
     libraries = dict(zip(LIBRARIES, (diffusers, transformers), strict=True))
     for name, origin in index.items():
-        if isinstance(origin, (list, tuple)) and origin[0] in libraries:
+        if name not in SKIPPED and isinstance(origin, (list, tuple)) and len(origin) == 2 and origin[0] in libraries:
             kind = getattr(libraries[origin[0]], origin[1], None)
             if isinstance(kind, type) and issubclass(kind, nn.Module):
                 yield name, kind
@@ -49,6 +52,9 @@ def _load(kind: Any, folder: Path, dtype: torch.dtype) -> nn.Module:
         raise ConfigError(f"model.path: there is no folder {folder}; {REMEDY}")
     options: dict[str, Any] = {"dtype": dtype, "use_safetensors": True, "output_loading_info": True}
     options["variant"] = variant_of(path.name for path in folder.iterdir())
+    if options["variant"]:
+        told = "`rilbench fetch` gets full ones where they are published"
+        warnings.warn(f"model.path: {folder} has weights in half precision only; {told}", stacklevel=2)
     if issubclass(kind, PreTrainedModel):
         options["ignore_mismatched_sizes"] = True  # its report names them, its error does not
     try:

@@ -88,7 +88,8 @@ def _use(config: RunConfig, kind: str, prefix: str, name: str) -> str:
     imports = ["from diffusers import DiffusionPipeline"]
     where = "this-folder" if kind == "merged" else hub_id(config.model.path) or "the-base-model"
     pinned = f', revision="{config.model.revision}"' if where == config.model.path and config.model.revision else ""
-    lines = [f'pipe = DiffusionPipeline.from_pretrained("{where}"{pinned})']
+    dtype = "torch.float32" if config.model.precision == "fp32" else "torch.bfloat16"
+    lines = [f'pipe = DiffusionPipeline.from_pretrained("{where}"{pinned}, dtype={dtype})']
     if scheduler := scheduler_of(config.model, prefix):
         imports[0] = f"from diffusers import {', '.join(sorted([scheduler, 'DiffusionPipeline']))}"
         options = f', timestep_spacing="{config.model.spacing}", clip_sample=False, thresholding=False'
@@ -102,7 +103,9 @@ def _use(config: RunConfig, kind: str, prefix: str, name: str) -> str:
     size = f", height={config.model.resolution}, width={config.model.resolution}" if config.model.resolution else ""
     call = f"num_inference_steps={config.model.steps}, guidance_scale={config.model.guidance}{size}"
     lines.append(f'image = pipe("a prompt", {call}).images[0]')
-    text = "\n".join(["```python", *imports, "", *lines, "```"])
+    text = "\n".join(["```python", "import torch", *imports, "", *lines, "```"])
+    text += "\n\n`this-folder` is where this card lies"
+    text += "; `the-base-model` is the folder or Hub id of the model named above." if where == "the-base-model" else "."
     if kind == "diffusers" and prefix == "unet":
         text += f"\n\nWeb interfaces such as AUTOMATIC1111, Forge and ComfyUI: `{name}-webui.safetensors`, weight 1."
     return text

@@ -20,7 +20,7 @@ from rilbench.release.card import KINDS, model_card
 from rilbench.release.models import hub_id, prefix_of
 from rilbench.release.runs import SavedRun
 from rilbench.report.grid import save_grid
-from rilbench.store import write_json, write_text
+from rilbench.store import share, write_json, write_text
 
 MARK = "rilbench.json"  # of a folder that an export made, which the next export may replace
 
@@ -114,6 +114,8 @@ def _replacing(folder: Path) -> Iterator[Path]:
     try:
         part.mkdir(parents=True)
         yield part
+        for file in filter(Path.is_file, part.rglob("*")):
+            share(file)
         if folder.exists():
             shutil.rmtree(folder)
         part.rename(folder)

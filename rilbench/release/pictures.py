@@ -9,15 +9,18 @@ from tempfile import TemporaryDirectory
 from PIL import Image
 
 from rilbench.config import EvaluateConfig
+from rilbench.errors import UsageError
 from rilbench.evaluation.evaluate import batches, generate, to_pixels
 from rilbench.model.adapters import AdapterGroup
 from rilbench.model.text_to_image import TextToImage
 from rilbench.progress import Reporter
 from rilbench.release.runs import SavedRun
 from rilbench.report.grid import CELL, save_grid, save_picture
-from rilbench.store import replacing
+from rilbench.store import replacing, write_json
 
 LARGEST = 512  # pixels a side of a picture in a grid
+RECORD = "generated.json"  # what marks a folder as one of ours
+OTHER = (".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff")
 
 
 def write_pictures(
@@ -36,8 +39,11 @@ def write_pictures(
 
     An image is a function of stage, `config.seed`, prompt and its number, up to the rounding of another batch; with
     the prompts, number of images and batch size of an evaluation it is that evaluation's, bit for bit.
+    UsageError for a file that would not be a picture, and for a folder with anything but earlier pictures of this kind.
     """
+    _check(output)
     if output.suffix.lower() != ".png":
+        write_json(output / RECORD, {"run": run.result.name, "stages": list(stages), "seed": config.seed})
         _generate(run, prompts, stages, config, output, reporter)
         _grid(run, prompts, stages, config, output, output / "grid.png")
         return
@@ -49,6 +55,17 @@ def write_pictures(
             return
         with replacing(output) as part:
             part.write_bytes(_sample(folder, stages[0], 0).read_bytes())
+
+
+def _check(output: Path) -> None:
+    if output.suffix.lower() in OTHER:
+        raise UsageError(f"--output {output}: pictures are .png files; another name is a folder")
+    if output.suffix.lower() == ".png" or not output.exists():
+        return
+    if not output.is_dir():
+        raise UsageError(f"--output {output}: there is a file of that name; name a .png file or a folder")
+    if any(output.iterdir()) and not (output / RECORD).exists():
+        raise UsageError(f"--output {output}: the folder holds something else; it is left alone, name another one")
 
 
 def _generate(

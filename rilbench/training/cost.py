@@ -12,6 +12,8 @@ from torch import Tensor
 
 from rilbench.model.text_to_image import TextToImage
 
+PROBE = 4  # images in a timed forward, where so many fit
+
 
 @dataclass(frozen=True)
 class Cost:
@@ -31,7 +33,7 @@ class Cost:
 
 
 @torch.no_grad()
-def measure(model: TextToImage, images: int = 1) -> Cost:
+def measure(model: TextToImage, images: int = PROBE) -> Cost:
     """Time one denoising step and one decode of images at a time; NaN for none, when not one fits."""
     z = torch.zeros(images, *model.latent_shape, device=model.device)
     return Cost(

@@ -11,7 +11,7 @@ import psutil
 import torch
 
 from rilbench.config import ModelConfig, RunConfig
-from rilbench.errors import ConfigError
+from rilbench.errors import ConfigError, MemoryFullError
 from rilbench.training.memory import Memory
 
 Step = tuple[int, tuple[str, ...]]  # images at a time, rewards
@@ -21,10 +21,11 @@ SMALLER = {"guidance_gradient": False, "vae_precision": "bf16"}  # what saves me
 
 @dataclass(frozen=True)
 class Work:
-    """What a run does that takes memory: training steps, and the number of different prompts."""
+    """What a run does that takes memory: training steps, and the number of different prompts and of images measured."""
 
     steps: Sequence[Step]
     prompts: int
+    images: int
 
 
 def free_bytes(device: str) -> int:
@@ -39,7 +40,7 @@ def needed(config: RunConfig, work: Work, memory: Memory) -> int:
     """Bytes beside the loaded weights: what stays, and the step or evaluation that needs most."""
     on, slicing = config.model.gradient_checkpointing, config.model.vae_slicing
     training = [memory.training(images, rewards, checkpointing=on) for images, rewards in work.steps]
-    evaluation = memory.evaluation(config.evaluate.batch_size, slicing=slicing)
+    evaluation = memory.evaluation(min(config.evaluate.batch_size, work.images), slicing=slicing)
     return memory.standing(work.prompts) + max([*training, evaluation])
 
 
@@ -67,7 +68,10 @@ def remedies(config: RunConfig, work: Work, memory: Memory, free: int, recount: 
     """The fewest settings that make training and evaluation fit, those that change numbers last; empty when none do."""
     for changes in _changes(config.model):
         model = replace(config.model, **changes)
-        counted = recount(model) if changes else memory
+        try:
+            counted = recount(model) if changes else memory
+        except MemoryFullError:  # not even one image could be tried
+            continue
         told = _same_numbers(replace(config, model=model), work, counted, free)
         if told is not None:
             return told + [f"set model.{k}={str(v).lower()} (changes the numbers)" for k, v in changes.items()]
@@ -85,7 +89,7 @@ def _changes(model: ModelConfig) -> Iterator[dict[str, Any]]:
 def _same_numbers(config: RunConfig, work: Work, memory: Memory, free: int) -> list[str] | None:
     """Settings that change no number and make it fit; None when there are none."""
     free -= memory.standing(work.prompts)
-    training, evaluation = _for_training(config, work.steps, memory, free), _for_evaluation(config, memory, free)
+    training, evaluation = _for_training(config, work.steps, memory, free), _for_evaluation(config, work, memory, free)
     return None if training is None or evaluation is None else training + evaluation
 
 
@@ -104,8 +108,8 @@ def _for_training(config: RunConfig, steps: Sequence[Step], memory: Memory, free
     return None
 
 
-def _for_evaluation(config: RunConfig, memory: Memory, free: int) -> list[str] | None:
-    batch, configured = config.evaluate.batch_size, config.model.vae_slicing
+def _for_evaluation(config: RunConfig, work: Work, memory: Memory, free: int) -> list[str] | None:
+    batch, configured = min(config.evaluate.batch_size, work.images), config.model.vae_slicing
     as_it_is = largest(batch, lambda images: memory.evaluation(images, slicing=configured), free)
     sliced = largest(batch, lambda images: memory.evaluation(images, slicing=True), free)
     if not sliced:

@@ -62,8 +62,10 @@ class Backbone(ABC):
     @contextmanager
     def checkpointed(self, function: Callable[..., Any]) -> Iterator[None]:
         """Within: what is checkpointed by configuration runs through `function(block, *inputs)`."""
-        if self.config.gradient_checkpointing:
-            self.checkpoint(function)
+        if not self.config.gradient_checkpointing:
+            yield
+            return
+        self.checkpoint(function)
         try:
             yield
         finally:

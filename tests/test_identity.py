@@ -1,0 +1,39 @@
+"""Which models are the same to a store."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from huggingface_hub import constants
+
+from rilbench.config import load
+from rilbench.identity import base_document
+
+COMMIT = "c" * 40
+
+
+def model(*changes: str) -> dict[str, Any]:
+    return dict(base_document(load("shapes", changes))["model"])
+
+
+def test_half_precision_is_not_what_it_was_with_autocast() -> None:
+    """In float32 nothing changed, so stages of earlier versions are found."""
+    assert "numerics" not in model()
+    assert "numerics" not in model("model.guidance=1")
+    assert model("model.precision=bf16")["numerics"] == 2
+    assert model("model.guidance=0.5")["numerics"] == 2
+
+
+def test_what_was_read_in_half_is_not_what_is_read_in_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    changes = "model.path=some/model", f"model.revision={COMMIT}"
+    folder = tmp_path / "models--some--model" / "snapshots" / COMMIT
+    before = model(*changes)
+    for name in ("unet/diffusion_pytorch_model.fp16.safetensors", "vae/diffusion_pytorch_model.safetensors"):
+        (folder / name).parent.mkdir(parents=True)
+        (folder / name).touch()
+    assert model(*changes) == before | {"half": ["unet"]}
+    (folder / "unet/diffusion_pytorch_model.safetensors").touch()
+    assert model(*changes) == before
