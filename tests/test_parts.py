@@ -65,6 +65,17 @@ def test_renamed_weights_are_refused(part: str, folder: Path, capfd: pytest.Capt
 
 
 @PARTS
+def test_a_pickle_in_place_of_the_weights_is_not_read(
+    part: str, folder: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    file = folder / part / FILES[part]
+    torch.save(load_file(file), file.with_suffix(".bin"))
+    torch.save(load_file(file), file.with_name("pytorch_model.bin"))
+    file.unlink()
+    assert f"no file named {file.name}" in refused(folder, capfd)
+
+
+@PARTS
 def test_a_dropped_weight_is_refused(part: str, folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
     dropped = next(key for key in sorted(load_file(folder / part / FILES[part])) if key.endswith("weight"))
     rewrite(folder / part / FILES[part], lambda state: {k: v for k, v in state.items() if k != dropped})

@@ -88,7 +88,7 @@ def test_the_command_writes_what_numpy_computes(clip: Path, folder: Path, tmp_pa
     np.testing.assert_allclose(stored["cov"].numpy(), np.cov(features, rowvar=False), atol=1e-6)
     with safe_open(output, framework="pt") as tensors:
         record = tensors.metadata()
-    assert json.loads(done.stdout) == {"file": str(output), **record}
+    assert json.loads(done.stdout) == {"file": str(output), **record, "images": 7}
     assert (record["images"], record["resize"]) == ("7", "none")
     hashes = b"".join(hashlib.sha256(file.read_bytes()).digest() for file in files)
     assert record["contents"] == hashlib.sha256(hashes).hexdigest()

@@ -37,7 +37,10 @@ def reference(
     quiet_libraries()
     with redirect_stdout(sys.stderr):
         record = _make(folder, settings or [], config, output, size, batch_size)
-    (print_json if as_json else print_fields)(record)
+    if as_json:
+        print_json(record | {"images": int(record["images"])})
+    else:
+        print_fields(record)
 
 
 def _make(

@@ -84,6 +84,7 @@ def _bar(progress: Progress, file: NeededFile) -> Iterator[OnBytes]:
 
 def _show(states: list[State], config: RunConfig, as_json: bool) -> None:
     from rilbench.fetch.fetch import PRESENT, prompts_line
+    from rilbench.remote import INDEX
 
     if as_json:
         print_json([_told(state) for state in states])
@@ -92,6 +93,8 @@ def _show(states: list[State], config: RunConfig, as_json: bool) -> None:
         head = ["file", "for", "from", "licence", "size", "state"]
         print_table(head, [[*_row(state), state.state] for state in states])
     lines = {state.need.file.name: state.reason for state in states if state.reason}
+    index = [state for state in states if state.need.file.name == INDEX and not state.need.file.present]
+    lines |= {"model": f"its weights and other files are listed once {INDEX} is here"} if index else {}
     lines |= {"offline": "HF_HUB_OFFLINE is set; nothing was downloaded"} if _offline() else {}
     if all(state.state == PRESENT for state in states):
         lines |= {

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ import torch
 from torch import nn
 
 from rilbench.errors import ConfigError, reason
+from rilbench.libraries import silent
 from rilbench.pipeline_files import SKIPPED, variant_of
 
 LIBRARIES = ("diffusers", "transformers")
@@ -58,10 +58,10 @@ def _load(kind: Any, folder: Path, dtype: torch.dtype) -> nn.Module:
     if issubclass(kind, PreTrainedModel):
         options["ignore_mismatched_sizes"] = True  # its report names them, its error does not
     try:
-        with _quietly():
+        with silent():
             network, report = kind.from_pretrained(folder, **options)
     except Exception as error:  # diffusers, transformers and safetensors raise a dozen kinds
-        raise ConfigError(f"model.path: cannot load {folder}: {reason(error)[:300]}; {REMEDY}") from error
+        raise ConfigError(f"model.path: cannot load {folder}: {_why(error)[:300]}; {REMEDY}") from error
     if faults := _faults(report):
         more = f" and {len(faults) - SHOWN} more" if len(faults) > SHOWN else ""
         raise ConfigError(
@@ -71,24 +71,14 @@ def _load(kind: Any, folder: Path, dtype: torch.dtype) -> nn.Module:
     return network
 
 
+def _why(error: BaseException) -> str:
+    """The first of a chain of errors: the later ones only say that a file could not be read."""
+    while error.__context__ is not None:
+        error = error.__context__
+    return reason(error)
+
+
 def _faults(report: Mapping[str, Any]) -> list[str]:
     """Of what `from_pretrained` reports, that which leaves a weight random."""
     shapes = [f"{key} has shape {tuple(found)}, not {tuple(is_)}" for key, found, is_ in report["mismatched_keys"]]
     return [*(f"{key} is missing" for key in sorted(report["missing_keys"])), *sorted(shapes)]
-
-
-@contextmanager
-def _quietly() -> Iterator[None]:
-    """Without the libraries' tables of weights."""
-    import diffusers
-    import transformers
-
-    logs = (diffusers.utils.logging, transformers.utils.logging)
-    before = [log.get_verbosity() for log in logs]
-    for log in logs:
-        log.set_verbosity_error()
-    try:
-        yield
-    finally:
-        for log, level in zip(logs, before, strict=True):
-            log.set_verbosity(level)

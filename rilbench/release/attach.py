@@ -6,11 +6,8 @@ or it is refused: a LoRA that is half loaded gives numbers of no model at all.
 
 from __future__ import annotations
 
-import logging
 import re
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +17,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from rilbench.errors import ConfigError, UsageError, reason
+from rilbench.libraries import silent
 from rilbench.release.models import denoiser
 
 NAME = "rilbench"  # of the adapter on the pipeline
@@ -70,31 +68,12 @@ def attach(pipeline: Any, lora: Lora) -> None:
     """
     layers = _layers(lora.file)
     try:
-        with _silent():
+        with silent(), warnings.catch_warnings(action="ignore"):
             _load(pipeline, lora)
     except Exception as error:  # diffusers, peft and torch raise a dozen kinds
         raise ConfigError(f"cannot use the LoRA {lora.file}: {reason(error)[:500]}") from error
     _check(layers, pipeline, lora)
     pipeline.set_adapters([NAME], [lora.scale])
-
-
-@contextmanager
-def _silent() -> Iterator[None]:
-    """Without the libraries' own pages about layers that have no place, of which `attach` tells."""
-    import diffusers
-    import transformers
-
-    loggers = diffusers.utils.logging, transformers.utils.logging
-    before = [logger.get_verbosity() for logger in loggers]
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        for logger in loggers:
-            logger.set_verbosity(logging.CRITICAL)
-        try:
-            yield
-        finally:
-            for logger, verbosity in zip(loggers, before, strict=True):
-                logger.set_verbosity(verbosity)
 
 
 def _load(pipeline: Any, lora: Lora) -> None:
