@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 import toy
 from PIL import Image
+from typer.testing import CliRunner
 
 from rilbench.cli.generate import _numbers, generate
+from rilbench.cli.main import app
 from rilbench.errors import UsageError
 from rilbench.release.runs import SavedRun, open_run
 
@@ -105,3 +107,12 @@ def test_what_is_in_the_way_is_kept(draw, tmp_path: Path) -> None:
 def test_an_empty_prompt_is_refused(draw, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="nothing to draw"):
         draw(prompt=[PROMPTS[0], " "], output=tmp_path / "x.png")
+
+
+def test_interrupted(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("rilbench.release.runs.open_run", interrupt)
+    done = CliRunner().invoke(app, ["generate", "run", "--prompt", "a"])
+    assert (done.exit_code, done.stderr, done.stdout) == (130, "interrupted\n", "")

@@ -16,6 +16,13 @@ from rilbench.errors import reason
 class Commands(QuickGroup):
     """Plugins are asked for commands when help is printed or a command is unknown; they cannot replace one of ours."""
 
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:  # Typer would turn it into a silent exit
+            typer.echo("interrupted", err=True)
+            raise typer.Exit(130) from None
+
     def list_commands(self, ctx: Any) -> list[str]:
         return [*super().list_commands(ctx), *self.added]
 
