@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,17 @@ def cache() -> Path:
     return Path(os.environ.get("RILBENCH_CACHE") or Path.home() / ".cache" / "rilbench")
 
 
+@contextmanager
+def alone(name: str) -> Iterator[None]:
+    """One process at a time within, of those that name the same; locks have a folder of their own."""
+    from filelock import FileLock
+
+    locks = cache() / "locks"
+    locks.mkdir(parents=True, exist_ok=True)
+    with FileLock(locks / name):
+        yield
+
+
 def is_known(path: Path, facts: Sequence[Any]) -> bool:
     """Whether the file was found to be as `facts` say, and did not change since."""
     found = path.stat()
@@ -33,14 +44,10 @@ def remember(path: Path, changed: int, size: int, facts: Sequence[Any]) -> None:
 
     Where nothing can be written, it is hashed again next time.
     """
-    from filelock import FileLock
-
     from rilbench.store import write_json
 
-    with suppress(RilbenchError, OSError):
-        (cache() / "locks").mkdir(parents=True, exist_ok=True)
-        with FileLock(cache() / "locks" / MEMORY):
-            write_json(cache() / MEMORY, _memory() | {str(path): [changed, size, *facts]})
+    with suppress(RilbenchError, OSError), alone(MEMORY):
+        write_json(cache() / MEMORY, _memory() | {str(path): [changed, size, *facts]})
 
 
 def _memory() -> dict[str, Any]:

@@ -31,10 +31,20 @@ def replacing(path: Path) -> Iterator[Path]:
         share(part)
         os.replace(part, path)
     except (OSError, SafetensorError, RuntimeError) as error:
-        raise RilbenchError(f"cannot write {path}: {error}. Free the disk or choose another store=.") from None
+        raise unwritable(path, error) from None
     finally:
         with suppress(OSError):
             part.unlink(missing_ok=True)
+
+
+def unwritable(path: Path, error: Exception) -> RilbenchError:
+    """What to say of a file of the store that cannot be written."""
+    return RilbenchError(f"cannot write {path}: {error}. Free the disk or choose another store=.")
+
+
+def in_the_way(folder: Path, mark: str) -> bool:
+    """Whether there is anything but an empty folder, or one of ours, which has a file of the name `mark`."""
+    return folder.exists() and not (folder / mark).exists() and (not folder.is_dir() or any(folder.iterdir()))
 
 
 def share(path: Path) -> None:

@@ -152,11 +152,17 @@ def test_fetch_hashes_whatever_is_remembered(model: ModelConfig, hashed: list[Pa
 
 
 def test_a_folder_that_cannot_be_written_costs_a_hash_only(
-    model: ModelConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    model: ModelConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, hashed: list[Path]
 ) -> None:
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("RILBENCH_CACHE", str(tmp_path / "file" / "below"))
     load_backbone(model)
+    first = list(hashed)
+    hashed.clear()
+    remote._fault_once.cache_clear()  # as in a new process
+    load_backbone(model)
+    assert hashed == first
+    assert len(first) > 5
 
 
 class Bomb:

@@ -14,6 +14,7 @@ from rilbench.errors import ConfigError
 from rilbench.host.catalog import Catalog
 from rilbench.resources import resolve, shipped_configs
 
+PUBLISHED = ("sd15", "sdxl", "sd35", "flux")
 CONFIGS = Path(__file__).parent.parent / "configs"
 
 
@@ -90,18 +91,18 @@ def test_another_model_does_not_take_the_revision_of_the_one_below(tmp_path: Pat
     assert config.load("sd15", [f"model.path={same.path}"]).model.revision == same.revision
 
 
-@pytest.mark.parametrize("name", ["sd15", "sdxl", "sd35", "flux"])
+@pytest.mark.parametrize("name", PUBLISHED)
 def test_the_remedy_for_little_memory_is_not_undone_by_a_recipe(name: str) -> None:
     loaded = config.load(name, ["train.micro_batch=3"])
     assert {loaded.train_for([s], ["hps"]).micro_batch for s in ("baseline", "rid", "joint")} == {3}
 
 
-@pytest.mark.parametrize("name", ["sd15", "sdxl", "sd35", "flux"])
+@pytest.mark.parametrize("name", PUBLISHED)
 def test_published_models_are_pinned(name: str) -> None:
     """To a commit of their own repository."""
     model = config.load(name).model
     assert re.fullmatch("[0-9a-f]{40}", model.revision or "")
-    others = {other: config.load(other).model for other in ("sd15", "sdxl", "sd35", "flux") if other != name}
+    others = {other: config.load(other).model for other in PUBLISHED if other != name}
     assert model.revision not in [other.revision for other in others.values()]
 
 

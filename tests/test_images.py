@@ -13,11 +13,11 @@ import torch
 import toy
 from safetensors.torch import load_file
 
-from rilbench import engine
 from rilbench.errors import RilbenchError
 from rilbench.evaluation import evaluate as evaluation
 from rilbench.evaluation.images import written
-from rilbench.progress import Reporter
+
+SHORT = ("rewards=[red]", "train.samples=2")
 
 
 def pixels(count: int, side: int) -> torch.Tensor:
@@ -91,19 +91,11 @@ def test_a_disk_without_room_is_told_at_the_first_batch(tmp_path: Path, monkeypa
     assert not list(tmp_path.iterdir())
 
 
-def run(folder: Path, *changes: str) -> None:
-    engine.run(
-        toy.config(folder, "rewards=[red]", "train.samples=2", *changes),
-        catalog=toy.catalog(),
-        reporter=Reporter(quiet=True),
-    )
-
-
 def test_images_are_kept_for_metrics_that_need_them(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def files() -> list[Path]:
         return list((workplace / "runs").rglob("images.safetensors"))
 
-    run(workplace, "evaluate.metrics=[toy_contrast]")
+    toy.run(workplace, *SHORT, "evaluate.metrics=[toy_contrast]")
     assert files() == []
     made: list[torch.Tensor] = []
     convert = evaluation.to_pixels
@@ -113,6 +105,6 @@ def test_images_are_kept_for_metrics_that_need_them(workplace: Path, monkeypatch
         return made[-1]
 
     monkeypatch.setattr(evaluation, "to_pixels", noted)
-    run(workplace, "evaluate.metrics=[likeness]")
+    toy.run(workplace, *SHORT, "evaluate.metrics=[likeness]")
     (file,) = files()
     assert torch.equal(load_file(file)["images"], torch.cat(made[:2]))  # of the base: 3 prompts x 2, 4 at a time

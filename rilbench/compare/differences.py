@@ -21,10 +21,9 @@ from numpy.typing import NDArray
 from rilbench.compare.pairs import Pair, independent_pairs, mean_differences
 from rilbench.compare.quantities import Quantity, value
 from rilbench.compare.scores import prompt_means
-from rilbench.compare.statistics import Spread, holm, paired_p
+from rilbench.compare.statistics import ALPHA, Spread, holm, paired_p
 from rilbench.result import RunResult
 
-ALPHA = 0.05
 Scores = Mapping[str, Mapping[str, NDArray[np.float64]]]  # run -> metric -> (P,)
 
 

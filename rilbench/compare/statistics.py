@@ -11,6 +11,7 @@ from scipy.special import stdtr, stdtrit
 
 NAN = math.nan
 LEVEL = 0.95
+ALPHA = 0.05  # of a test that is called significant
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from typing import IO
 
 from torch import Tensor
 
-from rilbench.errors import RilbenchError
+from rilbench.store import unwritable
 
 
 @contextmanager
@@ -44,7 +44,7 @@ def _told(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise RilbenchError(f"cannot write {path}: {error}. Free the disk or choose another store=.") from None
+        raise unwritable(path, error) from None
 
 
 def _append(file: IO[bytes], path: Path, count: int, pixels: Tensor) -> None:

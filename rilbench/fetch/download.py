@@ -5,11 +5,10 @@ from __future__ import annotations
 import hashlib
 import io
 import os
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from rilbench.cache import cache
+from rilbench.cache import alone
 from rilbench.errors import RilbenchError
 from rilbench.remote import NeededFile, etag_fault
 
@@ -24,7 +23,8 @@ def get(file: NeededFile, on_bytes: OnBytes) -> None:
     place as `.part` and the next call goes on with it; a wrong one is deleted.
     """
     try:
-        with _alone(file.place):
+        # one process at a time appends to a file's part
+        with alone(hashlib.sha256(str(file.place).encode()).hexdigest()[:16]):
             if file.fault() is None:
                 return  # another process was quicker
             if file.hub:
@@ -56,17 +56,6 @@ def _from_hub(file: NeededFile, on_bytes: OnBytes) -> None:
     if not blob.exists() or etag_fault(blob, published.etag):
         _fetch(file, url, blob, on_bytes, size=published.size, etag=published.etag, headers=headers)
     hf_hub_download(repo, name, revision=revision)
-
-
-@contextmanager
-def _alone(place: Path) -> Iterator[None]:
-    """One process at a time appends to a file's part; a folder of its own keeps the lock out of the Hub's cache."""
-    from filelock import FileLock
-
-    locks = cache() / "locks"
-    locks.mkdir(parents=True, exist_ok=True)
-    with FileLock(locks / hashlib.sha256(str(place).encode()).hexdigest()[:16]):
-        yield
 
 
 def _fetch(

@@ -20,7 +20,7 @@ from rilbench.release.card import KINDS, model_card
 from rilbench.release.models import hub_id, prefix_of
 from rilbench.release.runs import SavedRun
 from rilbench.report.grid import save_grid
-from rilbench.store import share, write_json, write_text
+from rilbench.store import in_the_way, share, write_json, write_text
 
 MARK = "rilbench.json"  # of a folder that an export made, which the next export may replace
 
@@ -49,7 +49,7 @@ class Export:
 
     def write(self, folder: Path) -> None:
         """Write everything; a folder that holds anything but an earlier export is a UsageError."""
-        if folder.exists() and not (folder / MARK).exists() and (not folder.is_dir() or any(folder.iterdir())):
+        if in_the_way(folder, MARK):
             raise UsageError(f"{folder} exists and is no earlier export; choose another --output")
         with _replacing(folder) as part:
             prefix, rank = self._weights(part)

@@ -16,7 +16,7 @@ from rilbench.model.text_to_image import TextToImage
 from rilbench.progress import Reporter
 from rilbench.release.runs import SavedRun
 from rilbench.report.grid import CELL, save_grid, save_picture
-from rilbench.store import replacing, write_json
+from rilbench.store import in_the_way, replacing, write_json
 
 LARGEST = 512  # pixels a side of a picture in a grid
 RECORD = "generated.json"  # what marks a folder as one of ours
@@ -60,11 +60,11 @@ def write_pictures(
 def _check(output: Path) -> None:
     if output.suffix.lower() in OTHER:
         raise UsageError(f"--output {output}: pictures are .png files; another name is a folder")
-    if output.suffix.lower() == ".png" or not output.exists():
+    if output.suffix.lower() == ".png":
         return
-    if not output.is_dir():
+    if output.is_file():
         raise UsageError(f"--output {output}: there is a file of that name; name a .png file or a folder")
-    if any(output.iterdir()) and not (output / RECORD).exists():
+    if in_the_way(output, RECORD):
         raise UsageError(f"--output {output}: the folder holds something else; it is left alone, name another one")
 
 

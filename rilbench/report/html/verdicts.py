@@ -6,11 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rilbench.compare.pairs import independent_pairs, mean_differences
-from rilbench.compare.statistics import Spread, holm, paired_p
+from rilbench.compare.statistics import ALPHA, Spread, holm, paired_p
 from rilbench.report.html.measures import Measure
 from rilbench.report.html.study import Study
-
-ALPHA = 0.05
 
 
 @dataclass(frozen=True)
