@@ -15,7 +15,7 @@ from rilbench.model.files import has_pair
 from rilbench.past import MEASURED, PROBED, Past
 from rilbench.plan import PlannedStage
 from rilbench.progress import Reporter
-from rilbench.prompts import read_prompts
+from rilbench.prompts import evaluation_prompts
 from rilbench.session import Session
 from rilbench.training import fit
 from rilbench.training.cost import PROBE, Cost, measure
@@ -35,7 +35,7 @@ def explain(config: RunConfig, components: Components, plan: list[PlannedStage])
     free = fit.free_bytes(session.model.device)
     layers = session.group.layers.values()
     trainable = sum(config.adapter.rank * (layer.in_features + layer.out_features) for layer in layers)
-    images = len(read_prompts(config.evaluate.prompts)) * config.evaluate.images_per_prompt
+    images = len(evaluation_prompts(config.evaluate.prompts)) * config.evaluate.images_per_prompt
     probed = fit.largest(PROBE, lambda n: memory.evaluation(n, slicing=False), free)
     with session.enough_memory("timing a forward", fit.hopeless(config.model)):
         cost = measure(session.model, probed)

@@ -21,10 +21,11 @@ from rilbench.evaluation.evaluate import Evaluation, evaluate
 from rilbench.evaluation.images import written
 from rilbench.model.adapters import AdapterGroup, LoraPair
 from rilbench.model.files import has_pair, load_pair, save_pair
+from rilbench.model.reading import remarks
 from rilbench.model.text_to_image import TextToImage
 from rilbench.plan import Chain, PlannedStage
 from rilbench.progress import Reporter
-from rilbench.prompts import read_prompts
+from rilbench.prompts import evaluation_prompts, read_prompts
 from rilbench.report.grid import save_picture
 from rilbench.result import Row
 from rilbench.store import read_json, write_json
@@ -47,7 +48,7 @@ class Session:
     def __init__(self, config: RunConfig, components: Components, plan: list[PlannedStage], reporter: Reporter) -> None:
         self.config, self.components, self.plan, self.reporter = config, components, plan, reporter
         self.stages = Path(config.store) / "stages"
-        self.prompts = read_prompts(config.evaluate.prompts)
+        self.prompts = evaluation_prompts(config.evaluate.prompts)
         self._loaded: Chain | None = None
 
     @cached_property
@@ -56,7 +57,17 @@ class Session:
         if self.config.check_memory:
             check_weights(self.config.model, self.components.device)
         with self.enough_memory("loading the model", fit.elsewhere(self.config.model)):
-            return TextToImage.load(self.config.model)
+            model = TextToImage.load(self.config.model)
+        self._tell_prompts(model)
+        return model
+
+    def _tell_prompts(self, model: TextToImage) -> None:
+        """Warn of prompts that the model does not read as they are in their files."""
+        files = {planned.train.prompts: "train.prompts" for planned in self.plan if planned.train}
+        for path, setting in (*files.items(), (self.config.evaluate.prompts, "evaluate.prompts")):
+            prompts = read_prompts(path)
+            for text in remarks(model.readings(prompts), prompts, f"{setting} ({path})"):
+                self.reporter.warn(text)
 
     @property
     def prefix(self) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from rilbench.errors import RilbenchError
-from rilbench.prompts import read_prompts
+from rilbench.prompts import evaluation_prompts
 from rilbench.result import RunResult
 
 if TYPE_CHECKING:
@@ -65,6 +65,6 @@ def _prompts(folder: Path) -> list[str]:
     from omegaconf import OmegaConf
 
     try:
-        return read_prompts(str(OmegaConf.select(OmegaConf.load(folder / "config.yaml"), "evaluate.prompts")))
+        return evaluation_prompts(str(OmegaConf.select(OmegaConf.load(folder / "config.yaml"), "evaluate.prompts")))
     except (RilbenchError, OSError):
         return []

@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
 from rilbench.randomness import generator_for
 
 
-def interval(scores: Tensor, *, resamples: int = 1000, level: float = 0.95) -> tuple[float, float]:
-    """Percentile bootstrap interval of the mean of scores (prompts, images per prompt)."""
+def interval(
+    scores: Tensor, *, groups: Sequence[int] | None = None, resamples: int = 1000, level: float = 0.95
+) -> tuple[float, float]:
+    """Percentile bootstrap interval of the mean of scores (prompts, images per prompt).
+
+    groups: a number for each prompt, 0 to G - 1; prompts of one group are one observation, so groups are resampled. By
+        default every prompt is its own.
+    """
     means = scores.double().mean(1)
-    rows = torch.randint(len(means), (resamples, len(means)), generator=generator_for("bootstrap"))
-    low, high = torch.quantile(means[rows].mean(1), torch.tensor([0.5 - level / 2, 0.5 + level / 2]).double())
+    index = torch.arange(len(means)) if groups is None else torch.tensor(groups)
+    count = int(index.max()) + 1
+    sums, sizes = (torch.zeros(count).double().index_add_(0, index, x) for x in (means, torch.ones_like(means)))
+    rows = torch.randint(count, (resamples, count), generator=generator_for("bootstrap"))
+    resampled = sums[rows].sum(1) / sizes[rows].sum(1)
+    low, high = torch.quantile(resampled, torch.tensor([0.5 - level / 2, 0.5 + level / 2]).double())
     return low.item(), high.item()

@@ -14,6 +14,7 @@ from rilbench.config import EvaluateConfig
 from rilbench.contracts import Metric
 from rilbench.errors import DivergedError, PluginError, blamed
 from rilbench.evaluation.bootstrap import interval
+from rilbench.model.reading import groups
 from rilbench.model.text_to_image import TextToImage
 from rilbench.randomness import evaluation_noise
 
@@ -69,9 +70,10 @@ def evaluate(
         done += len(batch)
         on_batch(done, total)
     by_prompt = {name: torch.cat(s).reshape(len(prompts), -1) for name, s in scores.items()}
+    alike = groups(model.readings(prompts))
     return Evaluation(
         values={name: _value(name, metric) for name, metric in metrics.items()},
-        intervals={name: interval(s, resamples=config.bootstrap) for name, s in by_prompt.items()},
+        intervals={name: interval(s, groups=alike, resamples=config.bootstrap) for name, s in by_prompt.items()},
         scores=by_prompt,
         samples=samples,
     )

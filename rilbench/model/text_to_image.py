@@ -12,6 +12,7 @@ from rilbench.config import ModelConfig
 from rilbench.model.backbones import Backbone, Condition
 from rilbench.model.backbones.base import DTYPES
 from rilbench.model.loading import load_backbone
+from rilbench.model.reading import Reading, readings
 
 
 class TextToImage:
@@ -54,6 +55,10 @@ class TextToImage:
                 self._conditions[prompt] = self._encode_one(prompt)
         found = [self._conditions[p] for p in prompts]
         return {key: torch.stack([one[key] for one in found]) for key in found[0]}
+
+    def readings(self, prompts: Sequence[str]) -> list[Reading]:
+        """What the text encoders are given of each prompt."""
+        return readings(self.backbone.text_inputs, prompts)
 
     @torch.no_grad()
     def _encode_one(self, prompt: str | None) -> Condition:

@@ -12,7 +12,7 @@ from omegaconf import OmegaConf
 
 from rilbench.config import ModelConfig, RunConfig
 from rilbench.errors import ConfigError
-from rilbench.prompts import read_prompts
+from rilbench.prompts import evaluation_prompts
 from rilbench.release.models import hub_id, scheduler_of
 from rilbench.release.runs import SavedRun
 from rilbench.report.tables import markdown, markdown_table
@@ -115,7 +115,7 @@ def _prompts(config: RunConfig) -> str:
     """What was measured on, with a few of the prompts when their file is here."""
     evaluate = config.evaluate
     try:
-        prompts = read_prompts(evaluate.prompts)
+        prompts = evaluation_prompts(evaluate.prompts)
     except ConfigError:
         return f"the prompts of `{evaluate.prompts}`, {evaluate.images_per_prompt} images each"
     shown = "; ".join(f"“{prompt}”" for prompt in prompts[:3])

@@ -14,7 +14,7 @@ from safetensors import SafetensorError
 from rilbench.config import RunConfig, to_yaml
 from rilbench.errors import RilbenchError, UsageError
 from rilbench.model.adapters import LoraPair
-from rilbench.prompts import read_prompts
+from rilbench.prompts import evaluation_prompts
 from rilbench.release import lora, merged
 from rilbench.release.card import KINDS, model_card
 from rilbench.release.models import hub_id, prefix_of
@@ -101,7 +101,7 @@ class Export:
         rows, evaluate = self.run.rows[: self.stage + 1], self.run.config.evaluate
         columns = [(row.label, self.run.folder.parent / row.evaluation) for row in rows]
         try:
-            save_grid(file, columns=columns, prompts=read_prompts(evaluate.prompts)[: evaluate.samples])
+            save_grid(file, columns=columns, prompts=evaluation_prompts(evaluate.prompts)[: evaluate.samples])
         except (OSError, RilbenchError):
             return False
         return True

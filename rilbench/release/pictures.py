@@ -12,6 +12,7 @@ from rilbench.config import EvaluateConfig
 from rilbench.errors import UsageError
 from rilbench.evaluation.evaluate import batches, generate, to_pixels
 from rilbench.model.adapters import AdapterGroup
+from rilbench.model.reading import remarks
 from rilbench.model.text_to_image import TextToImage
 from rilbench.progress import Reporter
 from rilbench.release.runs import SavedRun
@@ -79,6 +80,8 @@ def _generate(
     run.check_base()
     reporter.say("loading the model")
     model = TextToImage.load(run.config.model)
+    for text in remarks(model.readings(prompts), prompts, "prompts"):
+        reporter.warn(text)
     group = AdapterGroup(model.network, targets=run.config.adapter.targets)
     total, done = len(stages) * len(prompts) * config.images_per_prompt, 0
     with reporter.images("generating") as on_batch:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from rilbench.past import Past
-from rilbench.prompts import read_prompts
+from rilbench.prompts import evaluation_prompts
 from rilbench.study.cells import Cell, Work
 
 
@@ -46,4 +46,4 @@ class Estimates:
 
 def _images(cell: Cell) -> int:
     """How many images an evaluation generates."""
-    return len(read_prompts(cell.config.evaluate.prompts)) * cell.config.evaluate.images_per_prompt
+    return len(evaluation_prompts(cell.config.evaluate.prompts)) * cell.config.evaluate.images_per_prompt

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from rilbench.config import ModelConfig
 from rilbench.errors import ConfigError
+from rilbench.model.reading import TextInput
 from rilbench.model.samplers import Sampler, sampler_for
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
@@ -112,6 +113,23 @@ class Backbone(ABC):
     def unit(self) -> int:
         """Pixels a side of an image are a multiple of this."""
         return self.pixels_per_latent
+
+    @property
+    def tokens(self) -> int:
+        """How many tokens of a prompt a T5 encoder is given."""
+        return 256
+
+    @property
+    def text_inputs(self) -> list[TextInput]:
+        """The text encoders' tokenizers and limits, of those that are there."""
+        names = [name for name in self.encoders if getattr(self.pipeline, name) is not None]
+        tokenizers = {name: getattr(self.pipeline, name.replace("text_encoder", "tokenizer")) for name in names}
+        return [TextInput(tokenizers[name], self._limit(name, tokenizers[name])) for name in names]
+
+    def _limit(self, name: str, tokenizer: Any) -> int:
+        """How many tokens of a prompt an encoder is given: as many as it has positions for, or as `encode` says."""
+        positions = getattr(getattr(self.pipeline, name).config, "max_position_embeddings", None)
+        return self.tokens if positions is None else min(int(tokenizer.model_max_length), positions)
 
     @abstractmethod
     def encode(self, prompt: str) -> Condition:

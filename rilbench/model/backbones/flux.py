@@ -37,7 +37,6 @@ class Flux(Backbone):
 
     @property
     def tokens(self) -> int:
-        """How many of a prompt's the T5 encoder is given."""
         return TOKENS if self.network.config.guidance_embeds else TOKENS_DISTILLED
 
     def encode(self, prompt: str) -> Condition:

@@ -7,8 +7,6 @@ from torch import Tensor
 from rilbench.model.backbones.base import Backbone, Condition
 from rilbench.model.samplers import Flow, Sampler
 
-TOKENS = 256  # of the T5 encoder
-
 
 class StableDiffusion3(Backbone):
     """Three text encoders, the third of which may be left out; condition: `text` (L, D), `pooled` (P,)."""
@@ -32,7 +30,7 @@ class StableDiffusion3(Backbone):
             prompt_3=None,
             device=self.device,
             do_classifier_free_guidance=False,
-            max_sequence_length=TOKENS,
+            max_sequence_length=self.tokens,
         )
         return {"text": text[0], "pooled": pooled[0]}
 

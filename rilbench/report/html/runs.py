@@ -15,7 +15,7 @@ from PIL import Image
 from rilbench.compare import mixed, recorded
 from rilbench.compare.sources import FindRuns, load_runs
 from rilbench.errors import ConfigError, UsageError
-from rilbench.prompts import read_prompts
+from rilbench.prompts import evaluation_prompts
 from rilbench.result import ResultMatrix, RunResult
 from rilbench.store import read_json
 
@@ -70,7 +70,7 @@ class Run:
     def prompts(self) -> list[str]:
         """The evaluation prompts; empty when their file is not on this machine."""
         try:
-            return read_prompts(self.settings.get("evaluate.prompts", ""))
+            return evaluation_prompts(self.settings.get("evaluate.prompts", ""))
         except ConfigError:
             return []
 

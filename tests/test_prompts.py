@@ -1,0 +1,132 @@
+"""Prompt files are read as they are meant, and what the model does not read of them is said and not counted twice."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import tiny_pipelines
+import torch
+import toy
+
+from rilbench.engine import planned_run
+from rilbench.errors import ConfigError
+from rilbench.evaluation.bootstrap import interval
+from rilbench.model.loading import load_backbone
+from rilbench.model.reading import readings
+from rilbench.progress import Reporter
+from rilbench.prompts import evaluation_prompts, read_prompts
+from rilbench.randomness import generator_for
+from rilbench.session import Session
+
+LONG = "a red circle at the left on a blue background, "  # the tiny pipeline reads 30 of its letters
+
+
+def write(folder: Path, content: str | bytes, name: str = "p.txt") -> str:
+    file = folder / name
+    file.write_bytes(content.encode() if isinstance(content, str) else content)
+    return str(file)
+
+
+def test_a_byte_order_mark_is_no_part_of_a_prompt(tmp_path: Path) -> None:
+    assert read_prompts(write(tmp_path, "\ufeffa red circle\r\n\r\na blue square\r\n")) == [
+        "a red circle",
+        "a blue square",
+    ]
+
+
+@pytest.mark.parametrize("between", ["\u2028", "\u2029", "\u0085", "\x0b", "\x0c", "\x1c"])
+def test_only_ends_of_lines_split_prompts(tmp_path: Path, between: str) -> None:
+    assert read_prompts(write(tmp_path, f"a red{between}circle\na ring\n")) == [f"a red{between}circle", "a ring"]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "told"),
+    [
+        ("p.csv", "prompt,kind\na,b\n", r"is a \.csv file, not a prompt file; write one prompt a line"),
+        ("p.JSONL", '{"prompt": "a"}\n', r"is a \.JSONL file"),
+        ("p.parquet", b"PAR1", r"is a \.parquet file"),
+        ("p.txt", '{"prompt": "a"}\n{"prompt": "b"}\n', "holds JSON; write one prompt a line"),
+        ("p.txt", '[\n  "a",\n  "b"\n]\n', "holds JSON"),
+        ("p.txt", "a\rb\rc", r"lines that end with \\r alone"),
+        ("p.txt", "a\nb".encode("utf-16"), "is not UTF-8 .*; write one prompt a line into a UTF-8 text file"),
+        ("p.txt", "a\0b\n", "NUL bytes"),
+        ("p.txt", "\ufeff\r\n", "holds no prompt"),
+    ],
+)
+def test_what_is_no_prompt_file(tmp_path: Path, name: str, content: str | bytes, told: str) -> None:
+    with pytest.raises(ConfigError, match=told):
+        read_prompts(write(tmp_path, content, name))
+
+
+def test_brackets_are_no_json(tmp_path: Path) -> None:
+    assert read_prompts(write(tmp_path, "[cat|dog] on a {red|blue} mat\n")) == ["[cat|dog] on a {red|blue} mat"]
+
+
+def session(folder: Path, told: list[str], prompts: str) -> Session:
+    config = toy.config(folder)
+    Path(config.evaluate.prompts).write_text(prompts)
+
+    class Told(Reporter):
+        def warn(self, text: str) -> None:
+            told.append(text)
+
+    components, plan = planned_run(config, toy.catalog())
+    return Session(config, components, plan, Told(quiet=True))
+
+
+def test_a_repeated_prompt_counts_once(workplace: Path) -> None:
+    """Its images are the same again: neither the mean nor the interval may change."""
+    config = toy.config(workplace)
+    once = toy.run(workplace, "rewards=[red]", "train.samples=2", f"store={workplace}/once").result.matrix.rows[0]
+    file = Path(config.evaluate.prompts)
+    file.write_text(file.read_text() + 7 * "a red circle\n")
+    again = toy.run(workplace, "rewards=[red]", "train.samples=2", f"store={workplace}/again").result.matrix.rows[0]
+    assert (again.values, again.intervals) == (once.values, once.intervals)
+    assert evaluation_prompts(str(file)) == ["a red circle", "a blue square", "a green ring"]
+
+
+def test_prompts_that_the_model_reads_alike_are_one_observation(workplace: Path) -> None:
+    told: list[str] = []
+    prompts = [LONG + "small", LONG + "large", LONG + "vivid", "a ring", "A ring", "a cross"]
+    made = session(workplace, told, "\n".join([*prompts, "a cross"]) + "\n")
+    made.row(made.plan[0])
+    where = f"evaluate.prompts ({made.config.evaluate.prompts}): "
+    assert [text.removeprefix(where) for text in told if text.startswith(where)] == [
+        "3 of 7 prompts are longer than the model reads, and are cut",
+        "1 of 7 prompts repeat an earlier one",
+        "3 of 7 prompts differ from others only in what the model does not read",
+    ]
+    assert len(told) == 6  # of the training prompts too, each once
+    scores = torch.rand(6, 2, generator=torch.Generator().manual_seed(0))
+    alike, alone = [0, 0, 0, 1, 1, 2], scores.double().mean(1)
+    sums = torch.stack([alone[:3].sum(), alone[3:5].sum(), alone[5]])
+    rows = torch.randint(3, (1000, 3), generator=generator_for("bootstrap"))
+    means = sums[rows].sum(1) / torch.tensor([3.0, 2.0, 1.0]).double()[rows].sum(1)
+    assert interval(scores, groups=alike) == pytest.approx(torch.quantile(means, torch.tensor([0.025, 0.975]).double()))
+
+
+def test_equal_scores_of_equal_prompts_do_not_narrow_the_interval() -> None:
+    scores = torch.tensor([[0.0], [1.0]])
+    repeated = scores.repeat_interleave(50, 0)
+    groups = [i // 50 for i in range(100)]
+    assert interval(repeated, groups=groups) == interval(scores) == (0.0, 1.0)
+    assert interval(repeated)[0] > 0.35  # what it would be
+
+
+@pytest.mark.parametrize(
+    ("family", "limits", "cut"),
+    [
+        ("stable_diffusion_xl", [32, 32], [False, True, True, True]),
+        ("stable_diffusion_3", [32, 32, 256], [False, False, True, True]),
+        ("flux", [32, 512], [False, False, False, True]),
+    ],
+)
+def test_a_prompt_is_cut_where_no_encoder_reads_it_whole(
+    tmp_path: Path, family: str, limits: list[int], cut: list[bool]
+) -> None:
+    tiny_pipelines.save(family, tmp_path / "pipeline")
+    backbone = load_backbone(toy.config(tmp_path, "model.steps=1").model)
+    assert [one.limit for one in backbone.text_inputs] == limits
+    found = readings(backbone.text_inputs, ["a", "a" * 40, "ab " * 110, "ab " * 300])
+    assert [reading.cut for reading in found] == cut
