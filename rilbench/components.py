@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from rilbench import identity, settings
@@ -58,11 +59,17 @@ class Perturbed(RewardMetric):
 
 
 class Components:
-    """The components of one run."""
+    """The components of one run, or of the runs of a study that differ in the order of rewards and in the seed alone.
+
+    What is resolved once is kept: settings, descriptions and training settings.
+    """
 
     def __init__(self, config: RunConfig, catalog: Catalog, device: str = "cpu") -> None:
         self.config, self.catalog, self.device = config, catalog, device
         self._made: dict[tuple[str, str], Component] = {}
+        self._settings: dict[tuple[str, str], Any] = {}
+        self._described: dict[tuple[str, str], dict[str, Any]] = {}
+        self._train: dict[tuple[tuple[str, ...], tuple[str, ...]], TrainConfig] = {}
 
     def check(self) -> None:
         """Look every name up and validate every setting, without loading a weight."""
@@ -92,12 +99,26 @@ class Components:
 
     def settings(self, kind: str, name: str) -> Any:
         """The validated settings of a component."""
-        values = getattr(self.config, SECTIONS[kind]).get(name) or {}
-        cls = self.plugin(kind, name).load().Settings
-        return settings.build(cls, values, f"{SECTIONS[kind]}.{name}")
+        if (kind, name) not in self._settings:
+            values = getattr(self.config, SECTIONS[kind]).get(name) or {}
+            cls = self.plugin(kind, name).load().Settings
+            self._settings[kind, name] = settings.build(cls, values, f"{SECTIONS[kind]}.{name}")
+        return self._settings[kind, name]
+
+    def train_for(self, strategies: Sequence[str], rewards: Sequence[str]) -> TrainConfig:
+        """The training settings of a stage, as `RunConfig.train_for` has them."""
+        key = (tuple(strategies), tuple(sorted(rewards)))
+        if key not in self._train:
+            self._train[key] = self.config.train_for(strategies, rewards)
+        return self._train[key]
 
     def describe(self, kind: str, name: str) -> dict[str, Any]:
         """What identifies a component in a stage's identity: version, settings and, if it is a guest's, its source."""
+        if (kind, name) not in self._described:
+            self._described[kind, name] = self._description(kind, name)
+        return self._described[kind, name]
+
+    def _description(self, kind: str, name: str) -> dict[str, Any]:
         plugin = self.plugin(kind, name)
         described = {"name": name, "version": plugin.version, "settings": asdict(self.settings(kind, name))}
         if plugin.distribution != control.OWN:  # its author changes it without changing the version
@@ -114,8 +135,9 @@ class Components:
         assert isinstance(made, Strategy)
         return made
 
-    def trainer(self, name: str) -> Strategy:
-        """A strategy of its own for one stage: nothing of another stage can be on it but what it left as `legacy`."""
+    def new_strategy(self, name: str) -> Strategy:
+        """A strategy of its own, for one plan or one stage: nothing of another can be on it but what it left as
+        `legacy`."""
         self._made.pop(("strategy", name), None)
         return self.strategy(name)
 
@@ -132,6 +154,10 @@ class Components:
 
     def evaluation_document(self) -> dict[str, Any]:
         """What determines an evaluation's numbers, besides the model."""
+        return self._evaluation
+
+    @cached_property
+    def _evaluation(self) -> dict[str, Any]:
         evaluate = asdict(self.config.evaluate)
         del evaluate["batch_size"], evaluate["metrics"]
         if not self.config.evaluate.perturb:

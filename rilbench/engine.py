@@ -36,6 +36,12 @@ def prepare(config: RunConfig, catalog: Catalog, warn: Warn) -> tuple[Components
 
 def planned_run(config: RunConfig, catalog: Catalog) -> tuple[Components, list[PlannedStage]]:
     """The checked components and the plan of a run whose plugins are looked through and whose files are there."""
+    components = checked(config, catalog)
+    return components, planned(config, components)
+
+
+def checked(config: RunConfig, catalog: Catalog) -> Components:
+    """The components of a configuration whose names, settings and files are all there."""
     from rilbench.fetch.needed import require
     from rilbench.model.loading import pick_device
     from rilbench.prompts import read_prompts
@@ -44,11 +50,18 @@ def planned_run(config: RunConfig, catalog: Catalog) -> tuple[Components, list[P
     components.check()
     require(config, components)
     read_prompts(config.evaluate.prompts)
+    return components
+
+
+def planned(config: RunConfig, components: Components) -> list[PlannedStage]:
+    """The plan of a run. Its configuration may differ from that of the components in the order of rewards and in the
+    seed."""
+    from rilbench.prompts import read_prompts
+
     plan = make_plan(config, components)
-    for planned in plan:
-        if planned.train is not None:
-            read_prompts(planned.train.prompts)
-    return components, plan
+    for path in {stage.train.prompts for stage in plan if stage.train is not None}:
+        read_prompts(path)
+    return plan
 
 
 class Outcome(NamedTuple):

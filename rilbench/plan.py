@@ -44,7 +44,7 @@ def planned_stages(config: RunConfig, components: Components) -> list[Stage]:
     """The strategy's answer, checked: PluginError when it is no list of stages, or misses a reward."""
     names = list(config.rewards)
     with blamed(f"strategy {config.strategy!r}"):
-        stages = components.strategy(config.strategy).plan(names)
+        stages = components.new_strategy(config.strategy).plan(names)
     if not isinstance(stages, list) or not all(isinstance(s, Stage) and isinstance(s.rewards, Mapping) for s in stages):
         raise PluginError(f"strategy {config.strategy!r} must plan a list of Stage, it planned {stages!r:.200}")
     missing = set(names) - {r for stage in stages for r in stage.rewards}
@@ -73,7 +73,7 @@ def _trained(stage: Stage, plan: Sequence[PlannedStage], config: RunConfig, comp
     initial = before.id if stage.start == "continue" and before.train else None
     below = before.chain[:-1] if initial else before.chain
     index = before.index + 1
-    train = config.train_for((by, config.strategy), list(stage.rewards))
+    train = components.train_for((by, config.strategy), list(stage.rewards))
     rewards = [components.describe("reward", name) | {"weight": w} for name, w in stage.rewards.items()]
     document = identity.stage_document(
         config, train, strategy=components.describe("strategy", by), rewards=rewards, index=index, chain=below

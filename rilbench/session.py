@@ -165,7 +165,7 @@ class Session:
             training = StageTraining(
                 model=self.model,
                 group=self.group,
-                strategy=self.components.trainer(planned.by),
+                strategy=self.components.new_strategy(planned.by),
                 stage=planned.stage,
                 index=planned.index,
                 reward=WeightedReward(rewards, planned.stage.rewards),

@@ -12,7 +12,7 @@ import pytest
 import toy
 from studies import SMALL, planned, study_file
 
-from rilbench import config, engine
+from rilbench import config, engine, settings
 from rilbench.errors import ConfigError, RilbenchError, UsageError
 from rilbench.host.catalog import Catalog
 from rilbench.progress import Reporter
@@ -298,3 +298,19 @@ def test_the_work_of_a_run(workplace: Path) -> None:
     """A cell knows its work in the order of the engine: base, then train and measure each stage."""
     cell: Cell = planned(workplace, strategies="baseline", rewards="red,dark").cells[0]
     assert [work.training for work in cell.work] == [False, True, False, True, False]
+
+
+def test_settings_are_resolved_once_for_all_runs_of_a_method(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Orders and seeds do not multiply the work of checking what is the same in all of them."""
+    builds: list[str] = []
+    build = settings.build
+    monkeypatch.setattr(settings, "build", lambda *given: builds.append(given[-1]) or build(*given))
+
+    def built(**options: Any) -> int:
+        builds.clear()
+        planned(workplace, strategies="baseline,soup", rewards="red,dark,blue", **options)
+        return len(builds)
+
+    few, many = built(orders=["red,dark,blue"], seeds="1"), built(orders=["all"], seeds="4")
+    assert few > 0
+    assert many == few

@@ -9,6 +9,7 @@ from functools import cached_property
 from pathlib import Path
 
 from rilbench import engine, identity
+from rilbench.components import Components
 from rilbench.config import RunConfig
 from rilbench.errors import ConfigError
 from rilbench.host import requirements
@@ -80,20 +81,29 @@ class Cell:
 
 
 def make_cells(study: Study, catalog: Catalog, warn: Warn) -> list[Cell]:
-    """Every run of a study, planned and checked without loading a weight; one seed after the other."""
+    """Every run of a study, planned and checked without loading a weight; one seed after the other.
+
+    Names, settings and files are checked once for each method and each set of rewards, not for each run.
+    """
     for config in study.methods.values():
         requirements.check(config.requires)
     catalog.survey(warn)
+    sets = {frozenset(order): order for order in study.orders}
+    components = {
+        (label, rewards): engine.checked(replace(config, rewards=order), catalog)
+        for rewards, order in sets.items()
+        for label, config in study.methods.items()
+    }
     return [
-        _cell(replace(config, rewards=order, seed=seed), catalog)
+        _cell(replace(config, rewards=order, seed=seed), components[label, frozenset(order)])
         for seed in study.seeds
         for order in study.orders
-        for config in study.methods.values()
+        for label, config in study.methods.items()
     ]
 
 
-def _cell(config: RunConfig, catalog: Catalog) -> Cell:
-    components, plan = engine.planned_run(config, catalog)
+def _cell(config: RunConfig, components: Components) -> Cell:
+    plan = engine.planned(config, components)
     return Cell(
         config=config,
         name=engine.run_name(config, components, plan),
