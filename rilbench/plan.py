@@ -26,7 +26,7 @@ class PlannedStage:
     chain: Chain  # the model after it
     by: str = ""
     initial: str | None = None  # the stage whose pair it goes on with; None is a new pair
-    index: int = 0  # among the trained stages of its line, from 1
+    index: int = 0  # how many stages were trained on the way to it, itself included
     train: TrainConfig | None = None
 
 
@@ -36,7 +36,7 @@ def make_plan(config: RunConfig, components: Components) -> list[PlannedStage]:
     document = identity.base_document(config)
     plan = [PlannedStage(stage=Stage(), id=identity.digest(document), document=document, below=(), chain=())]
     for stage in stages:
-        plan.append(_merge(stage, plan) if stage.merge else _trained(stage, plan, config, components))
+        plan.append(_merged(stage, plan) if stage.merge else _trained(stage, plan, config, components))
     return plan
 
 
@@ -94,12 +94,16 @@ def _trained(stage: Stage, plan: Sequence[PlannedStage], config: RunConfig, comp
     )
 
 
-def _merge(stage: Stage, plan: Sequence[PlannedStage]) -> PlannedStage:
-    """The weighted sum of the weight changes, or of the factors, of earlier stages of the plan."""
+def _merged(stage: Stage, plan: Sequence[PlannedStage]) -> PlannedStage:
+    """The weighted sum of the weight changes, or of the factors, of earlier stages of the plan.
+
+    Its index is the largest of theirs: a stage trained on it draws prompts, noise and a pair of its own.
+    """
     parts = merged_chain(stage.merge, [planned.chain for planned in plan[1:]])
     document = plan[0].document | {"merge": [list(link) for link in parts]}
     if stage.average == "factors":
         document |= {"average": "factors"}
     key = identity.digest(document)
     chain = ((key, 1.0),) if stage.average == "factors" else parts
-    return PlannedStage(stage=stage, id=key, document=document, below=parts, chain=chain)
+    index = max(plan[1:][i].index for i in stage.merge)
+    return PlannedStage(stage=stage, id=key, document=document, below=parts, chain=chain, index=index)

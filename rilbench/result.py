@@ -64,11 +64,14 @@ class ResultMatrix:
         return max(sign * a for a in measured if not math.isnan(a)) - sign * measured[-1]
 
     def masked(self, metric: str, stage: int) -> bool:
-        """Whether a table shows no forgetting: a target whose reward is not trained yet, or trained in this stage."""
-        targets = set(self._info(metric).target_of)
-        trained = {r for row in self.rows[: stage + 1] for r in row.rewards}
-        not_yet = bool(targets) and not targets & trained
-        return stage == 0 or not_yet or bool(targets & set(self.rows[stage].rewards))
+        """Whether a table shows no forgetting: a target that no earlier stage trained, or that this one trains alone.
+
+        Trained again together with other rewards, it may have fallen below what its own stage reached: that shows.
+        """
+        targets, rewards = set(self._info(metric).target_of), set(self.rows[stage].rewards)
+        before = {r for row in self.rows[:stage] for r in row.rewards}
+        nothing_to_forget = bool(targets) and not targets & before
+        return stage == 0 or nothing_to_forget or bool(rewards and rewards <= targets)
 
     def average(self) -> float:
         """Mean over the trained rewards of the change from base to last stage, relative to the base; + is better."""

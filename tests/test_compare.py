@@ -300,10 +300,20 @@ def test_columns_follow_the_configuration(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("sample", "p"), [([], math.nan), ([1.0], math.nan), ([0.0, 0.0], 1.0), ([2.0, 2.0], 0.0), ([1.0, -1.0], 1.0)]
+    ("sample", "p"),
+    [([], math.nan), ([1.0], math.nan), ([0.0, 0.0], math.nan), ([0.4, 0.4], math.nan), ([1.0, -1.0], 1.0)],
 )
 def test_paired_p_of_ties_and_small_samples(sample: list[float], p: float) -> None:
     assert paired_p(sample) == pytest.approx(p, nan_ok=True)
+
+
+def test_equal_differences_are_no_test_and_have_no_interval() -> None:
+    """0.1 + 0.3 is not 0.4 in binary: what rounding makes of equal numbers is no spread either."""
+    assert math.isnan(paired_p([0.1 + 0.3, 0.4, 0.7 - 0.3]))
+    spread = Spread.of([0.4, 0.4])
+    assert (spread.n, spread.mean, spread.sd) == (2, 0.4, 0)
+    assert math.isnan(spread.half)
+    assert holm({"equal": paired_p([0.4, 0.4]), "other": 0.04})["other"] == 0.04  # no test, so not corrected for
 
 
 def test_students_interval_and_holm_by_hand() -> None:

@@ -7,8 +7,10 @@ import math
 import pytest
 import torch
 
+from rilbench.compare.quantities import Quantity, value
 from rilbench.evaluation.bootstrap import interval
 from rilbench.randomness import evaluation_noise
+from rilbench.report.tables import rows as terminal_rows
 from rilbench.result import MetricInfo, ResultMatrix, Row, RunResult
 
 METRICS = (
@@ -54,6 +56,23 @@ def test_forgetting_is_the_papers_second_table(method: str) -> None:
                 assert matrix.forgetting(info.name, stage) == pytest.approx(expected, abs=0.006)
 
 
+def test_a_target_trained_again_with_others_shows_what_it_lost() -> None:
+    """`a` reaches 5, falls to 3 and, trained again with b, comes back to 4 only: F = 1. Of b there is nothing yet."""
+    info = tuple(MetricInfo(name=name, higher_is_better=True, target_of=(name,)) for name in "ab")
+    stages = (((), 1.0, 1.0), (("a",), 5.0, 1.0), (("c",), 3.0, 1.0), (("a", "b"), 4.0, 2.0), (("a",), 4.5, 1.5))
+    rows = tuple(Row(label="", rewards=rewards, values={"a": a, "b": b}) for rewards, a, b in stages)
+    matrix = ResultMatrix(rows, info)
+    assert [matrix.masked("a", i) for i in range(5)] == [True, True, False, False, True]
+    assert [matrix.masked("b", i) for i in range(5)] == [True, True, True, True, False]
+    assert matrix.forgetting("a", 3) == 1
+    result = RunResult(name="x", strategy="own", rewards=("a", "b"), seed=0, matrix=matrix)
+    assert [row[1] for row in terminal_rows(result)][3] == "4.000 (1.000)"
+    shown = RunResult(name="x", strategy="own", rewards=("a", "b"), seed=0, matrix=ResultMatrix(rows[:4], info))
+    assert value(shown, Quantity.FORGETTING, "a") == 1
+    assert math.isnan(value(shown, Quantity.FORGETTING, "b"))
+    assert shown.to_json()["stages"][3]["forgetting"] == {"a": 1}
+
+
 def test_forgetting_is_never_negative_and_ignores_what_was_not_measured() -> None:
     info = (MetricInfo(name="m", higher_is_better=True),)
     rows = [Row(label=str(i), values={} if math.isnan(v) else {"m": v}) for i, v in enumerate([1.0, math.nan, 3.0])]
@@ -85,6 +104,11 @@ def test_interval_resamples_prompts_not_images() -> None:
     standard_error = prompts.std(unbiased=False).item() / 10**0.5
     assert high - low == pytest.approx(2 * 1.96 * standard_error, rel=0.1)
     assert low < 4.5 < high
+
+
+def test_equal_prompts_have_no_interval() -> None:
+    assert interval(torch.tensor([[0.3, 0.5]])) is None  # a single one
+    assert interval(torch.full((8, 2), 0.1)) is None
 
 
 def test_evaluation_noise_depends_on_seed_prompt_and_index_only() -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import pytest
 import torch
 import toy
 
+from rilbench import engine
 from rilbench.config import ModelConfig, TrainConfig
 from rilbench.contracts import NoSettings, Stage
 from rilbench.errors import ConfigError
@@ -290,3 +292,20 @@ def test_every_strategy_folder_is_registered() -> None:
         p.name.removeprefix("rilbench_") for p in (Path(__file__).parent.parent / "strategies").glob("rilbench_*")
     }
     assert folders == set(Catalog().names("strategy"))
+
+
+class MergeAndGoOn(Baseline):
+    """Two stages, their merge, and a third stage on it."""
+
+    def plan(self, rewards: Sequence[str]) -> list[Stage]:
+        first, second, third = (Stage(rewards={name: 1.0}) for name in rewards)
+        return [first, second, Stage(merge={0: 0.5, 1: 0.5}), third]
+
+
+def test_a_stage_on_a_merge_goes_on_counting(workplace: Path) -> None:
+    """Its index draws prompts, noise and the initial pair: at 1 they would be those of the first stage."""
+    own = EntryPoint("go_on", f"{__name__}:MergeAndGoOn", "rilbench.strategies")
+    config = toy.config(workplace, "strategy=go_on", "rewards=[red,dark,blue]")
+    plan = engine.prepare(config, toy.catalog(own), print)[1]
+    assert [planned.index for planned in plan] == [0, 1, 2, 2, 3]
+    assert [planned.document.get("index") for planned in plan] == [None, 1, 2, None, 3]

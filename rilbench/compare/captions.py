@@ -48,7 +48,8 @@ def differences(tests: Sequence[Difference]) -> str:
     """Under a table of differences: what is tested."""
     text = (
         f"Mean difference of runs with the same order and seed; {HALF} over n pairs, those that share a model counting "
-        f"as one. p (runs): paired t test over these pairs; *: {HOLM}."
+        f"as one. p (runs): paired t test over these pairs; *: {HOLM}; a dash is no test, of fewer than two pairs or "
+        "of pairs that all differ by the same."
     )
     if any(test.prompts for test in tests):
         text += f" p (prompts): {_over_prompts(tests)}; †: {HOLM}."
@@ -92,8 +93,8 @@ def _paper(published: bool) -> str:
 
 
 _MASKED = {
-    Quantity.FINAL: "no forgetting of a target that was trained last",
-    Quantity.FORGETTING: "a target that was trained last",
+    Quantity.FINAL: "no forgetting of a target that was trained last, for the first time or alone",
+    Quantity.FORGETTING: "a target that was trained last, for the first time or alone",
     Quantity.AVERAGE: "no trained reward was measured",
     Quantity.BACKWARD: "a reward that was trained last, or never",
     Quantity.FORWARD: "a reward that was trained first, or never, and every reward of a merge",

@@ -12,12 +12,16 @@ from scipy.special import stdtr, stdtrit
 NAN = math.nan
 LEVEL = 0.95
 ALPHA = 0.05  # of a test that is called significant
+ROUNDING = 1e-9  # relative spread that only rounding makes
 
 
 @dataclass(frozen=True)
 class Spread:
     """n values: their mean, the standard deviation between them (n - 1), and half the width of the 95 % interval of
-    the mean by Student's t. NaN where n is too small."""
+    the mean by Student's t.
+
+    NaN where n is too small. Values that are all equal say nothing about how much others would vary: sd is 0, half NaN.
+    """
 
     n: int
     mean: float
@@ -32,6 +36,8 @@ class Spread:
         if n < 2:
             return cls(n, known[0] if known else NAN, NAN, NAN)
         sd = statistics.stdev(known)
+        if sd <= ROUNDING * max(map(abs, known)):
+            return cls(n, statistics.fmean(known), 0.0, NAN)
         quantile = float(stdtrit(n - 1, (1 + LEVEL) / 2))
         return cls(n, statistics.fmean(known), sd, quantile * sd / math.sqrt(n))
 
@@ -45,15 +51,13 @@ class Spread:
 
 
 def paired_p(differences: Sequence[float]) -> float:
-    """Two-sided p of Student's paired t test that the mean difference is 0; NaN for fewer than two differences.
+    """Two-sided p of Student's paired t test that the mean difference is 0.
 
-    Differences without any spread have p = 1 when they are 0 and p = 0 when they are not.
+    NaN, so no test, for fewer than two differences and for differences that are all equal: t divides by their spread.
     """
     spread = Spread.of(differences)
-    if spread.n < 2:
+    if spread.n < 2 or spread.sd == 0:
         return NAN
-    if spread.sd == 0:
-        return 1.0 if spread.mean == 0 else 0.0
     t = spread.mean / (spread.sd / math.sqrt(spread.n))
     return float(2 * stdtr(spread.n - 1, -abs(t)))
 

@@ -12,15 +12,19 @@ from rilbench.randomness import generator_for
 
 def interval(
     scores: Tensor, *, groups: Sequence[int] | None = None, resamples: int = 1000, level: float = 0.95
-) -> tuple[float, float]:
+) -> tuple[float, float] | None:
     """Percentile bootstrap interval of the mean of scores (prompts, images per prompt).
 
     groups: a number for each prompt, 0 to G - 1; prompts of one group are one observation, so groups are resampled. By
         default every prompt is its own.
+
+    None for a single group, and when all prompts score the same: that says nothing about other prompts.
     """
     means = scores.double().mean(1)
     index = torch.arange(len(means)) if groups is None else torch.tensor(groups)
     count = int(index.max()) + 1
+    if count < 2 or means.min() == means.max():
+        return None
     sums, sizes = (torch.zeros(count).double().index_add_(0, index, x) for x in (means, torch.ones_like(means)))
     rows = torch.randint(count, (resamples, count), generator=generator_for("bootstrap"))
     resampled = sums[rows].sum(1) / sizes[rows].sum(1)

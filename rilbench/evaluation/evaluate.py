@@ -71,9 +71,10 @@ def evaluate(
         on_batch(done, total)
     by_prompt = {name: torch.cat(s).reshape(len(prompts), -1) for name, s in scores.items()}
     alike = groups(model.readings(prompts))
+    intervals = {name: interval(s, groups=alike, resamples=config.bootstrap) for name, s in by_prompt.items()}
     return Evaluation(
         values={name: _value(name, metric) for name, metric in metrics.items()},
-        intervals={name: interval(s, groups=alike, resamples=config.bootstrap) for name, s in by_prompt.items()},
+        intervals={name: bounds for name, bounds in intervals.items() if bounds},
         scores=by_prompt,
         samples=samples,
     )

@@ -52,7 +52,10 @@ def _over_stages(study: Study, strategy: str, metric: str) -> list[Spread]:
 
 
 def _band(x: Sequence[int], spreads: Sequence[Spread]) -> Trace:
-    y = [*(spread.high for spread in spreads), *(spread.low for spread in reversed(spreads))]
+    """Without width where all values are equal, as those of the base model are."""
+    halves = [0.0 if math.isnan(spread.half) else spread.half for spread in spreads]
+    sides = [(s.mean - half, s.mean + half) for s, half in zip(spreads, halves, strict=True)]
+    y = [*(high for _, high in sides), *(low for low, _ in reversed(sides))]
     return {"x": [*x, *reversed(x)], "y": y, "fill": "toself", "mode": "lines", "hoverinfo": "skip"}
 
 

@@ -55,7 +55,7 @@ def learned(run: Measured) -> float:
 
 
 def forgotten(run: Measured) -> float:
-    """Mean relative forgetting of the trained rewards but those trained last; NaN when no other is left."""
+    """Mean relative forgetting of the trained rewards whose forgetting is not masked; NaN when there is none."""
     return mean([relative(run, name, forgetting(run, name)) for name in run.matrix.trained_rewards()])
 
 

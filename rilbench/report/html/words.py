@@ -63,9 +63,9 @@ def percent_from_zero(spread: Spread) -> str:
 
 
 def chance(p: float) -> str:
-    """`p 0.012`, `p < 0.001`; nothing for NaN."""
+    """`p 0.012`, `p < 0.001`, `p -` for NaN, which is no test."""
     if math.isnan(p):
-        return ""
+        return f"p{SPACE}-"
     return f"p{SPACE}<{SPACE}0.001" if p < 0.001 else f"p{SPACE}{p:.3f}"
 
 
