@@ -181,7 +181,7 @@ def test_labels_show_what_differs_within_a_strategy() -> None:
             "seed": seed,
             "strategies": {"rid": {"lam": lam, "lr": lr}},
             "train": {"lr": 1.0},
-            "evaluate": {"n": lr},
+            "evaluate": {"samples": lr},
         }
 
     strategies = ["rid", "rid", "rid", "soup"]

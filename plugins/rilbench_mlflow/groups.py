@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from rilbench.compare.comparable import telling
 from rilbench.result import RunResult
 from rilbench.settings import flat
 from rilbench_mlflow.labels import params
-
-# what makes runs of one group, or changes no number
-SHARED = ("strategy", "label", "rewards", "seed", "store", "tracking", "requires", "evaluate", "model.device")
 
 
 def labels(names: Sequence[str], settings: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -18,19 +16,13 @@ def labels(names: Sequence[str], settings: Sequence[Mapping[str, Any]]) -> list[
 
     names, settings: of each run, its label and its settings, nested as in `config.yaml`, empty when they are not known.
     """
-    telling = [_telling(of_run) for of_run in settings]
+    own_of = [telling(flat(of_run)) for of_run in settings]
     found = []
-    for name, own in zip(names, telling, strict=True):
-        others = [of_run for other, of_run in zip(names, telling, strict=True) if other == name and of_run]
+    for name, own in zip(names, own_of, strict=True):
+        others = [of_run for other, of_run in zip(names, own_of, strict=True) if other == name and of_run]
         differing = [key for key, value in own.items() if any(of_run.get(key) != value for of_run in others)]
         found.append(" ".join([name, *(f"{_short(key, differing)}={own[key]}" for key in differing)]))
     return found
-
-
-def _telling(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """`a.b.c` to value, without what is shared."""
-    shared = tuple(f"{key}." for key in SHARED)
-    return {key: value for key, value in flat(settings).items() if not f"{key}.".startswith(shared)}
 
 
 def _short(key: str, among: Sequence[str]) -> str:

@@ -4,23 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
 
+from rilbench.compare.comparable import telling
 from rilbench.compare.names import some
 from rilbench.compare.recorded import settings
 from rilbench.errors import UsageError
 from rilbench.result import RunResult
 
-FREE = ("label", "rewards", "seed", "store", "requires", "tracking")  # what runs of a group may differ in
-NEUTRAL = (  # what changes no number beyond rounding
-    "model.device",
-    "model.gradient_checkpointing",
-    "train.log_gradients_every",
-    "train.checkpoint_every",
-    "evaluate.batch_size",
-    "evaluate.samples",
-    "evaluate.bootstrap",
-)
 MEASURING = ("model", "evaluate", "reward", "metric")  # settings that say what the untouched model measures
 CLOSE = 1e-3  # relative difference of base values that rounding on another machine explains
 
@@ -52,20 +42,11 @@ def _one_of_each(runs: Sequence[RunResult], keys: str) -> None:
 
 def _differing(runs: Sequence[RunResult]) -> Iterator[str]:
     """The settings that differ, each with two of its values."""
-    known = [of_run for run in runs if (of_run := _settings(run))]
+    known = [of_run for run in runs if (of_run := telling(settings(run)))]
     for key in dict.fromkeys(key for of_run in known for key in of_run):
         values = list(dict.fromkeys(str(of_run.get(key, "unset")) for of_run in known))
         if len(values) > 1:
             yield f"{key} ({values[0]} and {values[1]})"
-
-
-def _settings(run: RunResult) -> dict[str, Any]:
-    """The settings of a run that matter, by dotted key."""
-
-    def matters(key: str, value: Any) -> bool:
-        return value != {} and key not in NEUTRAL and key.partition(".")[0] not in FREE
-
-    return {key: value for key, value in settings(run).items() if matters(key, value)}
 
 
 def _bases(runs: Sequence[RunResult]) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 
 from PIL import Image
 
-from rilbench.compare import mixed, recorded
+from rilbench.compare import comparable, mixed, recorded
 from rilbench.compare.sources import FindRuns, load_runs
 from rilbench.errors import ConfigError, UsageError
 from rilbench.prompts import evaluation_prompts
@@ -63,7 +63,7 @@ class Run:
     def base(self) -> Base:
         """The same for runs that start from the same model and are measured alike; without settings, the identity of
         the untouched model."""
-        kept = {(k, v) for k, v in self.settings.items() if k.startswith(OF_BASE) and k not in mixed.NEUTRAL}
+        kept = {(k, v) for k, v in self.settings.items() if k.startswith(OF_BASE) and k not in comparable.NEUTRAL}
         return frozenset(kept or {("base", self.matrix.rows[0].stage_id)})
 
     @cached_property

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from rilbench.compare.mixed import FREE, NEUTRAL
-from rilbench.config import ANY
+from rilbench.compare.comparable import telling
 from rilbench.report.html.runs import Run
 from rilbench.report.html.study import Study
-
-NOT_OF_A_METHOD = (*NEUTRAL, "strategy", "evaluate.metrics", "evaluate.perturb")
 
 
 def variant(study: Study, label: str) -> str:
@@ -33,16 +30,9 @@ def variant(study: Study, label: str) -> str:
 
 
 def _settings(run: Run) -> dict[str, str]:
-    """Those that a method can be made of: not the settings of strategies that have no part in it."""
-    strategy = run.result.strategy
-    involved = {ANY, strategy, run.settings.get(f"strategies.{strategy}.by", "")}
-
-    def matters(key: str) -> bool:
-        room, _, rest = key.partition(".")
-        foreign = room in ("strategies", "recipes") and rest.partition(".")[0] not in involved
-        return key not in NOT_OF_A_METHOD and room not in FREE and not foreign
-
-    return {key: value for key, value in run.settings.items() if matters(key)}
+    """Those that a method can be made of."""
+    own = telling({"strategy": run.result.strategy} | run.settings)
+    return {key: value for key, value in own.items() if key != "strategy"}
 
 
 def _differing(own: Mapping[str, str], plain: Mapping[str, str]) -> dict[str, str]:

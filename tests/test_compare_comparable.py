@@ -1,0 +1,67 @@
+"""One definition of what makes two runs comparable: compare, the report and the groups in MLflow say the same."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from stores import save
+
+from rilbench.compare import mixed
+from rilbench.compare.comparable import telling
+from rilbench.compare.sources import load_runs
+from rilbench.report.html.runs import Run
+from rilbench.report.html.study import Study
+from rilbench.report.html.variants import variant
+from rilbench.result import RunResult
+from rilbench.settings import flat
+from rilbench_mlflow.groups import labels
+
+SAME = (
+    {"label": "mine"},
+    {"check_memory": False},
+    {"model": {"steps": 10, "device": "cuda:1"}},
+    {"model": {"steps": 10, "vae_slicing": True}},
+    {"train": {"lr": 0.001, "micro_batch": 2}},
+    {"evaluate": {"seed": 0, "batch_size": 2}},
+    {"evaluate": {"seed": 0, "metrics": ["fid"]}},
+    {"strategies": {"soup": {"by": "rid"}}},
+    {"recipes": {"soup": {"hps": {"lr": 0.5}}}},
+)
+OTHER = (
+    {"train": {"lr": 0.1}},
+    {"evaluate": {"seed": 0, "prompts": "other.txt"}},
+    {"strategies": {"rid": {"lam": 3}}},
+    {"recipes": {"any": {"hps": {"lr": 0.5}}}},
+    {"reward": {"hps": {"version": "2.0"}}},
+)
+
+
+def judged(tmp_path: Path, settings: dict[str, Any]) -> tuple[bool, bool, bool]:
+    """Whether compare, the report and MLflow tell a run with these settings from one without."""
+    for seed, own in enumerate(({}, settings)):
+        save(tmp_path, "rid", seed=seed, settings=own)
+    runs = load_runs([str(tmp_path)], lambda source: [])
+    warnings: list[str] = []
+    mixed.check(runs, warnings.append)
+    plain, changed = (Run(run) for run in runs)
+    named = Run(RunResult(**{**vars(changed.result), "label": "other"}))
+    told = variant(Study.about([plain, named]), "other") != "No recorded setting differs from rid."
+    grouped = labels(["rid", "rid"], [dict(plain.settings), dict(changed.settings)])
+    return bool(warnings), told, len(set(grouped)) == 2
+
+
+@pytest.mark.parametrize("settings", SAME, ids=str)
+def test_runs_that_may_be_averaged(tmp_path: Path, settings: dict[str, Any]) -> None:
+    assert judged(tmp_path, settings) == (False, False, False)
+
+
+@pytest.mark.parametrize("settings", OTHER, ids=str)
+def test_runs_that_may_not(tmp_path: Path, settings: dict[str, Any]) -> None:
+    assert judged(tmp_path, settings) == (True, True, True)
+
+
+def test_settings_of_the_strategy_that_trains_the_stages_count() -> None:
+    settings = {"strategy": "soup", "strategies": {"soup": {"by": "rid"}, "rid": {"lam": 1}, "joint": {"balance": 1}}}
+    assert list(telling(flat(settings))) == ["strategy", "strategies.soup.by", "strategies.rid.lam"]
