@@ -10,6 +10,7 @@ from rilbench.contracts import API_VERSION, MeanMetric, Metric, NoSettings, Rewa
 from rilbench.errors import ConfigError, PluginError, RilbenchError
 from rilbench.hooks import hookimpl
 from rilbench.remote import NeededFile
+from rilbench.settings import setting
 
 if TYPE_CHECKING:
     from rilbench.model.adapters import LoraPair
@@ -30,6 +31,7 @@ __all__ = [
     "Step",
     "Strategy",
     "hookimpl",
+    "setting",
 ]
 
 

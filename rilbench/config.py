@@ -16,6 +16,8 @@ from rilbench import settings
 from rilbench.errors import ConfigError
 from rilbench.remote import is_hub_id
 from rilbench.resources import config_file
+from rilbench.settings import setting
+from rilbench.values import MOST, split_names
 
 PERTURBATIONS = ("jpeg", "blur", "shift")  # rilbench/evaluation/perturb.py
 BASE = "base"  # the key of a file that starts from another one
@@ -28,104 +30,127 @@ ANY = "any"  # the key of a recipe that holds for every strategy, or for every r
 class ModelConfig:
     """The text-to-image model and how it is sampled."""
 
-    path: str = "package:rilbench_shapes/weights/pipeline"  # diffusers folder, `package:` path or Hub id
-    revision: str | None = None  # of a Hub id
-    device: str = "auto"  # auto, cpu, cuda, cuda:1
-    precision: str = "fp32"  # fp32 or bf16: of the frozen weights; adapters are always fp32
-    vae_precision: str = "auto"  # auto, fp32 or bf16: of the autoencoder; auto is `precision`, and fp32 for SDXL
-    steps: int = 10  # N, denoising steps
-    sampler: str = "auto"  # auto, ddim or lcm; auto is lcm for consistency models and Euler steps for flow matching
-    guidance: float = 2.0  # classifier-free guidance weight, up to 1 it is off; an input of models distilled with it
-    guidance_gradient: bool = True  # False: the unguided forward carries no gradient, which saves its memory
-    spacing: str = "leading"  # DDIM timestep spacing: leading, trailing or linspace
-    resolution: int | None = None  # pixels a side; None is the model's own
-    gradient_checkpointing: bool = False  # of denoiser and autoencoder: less memory, one more forward
-    vae_slicing: bool = False  # decode one image at a time
+    path: str = setting(
+        "package:rilbench_shapes/weights/pipeline", "diffusers folder, `package:` path or Hub id", path=True
+    )
+    revision: str | None = setting(None, "of a Hub id: a commit, tag or branch", longest=200)
+    device: str = setting("auto", "auto, cpu, cuda or one GPU, such as cuda:1", longest=60)
+    precision: str = setting("fp32", "of the frozen weights; adapters are always fp32", choices=("fp32", "bf16"))
+    vae_precision: str = setting(
+        "auto",
+        "of the autoencoder; auto is `precision`, and fp32 for SDXL",
+        choices=("auto", "fp32", "bf16"),
+    )
+    steps: int = setting(10, "N, denoising steps", at_least=1, at_most=10_000)
+    sampler: str = setting(
+        "auto",
+        "auto is lcm for consistency models, Euler steps for flow matching, ddim otherwise",
+        choices=("auto", "ddim", "lcm"),
+    )
+    guidance: float = setting(
+        2.0,
+        "classifier-free guidance weight, up to 1 it is off; an input of models distilled with it",
+        at_least=0,
+        at_most=1000,
+    )
+    guidance_gradient: bool = setting(True, "false: the unguided forward carries no gradient, which saves its memory")
+    spacing: str = setting("leading", "DDIM timestep spacing", choices=("leading", "trailing", "linspace"))
+    resolution: int | None = setting(None, "pixels a side; null is the model's own", at_least=8, at_most=16_384)
+    gradient_checkpointing: bool = setting(False, "of denoiser and autoencoder: less memory, one more forward")
+    vae_slicing: bool = setting(False, "decode one image at a time")
 
 
 @dataclass(frozen=True)
 class AdapterConfig:
     """The LoRA pairs of the adapter group (Eq. 4)."""
 
-    rank: int = 4
-    targets: tuple[str, ...] = ("to_q", "to_k", "to_v", "to_out.0")  # ends of the names of linear layers
-    init: str = "paper"  # paper: A Kaiming-uniform, B zero; peft: the mirror image
+    rank: int = setting(4, "of every pair A B", at_least=1, at_most=4096)
+    targets: tuple[str, ...] = setting(
+        ("to_q", "to_k", "to_v", "to_out.0"), "ends of the names of the linear layers that are adapted", longest=200
+    )
+    init: str = setting("paper", "paper: A Kaiming-uniform, B zero; peft: the mirror image", choices=("paper", "peft"))
 
 
 @dataclass(frozen=True)
 class TrainConfig:
     """One stage's training. `recipes` override it for a strategy and a reward."""
 
-    samples: int = 320  # images generated for training in one stage; updates = samples / batch_size
-    batch_size: int = 8
-    micro_batch: int = 0  # images of a batch in memory at a time, the gradient accumulated; 0 is all of them
-    lr: float = 1e-3
-    optimiser: str = "adamw"  # adamw, or adamw8bit where bitsandbytes is installed
-    weight_decay: float = 0.1
-    clip_grad: float = 1.0  # largest gradient norm
-    last_steps: int = 1  # K, denoising steps that carry gradient
-    reward_scale: float = 1.0  # factor of the reward in the loss; lambda is relative to it
-    prompts: str = "package:rilbench_shapes/prompts/train.txt"
-    log_gradients_every: int = 10  # updates between two measurements of each loss term's gradient norm
-    checkpoint_every: int = 100  # updates between two checkpoints inside a stage
+    samples: int = setting(
+        320, "images generated for training in one stage; updates = samples / batch_size", at_least=1, at_most=10**9
+    )
+    batch_size: int = setting(8, "images of an update", at_least=1, at_most=10**6)
+    micro_batch: int = setting(
+        0,
+        "images of a batch in memory at a time, the gradient accumulated; 0 is all of them",
+        at_least=0,
+        at_most=10**6,
+    )
+    lr: float = setting(1e-3, "learning rate", above=0, at_most=1000)
+    optimiser: str = setting("adamw", "adamw, or adamw8bit where bitsandbytes is installed", choices=OPTIMISERS)
+    weight_decay: float = setting(0.1, "of AdamW, times the learning rate", at_least=0, at_most=1000)
+    clip_grad: float = setting(1.0, "largest gradient norm", above=0, at_most=1e30)
+    last_steps: int = setting(1, "K, denoising steps that carry gradient", at_least=1, at_most=10_000)
+    reward_scale: float = setting(
+        1.0, "factor of the reward in the loss; lambda is relative to it", at_least=-1e12, at_most=1e12
+    )
+    prompts: str = setting(
+        "package:rilbench_shapes/prompts/train.txt", "file of training prompts, one a line", path=True
+    )
+    log_gradients_every: int = setting(
+        10, "updates between two measurements of each loss term's gradient norm", at_least=1, at_most=10**9
+    )
+    checkpoint_every: int = setting(100, "updates between two checkpoints inside a stage", at_least=1, at_most=10**9)
 
 
 @dataclass(frozen=True)
 class EvaluateConfig:
     """What every stage is measured on."""
 
-    prompts: str = "package:rilbench_shapes/prompts/eval.txt"
-    images_per_prompt: int = 4
-    batch_size: int = 50
-    seed: int = 0  # of the evaluation noise, apart from the training seed
-    samples: int = 8  # prompts whose first image is kept as a picture
-    metrics: tuple[str, ...] = ("png_kb", "jpeg_kb", "clip_score", "fid", "structure")
-    perturb: tuple[str, ...] = ()  # also score the rewards after jpeg, blur, shift: columns such as hps@jpeg
-    bootstrap: int = 1000  # resamples of the prompts for the 95 % intervals
+    prompts: str = setting(
+        "package:rilbench_shapes/prompts/eval.txt", "file of evaluation prompts, one a line", path=True
+    )
+    images_per_prompt: int = setting(4, "images of each prompt", at_least=1, at_most=100_000)
+    batch_size: int = setting(50, "images generated and measured at a time", at_least=1, at_most=10**6)
+    seed: int = setting(0, "of the evaluation noise, apart from the training seed", at_least=0, at_most=MOST)
+    samples: int = setting(8, "prompts whose first image is kept as a picture", at_least=0, at_most=1000)
+    metrics: tuple[str, ...] = setting(
+        ("png_kb", "jpeg_kb", "clip_score", "fid", "structure"), "what is measured besides the rewards", longest=200
+    )
+    perturb: tuple[str, ...] = setting(
+        (), "also score the rewards of images after these: columns such as hps@jpeg", choices=PERTURBATIONS
+    )
+    bootstrap: int = setting(1000, "resamples of the prompts for the 95 % intervals", at_least=1, at_most=100_000)
 
 
 @dataclass(frozen=True)
 class RunConfig:
     """Everything that determines a run."""
 
-    strategy: str = "rid"
-    label: str = ""  # what people call the run's method; the strategy's name when empty
-    rewards: tuple[str, ...] = ("aesthetic", "hps")
-    seed: int = 0
-    store: str = "runs"
-    requires: tuple[str, ...] = ()  # plugin distributions that must be installed, such as "rilbench-warmth>=0.1"
+    strategy: str = setting("rid", "the strategy that plans and trains", longest=200)
+    label: str = setting("", "what the run's method is called; the strategy's name when empty")
+    rewards: tuple[str, ...] = setting(("aesthetic", "hps"), "in training order", longest=200)
+    seed: int = setting(0, "of initial weights, training prompts and noise", at_least=0, at_most=MOST)
+    store: str = setting("runs", "folder of all results", path=True)
+    requires: tuple[str, ...] = setting(
+        (), "plugin distributions that must be installed, such as rilbench-warmth>=0.1", longest=200
+    )
     model: ModelConfig = field(default_factory=ModelConfig)
     adapter: AdapterConfig = field(default_factory=AdapterConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
     evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
-    reward: dict[str, dict[str, Any]] = field(default_factory=dict)  # name -> its plugin's settings
-    metric: dict[str, dict[str, Any]] = field(default_factory=dict)
-    strategies: dict[str, dict[str, Any]] = field(default_factory=dict)
-    recipes: dict[str, dict[str, dict[str, Any]]] = field(default_factory=dict)  # strategy -> reward -> TrainConfig
-    check_memory: bool = True  # refuse a run that does not fit before it starts
-    tracking: bool = True  # call the hook plugins, MLflow and the JSON-lines log among them
+    reward: dict[str, dict[str, Any]] = setting({}, "a reward's name to its plugin's settings", later=True)
+    metric: dict[str, dict[str, Any]] = setting({}, "a metric's name to its plugin's settings", later=True)
+    strategies: dict[str, dict[str, Any]] = setting({}, "a strategy's name to its plugin's settings", later=True)
+    recipes: dict[str, dict[str, dict[str, Any]]] = setting(
+        {}, "a strategy's name, or any, to a reward's, or any, to settings of `train`", later=True
+    )
+    check_memory: bool = setting(True, "refuse a run that does not fit before it starts")
+    tracking: bool = setting(True, "call the hook plugins, MLflow and the JSON-lines log among them")
 
     def __post_init__(self) -> None:
-        choices = {
-            "model.precision": (self.model.precision, ("fp32", "bf16")),
-            "model.vae_precision": (self.model.vae_precision, ("auto", "fp32", "bf16")),
-            "model.sampler": (self.model.sampler, ("auto", "ddim", "lcm")),
-            "model.spacing": (self.model.spacing, ("leading", "trailing", "linspace")),
-            "adapter.init": (self.adapter.init, ("paper", "peft")),
-        }
-        for key, (value, allowed) in choices.items():
-            if value not in allowed:
-                raise ConfigError(f"{key}: {value!r} is not one of {', '.join(allowed)}")
         repo, at, revision = self.model.path.partition("@")
         if at and is_hub_id(self.model.path):
             raise ConfigError(f"model.path: {self.model.path!r} is written model.path={repo} model.revision={revision}")
-        _positive("model", self.model, "steps")
-        _positive("adapter", self.adapter, "rank")
-        _positive("evaluate", self.evaluate, "images_per_prompt", "batch_size", "bootstrap")
-        _not_negative("evaluate", self.evaluate, "samples")
-        for name in self.evaluate.perturb:
-            if name not in PERTURBATIONS:
-                raise ConfigError(f"evaluate.perturb: {name!r} is not one of {', '.join(PERTURBATIONS)}")
         check_name("label", self.label)
         if not self.rewards:
             raise ConfigError("rewards: name at least one, for example --rewards aesthetic,hps")
@@ -143,10 +168,6 @@ class RunConfig:
                     settings.build(TrainConfig, part, f"recipes.{by}.{on}")
                     values |= part
         train = settings.build(TrainConfig, dict(asdict(self.train), **values), "train")
-        if train.optimiser not in OPTIMISERS:
-            raise ConfigError(f"train.optimiser: {train.optimiser!r} is not one of {', '.join(OPTIMISERS)}")
-        _positive("train", train, "batch_size", "lr", "clip_grad", "log_gradients_every", "checkpoint_every")
-        _not_negative("train", train, "weight_decay", "micro_batch")
         if train.samples < train.batch_size:
             raise ConfigError(f"train.samples: {train.samples} is less than one batch of {train.batch_size}")
         if not 1 <= train.last_steps <= self.model.steps:
@@ -218,11 +239,6 @@ def check_name(key: str, name: str) -> None:
         raise ConfigError(f"{key}: {name!r} is not of at most 60 letters, digits and any of . _ + -")
 
 
-def split_names(text: str) -> list[str]:
-    """`a, b` as a list; Typer and OmegaConf leave it whole."""
-    return [name.strip() for name in text.split(",") if name.strip()]
-
-
 def values_of(overrides: Sequence[str]) -> dict[str, Any]:
     """`key=value` strings as nested plain values."""
     try:
@@ -250,15 +266,3 @@ def _checked(overrides: Sequence[str]) -> list[str]:
         if "=" not in text:
             raise ConfigError(f"{text!r} is not a setting; write key=value, for example train.lr=1e-3")
     return list(overrides)
-
-
-def _not_negative(where: str, section: object, *keys: str) -> None:
-    for key in keys:
-        if not getattr(section, key) >= 0:
-            raise ConfigError(f"{where}.{key}: {getattr(section, key)} is negative")
-
-
-def _positive(where: str, section: object, *keys: str) -> None:
-    for key in keys:
-        if not getattr(section, key) > 0:
-            raise ConfigError(f"{where}.{key}: {getattr(section, key)} is not positive")

@@ -22,6 +22,8 @@ from rilbench.remote import digest, require_published
 from rilbench.resources import checked, resolve
 
 FITS = ("square", "pad")
+CLIP_MODEL = "folder, `package:` path, Hub id or open_clip architecture; see `rilbench.encoders.ClipEncoder`"
+CLIP_PRETRAINED = "weight file, reference or open_clip tag of an architecture"
 
 
 def resize(images: Tensor, size: int, *, mode: str = "square") -> Tensor:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from rilbench import ConfigError, NeededFile, Reward
-from rilbench.encoders import ClipEncoder, check_sha256, clip_files
+from rilbench import ConfigError, NeededFile, Reward, setting
+from rilbench.encoders import CLIP_MODEL, CLIP_PRETRAINED, ClipEncoder, check_sha256, clip_files
 from rilbench.remote import named
 from rilbench_aesthetic.head import LinearHead
 
@@ -17,16 +17,16 @@ __all__ = ["Aesthetic", "AestheticSettings", "LinearHead"]
 
 @dataclass(frozen=True)
 class AestheticSettings:
-    """clip, pretrained: the image encoder, see `ClipEncoder`; the published head needs OpenAI's ViT-L/14.
+    """The image encoder and the head on it; the published head needs OpenAI's ViT-L/14."""
 
-    head: the head's weights, `.safetensors` or `.pth`, a path or a reference (see `rilbench.remote`). head_sha256: what
-    the head's file must hash to.
-    """
-
-    clip: str = "package:rilbench_shapes/weights/clip"
-    pretrained: str | None = None
-    head: str = "package:rilbench_shapes/weights/aesthetic.safetensors"
-    head_sha256: str | None = None
+    clip: str = setting("package:rilbench_shapes/weights/clip", CLIP_MODEL, path=True)
+    pretrained: str | None = setting(None, CLIP_PRETRAINED, path=True)
+    head: str = setting(
+        "package:rilbench_shapes/weights/aesthetic.safetensors",
+        "the head's weights, `.safetensors` or `.pth`; path or reference",
+        path=True,
+    )
+    head_sha256: str | None = setting(None, "hexadecimal hash that the head's file must have", longest=64)
 
 
 class Aesthetic(Reward):

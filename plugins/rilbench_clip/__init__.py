@@ -7,21 +7,18 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from rilbench import NeededFile, Reward
-from rilbench.encoders import ClipEncoder, clip_files
+from rilbench import NeededFile, Reward, setting
+from rilbench.encoders import CLIP_MODEL, CLIP_PRETRAINED, FITS, ClipEncoder, clip_files
 
 
 @dataclass(frozen=True)
 class ClipSettings:
-    """model, pretrained: see `ClipEncoder`; for instance "ViT-L-14" with the tag "openai".
+    """The CLIP that scores; for instance "ViT-L-14" with the tag "openai"."""
 
-    sha256: what the local weight file must hash to. fit: `square` is CLIP's preprocessing, `pad` cuts nothing off.
-    """
-
-    model: str = "package:rilbench_shapes/weights/clip"
-    pretrained: str | None = None
-    sha256: str | None = None
-    fit: str = "square"
+    model: str = setting("package:rilbench_shapes/weights/clip", CLIP_MODEL, path=True)
+    pretrained: str | None = setting(None, CLIP_PRETRAINED, path=True)
+    sha256: str | None = setting(None, "hexadecimal hash that the local weight file must have", longest=64)
+    fit: str = setting("square", "`square` is CLIP's preprocessing, `pad` cuts nothing off", choices=FITS)
 
 
 class Clip(Reward):

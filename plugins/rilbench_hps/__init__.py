@@ -7,21 +7,18 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from rilbench import NeededFile, Reward
-from rilbench.encoders import ClipEncoder, clip_files
+from rilbench import NeededFile, Reward, setting
+from rilbench.encoders import CLIP_MODEL, CLIP_PRETRAINED, FITS, ClipEncoder, clip_files
 
 
 @dataclass(frozen=True)
 class HPSSettings:
-    """model, pretrained: see `ClipEncoder`; "ViT-H-14" with the file HPS_v2_compressed.pt for the published score.
+    """The CLIP that scores; "ViT-H-14" with the file HPS_v2_compressed.pt for the published score."""
 
-    sha256: what the local weight file must hash to. fit: `pad` is the official preprocessing, `square` crops.
-    """
-
-    model: str = "package:rilbench_shapes/weights/hps"
-    pretrained: str | None = None
-    sha256: str | None = None
-    fit: str = "pad"
+    model: str = setting("package:rilbench_shapes/weights/hps", CLIP_MODEL, path=True)
+    pretrained: str | None = setting(None, CLIP_PRETRAINED, path=True)
+    sha256: str | None = setting(None, "hexadecimal hash that the local weight file must have", longest=64)
+    fit: str = setting("pad", "`pad` is the official preprocessing, `square` crops", choices=FITS)
 
 
 class HPS(Reward):

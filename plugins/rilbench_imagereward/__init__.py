@@ -8,7 +8,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from rilbench import ConfigError, NeededFile, Reward
+from rilbench import ConfigError, NeededFile, Reward, setting
 from rilbench.encoders import check_sha256, read_tensors, resize
 from rilbench.remote import hub_files, is_hub_id, named
 from rilbench.resources import resolve
@@ -29,18 +29,20 @@ STD = (0.26862954, 0.26130258, 0.27577711)
 
 @dataclass(frozen=True)
 class ImageRewardSettings:
-    """weights: ImageReward.pt of the Hub repository zai-org/ImageReward, or its tensors as `.safetensors`; a path or a
-        reference (see `rilbench.remote`).
+    """The published network, or one like it of other files."""
 
-    config: that repository's med_config.json; None has the published sizes, see `Sizes` for others.
-    tokenizer: a folder or Hub id with the vocabulary of bert-base-uncased; [DEC] and [ENC] are added.
-    sha256: what the weight file must hash to.
-    """
-
-    weights: str = PUBLISHED
-    config: str | None = None
-    tokenizer: str = "google-bert/bert-base-uncased@86b5e0934494bd15c9632b12f734a8a67f723594"
-    sha256: str | None = None
+    weights: str = setting(
+        PUBLISHED,
+        "ImageReward.pt of the Hub repository zai-org/ImageReward, or its tensors as `.safetensors`; path or reference",
+        path=True,
+    )
+    config: str | None = setting(None, "that repository's med_config.json; null has the published sizes", path=True)
+    tokenizer: str = setting(
+        "google-bert/bert-base-uncased@86b5e0934494bd15c9632b12f734a8a67f723594",
+        "a folder or Hub id with the vocabulary of bert-base-uncased; [DEC] and [ENC] are added",
+        path=True,
+    )
+    sha256: str | None = setting(None, "hexadecimal hash that the weight file must have", longest=64)
 
 
 class ImageReward(Reward):

@@ -8,23 +8,15 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from rilbench import ConfigError, Reward
-
-REDUCTIONS = ("mean", "sum")
+from rilbench import Reward, setting
 
 
 @dataclass(frozen=True)
 class CompressibilitySettings:
-    """quality: of JPEG, 1 to 100. reduction: `mean` or `sum` of the squared error over pixels and channels."""
+    """The JPEG, and how its error becomes one number."""
 
-    quality: int = 80
-    reduction: str = "mean"
-
-    def __post_init__(self) -> None:
-        if not 1 <= self.quality <= 100:
-            raise ConfigError(f"quality: {self.quality} is not between 1 and 100")
-        if self.reduction not in REDUCTIONS:
-            raise ConfigError(f"reduction: {self.reduction!r} is neither mean nor sum")
+    quality: int = setting(80, "of JPEG", at_least=1, at_most=100)
+    reduction: str = setting("mean", "of the squared error over pixels and channels", choices=("mean", "sum"))
 
 
 class Compressibility(Reward):

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from rilbench import ConfigError, MeanMetric
+from rilbench import MeanMetric, setting
 
 KB = 1000  # bytes
 
@@ -40,13 +40,9 @@ class PngSize(MeanMetric):
 
 @dataclass(frozen=True)
 class JpegSizeSettings:
-    """quality: of JPEG, 1 to 100."""
+    """The JPEG."""
 
-    quality: int = 80
-
-    def __post_init__(self) -> None:
-        if not 1 <= self.quality <= 100:
-            raise ConfigError(f"quality: {self.quality} is not between 1 and 100")
+    quality: int = setting(80, "of JPEG", at_least=1, at_most=100)
 
 
 class JpegSize(MeanMetric):

@@ -7,16 +7,16 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from rilbench import MeanMetric, NeededFile
-from rilbench.encoders import ClipEncoder, clip_files
+from rilbench import MeanMetric, NeededFile, setting
+from rilbench.encoders import CLIP_MODEL, CLIP_PRETRAINED, ClipEncoder, clip_files
 
 
 @dataclass(frozen=True)
 class ClipScoreSettings:
-    """model, pretrained: see `ClipEncoder`."""
+    """The CLIP whose features are compared."""
 
-    model: str = "package:rilbench_shapes/weights/clip"
-    pretrained: str | None = None
+    model: str = setting("package:rilbench_shapes/weights/clip", CLIP_MODEL, path=True)
+    pretrained: str | None = setting(None, CLIP_PRETRAINED, path=True)
 
 
 class ClipScore(MeanMetric):

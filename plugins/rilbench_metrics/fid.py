@@ -10,8 +10,8 @@ import torch
 from safetensors import safe_open
 from torch import Tensor
 
-from rilbench import ConfigError, Metric, NeededFile
-from rilbench.encoders import read_tensors
+from rilbench import ConfigError, Metric, NeededFile, setting
+from rilbench.encoders import CLIP_MODEL, read_tensors
 from rilbench.remote import is_reference, named
 from rilbench.resources import resolve
 from rilbench_metrics.extractors import EXTRACTORS, Extractor, extractor_files, make_extractor
@@ -19,26 +19,28 @@ from rilbench_metrics.extractors import EXTRACTORS, Extractor, extractor_files, 
 
 @dataclass(frozen=True)
 class FIDSettings:
-    """extractor: `clip`, unit image features of `model` and `pretrained` (see `ClipEncoder`), or `inception`, the
-    published FID's pooled Inception v3 features (`pretrained` then names its weight file, if not the published one).
+    """The features and the reference set. Set scale=1 for the published FID on Inception features.
 
-    reference: safetensors with `mean` (D,), `cov` (D, D) and `n` (1,) of the reference set, as `rilbench reference`
-        writes them; statistics that record another extractor are refused.
-    scale: features count times this, so distances times its square. Unit vectors are close together: 10 brings their
-        distances to about 0.1 to 100. Set 1 for the published FID on Inception features.
+    Unit vectors are close together: a scale of 10 brings their distances to about 0.1 to 100.
     """
 
-    extractor: str = "clip"
-    model: str = "package:rilbench_shapes/weights/clip"
-    pretrained: str | None = None
-    reference: str = "package:rilbench_shapes/weights/fid.safetensors"
-    scale: float = 10.0
-
-    def __post_init__(self) -> None:
-        if self.extractor not in EXTRACTORS:
-            raise ConfigError(f"extractor: {self.extractor!r} is neither clip nor inception")
-        if not self.scale > 0:
-            raise ConfigError(f"scale: {self.scale} is not positive")
+    extractor: str = setting(
+        "clip",
+        "`clip`: unit image features of `model`; `inception`: the published FID's pooled Inception v3 features",
+        choices=tuple(EXTRACTORS),
+    )
+    model: str = setting("package:rilbench_shapes/weights/clip", CLIP_MODEL, path=True)
+    pretrained: str | None = setting(
+        None,
+        "weight file or open_clip tag of `model`, or the weight file of `inception`, if not the published one",
+        path=True,
+    )
+    reference: str = setting(
+        "package:rilbench_shapes/weights/fid.safetensors",
+        "`mean` (D,), `cov` (D, D) and `n` (1,) of the reference set, as `rilbench reference` writes them",
+        path=True,
+    )
+    scale: float = setting(10.0, "features count times this, so distances times its square", above=0, at_most=1e6)
 
 
 class FID(Metric):

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from rilbench import NeededFile, Reward
+from rilbench import NeededFile, Reward, setting
 from rilbench.encoders import resize
 from rilbench.remote import hub_files, is_hub_id
 from rilbench_pickscore.load import MODEL, TOKENIZER, load_model, load_tokenizer
@@ -22,15 +22,19 @@ STD = (0.26862954, 0.26130258, 0.27577711)
 
 @dataclass(frozen=True)
 class PickScoreSettings:
-    """model: a folder with config.json and model.safetensors (a path or `package:NAME/FOLDER`), or a Hub id, which may
-        name its revision behind an `@`; `rilbench fetch` gets its files.
+    """The network and its tokenizer; `rilbench fetch` gets the files of Hub ids."""
 
-    processor: a folder or Hub id with the tokenizer of the model. sha256: what model.safetensors must hash to.
-    """
-
-    model: str = "yuvalkirstain/PickScore_v1@a4e4367c6dfa7288a00c550414478f865b875800"
-    processor: str = "laion/CLIP-ViT-H-14-laion2B-s32B-b79K@1c2b8495b28150b8a4922ee1c8edee224c284c0c"
-    sha256: str | None = None
+    model: str = setting(
+        "yuvalkirstain/PickScore_v1@a4e4367c6dfa7288a00c550414478f865b875800",
+        "a folder with config.json and model.safetensors, a `package:` path, or a Hub id with its revision behind an @",
+        path=True,
+    )
+    processor: str = setting(
+        "laion/CLIP-ViT-H-14-laion2B-s32B-b79K@1c2b8495b28150b8a4922ee1c8edee224c284c0c",
+        "a folder or Hub id with the tokenizer of the model",
+        path=True,
+    )
+    sha256: str | None = setting(None, "hexadecimal hash that model.safetensors must have", longest=64)
 
 
 class PickScore(Reward):

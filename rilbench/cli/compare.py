@@ -57,8 +57,8 @@ def compare(
     from rilbench.compare.comparison import compare as compared
     from rilbench.compare.paper import PUBLISHED
     from rilbench.compare.sources import load_runs
-    from rilbench.config import split_names
     from rilbench.progress import Reporter
+    from rilbench.values import split_names
 
     chosen = _format(format, as_json=as_json, as_markdown=as_markdown)
     if paper and quantity not in PUBLISHED:

@@ -7,10 +7,11 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from rilbench import identity, settings
-from rilbench.config import STUDY, RunConfig, check_name, compose, read, split_names, values_of
+from rilbench.config import STUDY, RunConfig, check_name, compose, read, values_of
 from rilbench.errors import ConfigError, UsageError
 from rilbench.resources import config_file
 from rilbench.study.orders import Order, once, read_orders, read_seeds
+from rilbench.values import split_names
 
 CELL = {"strategy": "strategies", "rewards": "rewards", "seed": "seeds", "label": "methods"}  # setting -> study's key
 SHARED = ("rewards", "seed", "label", "store", "tracking", "requires")  # what a method cannot have for itself

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from itertools import permutations
 from typing import Any
 
-from rilbench.config import split_names
 from rilbench.errors import UsageError
+from rilbench.values import split_names
 
 Order = tuple[str, ...]
 MOST = 720  # permutations that `all` lists: those of six rewards

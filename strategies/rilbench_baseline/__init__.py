@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from rilbench import Stage, Step, Strategy
+from rilbench import Stage, Step, Strategy, setting
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class BaselineSettings:
-    """group: a pair for every stage (Eq. 4); false trains one shared pair on and on."""
+    """Which pairs are trained."""
 
-    group: bool = True
+    group: bool = setting(True, "a pair for every stage (Eq. 4); false trains one shared pair on and on")
 
 
 class Baseline(Strategy):

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from rilbench import ConfigError, Stage, Step, Strategy
+from rilbench import ConfigError, Stage, Step, Strategy, setting
 from rilbench_joint.balance import Norms
 
 if TYPE_CHECKING:
@@ -17,23 +17,24 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class JointSettings:
-    """weights: of each reward in the sum, Eq. 10 by default; 1 for a reward not named. by: the strategy that trains.
+    """The sum, and who trains on it."""
 
-    balance: `weights` takes the sum as it is; `gradients` first divides each reward by the running norm of its gradient
-        with respect to the pair in training, so that equal weights pull equally hard; a backward pass more a reward.
-    momentum: of the running norms.
-    """
-
-    weights: dict[str, float] = field(default_factory=lambda: {"aesthetic": 0.01, "hps": 2.0, "compressibility": 1.0})
-    by: str = "baseline"
-    balance: str = "weights"
-    momentum: float = 0.99
+    weights: dict[str, float] = setting(
+        {"aesthetic": 0.01, "hps": 2.0, "compressibility": 1.0},
+        "of each reward in the sum, Eq. 10 by default; 1 for a reward not named",
+        at_least=-1e12,
+        at_most=1e12,
+    )
+    by: str = setting("baseline", "the strategy that trains the stage", longest=200)
+    balance: str = setting(
+        "weights",
+        "`weights` takes the sum as it is; `gradients` first divides each reward by the running norm of its gradient "
+        "with respect to the pair in training, so that equal weights pull equally hard; a backward pass more a reward",
+        choices=("weights", "gradients"),
+    )
+    momentum: float = setting(0.99, "of the running norms", at_least=0, below=1)
 
     def __post_init__(self) -> None:
-        if self.balance not in ("weights", "gradients"):
-            raise ConfigError(f"balance: {self.balance!r} is neither weights nor gradients")
-        if not 0 <= self.momentum < 1:
-            raise ConfigError(f"momentum: {self.momentum} is not in [0, 1)")
         if self.balance == "gradients" and self.by != "baseline":
             raise ConfigError(f"by: balanced gradients are joint's own loss; {self.by} cannot train on them")
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from rilbench import ConfigError, Stage, Step, Strategy
+from rilbench import ConfigError, Stage, Step, Strategy, setting
 from rilbench_rid.teacher import Teacher
 
 if TYPE_CHECKING:
@@ -18,35 +18,36 @@ if TYPE_CHECKING:
 
     from rilbench import LoraPair
 
-CHOICES = {"space": ("pixel", "latent"), "distil": ("last", "full")}
-
 
 @dataclass(frozen=True)
 class RIDSettings:
-    """lam: weight of the distillation, relative to the scaled reward; 0 is RID without a teacher.
+    """The teacher, and what it is compared on."""
 
-    alpha: momentum of the teacher; 1 freezes it at the start of the stage.
-    space: where the mean squared error is taken, on decoded images in [0, 1] (`pixel`) or on z_0 (`latent`).
-    distil: the teacher starts from the student's z_1 (`last`, Eq. 8) or from z_N on its own (`full`, Eq. 7).
-    reset: the teacher restarts as the student at a new stage; false keeps the average over all stages.
-    group: a pair for every stage (Eq. 4); false trains one shared pair on and on.
-    """
-
-    lam: float = 0.1
-    alpha: float = 0.99
-    space: str = "pixel"
-    distil: str = "last"
-    reset: bool = True
-    group: bool = True
+    lam: float = setting(
+        0.1,
+        "weight of the distillation, relative to the scaled reward; 0 is RID without a teacher",
+        at_least=0,
+        at_most=1e12,
+    )
+    alpha: float = setting(
+        0.99, "momentum of the teacher; 1 freezes it at the start of the stage", at_least=0, at_most=1
+    )
+    space: str = setting(
+        "pixel",
+        "where the mean squared error is taken: on decoded images in [0, 1] (`pixel`) or on z_0 (`latent`)",
+        choices=("pixel", "latent"),
+    )
+    distil: str = setting(
+        "last",
+        "the teacher starts from the student's z_1 (`last`, Eq. 8) or from z_N on its own (`full`, Eq. 7)",
+        choices=("last", "full"),
+    )
+    reset: bool = setting(
+        True, "the teacher restarts as the student at a new stage; false keeps the average over all stages"
+    )
+    group: bool = setting(True, "a pair for every stage (Eq. 4); false trains one shared pair on and on")
 
     def __post_init__(self) -> None:
-        if not 0 <= self.alpha <= 1:
-            raise ConfigError(f"alpha: {self.alpha} is not between 0 and 1")
-        if not self.lam >= 0:
-            raise ConfigError(f"lam: {self.lam} is negative")
-        for name, allowed in CHOICES.items():
-            if getattr(self, name) not in allowed:
-                raise ConfigError(f"{name}: {getattr(self, name)!r} is neither {' nor '.join(allowed)}")
         if not self.reset and not self.group:
             raise ConfigError("reset: false is for a group of pairs; with one shared pair set it to true")
 

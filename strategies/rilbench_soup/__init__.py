@@ -3,27 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
-from rilbench import ConfigError, Stage, Strategy
+from rilbench import Stage, Strategy, setting
 
 
 @dataclass(frozen=True)
 class SoupSettings:
-    """coefficients: of each reward's model; equal shares by default. by: the strategy that trains the models.
+    """What is averaged, and how it was trained."""
 
-    average: `changes` averages A_t B_t, which is the soup of whole models; `factors` averages A_t and B_t each, a
-        common mistake: T equal shares then weigh every A_t B_t by 1 / T^2.
-    """
-
-    coefficients: dict[str, float] = field(default_factory=dict)
-    by: str = "baseline"
-    average: Literal["changes", "factors"] = "changes"
-
-    def __post_init__(self) -> None:
-        if self.average not in ("changes", "factors"):
-            raise ConfigError(f"average: {self.average!r} is neither changes nor factors")
+    coefficients: dict[str, float] = setting(
+        {}, "of each reward's model; equal shares by default", at_least=-1e6, at_most=1e6
+    )
+    by: str = setting("baseline", "the strategy that trains the stages", longest=200)
+    average: Literal["changes", "factors"] = setting(
+        "changes",
+        "`changes` averages A_t B_t, which is the soup of whole models; `factors` averages A_t and B_t each, a common "
+        "mistake: T equal shares then weigh every A_t B_t by 1 / T^2",
+    )
 
 
 class Soup(Strategy):

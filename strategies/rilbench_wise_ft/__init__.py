@@ -8,19 +8,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rilbench import ConfigError, Stage, Strategy
+from rilbench import Stage, Strategy, setting
 
 
 @dataclass(frozen=True)
 class WiseFTSettings:
-    """scale: of the sum of all A_t B_t, in [0, 1]: 0 is the base model, 1 the tuned one. by: who trains the stages."""
+    """How far the model moves, and how it was trained."""
 
-    scale: float = 0.5
-    by: str = "baseline"
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.scale <= 1:
-            raise ConfigError(f"scale: {self.scale} is not between 0 and 1")
+    scale: float = setting(
+        0.5, "of the sum of all A_t B_t: 0 is the base model, 1 the tuned one", at_least=0, at_most=1
+    )
+    by: str = setting("baseline", "the strategy that trains the stages", longest=200)
 
 
 class WiseFT(Strategy):
