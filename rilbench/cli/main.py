@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from typing import Any
 
 import typer
@@ -13,6 +14,7 @@ from rich.markup import escape
 from rilbench.cli import compare, evaluate, export, fetch, generate, plugins, report, runs, study
 from rilbench.cli.group import Commands
 from rilbench.cli.output import plugin_traceback
+from rilbench.cli.streams import lasting
 from rilbench.errors import RilbenchError, is_out_of_memory, reason
 
 app = typer.Typer(
@@ -40,8 +42,16 @@ def main() -> None:
     A plugin's mistake shows the plugin's own traceback above the line. RILBENCH_DEBUG=1 shows every traceback.
     """
     signal.signal(signal.SIGTERM, _terminate)
+    with lasting():
+        _run()
+
+
+def _run() -> None:
     try:
-        app()
+        try:
+            app()
+        finally:
+            sys.stdout.flush()  # here, where a failure can be told
     except Exception as error:
         if os.environ.get("RILBENCH_DEBUG") or (told := _told(error)) is None:
             raise
