@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from rilbench import identity, settings
 from rilbench.config import ANY, RunConfig, TrainConfig
+from rilbench.contents import contents
 from rilbench.contracts import Component, MeanMetric, Metric, NoSettings, Reward, Strategy
+from rilbench.described import files_document, settings_document
 from rilbench.errors import ConfigError, PluginError, RilbenchError, blamed, unknown
 from rilbench.host import control
 from rilbench.host.catalog import Catalog, Plugin
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from torch import Tensor
+
+    from rilbench.remote import NeededFile
 
 SECTIONS = {"reward": "reward", "metric": "metric", "strategy": "strategies"}  # kind -> key of the configuration
 
@@ -105,6 +109,12 @@ class Components:
             self._settings[kind, name] = settings.build(cls, values, f"{SECTIONS[kind]}.{name}")
         return self._settings[kind, name]
 
+    def files(self, kind: str, name: str) -> list[NeededFile]:
+        """The published files a component declares to read."""
+        component, values = self.plugin(kind, name).load(), self.settings(kind, name)
+        with blamed(f"{kind} {name!r}: files"):
+            return list(component.files(values))
+
     def train_for(self, strategies: Sequence[str], rewards: Sequence[str]) -> TrainConfig:
         """The training settings of a stage, as `RunConfig.train_for` has them."""
         key = (tuple(strategies), tuple(sorted(rewards)))
@@ -120,7 +130,14 @@ class Components:
 
     def _description(self, kind: str, name: str) -> dict[str, Any]:
         plugin = self.plugin(kind, name)
-        described = {"name": name, "version": plugin.version, "settings": asdict(self.settings(kind, name))}
+        values = self.settings(kind, name)
+        try:
+            document = settings_document(values)
+        except ConfigError as error:
+            raise PluginError(f"{plugin}: {error}") from None
+        described = {"name": name, "version": plugin.version, "settings": document}
+        if files := files_document(self.files(kind, name), values):
+            described["files"] = files
         if plugin.distribution != control.OWN:  # its author changes it without changing the version
             described |= {"object": plugin.value, "source": identity.source(plugin.load())}
         return described
@@ -163,8 +180,7 @@ class Components:
         if not self.config.evaluate.perturb:
             del evaluate["perturb"]
         metrics = [self.describe(self.metric_kind(name), name) for name in sorted(self.metric_names())]
-        document: dict[str, Any] = identity.with_contents({"evaluate": evaluate, "metrics": metrics})
-        return document
+        return {"evaluate": evaluate | {"prompts": contents(self.config.evaluate.prompts)}, "metrics": metrics}
 
     def metric_kind(self, name: str) -> str:
         if name in self.catalog.names("metric"):

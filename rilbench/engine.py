@@ -80,6 +80,7 @@ def run(
     A finished stage is never trained again, so the same call continues a stopped run and repeats a finished one
     at once. `moments` are the hook plugins when they serve several runs; by default every run has its own.
     """
+    config = identity.pinned(config)
     components, plan = prepare(config, catalog, reporter.warn)
     reporter.stages = sum(planned.train is not None for planned in plan)
     if moments is None:

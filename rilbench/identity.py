@@ -6,16 +6,15 @@ import hashlib
 import json
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
-from functools import cache
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from rilbench.config import ModelConfig, RunConfig, TrainConfig
-from rilbench.errors import ConfigError
+from rilbench.contents import contents, fingerprint, walked
 from rilbench.pipeline_files import half_parts
-from rilbench.remote import is_hub_id
-from rilbench.resources import fingerprint, resolve
+from rilbench.remote import commit_of, is_hub_id
+from rilbench.resources import resolve
 
 VERSION = 1  # raised when a change of the engine changes the numbers
 _BOOKKEEPING = ("log_gradients_every", "checkpoint_every")  # settings that change no weight
@@ -30,8 +29,6 @@ _LATER = {
     "optimiser": "adamw",
 }
 
-fingerprint_once = cache(fingerprint)
-
 
 def digest(document: Any) -> str:
     """16 hexadecimal digits of a JSON-able document."""
@@ -40,12 +37,31 @@ def digest(document: Any) -> str:
 
 def base_document(config: RunConfig) -> dict[str, Any]:
     """What determines the untouched model's images."""
-    model = _telling(config.model, _ROUNDING) | {"path": fingerprint_once(resolve(config.model.path))}
-    if is_hub_id(config.model.path) and (parts := half_parts(config.model.path, config.model.revision or "main")):
-        model["half"] = parts  # the same id may be read in full later
+    model = _telling(config.model, _ROUNDING) | weights_document(config.model)
     if config.model.precision != "fp32" or config.model.guidance < 1:
         model["numerics"] = 2  # without autocast; guidance below 1 is none
     return {"version": VERSION, "model": model}
+
+
+def weights_document(model: ModelConfig) -> dict[str, Any]:
+    """What determines the weights that loading reads: contents of a folder, or id and commit on the Hub."""
+    path = resolve(model.path)
+    if not is_hub_id(path):
+        return {"path": fingerprint(path) if Path(path).exists() else path, "revision": None}
+    commit = commit_of(path, model.revision or "main")
+    found: dict[str, Any] = {"path": path, "revision": commit}
+    if parts := half_parts(path, commit):
+        found["half"] = parts  # the same id may be read in full later
+    return found
+
+
+def pinned(config: RunConfig) -> RunConfig:
+    """The configuration with the commit that a branch or tag of a model on the Hub is now: what is planned is what is
+    loaded, in this run and from its record."""
+    if not is_hub_id(config.model.path):
+        return config
+    commit = commit_of(config.model.path, config.model.revision or "main")
+    return replace(config, model=replace(config.model, revision=commit))
 
 
 def stage_document(
@@ -60,9 +76,9 @@ def stage_document(
     """What determines a trained pair: the base, the pairs below it (`chain`), and the training."""
     return base_document(config) | {
         "adapter": asdict(config.adapter),
-        "train": with_contents(_telling(train, _BOOKKEEPING)),
-        "strategy": with_contents(strategy),
-        "rewards": with_contents(list(rewards)),
+        "train": _telling(train, _BOOKKEEPING) | {"prompts": contents(train.prompts)},
+        "strategy": dict(strategy),
+        "rewards": list(rewards),
         "seed": config.seed,
         "index": index,
         "chain": [list(link) for link in chain],
@@ -80,21 +96,6 @@ def source(component: type) -> str:
     top = sys.modules.get(component.__module__.partition(".")[0])
     folders = [Path(folder) for folder in getattr(top, "__path__", ())]
     file = getattr(top, "__file__", None)
-    files = sorted(path for folder in folders for path in folder.rglob("*.py")) or ([Path(file)] if file else [])
+    files = [path for folder in folders for path in walked(folder) if path.suffix == ".py"]
+    files = sorted(files) or ([Path(file)] if file else [])
     return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()[:16]
-
-
-def with_contents(value: Any) -> Any:
-    """Replace every path to an existing file or folder by the hash of its contents."""
-    if isinstance(value, Mapping):
-        return {key: with_contents(v) for key, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [with_contents(v) for v in value]
-    if isinstance(value, str):
-        try:
-            path = Path(resolve(value))
-        except ConfigError:
-            return value
-        if path.is_file() or ("/" in value and path.exists()):
-            return fingerprint_once(str(path))
-    return value

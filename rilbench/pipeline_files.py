@@ -1,11 +1,12 @@
-"""The files of a diffusers pipeline on the Hub that a run reads: safetensors, no pickles; in full precision, or in half
-where nothing else is published."""
+"""The files of a diffusers pipeline that a run reads: safetensors, no pickles; in full precision, or in half where
+nothing else is there."""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from rilbench.errors import ConfigError
@@ -17,6 +18,7 @@ SMALL = re.compile(r"[^/]+\.(json|txt|model)")  # configurations, vocabularies
 WEIGHTS = re.compile(r"(model|diffusion_pytorch_model)(-\d{5}-of-\d{5})?\.safetensors")
 HALF = "fp16"  # what diffusers calls the variant
 HALF_WEIGHTS = re.compile(r"(model|diffusion_pytorch_model)(\.fp16)?(-\d{5}-of-\d{5})?(\.fp16)?\.safetensors")
+TOKENIZER = re.compile(r"(vocab|merges|tokenizer[\w.-]*|added_tokens|special_tokens_map|config)\.(json|txt)|.+\.model")
 WITHOUT_WEIGHTS = re.compile(r".*(Scheduler|Tokenizer|TokenizerFast|Processor|FeatureExtractor)")
 
 
@@ -27,9 +29,7 @@ def wanted(index: Mapping[str, Any], names: Iterable[str]) -> list[str]:
     """
     known = sorted(names)
     chosen = [name for name in (INDEX, CARD) if name in known]
-    for part, origin in index.items():
-        if not isinstance(origin, list) or len(origin) != 2 or not origin[0] or part in SKIPPED:
-            continue
+    for part, origin in _parts(index):
         inside = [name.removeprefix(f"{part}/") for name in known if name.startswith(f"{part}/")]
         half = variant_of(inside) == HALF
         weights = HALF_WEIGHTS if half else WEIGHTS
@@ -39,6 +39,44 @@ def wanted(index: Mapping[str, Any], names: Iterable[str]) -> list[str]:
             library = "diffusion_pytorch_model" if origin[0] == "diffusers" else "model"
             chosen.append(f"{part}/{library}.safetensors")
     return chosen
+
+
+def _parts(index: Mapping[str, Any]) -> Iterator[tuple[str, list[Any]]]:
+    """Name and origin, library and class, of the parts that a run uses."""
+    for part, origin in index.items():
+        if isinstance(origin, list) and len(origin) == 2 and origin[0] and part not in SKIPPED:
+            yield part, origin
+
+
+def read_files(folder: Path) -> list[str]:
+    """The names of the files that loading reads of the pipeline in a folder.
+
+    ConfigError when its model_index.json, or the index of weights in several files, cannot be read.
+    """
+    found = [INDEX]
+    for part, (library, kind) in _parts(_read_json(folder / INDEX)):
+        inside = sorted(path.name for path in (folder / part).iterdir()) if (folder / part).is_dir() else []
+        if "Scheduler" in str(kind):
+            names = ["scheduler_config.json"]
+        elif WITHOUT_WEIGHTS.fullmatch(str(kind)):
+            names = [name for name in inside if TOKENIZER.fullmatch(name)]
+        else:
+            names = ["config.json", *_weights(folder / part, inside, library)]
+        found += [f"{part}/{name}" for name in names if (folder / part / name).is_file()]
+    return found
+
+
+def _weights(folder: Path, names: Iterable[str], library: str) -> list[str]:
+    """Of a network's files those its library takes its weights from."""
+    whole = "diffusion_pytorch_model.safetensors" if library == "diffusers" else "model.safetensors"
+    index = f"{whole}.index.json"
+    if half := variant_of(names):
+        whole = whole.replace(".safetensors", f".{half}.safetensors")
+        index = index.replace(".index.json", f".index.{half}.json")
+    first = (index, whole) if library == "diffusers" else (whole, index)  # as each of them looks
+    chosen = next((name for name in first if (folder / name).is_file()), whole)
+    shards = _read_json(folder / chosen).get("weight_map", {}).values() if chosen == index else ()
+    return [chosen, *sorted(set(shards))]
 
 
 def variant_of(names: Iterable[str]) -> str | None:
@@ -52,7 +90,7 @@ def variant_of(names: Iterable[str]) -> str | None:
 def half_parts(repo: str, revision: str) -> list[str]:
     """The parts in the Hub's cache that are there in half precision only."""
     folder = index_of(repo, revision).place.parent
-    parts = sorted(path for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
+    parts = sorted(p for p in folder.iterdir() if p.is_dir() and p.name not in SKIPPED) if folder.is_dir() else []
     return [part.name for part in parts if variant_of(path.name for path in part.iterdir())]
 
 

@@ -220,8 +220,15 @@ def hub_place(repo: str, file: str, revision: str) -> Path:
     if isinstance(found, str):
         return Path(found)
     folder = Path(constants.HF_HUB_CACHE) / f"models--{repo.replace('/', '--')}"
-    branch = folder / "refs" / revision
-    return folder / "snapshots" / (branch.read_text() if branch.is_file() else revision) / file
+    return folder / "snapshots" / commit_of(repo, revision) / file
+
+
+def commit_of(repo: str, revision: str) -> str:
+    """The commit that the Hub's cache has for a branch or tag; the revision itself when it has none."""
+    from huggingface_hub import constants
+
+    branch = Path(constants.HF_HUB_CACHE) / f"models--{repo.replace('/', '--')}" / "refs" / revision
+    return branch.read_text().strip() if branch.is_file() else revision
 
 
 def hub_folder(name: str, files: Sequence[str]) -> Path:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib.metadata
 import importlib.util
 import os
@@ -54,17 +53,3 @@ def shipped_configs() -> dict[str, Path]:
     files = importlib.metadata.files("rilbench") or []
     found = [Path(str(f.locate())) for f in files if "rilbench/configs/" in str(f) and f.suffix == ".yaml"]
     return {path.stem: path for path in sorted(found)}
-
-
-def fingerprint(path: str) -> str:
-    """Identity of a resolved model path: the hash of a local file or folder's contents, or the Hub id itself."""
-    root = Path(path)
-    if not root.exists():
-        return path
-    files = [root] if root.is_file() else sorted(p for p in root.rglob("*") if p.is_file())
-    digest = hashlib.sha256()
-    for file in files:
-        digest.update(str(file.relative_to(root)).encode())
-        with file.open("rb") as stream:
-            digest.update(hashlib.file_digest(stream, "sha256").digest())
-    return digest.hexdigest()

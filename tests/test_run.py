@@ -12,7 +12,7 @@ import torch
 import toy
 from safetensors.torch import load_file
 
-from rilbench import engine, identity
+from rilbench import engine
 from rilbench.errors import ConfigError, DivergedError, PluginError, RilbenchError
 from rilbench.progress import Reporter
 from rilbench.result import RunResult
@@ -233,7 +233,6 @@ def test_an_edited_prompt_file_is_another_stage(workplace: Path, monkeypatch: py
     _, first = run(workplace, "rewards=[red]", "train.prompts=prompts.txt")
     assert run(workplace, "rewards=[red]", "train.prompts=prompts.txt")[1] == first
     (workplace / "prompts.txt").write_text("a white cross\n")
-    identity.fingerprint_once.cache_clear()
     _, second = run(workplace, "rewards=[red]", "train.prompts=prompts.txt")
     assert second.matrix.rows[1].stage_id != first.matrix.rows[1].stage_id
 

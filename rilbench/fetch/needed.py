@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import Any
 
 from rilbench import pipeline_files
 from rilbench.components import Components
 from rilbench.config import ModelConfig, RunConfig, as_mapping
-from rilbench.errors import blamed
 from rilbench.remote import NeededFile, is_hub_id, is_reference, missing
 from rilbench.settings import flat
 
@@ -62,11 +60,5 @@ def _components(config: RunConfig, components: Components) -> Iterable[tuple[Nee
     names = [("strategy", config.strategy)]
     names += [(components.metric_kind(name), name) for name in components.metric_names()]
     for kind, name in dict.fromkeys(names):
-        for file in _files(components, kind, name):
+        for file in components.files(kind, name):
             yield file, f"{kind} {name}"
-
-
-def _files(components: Components, kind: str, name: str) -> list[Any]:
-    component, settings = components.plugin(kind, name).load(), components.settings(kind, name)
-    with blamed(f"{kind} {name!r}: files"):
-        return list(component.files(settings))

@@ -9,6 +9,7 @@ from rilbench import config as configuration
 from rilbench import environment, identity
 from rilbench.components import Components, versions
 from rilbench.config import RunConfig
+from rilbench.contents import file_digest
 from rilbench.contracts import Stage
 from rilbench.engine import run_name, write_result
 from rilbench.fetch.needed import require
@@ -19,7 +20,6 @@ from rilbench.plan import Chain, PlannedStage
 from rilbench.progress import Reporter
 from rilbench.prompts import read_prompts
 from rilbench.release.attach import Lora, attach
-from rilbench.resources import fingerprint
 from rilbench.result import ResultMatrix, Row, RunResult
 from rilbench.session import Session
 from rilbench.store import write_json, write_text
@@ -44,6 +44,7 @@ def evaluate(
     The rewards are columns and the order the result is listed under in comparisons; nothing counts as trained, so the
     table shows every metric's forgetting against the bare model.
     """
+    config = identity.pinned(config)
     requirements.check(config.requires)
     catalog.survey(reporter.warn)
     components = Components(config, catalog, device=pick_device(config.model.device))
@@ -70,7 +71,7 @@ def _plan(config: RunConfig, lora: Lora | None) -> list[PlannedStage]:
     plan = [PlannedStage(stage=Stage(), id=identity.digest(base), document=base, below=(), chain=())]
     if lora:
         files = [lora.file, *filter(Path.exists, [lora.path / "adapter_config.json"])]
-        document = base | {"lora": [fingerprint(str(file)) for file in files], "scale": lora.scale}
+        document = base | {"lora": [file_digest(file) for file in files], "scale": lora.scale}
         key = identity.digest(document)
         plan.append(PlannedStage(stage=Stage(), id=key, document=document, below=(), chain=((key, 1.0),)))
     return plan

@@ -14,7 +14,6 @@ from rilbench.config import RunConfig, load
 from rilbench.errors import ConfigError, UsageError
 from rilbench.host.catalog import Catalog
 from rilbench.plan import Chain, merged_chain, planned_stages
-from rilbench.resources import resolve
 from rilbench.result import ResultMatrix, Row, RunResult
 from rilbench.store import read_json
 
@@ -78,7 +77,8 @@ class SavedRun:
         """ConfigError when the base model at `model.path` is not the one the stages were trained on."""
         for stage in range(1, len(self.rows)):
             if document := self.document(stage):
-                if document["model"]["path"] != identity.fingerprint_once(resolve(self.config.model.path)):
+                now = identity.weights_document(self.config.model)
+                if any(document["model"].get(key) != now.get(key) for key in ("path", "revision", "half")):
                     path = self.config.model.path
                     raise ConfigError(f"{path!r} is not the model this run was trained on; name that: model.path=...")
                 return

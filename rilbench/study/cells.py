@@ -85,20 +85,21 @@ def make_cells(study: Study, catalog: Catalog, warn: Warn) -> list[Cell]:
 
     Names, settings and files are checked once for each method and each set of rewards, not for each run.
     """
-    for config in study.methods.values():
+    methods = {label: identity.pinned(config) for label, config in study.methods.items()}
+    for config in methods.values():
         requirements.check(config.requires)
     catalog.survey(warn)
     sets = {frozenset(order): order for order in study.orders}
     components = {
         (label, rewards): engine.checked(replace(config, rewards=order), catalog)
         for rewards, order in sets.items()
-        for label, config in study.methods.items()
+        for label, config in methods.items()
     }
     return [
         _cell(replace(config, rewards=order, seed=seed), components[label, frozenset(order)])
         for seed in study.seeds
         for order in study.orders
-        for label, config in study.methods.items()
+        for label, config in methods.items()
     ]
 
 
