@@ -209,14 +209,6 @@ def test_a_lora_of_another_model_is_refused(place: Path, tmp_path: Path) -> None
         measured(place, str(odd))
 
 
-def test_a_layer_that_diffusers_loses_is_named(place: Path, tmp_path: Path) -> None:
-    """Its converter knows a text encoder's attention only whole."""
-    file = tmp_path / "part.safetensors"
-    save_lora(place, file, unet=["to_q"], text=["q_proj", "fc1"])
-    with pytest.raises(ConfigError, match=r"not lora_te1_encoder_layers_0_self_attn_q_proj\. Was it"):
-        measured(place, str(file))
-
-
 def test_what_is_no_lora_file(place: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="there is no file or folder at nowhere"):
         Lora.parse("nowhere")

@@ -70,7 +70,7 @@ def _plan(config: RunConfig, lora: Lora | None) -> list[PlannedStage]:
     base = identity.base_document(config)
     plan = [PlannedStage(stage=Stage(), id=identity.digest(base), document=base, below=(), chain=())]
     if lora:
-        files = [lora.file, *filter(Path.exists, [lora.path / "adapter_config.json"])]
+        files = [lora.file, *([lora.config] if lora.config else [])]
         document = base | {"lora": [file_digest(file) for file in files], "scale": lora.scale}
         key = identity.digest(document)
         plan.append(PlannedStage(stage=Stage(), id=key, document=document, below=(), chain=((key, 1.0),)))
