@@ -3,26 +3,21 @@
 from __future__ import annotations
 
 import shlex
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-from rilbench import config as configuration
-from rilbench import environment, identity
+from rilbench import identity
 from rilbench.components import Components, versions
 from rilbench.config import RunConfig
-from rilbench.errors import RilbenchError
 from rilbench.host import requirements
 from rilbench.host.catalog import Catalog
 from rilbench.host.moments import Moments, Warn
 from rilbench.plan import PlannedStage, make_plan
 from rilbench.progress import Reporter
-from rilbench.report.grid import save_grid
-from rilbench.report.tables import markdown
 from rilbench.result import ResultMatrix, Row, RunResult
+from rilbench.run_folder import RunFolder
 from rilbench.session import Session
-from rilbench.store import read_json, write_json, write_text
 
 LONGEST = 120  # characters of a run's name that are its rewards
 
@@ -85,35 +80,25 @@ def run(
     reporter.stages = sum(planned.train is not None for planned in plan)
     if moments is None:
         moments = Moments(catalog, reporter.warn, enabled=config.tracking)
-    folder, result = _open(config, components, plan, command, hooks=list(moments.managers))
-    moments.run_started(folder=folder, result=result)
-    session = Session(config, components, plan, reporter)
+    result = _begun(config, components, plan, command, hooks=list(moments.managers))
+    folder = RunFolder.at(Path(config.store) / result.name, reporter.warn)
+    session = Session(config, components, plan, reporter, earlier=folder.finished)
+    session.check_memory()
+    folder.open(config, components.device)
+    moments.run_started(folder=folder.path, result=result)
     rows: list[Row] = []
-    finished = _finished(folder)
     try:
-        session.check_memory()
         for i, planned in enumerate(plan):
             rows.append(session.row(planned))
             result = replace(result, matrix=ResultMatrix(tuple(rows), result.matrix.metrics))
-            if not finished:
-                write_json(folder / "result.json", result.to_json())
-            moments.stage_finished(folder=folder, result=result, stage=i)
-        result = replace(result, status="finished")
-        write_result(folder, result, session)
+            folder.write(result)
+            moments.stage_finished(folder=folder.path, result=result, stage=i)
+        result = folder.finish(result, session.prompts[: config.evaluate.samples])
     except BaseException as error:
-        result = replace(result, status="failed")
-        with suppress(RilbenchError):  # a full disk must not hide the error
-            write_json(folder / "result.json", result.to_json())
-        moments.run_failed(folder=folder, result=result, error=error)
+        moments.run_failed(folder=folder.path, result=folder.fail(result), error=error)
         raise
-    moments.run_finished(folder=folder, result=result)
-    return Outcome(folder, result, moments.summary(folder=folder, result=result))
-
-
-def _finished(folder: Path) -> bool:
-    """Whether the folder holds a finished result, which a repetition must not replace by a partial one."""
-    file = folder / "result.json"
-    return file.exists() and read_json(file).get("status") == "finished"
+    moments.run_finished(folder=folder.path, result=result)
+    return Outcome(folder.path, result, moments.summary(folder=folder.path, result=result))
 
 
 def run_name(config: RunConfig, components: Components, plan: list[PlannedStage]) -> str:
@@ -130,22 +115,18 @@ def repeat_command(arguments: list[str]) -> str:
     return shlex.join(["rilbench", *arguments])
 
 
-def _open(
+def _begun(
     config: RunConfig, components: Components, plan: list[PlannedStage], command: str, *, hooks: list[str]
-) -> tuple[Path, RunResult]:
-    name = run_name(config, components, plan)
-    folder = Path(config.store) / name
-    if not (folder / "environment.json").exists():
-        write_json(folder / "environment.json", environment.describe(components.device))
-    write_text(folder / "config.yaml", configuration.to_yaml(config))
+) -> RunResult:
+    """The result of a run before its first row."""
     used = {
         "strategy": sorted({config.strategy, *(planned.by for planned in plan if planned.by)}),
         "reward": [r for r in components.metric_names() if components.metric_kind(r) == "reward"],
         "metric": [m for m in components.metric_names() if components.metric_kind(m) == "metric"],
         "hook": hooks,
     }
-    return folder, RunResult(
-        name=name,
+    return RunResult(
+        name=run_name(config, components, plan),
         strategy=config.strategy,
         label=config.label,
         rewards=tuple(config.rewards),
@@ -154,14 +135,3 @@ def _open(
         command=command,
         plugins=versions(components.catalog, used),
     )
-
-
-def write_result(folder: Path, result: RunResult, session: Session) -> None:
-    """The files of a finished result: table, pictures, numbers."""
-    write_text(folder / "table.md", markdown(result) + "\n")
-    save_grid(
-        folder / "samples.png",
-        columns=[(row.label, folder.parent / row.evaluation) for row in result.matrix.rows],
-        prompts=session.prompts[: session.config.evaluate.samples],
-    )
-    write_json(folder / "result.json", result.to_json())

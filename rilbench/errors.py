@@ -37,6 +37,10 @@ class PluginError(ConfigError):
     """A plugin that is missing, broken or breaks its contract: exit code 3. Its cause is the plugin's own error."""
 
 
+class DamagedError(ConfigError):
+    """A file of the store that does not hold what was written: exit code 3. The message says what heals it."""
+
+
 class MemoryFullError(ConfigError):
     """The device or the host has no memory left: exit code 3. The message says for what, and what would take less."""
 

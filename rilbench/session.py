@@ -3,32 +3,31 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
 
-from filelock import FileLock, Timeout
-from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from rilbench import identity
+from rilbench import identity, stage_record, temporary
 from rilbench.components import Components
 from rilbench.config import ModelConfig, RunConfig
-from rilbench.errors import ConfigError, DivergedError, MemoryFullError, is_out_of_memory, reason
-from rilbench.evaluation.evaluate import Evaluation, evaluate
-from rilbench.evaluation.images import written
+from rilbench.errors import DamagedError, DivergedError, MemoryFullError, is_out_of_memory, reason
+from rilbench.evaluation.evaluate import batches, evaluate, generate, to_pixels
+from rilbench.evaluation.images import KeptImages, written
+from rilbench.evaluation.kept import KeptEvaluation
+from rilbench.locks import locked
 from rilbench.model.adapters import AdapterGroup, LoraPair
-from rilbench.model.files import has_pair, load_pair, save_pair
+from rilbench.model.files import WEIGHTS, has_config, has_pair, load_pair, save_config, save_pair, why_no_pair
 from rilbench.model.reading import remarks
 from rilbench.model.text_to_image import TextToImage
 from rilbench.plan import Chain, PlannedStage
 from rilbench.progress import Reporter
 from rilbench.prompts import evaluation_prompts, read_prompts
 from rilbench.report.grid import save_picture
-from rilbench.result import Row
-from rilbench.store import read_json, write_json
+from rilbench.result import Row, RunResult
 from rilbench.tensors import load_tensors, save_tensors
 from rilbench.training import fit
 from rilbench.training.memory import Memory, count, under
@@ -36,6 +35,7 @@ from rilbench.training.room import check_weights
 from rilbench.training.step import WeightedReward
 from rilbench.training.trainer import StageTraining
 
+CHECKPOINT = "checkpoint.pt"  # of an unfinished stage
 TRAINING = "lower train.micro_batch (the gradient stays) or set model.gradient_checkpointing=true"
 EVALUATION = "lower evaluate.batch_size or set model.vae_slicing=true"
 IMAGES = "images.safetensors"  # of the base model, in the folder of its evaluation
@@ -45,8 +45,18 @@ LEGACY = "legacy.safetensors"  # what a strategy leaves in a stage's folder for 
 class Session:
     """Trains and evaluates planned stages; the model is loaded when the first one is not in the store."""
 
-    def __init__(self, config: RunConfig, components: Components, plan: list[PlannedStage], reporter: Reporter) -> None:
+    def __init__(
+        self,
+        config: RunConfig,
+        components: Components,
+        plan: list[PlannedStage],
+        reporter: Reporter,
+        *,
+        earlier: RunResult | None = None,
+    ) -> None:
+        """earlier: the finished result of the same run, when there is one."""
         self.config, self.components, self.plan, self.reporter = config, components, plan, reporter
+        self.earlier = earlier
         self.stages = Path(config.store) / "stages"
         self.prompts = evaluation_prompts(config.evaluate.prompts)
         self._loaded: Chain | None = None
@@ -110,20 +120,64 @@ class Session:
         return fit.Work(steps, len(prompts), self._images)
 
     def row(self, planned: PlannedStage) -> Row:
-        """The row of a stage: from the store, or trained and measured now."""
+        """The row of a stage: from the store, or trained and measured now; what is missing or damaged is made again."""
         folder = self.stages / planned.id
-        folder.mkdir(parents=True, exist_ok=True)
-        with self._locked(folder):
-            if planned.train is not None and not has_pair(folder):
+        if not self._whole(planned):
+            with locked(folder, self.reporter.waiting):
+                temporary.sweep(folder, alone=True)
+                self._make_pair(planned, folder)
+                self._measure(planned)
+        return self._read_row(planned)
+
+    def _whole(self, planned: PlannedStage) -> bool:
+        """Whether the store has all that a stage leaves, so that nothing is written and no lock is needed."""
+        folder, kept = self.stages / planned.id, self.evaluation(planned)
+        if self._has_pair(planned) and (why_no_pair(folder) or not has_config(folder)):
+            return False
+        if planned.train is not None and (stage_record.damage(folder) or (folder / CHECKPOINT).exists()):
+            return False
+        return kept.exists and not kept.damage() and not any(True for _ in kept.missing_pictures())
+
+    def _has_pair(self, planned: PlannedStage) -> bool:
+        """Whether the stage leaves a pair of its own."""
+        return planned.train is not None or planned.stage.average == "factors"
+
+    def _make_pair(self, planned: PlannedStage, folder: Path) -> None:
+        """The pair of a stage, and the record of its training."""
+        if not self._has_pair(planned):
+            return
+        if has_pair(folder) and (why := why_no_pair(folder)):
+            self.reporter.warn(f"{why} This is done now")
+            (folder / WEIGHTS).unlink()
+        if not has_pair(folder):
+            if planned.train is None:
+                save_pair(folder, LoraPair.averaged(self._pairs(planned.below)), self.config.adapter, self.prefix)
+            else:
                 with self.enough_memory(f"in {self._named(planned)}", TRAINING):
                     self._train(planned, folder)
-            if planned.stage.average == "factors" and not has_pair(folder):
-                save_pair(folder, LoraPair.averaged(self._pairs(planned.below)), self.config.adapter, self.prefix)
-            measured = self.evaluation_folder(planned)
-            if not (measured / "metrics.json").exists():
-                with self.enough_memory(f"measuring after {self._named(planned)}", EVALUATION):
-                    self._evaluate(planned, measured)
-        return self._read_row(planned, measured)
+        save_config(folder, self.config.adapter)
+        (folder / CHECKPOINT).unlink(missing_ok=True)
+        if planned.train is not None and (why := stage_record.damage(folder)):
+            self.reporter.warn(f"{why}. It is written again without the curves of the training, which are lost")
+            legacy = (folder / LEGACY).exists()
+            stage_record.write(folder, planned, seconds=self._earlier(planned).train_seconds, log=[], legacy=legacy)
+
+    def _measure(self, planned: PlannedStage) -> None:
+        """The evaluation of a stage, and its pictures."""
+        kept = self.evaluation(planned)
+        if kept.exists and (why := kept.damage()):
+            self.reporter.warn(f"{why} The stage is measured again")
+        if not kept.exists or kept.damage():
+            with self.enough_memory(f"measuring after {self._named(planned)}", EVALUATION):
+                self._evaluate(planned, kept)
+        elif missing := list(kept.missing_pictures()):
+            with self.enough_memory(f"drawing after {self._named(planned)}", EVALUATION):
+                self._draw(planned, kept, missing)
+
+    def _earlier(self, planned: PlannedStage) -> Row:
+        """The row of a stage in the finished result; an empty one when there is none."""
+        rows = self.earlier.matrix.rows if self.earlier else ()
+        return next((row for row in rows if row.stage_id == planned.id), Row(label=planned.stage.label))
 
     @contextmanager
     def enough_memory(self, where: str, remedy: str) -> Iterator[None]:
@@ -138,23 +192,13 @@ class Session:
             full = f"{self.components.device} ran out of memory {where}"
             raise MemoryFullError(f"{full}. Finished work is kept; {remedy}. ({reason(error)[:200]})") from error
 
-    @contextmanager
-    def _locked(self, folder: Path) -> Iterator[None]:
-        """One process at a time works on a stage; the next finds it done."""
-        lock = FileLock(folder / ".lock")
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            self.reporter.waiting(folder)
-            lock.acquire()
-        try:
-            yield
-        finally:
-            lock.release()
-
     def evaluation_folder(self, planned: PlannedStage) -> Path:
         """Where a stage's evaluation lies; its name is the hash of what is measured and on what."""
         return self.stages / planned.id / "evaluations" / identity.digest(self.components.evaluation_document())
+
+    def evaluation(self, planned: PlannedStage) -> KeptEvaluation:
+        """What is kept of a stage's evaluation."""
+        return KeptEvaluation(self.evaluation_folder(planned), min(self.config.evaluate.samples, len(self.prompts)))
 
     def _train(self, planned: PlannedStage, folder: Path) -> None:
         assert planned.train is not None
@@ -174,30 +218,34 @@ class Session:
                 rank=self.config.adapter.rank,
                 init=self.config.adapter.init,
                 seed=self.config.seed,
-                checkpoint=folder / "checkpoint.pt",
+                checkpoint=folder / CHECKPOINT,
+                warn=self.reporter.warn,
                 initial=load_pair(before, self.model.device) if planned.initial else None,
-                legacy=load_tensors(before / LEGACY) if (before / LEGACY).exists() else None,
+                legacy=self._legacy(before),
                 on_update=on_update,
             )
             start = time.perf_counter()
             pair = training.run()
         seconds = time.perf_counter() - start
         self._loaded = None
-        write_json(
-            folder / "stage.json",
-            {"label": planned.stage.label, "seconds": seconds, "document": planned.document, "log": training.log},
-        )
-        if legacy := training.legacy_left():
-            save_tensors(folder / LEGACY, legacy)
+        left = training.legacy_left()
+        stage_record.write(folder, planned, seconds=seconds, log=training.log, legacy=bool(left))
+        if left:
+            save_tensors(folder / LEGACY, left)
         save_pair(folder, pair, self.config.adapter, self.prefix)
-        (folder / "checkpoint.pt").unlink(missing_ok=True)
 
-    def _evaluate(self, planned: PlannedStage, folder: Path) -> None:
-        self._load(planned.chain)
+    def _legacy(self, before: Path) -> dict[str, Tensor] | None:
+        """What the strategy left at the end of the stage in a folder; DamagedError when it is gone."""
+        left = before != self.stages and stage_record.read(before).get("legacy")
+        return load_tensors(before / LEGACY, f"Delete {before} and repeat the run's command.") if left else None
+
+    def _evaluate(self, planned: PlannedStage, evaluation: KeptEvaluation) -> None:
         metrics = {name: self.components.metric(name) for name in self.components.columns()}
         compared = any(metric.needs_base for metric in metrics.values())
         is_base = planned is self.plan[0]
         base = self._base_images() if compared and not is_base else None
+        self._load(planned.chain)
+        folder = evaluation.folder
         kept = written(folder / IMAGES, self._images) if compared and is_base else nullcontext(_forget)
         start = time.perf_counter()
         label = planned.stage.label if planned.stage.rewards else "model"
@@ -214,7 +262,17 @@ class Session:
                 )
             except DivergedError as error:
                 raise DivergedError(f"{error}, measured after {self._named(planned)}") from None
-        self._write(result, folder, seconds=time.perf_counter() - start)
+        evaluation.write(result, seconds=time.perf_counter() - start, images=self._images)
+
+    def _draw(self, planned: PlannedStage, kept: KeptEvaluation, missing: Sequence[int]) -> None:
+        """Pictures that are gone, once more."""
+        self.reporter.warn(f"{len(missing)} pictures are missing or damaged in {kept.folder}; they are made again")
+        self._load(planned.chain)
+        prompts = [self.prompts[number] for number in missing]
+        numbers = iter(missing)
+        for of_batch, noise in batches(self.model, prompts, replace(self.config.evaluate, images_per_prompt=1)):
+            for pixels in to_pixels(generate(self.model, of_batch, noise)):
+                save_picture(kept.picture(next(numbers)), pixels)
 
     @property
     def _images(self) -> int:
@@ -224,13 +282,19 @@ class Session:
     def _named(self, planned: PlannedStage) -> str:
         return "no training" if planned is self.plan[0] else f"stage {planned.index} ({planned.stage.label})"
 
-    def _base_images(self) -> Any:
-        """The base model's evaluation images, read a batch at a time."""
-        file = self.evaluation_folder(self.plan[0]) / IMAGES
-        try:
-            return safe_open(file, framework="pt").get_slice("images")  # type: ignore[no-untyped-call]
-        except (OSError, SafetensorError) as error:
-            raise ConfigError(f"cannot read {file}: {error}. Delete its folder to have it made again.") from None
+    def _base_images(self) -> KeptImages:
+        """The base model's evaluation images, read a batch at a time; made again when they are gone or damaged."""
+        base = self.plan[0]
+        kept = self.evaluation(base)
+        with locked(self.stages / base.id, self.reporter.waiting):
+            try:
+                images = KeptImages(kept.folder / IMAGES, self._images)
+                images.check()
+            except DamagedError as error:
+                self.reporter.warn(f"{error} This is done now")
+                self._evaluate(base, kept)
+                images = KeptImages(kept.folder / IMAGES, self._images)
+        return images
 
     def _load(self, chain: Chain) -> None:
         """Make the model W + sum c_i A_i B_i."""
@@ -241,33 +305,19 @@ class Session:
     def _pairs(self, chain: Chain) -> list[tuple[LoraPair, float]]:
         return [(load_pair(self.stages / key, self.model.device), c) for key, c in chain]
 
-    def _write(self, result: Evaluation, folder: Path, *, seconds: float) -> None:
-        for i, image in enumerate(result.samples):
-            save_picture(folder / f"sample-{i}.png", image)
-        save_tensors(folder / "scores.safetensors", result.scores)
-        write_json(
-            folder / "metrics.json",
-            {
-                "values": result.values,
-                "intervals": result.intervals,
-                "seconds": seconds,
-                "images": self._images,
-            },
-        )
-
-    def _read_row(self, planned: PlannedStage, measured: Path) -> Row:
-        metrics: Mapping[str, Any] = read_json(measured / "metrics.json")
-        trained = self.stages / planned.id / "stage.json"
+    def _read_row(self, planned: PlannedStage) -> Row:
+        evaluation = self.evaluation(planned)
+        numbers = evaluation.numbers()
         label = "base" if planned is self.plan[0] else planned.stage.label
         return Row(
             label=label,
             rewards=tuple(planned.stage.rewards),
             stage_id=planned.id,
-            evaluation=str(measured.relative_to(self.config.store)),
-            values={k: float("nan") if v is None else v for k, v in metrics["values"].items()},
-            intervals={k: (v[0], v[1]) for k, v in metrics["intervals"].items()},
-            train_seconds=read_json(trained)["seconds"] if planned.train else 0.0,
-            evaluate_seconds=metrics["seconds"],
+            evaluation=str(evaluation.folder.relative_to(self.config.store)),
+            values={k: float("nan") if v is None else v for k, v in numbers["values"].items()},
+            intervals={k: (v[0], v[1]) for k, v in numbers["intervals"].items()},
+            train_seconds=stage_record.read(self.stages / planned.id)["seconds"] if planned.train else 0.0,
+            evaluate_seconds=numbers["seconds"],
         )
 
 

@@ -1,4 +1,5 @@
-"""Text files of finished and unfinished work. Everything is written to a temporary name, then renamed."""
+"""Text files of finished and unfinished work. Everything is written to a temporary name, then renamed; what is read
+again carries a checksum."""
 
 from __future__ import annotations
 
@@ -12,7 +13,9 @@ from typing import Any
 
 from safetensors import SafetensorError
 
-from rilbench.errors import ConfigError, RilbenchError
+from rilbench import temporary
+from rilbench.checksums import AGAIN, KEY, ZEROS, checked, damaged, seal
+from rilbench.errors import RilbenchError
 
 _UMASK = os.umask(0)
 os.umask(_UMASK)  # reading it is setting it
@@ -24,9 +27,10 @@ def replacing(path: Path) -> Iterator[Path]:
 
     RilbenchError when the disk is full or not writable; then `path` is what it was.
     """
-    part = path.with_name(f".{os.getpid()}.{path.name}")
+    part = temporary.beside(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.sweep(path.parent, path.name)
         yield part
         share(part)
         os.replace(part, path)
@@ -39,6 +43,8 @@ def replacing(path: Path) -> Iterator[Path]:
 
 def unwritable(path: Path, error: Exception) -> RilbenchError:
     """What to say of a file of the store that cannot be written."""
+    if path.is_dir():
+        return RilbenchError(f"cannot write {path}: there is a folder of that name. Remove it.")
     return RilbenchError(f"cannot write {path}: {error}. Free the disk or choose another store=.")
 
 
@@ -58,19 +64,51 @@ def write_text(path: Path, text: str) -> None:
         part.write_text(text, encoding="utf-8")
 
 
-def write_json(path: Path, value: Any) -> None:
-    """Write JSON; NaN and infinities become null."""
-    write_text(path, json.dumps(finite(value), indent=1))
+def write_sealed(path: Path, text: str) -> None:
+    """Write YAML, or another text in which `#` begins a comment, with its checksum in the first line."""
+    with replacing(path) as part:
+        part.write_text(f"# {KEY}: {ZEROS}\n{text}", encoding="utf-8")
+        seal(part)
 
 
-def read_json(path: Path) -> Any:
-    """Read JSON; ConfigError when the file is not."""
+def read_text(path: Path) -> str:
+    """Read a text; DamagedError when it is missing or its checksum is wrong."""
     try:
-        return json.loads(path.read_text())
+        return checked(path).decode()
     except FileNotFoundError:
-        raise ConfigError(f"cannot read {path}: there is no such file") from None
+        raise damaged(path, "there is no such file") from None
     except (OSError, ValueError) as error:
-        raise ConfigError(f"cannot read {path}: {error}. Delete its folder to have it made again.") from None
+        raise damaged(path, error) from None
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write JSON, an object with its checksum; NaN and infinities become null."""
+    value = finite(value)
+    if isinstance(value, Mapping):
+        value = {KEY: ZEROS, **{key: v for key, v in value.items() if key != KEY}}
+    with replacing(path) as part:
+        part.write_text(json.dumps(value, indent=1), encoding="utf-8")
+        if isinstance(value, Mapping):
+            seal(part)
+
+
+def read_json(path: Path, *, like: Mapping[str, type] | None = None, remedy: str = AGAIN) -> Any:
+    """Read JSON without its checksum; DamagedError when it is missing, is no JSON or its checksum is wrong.
+
+    like: keys the object must have, and of what type their values are.
+    """
+    try:
+        value = json.loads(checked(path, remedy))
+    except FileNotFoundError:
+        raise damaged(path, "there is no such file", remedy) from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise damaged(path, error, remedy) from None
+    if isinstance(value, dict):
+        value.pop(KEY, None)
+    for key, kind in (like or {}).items():
+        if not isinstance(value, dict) or not isinstance(value.get(key), kind):
+            raise damaged(path, f"it holds no {key!r} as rilbench writes it", remedy)
+    return value
 
 
 def finite(value: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,37 +12,60 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from rilbench.errors import ConfigError
+from rilbench.checksums import KEY, ZEROS, check, checked, damaged, seal
+from rilbench.errors import DamagedError
 from rilbench.store import replacing
+
+TRAIN = "Repeat the run's command to have its stage trained again."
+RESTART = "Delete it to start the stage again."
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], *, metadata: Mapping[str, str] | None = None) -> None:
-    """Write safetensors; `metadata` goes into the header."""
+    """Write safetensors; `metadata` goes into the header, and is a checksum by default."""
     plain = {k: v.detach().cpu().contiguous() for k, v in tensors.items()}
     with replacing(path) as part:
-        save_file(plain, part, metadata=dict(metadata) if metadata else None)
+        save_file(plain, part, metadata=dict(metadata or {KEY: ZEROS}))
+        seal(part)
 
 
-def load_tensors(path: Path) -> dict[str, Tensor]:
-    """Read safetensors; ConfigError when the file is missing, cut or corrupt."""
+def load_tensors(path: Path, remedy: str = TRAIN) -> dict[str, Tensor]:
+    """Read safetensors; DamagedError when the file is missing, cut or not what was written."""
     try:
+        check(path, remedy)
         return load_file(path)
+    except FileNotFoundError:
+        raise damaged(path, "there is no such file", remedy) from None
     except (OSError, SafetensorError) as error:
-        raise ConfigError(f"cannot read {path}: {error}. Delete its folder to have the stage trained again.") from None
+        raise damaged(path, error, remedy) from None
 
 
 def save_checkpoint(state: Mapping[str, Any], path: Path) -> None:
-    """Write the state of an unfinished stage."""
+    """Write the state of an unfinished stage: a line with the checksum, then what torch saves."""
     with replacing(path) as part:
-        torch.save(dict(state), part)
+        with part.open("wb") as file:
+            file.write(f"{KEY}: {ZEROS}\n".encode())
+            buffer = io.BytesIO()
+            torch.save(dict(state), buffer)
+            file.write(buffer.getbuffer())
+        seal(part)
 
 
 def load_checkpoint(path: Path) -> dict[str, Any] | None:
-    """The state of an unfinished stage; None when there is none. Tensors and plain values only, no pickled code."""
+    """The state of an unfinished stage; None when there is none. Tensors and plain values only, no pickled code.
+
+    DamagedError when it is not what was written.
+    """
     if not path.exists():
         return None
     try:
-        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        line, _, data = checked(path, RESTART).partition(b"\n")
+        if not line.startswith(f"{KEY}: ".encode()):
+            raise ValueError("it has no checksum")
+        state = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+    except DamagedError:
+        raise
     except Exception as error:
-        raise ConfigError(f"cannot read {path}: {error}. Delete it to start the stage again.") from None
+        raise damaged(path, error, RESTART) from None
+    if not isinstance(state, dict):
+        raise damaged(path, "it holds no state", RESTART)
     return state

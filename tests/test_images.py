@@ -13,9 +13,9 @@ import torch
 import toy
 from safetensors.torch import load_file
 
-from rilbench.errors import RilbenchError
+from rilbench.errors import DamagedError, RilbenchError
 from rilbench.evaluation import evaluate as evaluation
-from rilbench.evaluation.images import written
+from rilbench.evaluation.images import KeptImages, written
 
 SHORT = ("rewards=[red]", "train.samples=2")
 
@@ -32,7 +32,7 @@ def test_a_file_in_batches_is_the_file_in_one(tmp_path: Path, side: int) -> None
             add(batch)
         assert not (tmp_path / "new" / "images.safetensors").exists()
     found = load_file(tmp_path / "new" / "images.safetensors")
-    assert list(found) == ["images"]
+    assert sorted(found) == ["checksums", "images"]
     assert torch.equal(found["images"], images)
     assert len(list((tmp_path / "new").iterdir())) == 1
 
@@ -48,15 +48,22 @@ def test_a_failure_leaves_nothing(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-def test_what_a_killed_process_left_is_written_over(tmp_path: Path) -> None:
-    with written(tmp_path / "images.safetensors", 7) as add:
-        add(pixels(3, 4))
-        (left,) = tmp_path.iterdir()
-    left.write_bytes(b"what was written when the machine went down" * 100)
-    with written(tmp_path / "images.safetensors", 2) as add:
-        add(pixels(2, 4))
-    assert torch.equal(load_file(tmp_path / "images.safetensors")["images"], pixels(2, 4))
-    assert len(list(tmp_path.iterdir())) == 1
+def test_an_image_that_changed_on_the_disk_is_not_given_for_the_one_that_was_written(tmp_path: Path) -> None:
+    file = tmp_path / "images.safetensors"
+    with written(file, 7) as add:
+        add(pixels(7, 4))
+    kept = KeptImages(file, 7)
+    kept.check()
+    assert torch.equal(kept[2:5], pixels(7, 4)[2:5])
+    data = bytearray(file.read_bytes())
+    data[-7 * 8 - 1] ^= 1  # in the last image
+    file.write_bytes(data)
+    kept = KeptImages(file, 7)
+    assert torch.equal(kept[2:5], pixels(7, 4)[2:5])
+    with pytest.raises(DamagedError, match=r"images.safetensors is damaged: an image is not what its checksum says"):
+        kept.check()
+    with pytest.raises(DamagedError, match="it holds 7 images of 8"):
+        KeptImages(file, 8)
 
 
 @pytest.mark.parametrize("limit", [0, 500])
@@ -65,8 +72,8 @@ def test_a_disk_that_fills_up_is_one_clear_error(tmp_path: Path, limit: int) -> 
     code = f"""
 import resource, signal, torch
 from pathlib import Path
-from rilbench.errors import RilbenchError
-from rilbench.evaluation.images import written
+from rilbench.errors import DamagedError, RilbenchError
+from rilbench.evaluation.images import KeptImages, written
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}))
 try:

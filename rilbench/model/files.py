@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
+from rilbench.checksums import damaged
 from rilbench.config import AdapterConfig
+from rilbench.errors import DamagedError
 from rilbench.model.adapters import LoraPair
-from rilbench.store import write_json
-from rilbench.tensors import load_tensors, save_tensors
+from rilbench.store import read_json, write_text
+from rilbench.tensors import TRAIN, load_tensors, save_tensors
 
 WEIGHTS = "adapter_model.safetensors"
 CONFIG = "adapter_config.json"
@@ -15,15 +18,44 @@ CONFIG = "adapter_config.json"
 
 def save_pair(folder: Path, pair: LoraPair, config: AdapterConfig, prefix: str) -> None:
     """Write the pair so that `peft` loads it as a LoRA of the denoiser, which the pipeline calls `prefix`."""
-    values = {"peft_type": "LORA", "r": config.rank, "lora_alpha": config.rank, "bias": "none"}
-    write_json(folder / CONFIG, values | {"target_modules": list(config.targets)})
+    save_config(folder, config)
     save_tensors(folder / WEIGHTS, pair.state(prefix))
 
 
+def save_config(folder: Path, config: AdapterConfig) -> None:
+    """Write what PEFT reads beside the weights, unless it is there; rilbench reads the weights alone."""
+    if not has_config(folder):
+        values = {"peft_type": "LORA", "r": config.rank, "lora_alpha": config.rank, "bias": "none"}
+        values["target_modules"] = list(config.targets)
+        write_text(folder / CONFIG, json.dumps(values, indent=1))  # PEFT warns of a checksum
+
+
+def has_config(folder: Path) -> bool:
+    """Whether PEFT finds its configuration beside the weights."""
+    try:
+        return "target_modules" in read_json(folder / CONFIG, like={"r": int})
+    except DamagedError:
+        return False
+
+
 def load_pair(folder: Path, device: str = "cpu") -> LoraPair:
-    """Read a pair; ConfigError when it is missing or corrupt."""
-    return LoraPair.from_state(load_tensors(folder / WEIGHTS)).to(device)
+    """Read a pair; DamagedError when it is missing or not what was written."""
+    state = load_tensors(folder / WEIGHTS)
+    pair = LoraPair.from_state(state)
+    if not state or pair.a.keys() != pair.b.keys():
+        raise damaged(folder / WEIGHTS, "it holds no pair", TRAIN)
+    return pair.to(device)
 
 
 def has_pair(folder: Path) -> bool:
+    """Whether a stage is trained; the content of the file is checked where it is read."""
     return (folder / WEIGHTS).exists()
+
+
+def why_no_pair(folder: Path) -> str:
+    """What is wrong with the pair of a trained stage; empty when it can be used."""
+    try:
+        load_pair(folder)
+    except DamagedError as error:
+        return str(error)
+    return ""

@@ -5,13 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from rilbench import config as configuration
-from rilbench import environment, identity
+from rilbench import identity
 from rilbench.components import Components, versions
 from rilbench.config import RunConfig
 from rilbench.contents import file_digest
 from rilbench.contracts import Stage
-from rilbench.engine import run_name, write_result
+from rilbench.engine import run_name
 from rilbench.fetch.needed import require
 from rilbench.host import requirements
 from rilbench.host.catalog import Catalog
@@ -20,9 +19,9 @@ from rilbench.plan import Chain, PlannedStage
 from rilbench.progress import Reporter
 from rilbench.prompts import read_prompts
 from rilbench.release.attach import Lora, attach
-from rilbench.result import ResultMatrix, Row, RunResult
+from rilbench.result import ResultMatrix, RunResult
+from rilbench.run_folder import RunFolder
 from rilbench.session import Session
-from rilbench.store import write_json, write_text
 
 
 class ForeignSession(Session):
@@ -53,17 +52,16 @@ def evaluate(
     read_prompts(config.evaluate.prompts)
     config = replace(config, strategy="lora" if lora else "model", tracking=False)
     plan = _plan(config, lora)
-    session = ForeignSession(config, components, plan, reporter)
+    result = _result(config, components, plan, command)
+    folder = RunFolder.at(Path(config.store) / result.name, reporter.warn)
+    session = ForeignSession(config, components, plan, reporter, earlier=folder.finished)
     session.lora = lora
     rows = [session.row(planned) for planned in plan]
     if lora:
         rows[1] = replace(rows[1], label=config.label or lora.path.stem)
-    result = _result(config, components, plan, rows, command)
-    folder = Path(config.store) / result.name
-    write_json(folder / "environment.json", environment.describe(components.device))
-    write_text(folder / "config.yaml", configuration.to_yaml(config))
-    write_result(folder, result, session)
-    return folder, result
+    folder.open(config, components.device)
+    result = replace(result, matrix=replace(result.matrix, rows=tuple(rows)))
+    return folder.path, folder.finish(result, session.prompts[: config.evaluate.samples])
 
 
 def _plan(config: RunConfig, lora: Lora | None) -> list[PlannedStage]:
@@ -77,9 +75,7 @@ def _plan(config: RunConfig, lora: Lora | None) -> list[PlannedStage]:
     return plan
 
 
-def _result(
-    config: RunConfig, components: Components, plan: list[PlannedStage], rows: list[Row], command: str
-) -> RunResult:
+def _result(config: RunConfig, components: Components, plan: list[PlannedStage], command: str) -> RunResult:
     names = components.metric_names()
     used = {kind: [n for n in names if components.metric_kind(n) == kind] for kind in ("reward", "metric")}
     columns = tuple(replace(info, target_of=()) for info in components.metric_infos())
@@ -89,8 +85,7 @@ def _result(
         label=config.label,
         rewards=tuple(config.rewards),
         seed=config.seed,
-        matrix=ResultMatrix(tuple(rows), columns),
-        status="finished",
+        matrix=ResultMatrix((), columns),
         command=command,
         plugins=versions(components.catalog, used),
     )

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 from PIL import Image, ImageDraw, ImageFont
 
+from rilbench.checksums import damaged
+from rilbench.errors import reason
 from rilbench.store import replacing
 
 if TYPE_CHECKING:
@@ -23,10 +25,20 @@ def save_picture(path: Path, pixels: Tensor) -> None:
         Image.fromarray(pixels.permute(1, 2, 0).numpy()).save(part, format="PNG")
 
 
+def why_no_picture(path: Path) -> str:
+    """What is wrong with a PNG file, whose format has checksums; empty when it is whole."""
+    try:
+        with Image.open(path, formats=["PNG"]) as image:
+            image.verify()
+    except Exception as error:  # Pillow raises SyntaxError too, and struct's and zlib's own errors
+        return reason(error)
+    return ""
+
+
 def save_grid(path: Path, *, columns: Sequence[tuple[str, Path]], prompts: Sequence[str], cell: int = CELL) -> None:
     """Write the grid of `sample-i.png` of each column's folder, each `cell` pixels a side.
 
-    Small images are enlarged without smoothing.
+    Small images are enlarged without smoothing. DamagedError for one that is missing or damaged.
     """
     width = TEXT + len(columns) * (cell + MARGIN)
     grid = Image.new("RGB", (width, 2 * LINE + len(prompts) * (cell + MARGIN)), "white")
@@ -35,6 +47,8 @@ def save_grid(path: Path, *, columns: Sequence[tuple[str, Path]], prompts: Seque
         left = TEXT + x * (cell + MARGIN)
         draw.text((left, 4), label[:22], fill="black", font=font)
         for y in range(len(prompts)):
+            if why := why_no_picture(folder / f"sample-{y}.png"):
+                raise damaged(folder / f"sample-{y}.png", why)
             with Image.open(folder / f"sample-{y}.png") as image:
                 how = Image.Resampling.NEAREST if image.width < cell else Image.Resampling.LANCZOS
                 grid.paste(image.convert("RGB").resize((cell, cell), how), (left, 2 * LINE + y * (cell + MARGIN)))

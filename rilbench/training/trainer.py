@@ -10,17 +10,19 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from rilbench.checksums import damaged
 from rilbench.config import TrainConfig
 from rilbench.contracts import Stage, Strategy
-from rilbench.errors import DivergedError, PluginError, blamed
+from rilbench.errors import DamagedError, DivergedError, PluginError, blamed
 from rilbench.model.adapters import AdapterGroup, LoraPair
 from rilbench.model.text_to_image import TextToImage
 from rilbench.randomness import generator_for
-from rilbench.tensors import load_checkpoint, save_checkpoint
+from rilbench.tensors import RESTART, load_checkpoint, save_checkpoint
 from rilbench.training import optimisers
 from rilbench.training.gradient import Gradient, finite
 from rilbench.training.step import WeightedReward, begin_step, draw_batch
 
+CHECKPOINT = {"update", "log", "optimiser", "factors", "strategy"}  # what it holds
 OnUpdate = Callable[[int, int, dict[str, float]], None]  # update, of how many, its logged values
 
 
@@ -42,6 +44,7 @@ class StageTraining:
     checkpoint: Path
     initial: LoraPair | None = None  # the pair to go on with; None is a new one
     legacy: Mapping[str, Tensor] | None = None  # what the strategy left at the end of the stage before
+    warn: Callable[[str], None] = lambda text: None
     on_update: OnUpdate = lambda update, total, values: None
     log: list[dict[str, float]] = field(default_factory=list)
 
@@ -109,7 +112,7 @@ class StageTraining:
         return {"update": update + 1, **gradient.values, **gradient.norms(), "gradient": norm.item()}
 
     def _resume(self, pair: LoraPair, optimiser: torch.optim.Optimizer) -> int:
-        saved = load_checkpoint(self.checkpoint)
+        saved = self._saved(pair)
         if saved is None:
             return 0
         with torch.no_grad():
@@ -121,8 +124,27 @@ class StageTraining:
         self.log.extend(saved["log"])
         return int(saved["update"])
 
+    def _saved(self, pair: LoraPair) -> dict[str, Any] | None:
+        """The checkpoint; None when there is none, or none that can be used, which costs the stage a new start."""
+        try:
+            saved = load_checkpoint(self.checkpoint)
+            if saved is not None and (why := _unlike(saved, pair)):
+                raise damaged(self.checkpoint, why, RESTART)
+        except DamagedError as error:
+            self.warn(f"{str(error).removesuffix(RESTART)}Stage {self.index} ({self.stage.label}) starts again")
+            return None
+        return saved
+
     def _save(self, update: int, pair: LoraPair, optimiser: torch.optim.Optimizer) -> None:
         state: dict[str, Any] = {"update": update, "log": self.log, "optimiser": optimiser.state_dict()}
         with blamed(self._who):
             state |= {"factors": [f.detach() for f in pair.factors], "strategy": self.strategy.state()}
         save_checkpoint(state, self.checkpoint)
+
+
+def _unlike(saved: Mapping[str, Any], pair: LoraPair) -> str:
+    """What keeps a checkpoint from being one of the stage that trains a pair; empty when nothing does."""
+    if missing := CHECKPOINT - saved.keys():
+        return f"it holds no {', '.join(sorted(missing))}"
+    shapes = [tuple(factor.shape) for factor in saved["factors"]]
+    return "" if shapes == [tuple(factor.shape) for factor in pair.factors] else "it is of another pair"
