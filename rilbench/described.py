@@ -12,6 +12,7 @@ from typing import Any
 from rilbench.contents import contents, published
 from rilbench.errors import ConfigError
 from rilbench.remote import SCHEMES, NeededFile, commit_of, is_hub_id, named
+from rilbench.settings import declared
 
 LIKE_A_PATH = re.compile(r".*[/\\\\].*|~.*|[^\s/]+\.[A-Za-z][A-Za-z0-9]{0,11}")  # a folder in it, or a file's ending
 
@@ -34,12 +35,10 @@ def files_document(files: Sequence[NeededFile], settings: Any) -> list[str]:
 
 
 def _of_field(field: dataclasses.Field[Any], value: Any) -> Any:
-    declared = field.metadata.get("rilbench")
-    if getattr(declared, "choices", ()):
-        return plain(value, field.name, paths=False)
-    if isinstance(value, str) and getattr(declared, "path", False):
+    about = declared(field)
+    if about.path and isinstance(value, str):
         return _contents(value)
-    return plain(value, field.name)
+    return plain(value, field.name, paths=not about.choices)
 
 
 def plain(value: Any, name: str, *, paths: bool = True) -> Any:

@@ -72,9 +72,11 @@ def stage_document(
     rewards: Sequence[Mapping[str, Any]],
     index: int,
     chain: Sequence[tuple[str, float]],
+    base: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """What determines a trained pair: the base, the pairs below it (`chain`), and the training."""
-    return base_document(config) | {
+    """What determines a trained pair: the `base_document`, the pairs below it (`chain`), and the training."""
+    return {
+        **base,
         "adapter": asdict(config.adapter),
         "train": _telling(train, _BOOKKEEPING) | {"prompts": contents(train.prompts)},
         "strategy": dict(strategy),

@@ -76,7 +76,13 @@ def _trained(stage: Stage, plan: Sequence[PlannedStage], config: RunConfig, comp
     train = components.train_for((by, config.strategy), list(stage.rewards))
     rewards = [components.describe("reward", name) | {"weight": w} for name, w in stage.rewards.items()]
     document = identity.stage_document(
-        config, train, strategy=components.describe("strategy", by), rewards=rewards, index=index, chain=below
+        config,
+        train,
+        strategy=components.describe("strategy", by),
+        rewards=rewards,
+        index=index,
+        chain=below,
+        base=plan[0].document,
     )
     if initial:
         document |= {"initial": initial}
