@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from rilbench import identity, settings
+from rilbench import global_state, identity, settings
 from rilbench.config import ANY, RunConfig, TrainConfig
 from rilbench.contents import contents
 from rilbench.contracts import Component, MeanMetric, Metric, NoSettings, Reward, Strategy
@@ -36,7 +37,7 @@ class RewardMetric(MeanMetric):
 
     def score(self, images: Tensor, prompts: Sequence[str], *, base_images: Tensor | None = None) -> Tensor:
         with blamed(f"reward {self.name!r}"):
-            return scores_of(f"reward {self.name!r}", self.reward(images, prompts), len(images))
+            return scores_of(f"reward {self.name!r}", self.reward(images, list(prompts)), len(images))
 
 
 def scores_of(what: str, scores: Any, n: int) -> Tensor:
@@ -47,6 +48,19 @@ def scores_of(what: str, scores: Any, n: int) -> Tensor:
         got = tuple(scores.shape) if isinstance(scores, Tensor) else type(scores).__name__
         raise PluginError(f"{what} must return a tensor of scores of shape ({n},), it returned {got}")
     return scores
+
+
+@contextmanager
+def images_kept(what: str, *images: Tensor) -> Iterator[None]:
+    """Within, `what` is shown images; PluginError when it changes them, by whatever way: others see the same ones."""
+    import torch
+
+    before = [image.detach().clone() for image in images]
+    yield
+    for image, known in zip(images, before, strict=True):
+        same = image.shape == known.shape and torch.allclose(image.detach(), known, rtol=0, atol=0, equal_nan=True)
+        if not same:
+            raise PluginError(f"{what} changes the images in place; let it work on a copy")
 
 
 class Perturbed(RewardMetric):
@@ -221,7 +235,8 @@ class Components:
     def _make(self, kind: str, name: str) -> Component:
         if (kind, name) not in self._made:
             plugin, values = self.plugin(kind, name), self.settings(kind, name)
-            with blamed(f"{kind} {name!r} of {plugin.origin}"):
+            who = f"{kind} {name!r} of {plugin.origin}"
+            with global_state.kept(who, global_state.warn_once), blamed(who):
                 try:
                     self._made[kind, name] = plugin.load()(values, device=self.device)
                 except RilbenchError as error:

@@ -6,6 +6,8 @@ import difflib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
+from rilbench.global_state import modes_kept
+
 OUT_OF_MEMORY = (  # what torch says where its error has no class of its own, or is the reason of another one
     "can't allocate memory",
     "Cannot allocate memory",
@@ -51,12 +53,14 @@ class DivergedError(RilbenchError):
 
 @contextmanager
 def blamed(what: str) -> Iterator[None]:
-    """Turn whatever a plugin's code raises into a PluginError that names it."""
+    """Within, a plugin's code runs: whatever it raises becomes a PluginError that names it, and the modes of torch it
+    changes are put back with a warning. Ctrl-C is the user's."""
     try:
-        yield
-    except RilbenchError:
+        with modes_kept(what):
+            yield
+    except (RilbenchError, KeyboardInterrupt, GeneratorExit):
         raise
-    except (Exception, SystemExit) as error:  # a plugin may even call sys.exit
+    except BaseException as error:  # a plugin may even call sys.exit
         if is_out_of_memory(error):  # whose turn it was says little
             raise
         raise PluginError(f"{what} failed: {reason(error)}") from error

@@ -7,6 +7,7 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 
@@ -72,20 +73,58 @@ def restore(settings: dict[str, Setting], before: dict[str, Any]) -> list[str]:
     return moved
 
 
+def defaults() -> dict[str, Any]:
+    """The modes as torch starts with them; the number of threads as it is."""
+    import torch
+
+    return snapshot(modes()) | {
+        "torch's default dtype": torch.float32,
+        "torch's default device": "cpu",
+        "torch's grad mode": True,
+        "torch's deterministic mode": False,
+        "torch's precision of matrix products": "highest",
+    }
+
+
 @contextmanager
 def kept(who: str, warn: Callable[[str], None]) -> Iterator[None]:
-    """Within, the code of `who` is imported; at the end modes and generators are what they were, and `warn` is told
-    which modes were not. Does nothing in a process without torch."""
-    if "torch" not in sys.modules:
-        yield
-        return
-    watched, drawn = modes(), generators()
-    before, drawn_before = snapshot(watched), snapshot(drawn)
+    """Within, the code of `who` is imported or made; at the end modes and generators are what they were, and `warn` is
+    told which modes were not. Torch may be imported within: then its modes are those it starts with."""
+    loaded = "torch" in sys.modules
+    before = snapshot(modes()) if loaded else {}
+    drawn = snapshot(generators()) if loaded else {}
+    moved: list[str] = []
     try:
         with warnings.catch_warnings():  # its filters, such as errors for all warnings, end with it
             yield
     finally:
-        moved = restore(watched, before)
-        restore(drawn, drawn_before)
+        if "torch" in sys.modules:
+            moved = restore(modes(), before or defaults())
+        if loaded:
+            restore(generators(), drawn)
     if moved:
         warn(f"{who} changes {', '.join(moved)} when it is imported; that is undone")
+
+
+@contextmanager
+def modes_kept(who: str) -> Iterator[None]:
+    """Within, the code of `who` is called; at the end the modes are what they were, with one warning if they were not.
+
+    Generators are not watched: putting them back would give a component that draws the same numbers in every call.
+    """
+    if "torch" not in sys.modules:
+        yield
+        return
+    watched = modes()
+    before = snapshot(watched)
+    try:
+        yield
+    finally:
+        if moved := restore(watched, before):
+            warn_once(f"{who} changes {', '.join(moved)} for the whole process; that is undone")
+
+
+@lru_cache(maxsize=1024)
+def warn_once(text: str) -> None:
+    """A warning that is given once a process, however often a component is called."""
+    warnings.warn(text, stacklevel=2)

@@ -174,7 +174,9 @@ def build(cls: type[T], values: Mapping[str, Any], where: str) -> T:
         raise ConfigError(f"{key or 'configuration'}: {said}") from None
     except (ValueError, TypeError) as error:
         raise ConfigError(f"{where or 'configuration'}: {error}") from None
-    except (Exception, SystemExit) as error:  # whatever a plugin's __post_init__ raises
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # whatever a plugin's __post_init__ raises
         raise PluginError(f"{where or 'configuration'}: {cls.__name__} failed: {reason(error)}") from error
     assert isinstance(built, cls)
     return built

@@ -45,7 +45,9 @@ class Commands(QuickGroup):
                 continue
             try:
                 found[name] = _command(name, function)
-            except (Exception, SystemExit) as error:  # Typer on a stranger's annotations
+            except KeyboardInterrupt:
+                raise
+            except BaseException as error:  # Typer on a stranger's annotations
                 _warn(f"{plugin}: the command {name!r} is left out: {reason(error)}")
         return found
 

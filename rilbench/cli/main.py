@@ -16,6 +16,7 @@ from rilbench.cli.group import Commands
 from rilbench.cli.output import plugin_traceback
 from rilbench.cli.streams import lasting
 from rilbench.errors import RilbenchError, is_out_of_memory, reason
+from rilbench.host.threads import left_behind
 
 app = typer.Typer(
     cls=Commands,
@@ -42,7 +43,7 @@ def main() -> None:
     A plugin's mistake shows the plugin's own traceback above the line. RILBENCH_DEBUG=1 shows every traceback.
     """
     signal.signal(signal.SIGTERM, _terminate)
-    with lasting():
+    with left_behind(), lasting():
         _run()
 
 

@@ -9,10 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rilbench.components import scores_of
+from rilbench.components import images_kept, scores_of
 from rilbench.config import EvaluateConfig
 from rilbench.contracts import Metric
-from rilbench.errors import DivergedError, PluginError, blamed
+from rilbench.errors import DivergedError, blamed
 from rilbench.evaluation.bootstrap import interval
 from rilbench.model.reading import groups
 from rilbench.model.text_to_image import TextToImage
@@ -59,12 +59,10 @@ def evaluate(
         keep(pixels)
         base = batch if base_images is None else base_images[done : done + len(batch)].to(batch) / 255
         for name, metric in metrics.items():
-            untouched = batch._version, base._version
-            with torch.no_grad(), blamed(f"metric {name!r}"):
-                extra = {"base_images": base} if metric.needs_base else {}
-                of_batch = metric.update(batch, batch_prompts, **extra)
-            if (batch._version, base._version) != untouched:
-                raise PluginError(f"metric {name!r} changes the images in place; let it work on a copy")
+            extra = {"base_images": base} if metric.needs_base else {}
+            who = f"metric {name!r}"
+            with images_kept(who, batch, *extra.values()), torch.no_grad(), blamed(who):
+                of_batch = metric.update(batch, list(batch_prompts), **extra)
             if of_batch is not None:
                 scores.setdefault(name, []).append(_checked(name, of_batch, len(batch)))
         done += len(batch)

@@ -12,7 +12,7 @@ from typing import Any
 
 from rilbench import global_state
 from rilbench.errors import ConfigError, PluginError, reason, unknown
-from rilbench.host import admission, control, discovery
+from rilbench.host import admission, control, discovery, threads
 from rilbench.host.discovery import GROUPS, OK, Entry
 from rilbench.host.known import pip_line
 
@@ -39,7 +39,7 @@ class Plugin(Entry):
         if self.status != OK:
             raise PluginError(self.refusal)
         try:
-            with contextlib.redirect_stdout(sys.stderr):  # stdout is for results
+            with contextlib.redirect_stdout(sys.stderr), threads.owned(str(self)):  # stdout is for results
                 loaded = self._imported()
                 fault = admission.fault(self.kind, loaded)
         except KeyboardInterrupt:

@@ -16,6 +16,7 @@ from pathlib import Path
 from rilbench import global_state
 from rilbench.contracts import Metric, Reward, Strategy
 from rilbench.errors import PluginError, UsageError, reason
+from rilbench.host import threads
 from rilbench.host.discovery import NAME, OK, Entry, normalised
 
 ALLOW, DISABLE, STRICT = "RILBENCH_PLUGINS", "RILBENCH_DISABLE_PLUGINS", "RILBENCH_STRICT_PLUGINS"
@@ -78,7 +79,8 @@ def _imported(text: str, module: str, attribute: str) -> object:
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())  # as `python -m` does: the module lies where the user works
     try:
-        with contextlib.redirect_stdout(sys.stderr), global_state.kept(f"--plugin {text}", warnings.warn):
+        who = f"--plugin {text}"
+        with contextlib.redirect_stdout(sys.stderr), global_state.kept(who, warnings.warn), threads.owned(who):
             loaded: object = import_module(module)
             for part in attribute.split("."):
                 loaded = getattr(loaded, part)

@@ -14,7 +14,7 @@ import pluggy
 from rilbench import global_state
 from rilbench.errors import PluginError, RilbenchError, reason
 from rilbench.hooks import Hooks
-from rilbench.host import control
+from rilbench.host import control, threads
 from rilbench.host.catalog import Catalog, Plugin
 
 if TYPE_CHECKING:
@@ -32,7 +32,9 @@ def manager_of(plugin: Plugin) -> pluggy.PluginManager:
         with contextlib.redirect_stdout(sys.stderr):  # stdout is for results
             manager.register(loaded() if isinstance(loaded, type) else loaded, plugin.name)
         manager.check_pending()
-    except (Exception, SystemExit) as error:  # whatever a stranger's constructor raises
+    except KeyboardInterrupt:  # the user's
+        raise
+    except BaseException as error:  # whatever a plugin's constructor raises
         raise PluginError(f"{plugin} cannot be registered: {reason(error)}") from error
     return manager
 
@@ -46,7 +48,7 @@ class Moments:
         self.plugins: dict[str, Plugin] = {}
         for name in catalog.names("hook") if enabled else ():
             plugin = catalog.get("hook", name)
-            with global_state.kept(str(plugin), warn):
+            with global_state.kept(str(plugin), warn), threads.owned(str(plugin)):
                 try:
                     self.managers[name], self.plugins[name] = manager_of(plugin), plugin
                 except PluginError as error:
@@ -80,7 +82,7 @@ class Moments:
 
         RilbenchError when a plugin whose address it is cannot read it, for example because a server is down.
         """
-        answers = self._call("find_runs", {"source": source}, read=list, raised=RilbenchError)
+        answers = self._call("find_runs", {"source": source}, read=list, raised=(RilbenchError,))
         return [run for _, answer in answers for run in answer]
 
     def _lines(self, moment: str, arguments: dict[str, Any]) -> dict[str, str]:
@@ -101,17 +103,19 @@ class Moments:
         arguments: dict[str, Any],
         *,
         read: Callable[[Any], Any] = lambda answer: answer,
-        raised: type[Exception] | tuple[()] = (),
+        raised: tuple[type[Exception], ...] = (),
     ) -> list[tuple[str, Any]]:
         """The answers of the plugins that implement the hook, each through `read`; `raised` is for the user."""
         answers = []
         for name, manager in list(self.managers.items()):
             try:
-                with contextlib.redirect_stdout(sys.stderr):
+                with contextlib.redirect_stdout(sys.stderr), global_state.modes_kept(str(self.plugins[name])):
                     answers += [(name, read(answer)) for answer in getattr(manager.hook, moment)(**_own(arguments))]
+            except KeyboardInterrupt:  # the user's
+                raise
             except raised:
                 raise
-            except (Exception, SystemExit) as error:
+            except BaseException as error:  # asyncio's and other libraries' cancellations are no Exception
                 del self.managers[name]
                 plugin = self.plugins[name]
                 self._left_out(f"{plugin} failed in {moment}: {reason(error)}; it is left out", error)

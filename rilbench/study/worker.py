@@ -19,6 +19,7 @@ from rilbench.errors import RilbenchError
 from rilbench.host.catalog import Catalog
 from rilbench.host.discovery import Entry
 from rilbench.host.moments import Moments
+from rilbench.host.threads import left_behind
 from rilbench.progress import OnBatch, OnUpdate, Reporter
 
 
@@ -125,9 +126,10 @@ def work(connection: Connection, setup: Setup) -> None:
     signal.signal(signal.SIGTERM, stop)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
-        runner = _runner(connection.send, setup)
-        while not stopped.is_set() and (job := connection.recv()) is not None:
-            runner.run(job)
+        with left_behind():
+            runner = _runner(connection.send, setup)
+            while not stopped.is_set() and (job := connection.recv()) is not None:
+                runner.run(job)
     except (KeyboardInterrupt, BrokenPipeError, EOFError):  # stopped, or the parent is gone
         raise SystemExit(1) from None
 

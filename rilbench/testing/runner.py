@@ -125,7 +125,9 @@ def _try(check: Check, subject: Subject[Any]) -> CheckResult:
         return CheckResult(check.name, "skipped", str(why))
     except Fault as fault:
         return CheckResult(check.name, "failed", str(fault))
-    except (Exception, SystemExit) as error:  # a plugin may raise anything
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # a plugin may raise anything
         return CheckResult(check.name, "failed", reason(error))
     return CheckResult(check.name, "passed")
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from rilbench.components import scores_of
+from rilbench.components import images_kept, scores_of
 from rilbench.config import TrainConfig
 from rilbench.contracts import Reward
 from rilbench.errors import DivergedError, PluginError, blamed
@@ -55,8 +55,8 @@ class WeightedReward:
         """Scores (B,) of every reward."""
         scores = {}
         for name in self.weights:
-            with blamed(f"reward {name!r}"):
-                found = self.rewards[name](images, prompts)
+            with images_kept(f"reward {name!r}", images), blamed(f"reward {name!r}"):
+                found = self.rewards[name](images, list(prompts))
             scores[name] = self._checked(name, found, images)
         return scores
 

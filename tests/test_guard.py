@@ -1,0 +1,266 @@
+"""What a component does to the process and to what it is shown stays with it."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from importlib.metadata import EntryPoint
+from pathlib import Path
+from typing import Any
+
+import fabricate
+import pytest
+import torch
+import toy
+from torch import Tensor
+
+from rilbench import MeanMetric, Strategy, engine, global_state, hookimpl
+from rilbench.errors import PluginError, blamed
+from rilbench.global_state import warn_once
+from rilbench.host import threads
+from rilbench.progress import Reporter
+from rilbench.result import RunResult
+
+SHORT = ("rewards=[red]", "train.samples=4", "evaluate.metrics=[toy_contrast]")
+
+
+@pytest.fixture(autouse=True)
+def fresh() -> Iterator[None]:
+    """Warnings are given again, and torch's modes are right whatever a test found."""
+    before = global_state.snapshot(global_state.modes())
+    warn_once.cache_clear()
+    yield
+    global_state.restore(global_state.modes(), before)
+
+
+class Wide(MeanMetric):
+    """Sets float64 for everybody."""
+
+    higher_is_better = True
+
+    def __init__(self, settings: Any, *, device: str = "cpu") -> None:
+        torch.set_default_dtype(torch.float64)
+        torch.manual_seed(3)
+        super().__init__(settings, device=device)
+
+    def score(self, images: Tensor, prompts: Sequence[str], *, base_images: Tensor | None = None) -> Tensor:
+        return images.mean((1, 2, 3))
+
+
+class WideLater(Wide):
+    """The same in a call."""
+
+    def __init__(self, settings: Any, *, device: str = "cpu") -> None:
+        MeanMetric.__init__(self, settings, device=device)
+
+    def score(self, images: Tensor, prompts: Sequence[str], *, base_images: Tensor | None = None) -> Tensor:
+        torch.set_default_dtype(torch.float64)
+        torch.set_grad_enabled(True)
+        return images.mean((1, 2, 3))
+
+
+def with_metric(workplace: Path, cls: str, *overrides: str) -> RunResult:
+    point = EntryPoint("odd", f"test_guard:{cls}", "rilbench.metrics")
+    config = toy.config(workplace, *SHORT, *overrides)
+    return engine.run(config, catalog=toy.catalog(point), reporter=Reporter(quiet=True)).result
+
+
+@pytest.mark.parametrize("cls", ["Wide", "WideLater"])
+def test_a_metric_cannot_change_what_is_trained(cls: str, workplace: Path) -> None:
+    plain = toy.run(workplace, *SHORT).result
+    pairs = {row.stage_id: _pair(workplace, row.stage_id) for row in plain.matrix.rows[1:]}
+    with pytest.warns(UserWarning, match=r"odd.* changes torch's default dtype.* that is undone") as told:
+        odd = with_metric(workplace, cls, "evaluate.metrics=[toy_contrast,odd]", f"store={workplace}/other")
+    assert len(told) == 1
+    assert torch.get_default_dtype() == torch.float32
+    for row, expected in zip(odd.matrix.rows, plain.matrix.rows, strict=True):
+        assert row.stage_id == expected.stage_id
+        assert row.values["red"] == expected.values["red"]
+    for key, pair in pairs.items():
+        assert _pair(workplace, key, "other") == pair
+
+
+def _pair(workplace: Path, key: str, store: str = "runs") -> bytes:
+    return (workplace / store / "stages" / key / "adapter_model.safetensors").read_bytes()
+
+
+def test_making_a_component_draws_for_itself(workplace: Path) -> None:
+    torch.manual_seed(5)
+    before = torch.get_rng_state()
+    with pytest.warns(UserWarning, match="torch's default dtype"):
+        with_metric(workplace, "Wide", "evaluate.metrics=[odd]")
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize("mode", ["set_default_device", "set_num_threads", "use_deterministic_algorithms"])
+def test_every_mode_is_put_back(mode: str) -> None:
+    before = global_state.snapshot(global_state.modes())
+    value = {"set_default_device": "meta", "set_num_threads": 7, "use_deterministic_algorithms": True}[mode]
+    with pytest.warns(UserWarning, match="reward 'x' changes torch's"), blamed("reward 'x'"):
+        getattr(torch, mode)(value)
+    with pytest.raises(PluginError, match="ZeroDivisionError"), blamed("reward 'x'"):
+        _ = getattr(torch, mode)(value), 1 // 0
+    assert global_state.changed(global_state.modes(), before) == []
+
+
+def test_a_plugin_that_brings_torch_finds_its_modes_put_back(tmp_path: Path) -> None:
+    """Where nothing has imported torch before."""
+    (tmp_path / "wide.py").write_text(f"import torch\ntorch.set_default_dtype(torch.float64)\n{fabricate.GOOD}")
+    program = "import sys\nfrom rilbench.host import control\nassert 'torch' not in sys.modules\n"
+    program += "control.given('wide:Good')\nimport torch\nprint(torch.get_default_dtype())"
+    done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True)
+    assert done.stdout == "torch.float32\n", done.stderr
+    assert "--plugin wide:Good changes torch's default dtype when it is imported; that is undone" in done.stderr
+
+
+class Painter(MeanMetric):
+    """Normalises the pictures in numpy, whose array is the tensor's memory."""
+
+    higher_is_better = True
+
+    def score(self, images: Tensor, prompts: Sequence[str], *, base_images: Tensor | None = None) -> Tensor:
+        scores = images.mean((1, 2, 3))
+        array = images.numpy()
+        array -= 0.5
+        return scores
+
+
+class BasePainter(Painter):
+    needs_base = True
+
+    def score(self, images: Tensor, prompts: Sequence[str], *, base_images: Tensor | None = None) -> Tensor:
+        assert base_images is not None
+        base_images.numpy()[:] = 0
+        return images.mean((1, 2, 3))
+
+
+@pytest.mark.parametrize("cls", ["Painter", "BasePainter"])
+def test_a_metric_that_changes_the_images_through_numpy_is_refused(cls: str, workplace: Path) -> None:
+    with pytest.raises(PluginError, match="metric 'odd' changes the images in place; let it work on a copy"):
+        with_metric(workplace, cls, "evaluate.metrics=[odd,toy_contrast]")
+
+
+def test_a_reward_that_changes_the_images_of_training_is_refused(
+    workplace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def paint(self: toy.Redness, images: Tensor, prompts: Sequence[str]) -> Tensor:
+        scores = images[:, 0].mean((1, 2))
+        if images.requires_grad:
+            images.detach().numpy()[:] *= 0.5
+        return scores
+
+    monkeypatch.setattr(toy.Redness, "__call__", paint)
+    with pytest.raises(PluginError, match="reward 'red' changes the images in place; let it work on a copy"):
+        toy.run(workplace, *SHORT)
+
+
+class Length(MeanMetric):
+    """Counts the letters of the prompts."""
+
+    higher_is_better = True
+
+    def score(self, images: Tensor, prompts: Sequence[str], *, base_images: Tensor | None = None) -> Tensor:
+        return torch.tensor([float(len(prompt)) for prompt in prompts])
+
+
+def test_a_component_cannot_change_the_prompts_of_others(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = with_metric(workplace, "Length", "evaluate.metrics=[odd]")
+
+    def rewrite(self: toy.Redness, images: Tensor, prompts: list[str]) -> Tensor:
+        prompts[:] = ["nothing"] * len(prompts)
+        return images[:, 0].mean((1, 2))
+
+    monkeypatch.setattr(toy.Redness, "__call__", rewrite)
+    odd = with_metric(workplace, "Length", "evaluate.metrics=[odd]", f"store={workplace}/other")
+    assert [row.values for row in odd.matrix.rows] == [row.values for row in plain.matrix.rows]
+
+
+class Cancels:
+    """Raises what is no Exception, as libraries do that are told to stop."""
+
+    @hookimpl
+    def run_started(self) -> None:
+        raise asyncio.CancelledError
+
+    @hookimpl
+    def stage_finished(self) -> None:
+        raise AssertionError("it is left out")
+
+
+class Interrupts:
+    """Is interrupted by the user."""
+
+    @hookimpl
+    def stage_finished(self) -> None:
+        raise KeyboardInterrupt
+
+
+def with_hook(workplace: Path, cls: str, warnings: list[str]) -> engine.Outcome:
+    class Loud(Reporter):
+        def warn(self, text: str) -> None:
+            warnings.append(text)
+
+    point = EntryPoint("odd", f"test_guard:{cls}", "rilbench.hooks")
+    config = toy.config(workplace, *SHORT, "tracking=true")
+    return engine.run(config, catalog=toy.catalog(point), reporter=Loud(quiet=True))
+
+
+def test_no_exception_of_a_hook_stops_a_run(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RILBENCH_DISABLE_PLUGINS", "mlflow,jsonl")
+    told: list[str] = []
+    assert with_hook(workplace, "Cancels", told).result.status == "finished"
+    assert [text for text in told if "failed in run_started: CancelledError: ; it is left out" in text] == told
+
+
+def test_ctrl_c_in_a_hook_is_the_users(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RILBENCH_DISABLE_PLUGINS", "mlflow,jsonl")
+    with pytest.raises(KeyboardInterrupt):
+        with_hook(workplace, "Interrupts", [])
+
+
+def test_no_exception_of_a_component_is_a_traceback(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def cancelled(self: Strategy, step: Any) -> Tensor:
+        raise asyncio.CancelledError
+
+    monkeypatch.setattr("rilbench_rid.RID.loss", cancelled)
+    with pytest.raises(PluginError, match="RID failed: CancelledError"):
+        toy.run(workplace, *SHORT)
+
+
+ENDLESS = "import threading\nthreading.Thread(target=threading.Event().wait, name='watcher').start()\n"
+
+
+def test_a_thread_of_an_unused_plugin_does_not_keep_the_command_alive(
+    workplace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A thread that a used one starts in a call is waited for."""
+    site = workplace / "site"
+    fabricate.reward(site, "endless", f"{ENDLESS}{fabricate.GOOD}", cls="Good")
+    busy = "import threading, time\nclass Hook:\n    @hookimpl\n    def run_finished(self):\n"
+    busy += "        threading.Thread(target=self.upload).start()\n    def upload(self):\n"
+    busy += "        time.sleep(0.5)\n        open('uploaded', 'w').close()\n"
+    fabricate.hook(site, "busy", busy)
+    toy.config(workplace)
+    monkeypatch.setenv("PYTHONPATH", str(site))
+    monkeypatch.setenv("RILBENCH_DISABLE_PLUGINS", "mlflow,jsonl")
+    settings = ["rewards=[compressibility]", "train.samples=2", "evaluate.metrics=[png_kb]", "tracking=true"]
+    line = [sys.executable, "-m", "rilbench.cli", "run", "--config", "toy.yaml", *settings]
+    done = subprocess.run(line, cwd=workplace, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert "png_kb" in done.stdout
+    assert "endless 1.2 (endless:Good) left the thread 'watcher' running; it ends with the command" in done.stderr
+    assert (workplace / "uploaded").exists()
+
+
+def test_only_threads_of_an_import_are_owned() -> None:
+    stop = threading.Event()
+    with threads.owned("reward 'x'"):
+        inside = threading.Thread(target=stop.wait, daemon=True)
+        inside.start()
+    outside = threading.Thread(target=stop.wait, daemon=True)
+    outside.start()
+    assert [getattr(thread, threads.OWNER, None) for thread in (inside, outside)] == ["reward 'x'", None]
+    stop.set()
