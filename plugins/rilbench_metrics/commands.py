@@ -56,14 +56,16 @@ def _make(
     from rilbench.store import replacing
     from rilbench_metrics.extractors import make_extractor
     from rilbench_metrics.fid import FIDSettings
-    from rilbench_metrics.reference import contents, images_in, measure
+    from rilbench_metrics.folder import images_in
+    from rilbench_metrics.reference import contents, measure
 
     loaded = load(config, settings)
     fid = build(FIDSettings, loaded.metric.get("fid") or {}, "metric.fid")
     place = output or _place(fid.reference, config)
-    files = images_in(folder)
+    reporter = Reporter()
+    files = images_in(folder, reporter.warn)
     extractor = make_extractor(fid.extractor, fid.model, fid.pretrained, pick_device(loaded.model.device))
-    with Reporter().images("images") as on_batch:
+    with reporter.images("images") as on_batch:
         moments = measure(files, extractor, size=size, batch_size=batch_size, on_batch=on_batch)
     resize = f"short side to {size}, centre crop" if size else "none"
     record = {"images": str(moments.n), "extractor": extractor.label, "resize": resize, "contents": contents(files)}

@@ -11,34 +11,18 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from rilbench.errors import UsageError
 from rilbench.progress import OnBatch
 from rilbench_metrics.extractors import Extractor
-
-SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
-
-
-def images_in(folder: Path) -> list[Path]:
-    """The images in a folder and below it, by name; UsageError unless there are two, or no such folder."""
-    if not folder.is_dir():
-        raise UsageError(f"there is no folder {folder}")
-    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
-    if len(files) < 2:
-        raise UsageError(f"{folder} holds {len(files)} images; name a folder with at least two")
-    return files
+from rilbench_metrics.folder import read_rgb
 
 
 def read_image(file: Path, size: int) -> Tensor:
-    """An image (3, H, W) in [0, 1]; UsageError when it is cut or none.
+    """A picture as an image (3, H, W) in [0, 1], 8 bits a colour, by the rules of `rilbench_metrics.folder`.
 
     size: the short side is brought to so many pixels (Pillow, bilinear), then the centre is cut out, as
         torch-fidelity's `samples_resize_and_crop` does; 0 leaves the image as it is, and the extractor alone scales it.
     """
-    try:
-        with Image.open(file) as opened:
-            image = opened.convert("RGB")
-    except (OSError, SyntaxError) as error:  # Pillow raises both
-        raise UsageError(f"cannot read the image {file}: {error}; remove it or get it again") from None
+    image = read_rgb(file)
     if size:
         image = _cropped(image, size)
     return torch.from_numpy(np.array(image)).permute(2, 0, 1) / 255

@@ -40,7 +40,9 @@ def opened(file: Path) -> Image:
     """An image; a small one is enlarged by a whole factor without smoothing, or its thumbnail would be a blur."""
     from PIL import Image
 
-    with Image.open(file) as image:
+    from rilbench import picture_files
+
+    with picture_files.opened(file) as image:
         factor = max(1, SIDE // max(image.size))
         return image.convert("RGB").resize((image.width * factor, image.height * factor), Image.Resampling.NEAREST)
 

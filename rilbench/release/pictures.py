@@ -6,14 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from PIL import Image
-
 from rilbench.config import EvaluateConfig
 from rilbench.errors import UsageError
 from rilbench.evaluation.evaluate import batches, generate, to_pixels
 from rilbench.model.adapters import AdapterGroup
 from rilbench.model.reading import remarks
 from rilbench.model.text_to_image import TextToImage
+from rilbench.picture_files import opened
 from rilbench.progress import Reporter
 from rilbench.release.runs import SavedRun
 from rilbench.report.grid import CELL, save_grid, save_picture
@@ -103,7 +102,7 @@ def _sample(folder: Path, stage: int, number: int) -> Path:
 def _grid(
     run: SavedRun, prompts: Sequence[str], stages: Sequence[int], config: EvaluateConfig, folder: Path, file: Path
 ) -> None:
-    with Image.open(_sample(folder, stages[0], 0)) as image:
+    with opened(_sample(folder, stages[0], 0)) as image:
         side = max(CELL, min(LARGEST, image.width))
     columns = [(f"{t} {run.rows[t].label}" if t else "base", folder / f"stage-{t}") for t in stages]
     rows = [prompt for prompt in prompts for _ in range(config.images_per_prompt)]

@@ -11,6 +11,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from rilbench.checksums import damaged
 from rilbench.errors import reason
+from rilbench.picture_files import opened
 from rilbench.store import replacing
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ def save_grid(path: Path, *, columns: Sequence[tuple[str, Path]], prompts: Seque
         for y in range(len(prompts)):
             if why := why_no_picture(folder / f"sample-{y}.png"):
                 raise damaged(folder / f"sample-{y}.png", why)
-            with Image.open(folder / f"sample-{y}.png") as image:
+            with opened(folder / f"sample-{y}.png") as image:
                 how = Image.Resampling.NEAREST if image.width < cell else Image.Resampling.LANCZOS
                 grid.paste(image.convert("RGB").resize((cell, cell), how), (left, 2 * LINE + y * (cell + MARGIN)))
     for y, prompt in enumerate(prompts):

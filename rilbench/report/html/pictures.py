@@ -10,8 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
-
+from rilbench.picture_files import opened
 from rilbench.report.html.runs import Run
 from rilbench.report.html.study import Study
 
@@ -72,7 +71,7 @@ def _described(run: Run) -> dict[str, Any]:
 
 def data_uri(file: Path) -> str:
     """A small picture as it is; a large one as a JPEG of at most SIDE pixels."""
-    with Image.open(file) as image:
+    with opened(file) as image:
         if max(image.size) <= SIDE // 2:
             return _uri("png", file.read_bytes())
         smaller = image.convert("RGB")

@@ -10,11 +10,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
-
 from rilbench.compare import comparable, mixed, recorded
 from rilbench.compare.sources import FindRuns, load_runs
 from rilbench.errors import ConfigError, UsageError
+from rilbench.picture_files import opened
 from rilbench.prompts import evaluation_prompts
 from rilbench.result import ResultMatrix, RunResult
 from rilbench.store import read_json
@@ -81,7 +80,7 @@ class Run:
         file = next(filter(None, files), None)
         if file is None:
             return ""
-        with Image.open(file) as picture:
+        with opened(file) as picture:
             return f"{picture.width} x {picture.height}"
 
     def trained_samples(self) -> list[str]:
