@@ -8,7 +8,7 @@ from dataclasses import asdict
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from rilbench import global_state, identity, settings
+from rilbench import global_state, identity, secret_settings, settings
 from rilbench.config import ANY, RunConfig, TrainConfig
 from rilbench.contents import contents
 from rilbench.contracts import Component, MeanMetric, Metric, NoSettings, Reward, Strategy
@@ -85,6 +85,7 @@ class Components:
     def __init__(self, config: RunConfig, catalog: Catalog, device: str = "cpu") -> None:
         self.config, self.catalog, self.device = config, catalog, device
         self._made: dict[tuple[str, str], Component] = {}
+        self._secrets: list[str] = []
         self._settings: dict[tuple[str, str], Any] = {}
         self._described: dict[tuple[str, str], dict[str, Any]] = {}
         self._train: dict[tuple[tuple[str, ...], tuple[str, ...]], TrainConfig] = {}
@@ -155,6 +156,15 @@ class Components:
         if plugin.distribution != control.OWN:  # its author changes it without changing the version
             described |= {"object": plugin.value, "source": identity.source(plugin.load())}
         return described
+
+    @contextmanager
+    def discreet(self) -> Iterator[None]:
+        """Errors raised within do not tell the secrets of the components."""
+        try:
+            yield
+        except BaseException as error:
+            secret_settings.mask(error, self._secrets)
+            raise
 
     def reward(self, name: str) -> Reward:
         made = self._make("reward", name)
@@ -238,7 +248,9 @@ class Components:
             who = f"{kind} {name!r} of {plugin.origin}"
             with global_state.kept(who, global_state.warn_once), blamed(who):
                 try:
-                    self._made[kind, name] = plugin.load()(values, device=self.device)
+                    known = secret_settings.resolved(values, f"{SECTIONS[kind]}.{name}")
+                    self._secrets += secret_settings.values(known)
+                    self._made[kind, name] = plugin.load()(known, device=self.device)
                 except RilbenchError as error:
                     raise type(error)(f"{kind} {name!r}: {error}") from error.__cause__
         return self._made[kind, name]

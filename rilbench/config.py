@@ -12,7 +12,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError  # type: ignore[import-untyped]
 
-from rilbench import settings
+from rilbench import redact, settings
 from rilbench.errors import ConfigError
 from rilbench.remote import is_hub_id
 from rilbench.resources import config_file
@@ -257,8 +257,8 @@ def as_mapping(config: RunConfig) -> dict[str, Any]:
 
 
 def to_yaml(config: RunConfig) -> str:
-    """The configuration as YAML that `load` reads back to the same configuration."""
-    return OmegaConf.to_yaml(OmegaConf.create(as_mapping(config)))
+    """The configuration as YAML that `load` reads back to the same one, but for the secrets in its addresses."""
+    return OmegaConf.to_yaml(OmegaConf.create(redact.values(as_mapping(config))))
 
 
 def _checked(overrides: Sequence[str]) -> list[str]:

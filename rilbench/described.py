@@ -9,6 +9,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
+from rilbench import redact
 from rilbench.contents import contents, published
 from rilbench.errors import ConfigError
 from rilbench.remote import SCHEMES, NeededFile, commit_of, is_hub_id, named
@@ -23,9 +24,14 @@ def settings_document(settings: Any) -> dict[str, Any]:
     Paths to files and folders are replaced by the hash of their contents, ids of the Hub by the commit. A value is a
     path when the setting is declared as one (`setting(..., path=True)`), is of type `Path`, or looks like one: with a
     folder, a scheme, or the ending of a file. A name such as `baseline` is none, whatever the working folder holds.
-    ConfigError for a value of a type that cannot be stored.
+    Settings declared secret take no part, nor do the secrets of addresses. ConfigError for a value of a type that
+    cannot be stored.
     """
-    return {field.name: _of_field(field, getattr(settings, field.name)) for field in dataclasses.fields(settings)}
+    fields = [
+        field for field in dataclasses.fields(settings) if not getattr(field.metadata.get("rilbench"), "secret", 0)
+    ]
+    document: dict[str, Any] = redact.values({f.name: _of_field(f, getattr(settings, f.name)) for f in fields})
+    return document
 
 
 def files_document(files: Sequence[NeededFile], settings: Any) -> list[str]:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import shlex
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-from rilbench import identity
+from rilbench import identity, secret_settings
 from rilbench.components import Components, versions
 from rilbench.config import RunConfig
 from rilbench.host import requirements
@@ -83,13 +82,15 @@ def run(
     result = _begun(config, components, plan, command, hooks=list(moments.managers))
     folder = RunFolder.at(Path(config.store) / result.name, reporter.warn)
     session = Session(config, components, plan, reporter, earlier=folder.finished)
-    session.check_memory()
-    folder.open(config, components.device)
+    with components.discreet():
+        session.check_memory()
+    folder.open(secret_settings.public(config, catalog), components.device)
     moments.run_started(folder=folder.path, result=result)
     rows: list[Row] = []
     try:
         for i, planned in enumerate(plan):
-            rows.append(session.row(planned))
+            with components.discreet():
+                rows.append(session.row(planned))
             result = replace(result, matrix=ResultMatrix(tuple(rows), result.matrix.metrics))
             folder.write(result)
             moments.stage_finished(folder=folder.path, result=result, stage=i)
@@ -108,11 +109,6 @@ def run_name(config: RunConfig, components: Components, plan: list[PlannedStage]
     if len(rewards) > LONGEST:  # of a long sequence; file systems take 255 characters
         rewards = f"{rewards[:LONGEST]}-{identity.digest(rewards)[:8]}"
     return f"{label}-{rewards}-seed{config.seed}-{identity.digest(document)[:8]}"
-
-
-def repeat_command(arguments: list[str]) -> str:
-    """The shell line of a run."""
-    return shlex.join(["rilbench", *arguments])
 
 
 def _begun(

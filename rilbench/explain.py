@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from rilbench import config as configuration
-from rilbench import identity
+from rilbench import identity, secret_settings
 from rilbench.components import Components
 from rilbench.config import RunConfig
 from rilbench.model.files import has_pair
@@ -55,7 +55,7 @@ def explain(config: RunConfig, components: Components, plan: list[PlannedStage])
             "how": MEASURED if measured else PROBED if probed else UNKNOWN,
         },
         "memory": _memory(config, session, trained, memory, free),
-        "settings": configuration.as_mapping(config),
+        "settings": configuration.as_mapping(secret_settings.public(config, components.catalog)),
     }
 
 

@@ -16,8 +16,8 @@ ADDRESS = re.compile(r"[A-Za-z][\w+.-]*:[^\s'\"`<>]+")
 START = re.compile(r"(url:)?([A-Za-z][\w+.-]*:)?/{0,3}")
 PARAMETER = re.compile(r"([?&;#])([^=&;#?\s'\"]+)=([^&;#\s'\"]*)")
 SECRET = re.compile(
-    r"(?i)token|secret|passw|passphrase|pwd|auth|credential|signature|session|bearer|jwt"
-    r"|(api|access|private|account|subscription)[-_.]?key|^(key|pass|sig|sas|code)$"
+    r"(?i)(token|secret|passw(or)?d|passphrase|pwd|credentials?|signature|authorization|jwt|bearer"
+    r"|(api|access|private|secret|account|subscription)[-_.]?key)$|^(key|pass|sig|sas|auth|code|session)$"
 )
 
 
@@ -41,9 +41,10 @@ def redacted(text: str) -> str:
 def argument(text: str) -> str:
     """A word of a command line, which may be an address or `key=ADDRESS`."""
     key, equals, value = text.partition("=")
-    if equals and re.fullmatch(r"[\w.-]+", key):
-        return f"{key}={_whole(value)}"
-    return _whole(text)
+    if not equals or not re.fullmatch(r"[\w.-]+", key):
+        return _whole(text)
+    hidden = is_secret(key.rpartition(".")[2]) and not value.startswith(ENV)
+    return f"{key}={GONE if hidden else _whole(value)}"
 
 
 def values(value: Any) -> Any:

@@ -25,6 +25,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 from rilbench.cache import cache, is_known, remember
 from rilbench.errors import ConfigError, unknown
+from rilbench.redact import argument, public
 
 INDEX = "model_index.json"  # what a diffusers pipeline on the Hub is made of
 SCHEMES = ("hub:", "url:")
@@ -103,17 +104,17 @@ class NeededFile:
         if self.hub:
             repo, _, revision = self.hub
             return f"{repo}@{revision[:8]}"
-        address = urlsplit(self.address)
+        address = urlsplit(public(self.address))
         return "/".join([address.netloc, *address.path.split("/")[1:3]]) if self.published else "made here"
 
     @property
     def place(self) -> Path:
-        """Where the file lies on this machine, or will."""
+        """Where the file lies on this machine, or will; the secrets of an address take no part in it."""
         if self.hub:
             return hub_place(*self.hub)
         if not self.published:
             return Path(self.source).expanduser()
-        return cache() / f"{hashlib.sha256(self.source.encode()).hexdigest()[:8]}-{self.name}"
+        return cache() / f"{hashlib.sha256(public(self.source).encode()).hexdigest()[:8]}-{self.name}"
 
     @property
     def present(self) -> bool:
@@ -208,7 +209,7 @@ def fetch_line() -> str:
     """The command that gets what the command being run needs; `fetch` takes the options of `run` and `explain`."""
     words = sys.argv[1:]
     if words[:1] in (["run"], ["explain"]):
-        return shlex.join(["rilbench", "fetch", *words[1:]])
+        return shlex.join(["rilbench", "fetch", *map(argument, words[1:])])
     return "rilbench fetch, with the --config, --rewards and settings of the run"
 
 

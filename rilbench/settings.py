@@ -66,7 +66,8 @@ class Declared:
         if self.choices and text not in self.choices:
             raise ConfigError(f"{key}: {text[:70]!r} is not {self.allowed}")
         if len(text) > self.longest:
-            raise ConfigError(f"{key}: {text[:40]!r}... has {len(text)} characters; it may have {self.longest}")
+            shown = "the secret" if self.secret else f"{text[:40]!r}..."
+            raise ConfigError(f"{key}: {shown} has {len(text)} characters; it may have {self.longest}")
         if self.path and not text.strip():
             raise ConfigError(f"{key}: is empty; name a file or folder")
         if self.path and not text.startswith("url:") and max(len(p.encode()) for p in text.split("/")) > COMPONENT:
@@ -90,8 +91,8 @@ def setting(
     """A field of a settings dataclass: its default, what it means (one line, with the unit) and what it may be.
 
     Numbers have bounds, which are never NaN or infinite; a text has `choices` or at most `longest` characters. path:
-    it names a file, folder or reference. secret: it must not be written, printed or logged. later: values inside
-    keep the form they were given in, because another dataclass declares them.
+    it names a file, folder or reference. secret: it is never written, printed or hashed, and its value is best
+    `env:NAME`. later: values inside keep the form they were given in, because another dataclass declares them.
     """
     declared = Declared(
         meaning=meaning,
@@ -109,7 +110,7 @@ def setting(
     if isinstance(default, dict | list):
         made: Any = dataclasses.field(default_factory=lambda: type(default)(default), metadata=metadata)
     else:
-        made = dataclasses.field(default=default, metadata=metadata)
+        made = dataclasses.field(default=default, metadata=metadata, repr=not secret)
     field: T = made  # as `dataclasses.field`, which type checkers know
     return field
 

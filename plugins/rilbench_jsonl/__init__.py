@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from rilbench import hookimpl
+from rilbench.redact import redacted
 from rilbench.result import RunResult
 from rilbench.store import read_json
 from rilbench_jsonl.log import opened
@@ -62,7 +63,9 @@ class JsonLog:
     def run_failed(self, folder: Path, result: RunResult, error: BaseException) -> None:
         """Log why the run stopped."""
         with opened(folder / FILE, run=result.name) as log:
-            log.write("run_failed", stages=len(result.matrix.rows), error=type(error).__name__, message=str(error))
+            log.write(
+                "run_failed", stages=len(result.matrix.rows), error=type(error).__name__, message=redacted(str(error))
+            )
 
     @hookimpl
     def summary(self, folder: Path) -> dict[str, str]:

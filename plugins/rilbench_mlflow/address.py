@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from urllib.parse import urlsplit, urlunsplit
+
+from rilbench.redact import public as public
 
 
 def tracking_uri() -> str:
@@ -32,11 +33,3 @@ def database(uri: str) -> Path | None:
 def is_http(uri: str) -> bool:
     """Whether a tracking server is behind the URI."""
     return uri.startswith(("http://", "https://"))
-
-
-def public(uri: str) -> str:
-    """The URI without user name and password, fit for files and screens."""
-    parts = urlsplit(uri)
-    if "@" not in parts.netloc:
-        return uri
-    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))

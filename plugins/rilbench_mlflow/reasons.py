@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from rilbench.redact import redacted
+
 
 def reason(error: Exception) -> str:
     """The first line of an error, which MLflow follows with many, as a sentence."""
     text = (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
+    text = redacted(text)
     return text if text.endswith(".") else f"{text}."

@@ -34,17 +34,19 @@ def evaluate(
 ) -> None:
     """Measure any diffusers model or LoRA as runs are measured, and keep it beside them in the store."""
     from rilbench.config import load
-    from rilbench.engine import Outcome, repeat_command
+    from rilbench.engine import Outcome
     from rilbench.progress import Reporter
     from rilbench.release import foreign
     from rilbench.release.attach import Lora
+    from rilbench.secret_settings import command_line
 
     quiet_libraries()
     given = Lora.parse(lora) if lora else None
     loaded = load(config, settings or (), rewards=rewards, label=label, model={"path": model})
-    command = repeat_command(sys.argv[1:])
+    found = catalog(plugin)
+    command = command_line(sys.argv[1:], found)
     with redirect_stdout(sys.stderr):  # whatever a plugin prints; stdout is for results
-        folder, result = foreign.evaluate(loaded, given, catalog=catalog(plugin), reporter=Reporter(), command=command)
+        folder, result = foreign.evaluate(loaded, given, catalog=found, reporter=Reporter(), command=command)
     if as_json:
         print_json(result.to_json() | {"folder": str(folder)})
     else:

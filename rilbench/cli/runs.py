@@ -32,13 +32,15 @@ def run(
     from rilbench import engine
     from rilbench.config import load
     from rilbench.progress import Reporter
+    from rilbench.secret_settings import command_line
 
     quiet_libraries()
     loaded = load(config, settings or (), strategy=strategy, rewards=rewards, seed=seed)
-    command = engine.repeat_command(sys.argv[1:])
+    found = catalog(plugin)
+    command = command_line(sys.argv[1:], found)
     try:
         with redirect_stdout(sys.stderr):  # whatever a plugin prints; stdout is for results
-            outcome = engine.run(loaded, catalog=catalog(plugin), reporter=Reporter(), command=command)
+            outcome = engine.run(loaded, catalog=found, reporter=Reporter(), command=command)
     except KeyboardInterrupt:  # Typer would turn it into a silent exit
         Console(stderr=True).print("interrupted; finished work is kept, the same command continues")
         raise typer.Exit(130) from None

@@ -45,24 +45,30 @@ def study(
     The same command continues a stopped study, repeats what failed, and prints a finished one at once. Exit code 4:
     some runs failed, the others are finished.
     """
-    from rilbench.engine import repeat_command
     from rilbench.progress import Reporter
+    from rilbench.secret_settings import command_line
     from rilbench.study import definition
     from rilbench.study.cells import make_cells
     from rilbench.study.graph import Graph
     from rilbench.study.run import StudyRun
 
     quiet_libraries()
-    asked = definition.load(
-        config, settings or (), strategies=strategies, rewards=rewards, orders=orders or (), seeds=seeds
-    )
     found = catalog(plugin)
+    asked = definition.load(
+        config,
+        settings or (),
+        strategies=strategies,
+        rewards=rewards,
+        orders=orders or (),
+        seeds=seeds,
+        catalog=found,
+    )
     graph = Graph(make_cells(asked, found, Reporter().warn))
     if dry_run:
         _show_plan(graph, workers, as_json)
         return
     _print_plan(graph, workers, stdout(stderr=True))
-    command = repeat_command(sys.argv[1:])
+    command = command_line(sys.argv[1:], found)
     run = StudyRun(asked, graph, found, workers=workers, command=command, plugins=plugin or ())
     try:
         run.run()

@@ -13,6 +13,7 @@ from omegaconf import OmegaConf
 from rilbench.config import ModelConfig, RunConfig
 from rilbench.errors import ConfigError
 from rilbench.prompts import evaluation_prompts
+from rilbench.redact import redacted, values
 from rilbench.release.models import hub_id, scheduler_of
 from rilbench.release.runs import SavedRun
 from rilbench.report.tables import markdown, markdown_table
@@ -52,9 +53,9 @@ def model_card(
         table=markdown(result),
         prompts=_prompts(config),
         pictures=f"\n{PICTURES}\n" if pictures else "",
-        command=result.command or REPEAT,
+        command=redacted(result.command) or REPEAT,
         training=_training(run, stage),
-        settings=_yaml(_settings(config)),
+        settings=_yaml(values(_settings(config))),
         plugins=", ".join(f"`{key}` {version}" for key, version in result.plugins.items()),
     )
 

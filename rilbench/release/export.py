@@ -11,6 +11,7 @@ from pathlib import Path
 
 from safetensors import SafetensorError
 
+from rilbench import secret_settings
 from rilbench.config import RunConfig, to_yaml
 from rilbench.errors import RilbenchError, UsageError
 from rilbench.model.adapters import LoraPair
@@ -43,6 +44,11 @@ class Export:
         assert self.kind in KINDS
 
     @property
+    def public(self) -> RunConfig:
+        """The run's configuration as strangers may see it."""
+        return secret_settings.public(self.run.config, self.run.catalog)
+
+    @property
     def name(self) -> str:
         """Of the folder and of what is in it."""
         return f"{self.run.result.name}-stage{self.stage}"
@@ -72,7 +78,7 @@ class Export:
     def _describe(self, folder: Path, *, prefix: str, rank: int) -> None:
         run, row = self.run, self.run.rows[self.stage]
         card = model_card(
-            run,
+            replace(run, config=self.public),
             self.stage,
             kind=self.kind,
             prefix=prefix,
@@ -82,7 +88,7 @@ class Export:
             pictures=self._pictures(folder / "samples.png"),
         )
         write_text(folder / "README.md", card)
-        write_text(folder / "config.yaml", to_yaml(replace(run.config, store=RunConfig().store)))
+        write_text(folder / "config.yaml", to_yaml(replace(self.public, store=RunConfig().store)))
         write_json(
             folder / MARK,
             {

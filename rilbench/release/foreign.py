@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from rilbench import identity
+from rilbench import identity, secret_settings
 from rilbench.components import Components, versions
 from rilbench.config import RunConfig
 from rilbench.contents import file_digest
@@ -56,10 +56,11 @@ def evaluate(
     folder = RunFolder.at(Path(config.store) / result.name, reporter.warn)
     session = ForeignSession(config, components, plan, reporter, earlier=folder.finished)
     session.lora = lora
-    rows = [session.row(planned) for planned in plan]
+    with components.discreet():
+        rows = [session.row(planned) for planned in plan]
     if lora:
         rows[1] = replace(rows[1], label=config.label or lora.path.stem)
-    folder.open(config, components.device)
+    folder.open(secret_settings.public(config, catalog), components.device)
     result = replace(result, matrix=replace(result.matrix, rows=tuple(rows)))
     return folder.path, folder.finish(result, session.prompts[: config.evaluate.samples])
 

@@ -9,7 +9,9 @@ from typing import Any
 from rilbench import identity, settings
 from rilbench.config import STUDY, RunConfig, check_name, compose, read, values_of
 from rilbench.errors import ConfigError, UsageError
+from rilbench.host.catalog import Catalog
 from rilbench.resources import config_file
+from rilbench.secret_settings import hidden_study
 from rilbench.study.orders import Order, once, read_orders, read_seeds
 from rilbench.values import split_names
 
@@ -56,8 +58,12 @@ def load(
     rewards: str | None = None,
     orders: Sequence[str] = (),
     seeds: str | None = None,
+    catalog: Catalog | None = None,
 ) -> Study:
-    """The study in a file (or, without one, on the configuration `shapes`), changed by options and `key=value`."""
+    """The study in a file (or, without one, on the configuration `shapes`), changed by options and `key=value`.
+
+    catalog: knows which settings are secret and take no part in the name of a study without one.
+    """
     values = read(file) if file is not None else {STUDY: {}}
     section = values.pop(STUDY, None)
     if not isinstance(section, dict):
@@ -75,7 +81,7 @@ def load(
     sequences, numbers = read_orders(asked.orders, asked.rewards), read_seeds(asked.seeds)
     definition = asdict(asked) | {"orders": sequences, "seeds": numbers, "settings": values, "overrides": last}
     return Study(
-        name=asked.name or _name(asked, definition),
+        name=asked.name or _name(asked, hidden_study(definition, catalog)),
         methods=_methods(asked, base, values, last),
         orders=sequences,
         seeds=numbers,

@@ -13,6 +13,7 @@ from rilbench.errors import RilbenchError
 from rilbench.host.catalog import Catalog
 from rilbench.host.moments import Moments
 from rilbench.result import RunResult
+from rilbench.secret_settings import hidden_study
 from rilbench.store import write_json
 from rilbench.study.cells import Cell
 from rilbench.study.definition import Study
@@ -131,7 +132,7 @@ class StudyRun:
             "name": self.study.name,
             "status": status,
             "command": self.command,
-            "definition": self.study.definition,
+            "definition": hidden_study(self.study.definition, self.catalog),
             "runs": [cell.name for cell in self.graph.cells],
             "finished": [result.name for result in self.finished],
             "failed": self.failed_json(),

@@ -8,6 +8,7 @@ from typing import Any, Generic, TypeVar
 
 from rilbench import settings
 from rilbench.contracts import Component
+from rilbench.secret_settings import resolved
 from rilbench.testing import inputs
 from rilbench.testing.check import Check
 from rilbench.testing.report import CheckResult
@@ -47,7 +48,7 @@ class Subject(Generic[C]):
 
     def fresh(self) -> C:
         """Another instance of the same settings."""
-        return self.component(self.settings, device=self.device)
+        return self.component(resolved(self.settings, "settings"), device=self.device)
 
     @property
     def exact(self) -> bool:
