@@ -24,7 +24,8 @@ import torch
 import typer
 from step import PROMPT, Bench, Kind
 
-from rilbench.config import RunConfig, compose, values_of
+from rilbench.config import RunConfig, compose
+from rilbench.layers import values_of
 from rilbench.testing import tiny
 from rilbench.training.memory import count
 from rilbench.training.step import WeightedReward
@@ -67,11 +68,11 @@ def main(
     told = {"model": model, "precision": precision, "resolution": resolution, "batch": batch, "steps": steps}
     named = LEVERS if levers else {"checkpointing": [CHECKPOINTING]} if checkpointing else {"none": []}
     for name, changes in named.items():
-        config = compose([own, values_of(changes)], "benchmark")
+        config = compose([own, values_of(changes)])
         found = measure(config, reward, ["rid@1"] if levers else KINDS, rounds, compiled=compile)
         typer.echo(json.dumps(told | {"levers": name, "compiled": compile} | found))
     for slicing in ("false", "true") if levers else ():
-        config = compose([own, values_of([f"model.vae_slicing={slicing}"])], "benchmark")
+        config = compose([own, values_of([f"model.vae_slicing={slicing}"])])
         name = "VAE slicing" if slicing == "true" else "none"
         typer.echo(json.dumps(told | {"levers": name} | decoding(config, reward, rounds)))
 

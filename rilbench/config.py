@@ -5,22 +5,18 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any
-
-from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
-from yaml import YAMLError  # type: ignore[import-untyped]
 
 from rilbench import redact, settings
 from rilbench.errors import ConfigError
+from rilbench.layers import merged, read, values_of
 from rilbench.remote import is_hub_id
 from rilbench.resources import config_file
 from rilbench.settings import setting
-from rilbench.values import MOST, split_names
+from rilbench.values import MOST
+from rilbench.yaml_text import dump
 
 PERTURBATIONS = ("jpeg", "blur", "shift")  # rilbench/evaluation/perturb.py
-BASE = "base"  # the key of a file that starts from another one
 OPTIMISERS = ("adamw", "adamw8bit")
 STUDY = "study"  # the section that makes a file a study's
 ANY = "any"  # the key of a recipe that holds for every strategy, or for every reward
@@ -162,17 +158,22 @@ class RunConfig:
             order.
         """
         values: dict[str, Any] = {}
-        for by in dict.fromkeys((ANY, *strategies)):
-            for on, part in sorted((self.recipes.get(by) or {}).items(), key=lambda item: item[0] != ANY):
-                if on == ANY or sorted(on.split("+")) == sorted(rewards):
-                    settings.build(TrainConfig, part, f"recipes.{by}.{on}")
-                    values |= part
+        for _, part in self.recipes_for(strategies, rewards):
+            values |= part
         train = settings.build(TrainConfig, dict(asdict(self.train), **values), "train")
         if train.samples < train.batch_size:
             raise ConfigError(f"train.samples: {train.samples} is less than one batch of {train.batch_size}")
         if not 1 <= train.last_steps <= self.model.steps:
             raise ConfigError(f"train.last_steps: {train.last_steps} is not between 1 and model.steps")
         return train
+
+    def recipes_for(self, strategies: Sequence[str], rewards: Sequence[str]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+        """The recipes of a stage as `STRATEGY.REWARD` and their checked settings; later ones win."""
+        for by in dict.fromkeys((ANY, *strategies)):
+            for on, part in sorted((self.recipes.get(by) or {}).items(), key=lambda item: item[0] != ANY):
+                if on == ANY or sorted(on.split("+")) == sorted(rewards):
+                    settings.build(TrainConfig, part, f"recipes.{by}.{on}")
+                    yield f"{by}.{on}", part
 
 
 def load(config: str, overrides: Sequence[str] = (), **options: Any) -> RunConfig:
@@ -182,55 +183,21 @@ def load(config: str, overrides: Sequence[str] = (), **options: Any) -> RunConfi
     if STUDY in layers[0]:
         file = config_file(config)
         raise ConfigError(f"{file} describes a study, not a run; start it with: rilbench study --config {config}")
-    return compose(layers, str(config_file(config)))
+    return compose(layers)
 
 
-def read(config: str, above: Sequence[Path] = ()) -> dict[str, Any]:
-    """The values in a configuration file, which is named or given as a path; not checked.
-
-    The key `base` names another one, whose values hold where the file has none. `above` are files that lead here.
-    """
-    file = config_file(config)
-    if file in above:
-        raise ConfigError(f"{above[-1]}: base leads back to {file}")
-    try:
-        values = OmegaConf.to_container(OmegaConf.load(file))
-    except (OmegaConfBaseException, YAMLError, OSError, TypeError, ValueError) as error:
-        raise ConfigError(f"{file}: {' '.join(str(error).split())}") from None
-    if not isinstance(values, dict):
-        raise ConfigError(f"{file}: holds a list, not settings")
-    base = values.pop(BASE, None)
-    if base is None:
-        return {str(key): value for key, value in values.items()}
-    return _merged([read(str(base), (*above, file)), values], str(file))
+def compose(layers: Sequence[Mapping[str, Any]]) -> RunConfig:
+    """The run configuration of layers of values, later ones win (`rilbench.layers`)."""
+    values = merged(layers)
+    if isinstance(recipes := values.get("recipes"), Mapping):
+        values["recipes"] = {by: _typed_recipes(by, parts) for by, parts in recipes.items()}
+    return settings.build(RunConfig, values, "")
 
 
-def _merged(layers: Sequence[Mapping[Any, Any]], where: str) -> dict[str, Any]:
-    """Layers of values, later ones win; `where` is for the message of an error."""
-    try:
-        merged = OmegaConf.to_container(OmegaConf.merge(*_own_revisions(layers)))
-    except (OmegaConfBaseException, TypeError, ValueError) as error:
-        raise ConfigError(f"{where}: {' '.join(str(error).split())}") from None
-    assert isinstance(merged, dict)
-    return {str(key): value for key, value in merged.items()}
-
-
-def _own_revisions(layers: Sequence[Mapping[Any, Any]]) -> Iterator[Mapping[Any, Any]]:
-    """The layers; one that names another model than those before it does not have that one's revision."""
-    path = None
-    for layer in layers:
-        model = layer.get("model")
-        if isinstance(model, Mapping) and (named := model.get("path", path)) != path:
-            path, layer = named, {**layer, "model": {"revision": None, **model}}
-        yield layer
-
-
-def compose(layers: Sequence[Mapping[str, Any]], where: str) -> RunConfig:
-    """The run configuration of layers of values, later ones win; `where` is for the message of an error."""
-    merged = _merged(layers, where)
-    if isinstance(merged.get("rewards"), str):
-        merged["rewards"] = split_names(merged["rewards"])
-    return settings.build(RunConfig, merged, "")
+def _typed_recipes(by: str, parts: Any) -> dict[str, Any]:
+    if not isinstance(parts, Mapping):
+        raise ConfigError(f"recipes.{by}: is not a mapping of a reward, or any, to settings of `train`")
+    return {on: settings.typed(TrainConfig, part, f"recipes.{by}.{on}") for on, part in parts.items()}
 
 
 def check_name(key: str, name: str) -> None:
@@ -239,30 +206,19 @@ def check_name(key: str, name: str) -> None:
         raise ConfigError(f"{key}: {name!r} is not of at most 60 letters, digits and any of . _ + -")
 
 
-def values_of(overrides: Sequence[str]) -> dict[str, Any]:
-    """`key=value` strings as nested plain values."""
-    try:
-        values = OmegaConf.to_container(OmegaConf.from_dotlist(_checked(overrides)))
-    except (OmegaConfBaseException, YAMLError, ValueError) as error:
-        raise ConfigError(f"settings: {' '.join(str(error).split())}") from None
-    assert isinstance(values, dict)
-    return {str(key): value for key, value in values.items()}
-
-
 def as_mapping(config: RunConfig) -> dict[str, Any]:
     """The configuration as plain, JSON-able values."""
-    values = OmegaConf.to_container(OmegaConf.structured(config))
-    assert isinstance(values, dict)
-    return {str(key): value for key, value in values.items()}
+    plain = _plain(asdict(config))
+    assert isinstance(plain, dict)
+    return plain
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _plain(part) for key, part in value.items()}
+    return [_plain(part) for part in value] if isinstance(value, list | tuple) else value
 
 
 def to_yaml(config: RunConfig) -> str:
     """The configuration as YAML that `load` reads back to the same one, but for the secrets in its addresses."""
-    return OmegaConf.to_yaml(OmegaConf.create(redact.values(as_mapping(config))))
-
-
-def _checked(overrides: Sequence[str]) -> list[str]:
-    for text in overrides:
-        if "=" not in text:
-            raise ConfigError(f"{text!r} is not a setting; write key=value, for example train.lr=1e-3")
-    return list(overrides)
+    return dump(redact.values(as_mapping(config)))

@@ -16,8 +16,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from rilbench import redact
-from rilbench.config import RunConfig, values_of
+from rilbench.config import RunConfig
 from rilbench.errors import ConfigError, RilbenchError
+from rilbench.layers import values_of
 from rilbench.redact import ENV
 from rilbench.settings import declared, flat
 

@@ -165,8 +165,8 @@ def _shown(value: Any) -> str:
     """The value in a message, cut."""
     if isinstance(value, Mapping | list | tuple):
         return "a mapping" if isinstance(value, Mapping) else "a list"
-    if value is None:
-        return "null"
+    if value is None or isinstance(value, bool):
+        return "null" if value is None else str(value).lower()
     if isinstance(value, int) and abs(value) > MOST:
         return "the number"
     return ascii(value[:70]) if isinstance(value, str) and CONTROL.search(value) else repr(value)[:80]

@@ -64,7 +64,7 @@ class _Reader:
             return self.mapping(node, depth)
         if isinstance(node, yaml.SequenceNode):
             return [self.value(part, depth + 1) for part in node.value]
-        return plain(node.value) if node.style is None else node.value
+        return node.value if node.style else plain(node.value)  # '' or None is unquoted
 
     def mapping(self, node: Any, depth: int) -> dict[str, Any]:
         found: dict[str, Any] = {}
@@ -95,7 +95,8 @@ def _text(dumper: _Dumper, value: str) -> Any:
 
 
 def _number(dumper: _Dumper, value: float) -> Any:
-    return dumper.represent_scalar("tag:yaml.org,2002:float", repr(value))
+    tag = dumper.resolve(yaml.ScalarNode, repr(value), (True, False))  # of 1e-05 `str`: YAML 1.1 needs a dot
+    return dumper.represent_scalar(tag, repr(value))
 
 
 _Dumper.add_representer(str, _text)

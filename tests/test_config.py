@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from rilbench import config
+from rilbench import config, layers
 from rilbench.components import Components
 from rilbench.errors import ConfigError
 from rilbench.host.catalog import Catalog
@@ -47,7 +47,7 @@ def test_yaml_round_trip(tmp_path: Path) -> None:
     assert config.load(str(tmp_path / "again.yaml")) == loaded
 
 
-RUNS = [p.stem for p in sorted(CONFIGS.glob("*.yaml")) if config.STUDY not in config.read(str(p))]
+RUNS = [p.stem for p in sorted(CONFIGS.glob("*.yaml")) if config.STUDY not in layers.read(str(p))]
 
 
 @pytest.mark.parametrize("name", RUNS)

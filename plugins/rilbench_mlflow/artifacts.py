@@ -33,10 +33,10 @@ def result(client: Any, run_id: str) -> RunResult | None:
 
 def settings(client: Any, run_id: str) -> dict[str, Any]:
     """The resolved configuration of a run, nested; empty when it has none."""
-    from omegaconf import OmegaConf
+    from rilbench.layers import values_in
 
     with downloaded(client, run_id, "config.yaml") as file:
-        return dict(OmegaConf.to_container(OmegaConf.load(file))) if file else {}  # type: ignore[arg-type]
+        return values_in(file) if file else {}
 
 
 def pictures(client: Any, run_id: str) -> set[str]:

@@ -64,9 +64,10 @@ def _number(file: Path) -> int:
 
 def _prompts(folder: Path) -> list[str]:
     """The evaluation prompts of a run; none when the file is on another machine."""
-    from omegaconf import OmegaConf
+    from rilbench.layers import values_in
+    from rilbench.settings import flat
 
     try:
-        return evaluation_prompts(str(OmegaConf.select(OmegaConf.load(folder / "config.yaml"), "evaluate.prompts")))
+        return evaluation_prompts(str(flat(values_in(folder / "config.yaml")).get("evaluate.prompts")))
     except (RilbenchError, OSError):
         return []

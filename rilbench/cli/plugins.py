@@ -67,8 +67,8 @@ def check(
     """Run the conformance checks of a plugin; exit code 1 when one fails."""
     from dataclasses import asdict
 
-    from rilbench.config import values_of
     from rilbench.errors import UsageError
+    from rilbench.layers import values_of
     from rilbench.prompts import read_prompts
     from rilbench.settings import build
     from rilbench.testing import check_component, summary

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
-from yaml import YAMLError  # type: ignore[import-untyped]
-
+from rilbench.errors import ConfigError
+from rilbench.layers import values_in
 from rilbench.result import RunResult
 from rilbench.settings import flat
 from rilbench.store import read_json
@@ -18,10 +16,10 @@ def settings(run: RunResult) -> dict[str, Any]:
     if run.folder is None:
         return {}
     try:
-        values = OmegaConf.to_container(OmegaConf.load(run.folder / "config.yaml"))
-    except (OSError, ValueError, YAMLError, OmegaConfBaseException):
+        values = values_in(run.folder / "config.yaml")
+    except ConfigError:
         return {}
-    return flat(values) if isinstance(values, dict) else {}
+    return flat(values)
 
 
 def environment(run: RunResult) -> dict[str, Any]:

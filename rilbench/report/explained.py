@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from omegaconf import OmegaConf
 from rich.console import Console
 from rich.table import Table
+
+from rilbench.yaml_text import dump
 
 
 def show(told: dict[str, Any], console: Console) -> None:
@@ -40,7 +41,7 @@ def show(told: dict[str, Any], console: Console) -> None:
     for name, value in lines.items():
         console.print(f"{name:10} {value}", highlight=False, markup=False)
     console.print("\nsettings", highlight=False, markup=False)
-    console.print(OmegaConf.to_yaml(OmegaConf.create(told["settings"])), highlight=False, markup=False)
+    console.print(dump(told["settings"]), highlight=False, markup=False)
 
 
 def _seconds(value: float) -> str:

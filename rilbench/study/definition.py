@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from rilbench import identity, settings
-from rilbench.config import STUDY, RunConfig, check_name, compose, read, values_of
+from rilbench.config import STUDY, RunConfig, check_name, compose
 from rilbench.errors import ConfigError, UsageError
 from rilbench.host.catalog import Catalog
+from rilbench.layers import read, values_of
 from rilbench.resources import config_file
 from rilbench.secret_settings import hidden_study
+from rilbench.settings import setting
 from rilbench.study.orders import Order, once, read_orders, read_seeds
-from rilbench.values import split_names
 
 CELL = {"strategy": "strategies", "rewards": "rewards", "seed": "seeds", "label": "methods"}  # setting -> study's key
 SHARED = ("rewards", "seed", "label", "store", "tracking", "requires")  # what a method cannot have for itself
@@ -21,19 +22,15 @@ SHARED = ("rewards", "seed", "label", "store", "tracking", "requires")  # what a
 
 @dataclass(frozen=True)
 class StudyConfig:
-    """The `study:` section.
+    """The `study:` section."""
 
-    base: the run configuration it extends. strategies: each a method under its own name. methods: a label to a
-    `strategy` and any run settings. orders: `all`, `random:N`, an order or several. seeds: how many, or a list.
-    """
-
-    name: str = ""
-    base: str = "shapes"
-    strategies: tuple[str, ...] = ()
-    rewards: tuple[str, ...] = ()
-    orders: Any = None
-    seeds: Any = 1
-    methods: dict[str, dict[str, Any]] = field(default_factory=dict)
+    name: str = setting("", "of the study's folder; its methods and a hash when empty")
+    base: str = setting("shapes", "the run configuration it extends", path=True)
+    strategies: tuple[str, ...] = setting((), "each a method under its own name", longest=200)
+    rewards: tuple[str, ...] = setting((), "of every run", longest=200)
+    orders: Any = setting(None, "all, random:N, an order, or a list of orders")
+    seeds: Any = setting(1, "how many, or a list")
+    methods: dict[str, dict[str, Any]] = setting({}, "a label to a `strategy` and any run settings", later=True)
 
     def __post_init__(self) -> None:
         check_name("name", self.name)
@@ -90,9 +87,7 @@ def load(
 
 
 def _section(values: Mapping[str, Any]) -> StudyConfig:
-    """Lists of names may be written `a,b`."""
-    lists = {key: split_names(values[key]) for key in ("strategies", "rewards") if isinstance(values.get(key), str)}
-    return settings.build(StudyConfig, {**values, **lists}, STUDY)
+    return settings.build(StudyConfig, values, STUDY)
 
 
 def _methods(asked: StudyConfig, *layers: Mapping[str, Any]) -> dict[str, RunConfig]:
@@ -110,10 +105,7 @@ def _methods(asked: StudyConfig, *layers: Mapping[str, Any]) -> dict[str, RunCon
     if not methods:
         raise UsageError("name what the study compares, for example --strategies rid,baseline")
     *below, last = layers
-    return {
-        label: compose([*below, method, last, {"label": label}], f"study.methods.{label}")
-        for label, method in methods.items()
-    }
+    return {label: compose([*below, method, last, {"label": label}]) for label, method in methods.items()}
 
 
 def _check(where: str, method: Mapping[str, Any]) -> None:
