@@ -11,7 +11,6 @@ from rilbench.components import Components
 from rilbench.config import ANY, RunConfig
 from rilbench.contracts import Stage
 from rilbench.errors import ConfigError
-from rilbench.layers import values_of
 from rilbench.remote import is_hub_id
 from rilbench.settings import flat
 
@@ -20,7 +19,7 @@ Trained = Sequence[tuple[Sequence[str], Sequence[str]]]  # strategies and reward
 
 def trained(config: RunConfig, stages: Iterable[Stage]) -> Trained:
     """As `RunConfig.train_for` takes them."""
-    return [((s.by or config.strategy, config.strategy), list(s.rewards)) for s in stages if not s.merge]
+    return [((s.by or config.strategy, config.strategy), list(s.rewards)) for s in stages if s.rewards]
 
 
 def require(faults: Mapping[str, str]) -> None:
@@ -30,18 +29,17 @@ def require(faults: Mapping[str, str]) -> None:
         raise ConfigError(f"{told}. Correct it or leave it out.")
 
 
-def without(overrides: Sequence[str], components: Components, stages: Trained) -> dict[str, str]:
-    """Keys of `key=value` strings to why they change nothing in a run of these components and stages."""
-    config = components.config
-    given = [key for key, value in flat(values_of(overrides)).items() if value != {}]
-    reasons = {key: _reason(key.split("."), config, components, stages) for key in given}
+def without(given: Mapping[str, Any], components: Components, stages: Trained) -> dict[str, str]:
+    """Keys of nested values (`layers.values_of`) to why they change nothing in a run of these components and stages."""
+    keys = [key for key, value in flat(given).items() if value != {}]
+    reasons = {key: _reason(key.split("."), components.config, components, stages) for key in keys}
     return {key: why for key, why in reasons.items() if why}
 
 
-def only(overrides: Sequence[str], known: Sequence[str], command: str) -> dict[str, str]:
+def unread(given: Mapping[str, Any], known: Sequence[str], command: str) -> dict[str, str]:
     """Likewise for a command that reads only the settings, or sections of settings, `known`."""
-    unread = [key for key in flat(values_of(overrides)) if not any(f"{key}.".startswith(f"{k}.") for k in known)]
-    return {key: f"{command} reads {', '.join(known)}" for key in unread}
+    keys = [key for key in flat(given) if not any(f"{key}.".startswith(f"{k}.") for k in known)]
+    return {key: f"`rilbench {command}` reads only {', '.join(known)}" for key in keys}
 
 
 def _reason(key: Sequence[str], config: RunConfig, components: Components, stages: Trained) -> str | None:
@@ -81,6 +79,6 @@ def _unused_recipe(recipe: str, name: str, config: RunConfig, stages: Trained) -
         return None
     matching = {found for by, on in stages for found, _ in config.recipes_for(by, on)}
     if recipe in matching:
-        return "a recipe for the stage that is more special sets it too"
+        return "a more specific recipe sets it for every stage"
     by, _, on = recipe.partition(".")
     return f"no stage is trained by {by if by != ANY else 'a strategy'} on {on if on != ANY else 'a reward'}"

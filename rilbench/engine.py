@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from rilbench import identity, secret_settings
+from rilbench import effect, identity, secret_settings
 from rilbench.components import Components, versions
 from rilbench.config import RunConfig
 from rilbench.host import requirements
@@ -21,11 +22,18 @@ from rilbench.session import Session
 LONGEST = 120  # characters of a run's name that are its rewards
 
 
-def prepare(config: RunConfig, catalog: Catalog, warn: Warn) -> tuple[Components, list[PlannedStage]]:
-    """Check everything that can be checked without loading a weight, and plan; `warn` hears of broken plugins."""
+def prepare(
+    config: RunConfig, catalog: Catalog, warn: Warn, given: Mapping[str, Any] | None = None
+) -> tuple[Components, list[PlannedStage]]:
+    """Check everything that can be checked without loading a weight, and plan; `warn` hears of broken plugins.
+
+    given: the nested values of `key=value` settings; ConfigError for one that has no effect.
+    """
     requirements.check(config.requires)
     catalog.survey(warn)
-    return planned_run(config, catalog)
+    components, plan = planned_run(config, catalog)
+    effect.require(effect.without(given or {}, components, effect.trained(config, [planned.stage for planned in plan])))
+    return components, plan
 
 
 def planned_run(config: RunConfig, catalog: Catalog) -> tuple[Components, list[PlannedStage]]:
@@ -67,15 +75,22 @@ class Outcome(NamedTuple):
 
 
 def run(
-    config: RunConfig, *, catalog: Catalog, reporter: Reporter, command: str = "", moments: Moments | None = None
+    config: RunConfig,
+    *,
+    catalog: Catalog,
+    reporter: Reporter,
+    command: str = "",
+    moments: Moments | None = None,
+    given: Mapping[str, Any] | None = None,
 ) -> Outcome:
     """Do what is not in the store yet.
 
     A finished stage is never trained again, so the same call continues a stopped run and repeats a finished one
     at once. `moments` are the hook plugins when they serve several runs; by default every run has its own.
+    `given` are the nested values of `key=value` settings, which must have an effect.
     """
     config = identity.pinned(config)
-    components, plan = prepare(config, catalog, reporter.warn)
+    components, plan = prepare(config, catalog, reporter.warn, given)
     reporter.stages = sum(planned.train is not None for planned in plan)
     if moments is None:
         moments = Moments(catalog, reporter.warn, enabled=config.tracking)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from rilbench import config, layers
+from rilbench import config, layers, setting, settings
 from rilbench.components import Components
 from rilbench.errors import ConfigError
 from rilbench.host.catalog import Catalog
@@ -45,6 +46,194 @@ def test_yaml_round_trip(tmp_path: Path) -> None:
     loaded = config.load("shapes", ["train.lr=0.125"], rewards="hps")
     (tmp_path / "again.yaml").write_text(config.to_yaml(loaded))
     assert config.load(str(tmp_path / "again.yaml")) == loaded
+
+
+def written(file: Path, text: str) -> str:
+    file.write_text(text)
+    return str(file)
+
+
+RATES = (
+    "train: {lr: 1, batch_size: 4}\nrecipes:\n  any: {any: {lr: 2}}\n  rid: {any: {lr: 3}, hps: {lr: 4, samples: 99}}\n"
+)
+
+
+def rates(loaded: config.RunConfig) -> list[float]:
+    return [loaded.train_for([by], [on]).lr for by in ("rid", "baseline") for on in ("aesthetic", "hps")]
+
+
+def test_the_command_line_wins_over_every_recipe(tmp_path: Path) -> None:
+    file = written(tmp_path / "mine.yaml", RATES)
+    assert rates(config.load(file)) == [3, 4, 2, 2]
+    loaded = config.load(file, ["train.lr=1e-5"])
+    assert rates(loaded) == [1e-5] * 4
+    assert loaded.train_for(["rid"], ["hps"]).samples == 99
+    again = config.load(written(tmp_path / "again.yaml", config.to_yaml(loaded)))
+    assert rates(again) == [1e-5] * 4
+    assert rates(config.load(file, ["train.lr=1e-5", "recipes.rid.hps.lr=7"])) == [1e-5, 7, 1e-5, 1e-5]
+
+
+def test_shipped_recipes_do_not_undo_the_command_line() -> None:
+    for name in RUNS:
+        loaded = config.load(name, ["train.lr=1e-5", "train.samples=64", "train.batch_size=4"])
+        stages = [
+            (by, on) for by in ("rid", "baseline", "joint") for on in (["aesthetic"], ["hps"], ["aesthetic", "hps"])
+        ]
+        found = {(t.lr, t.samples, t.batch_size) for by, on in stages for t in [loaded.train_for([by], on)]}
+        assert found == {(1e-5, 64, 4)}
+
+
+def test_a_files_own_train_wins_over_inherited_recipes_not_over_its_own(tmp_path: Path) -> None:
+    below = written(tmp_path / "below.yaml", RATES)
+    assert rates(config.load(written(tmp_path / "a.yaml", f"base: {below}\ntrain: {{lr: 9}}\n"))) == [9] * 4
+    own = f"base: {below}\ntrain: {{lr: 9}}\nrecipes: {{rid: {{hps: {{lr: 8}}}}}}\n"
+    assert rates(config.load(written(tmp_path / "b.yaml", own))) == [9, 8, 9, 9]
+
+
+@pytest.mark.parametrize(
+    "cleared", ["{}", "null", "", "{rid: null, any: {}}", "{rid: {any: {}, hps: null}, any: null}"]
+)
+def test_inherited_recipes_are_cleared(tmp_path: Path, cleared: str) -> None:
+    below = written(tmp_path / "below.yaml", RATES)
+    assert rates(config.load(written(tmp_path / "mine.yaml", f"base: {below}\nrecipes: {cleared}\n"))) == [1] * 4
+    if cleared in ("{}", "null"):
+        assert rates(config.load(below, [f"recipes={cleared}"])) == [1] * 4
+
+
+def test_a_text_is_the_text_given(tmp_path: Path) -> None:
+    given = {"label": "2024_11_28", "store": "a #2", "model.revision": "697403e7", "model.device": "010"}
+    model = "model.path=some/model"
+    values = [f"{key}={value}" for key, value in given.items()]
+    yaml = "label: 2024_11_28\nstore: 'a #2'\nmodel: {path: some/model, revision: 697403e7, device: 010}\n"
+    of_file, of_line = config.load(written(tmp_path / "mine.yaml", yaml)), config.load("shapes", [model, *values])
+    for loaded in (of_file, of_line):
+        found = (loaded.label, loaded.store, loaded.model.revision, loaded.model.device)
+        assert found == tuple(given.values())
+        assert config.load(written(tmp_path / "again.yaml", config.to_yaml(loaded))) == loaded
+    for text in ("on", "null", "1e5", "0x10", "12", "1.50", "true", "1_000"):
+        assert config.load("shapes", [f"label={text}"]).label == text
+        assert config.load(written(tmp_path / "one.yaml", f"label: '{text}'\n")).label == text
+    for text in ("on", "1e5", "0x10", "12", "1.50", "True", "1_000"):
+        assert config.load(written(tmp_path / "two.yaml", f"label: {text}\n")).label == text
+
+
+REFUSED = [
+    ("seed", "010", "leading zero"),
+    ("train.samples", "0640", "leading zero"),
+    ("seed", "1:30", "not a whole number"),
+    ("seed", "1.0", "not a whole number"),
+    ("seed", "0x10", "not a whole number"),
+    ("train.samples", "1_000", "not a whole number"),
+    ("train.lr", "1_0.5", "not a number"),
+    ("train.lr", "nan", "not a finite number"),
+    ("train.lr", "-.inf", "not a finite number"),
+    ("train.lr", "1e999", "not a finite number"),
+    ("train.lr", "'???'", "not a number"),
+    ("model.guidance", "nan", "not a finite number"),
+    ("train.reward_scale", "inf", "not a finite number"),
+    ("recipes.rid.hps.lr", "nan", "not a finite number"),
+    ("recipes.rid.hps.samples", "0100", "leading zero"),
+    ("tracking", "7", "neither true nor false"),
+    ("adapter.rank", "100000000000", "not between 1 and 4096"),
+    ("evaluate.bootstrap", "300000000", "not between 1 and 100000"),
+    ("store", "''", "is empty"),
+    ("store", "'${oc.env:HOME}'", "is not filled in"),
+    ("store", "???", "missing value"),
+    ("store", "a" * 300, "more than 255 bytes"),
+    ("model.device", "c" * 99, "99 characters"),
+    ("seed", "9" * 5000, "larger than"),
+]
+
+
+@pytest.mark.parametrize(("key", "value", "fault"), REFUSED, ids=[f"{key}={value[:12]}" for key, value, _ in REFUSED])
+def test_what_a_value_cannot_be_is_refused_by_name(tmp_path: Path, key: str, value: str, fault: str) -> None:
+    with pytest.raises(ConfigError, match=f"^{key}: .*{fault}"):
+        config.load("shapes", [f"{key}={value.strip(chr(39))}"])
+    *sections, last = key.split(".")
+    nested = "".join(f"{section}: {{" for section in sections) + f"{last}: {value}" + "}" * len(sections)
+    with pytest.raises(ConfigError, match=f"^{key}: .*{fault}"):
+        config.load(written(tmp_path / "mine.yaml", nested))
+
+
+def test_optional_settings_take_null_and_lists_two_forms(tmp_path: Path) -> None:
+    assert config.load("sd15", ["model.resolution=null"]).model.resolution is None
+    assert config.load("sd15", ["model.revision=null"]).model.revision is None
+    for text in ("png_kb,jpeg_kb", "[png_kb, jpeg_kb]", "['png_kb', \"jpeg_kb\"]"):
+        assert config.load("shapes", [f"evaluate.metrics={text}"]).evaluate.metrics == ("png_kb", "jpeg_kb")
+        metrics = f"evaluate: {{metrics: {text if '[' in text else repr(text)}}}\n"
+        assert config.load(written(tmp_path / "m.yaml", metrics)).evaluate.metrics == ("png_kb", "jpeg_kb")
+
+
+@dataclass(frozen=True)
+class Mixed:
+    """Settings of a plugin that declares types alone, and of one that declares ranges."""
+
+    text: str = "a"
+    count: int = 1
+    maybe: str | None = None
+    either: int | str = 1
+    names: tuple[str, ...] = ()
+    shares: dict[str, float] = field(default_factory=dict)
+    anything: Any = None
+    rate: float = setting(1.0, "of something", above=0, below=2)
+    words: dict[str, str] = setting({"a": "b"}, "of something", choices=("b", "c"))
+
+
+def mixed(*overrides: str) -> Mixed:
+    loaded = config.load("shapes", [f"reward.mixed.{text}" for text in overrides])
+    return settings.build(Mixed, loaded.reward.get("mixed", {}), "reward.mixed")
+
+
+def test_settings_of_plugins_are_read_by_their_types() -> None:
+    assert mixed("text=1e5", "count=12", "maybe=010") == Mixed(text="1e5", count=12, maybe="010")
+    assert mixed("maybe=null", "text=null", "either=x") == Mixed(text="null", either="x")
+    assert mixed("shares.a=1e-5", "names=a,b", "anything=2.5e-3") == Mixed(
+        shares={"a": 1e-5}, names=("a", "b"), anything=2.5e-3
+    )
+    assert mixed("shares={a: 1}", "words.a=c").words == {"a": "c"}
+    for override, fault in {
+        "count=010": "count: '010' has a leading zero",
+        "shares.a=nan": "shares.a: 'nan' is not a finite",
+        "rate=2": "rate: 2.0 is not above 0 and below 2",
+        "words.a=d": "words: 'd' is not one of b, c",
+        "text.a=1": "text: a mapping is not a text",
+    }.items():
+        with pytest.raises(ConfigError, match=f"reward.mixed.{fault}"):
+            mixed(override)
+
+
+def test_declarations_can_be_listed() -> None:
+    found = {d.key: d for d in settings.described(config.RunConfig)}
+    assert (found["train.lr"].type, found["train.lr"].default) == ("float", 1e-3)
+    assert found["model.precision"].declared.allowed == "one of fp32, bf16"
+    assert [key for key, d in found.items() if not d.declared.meaning] == []
+    assert isinstance(Mixed().words, dict)
+    assert Mixed().words is not Mixed().words
+
+
+ALIASES = [b"%c: &%c [%s]\n" % (c, c, b", ".join([b"*%c" % (c - 1)] * 8)) for c in range(98, 106)]
+BOMB = b"a: &a [x, x, x, x, x, x, x, x]\n" + b"".join(ALIASES)
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        (b"seed: 1\nseed: 2\n", "line 2: the key 'seed' stands twice"),
+        (b"a: " + b"[" * 3000, "mine.yaml"),
+        (b"reward: " + b"{a: " * 30 + b"1" + b"}" * 30, "nested deeper than 16"),
+        (b"label: a\x00b\n", "mine.yaml"),
+        (b"label: \xff\n", "not UTF-8"),
+        (b"seed: !!int '1'\n", "the tag tag:yaml.org,2002:int is not read"),
+        (b"a: &a [1]\nb: [*a, *a]\n<<: {seed: 1}\n", "<< is not read"),
+        (b"- 1\n", "holds no settings"),
+        (b"base: [shapes]\n", "base is not the name"),
+        (BOMB, "more than 100000"),
+    ],
+)
+def test_a_file_that_is_no_configuration(tmp_path: Path, text: bytes, fault: str) -> None:
+    (tmp_path / "mine.yaml").write_bytes(text)
+    with pytest.raises(ConfigError, match=fault):
+        config.load(str(tmp_path / "mine.yaml"))
 
 
 RUNS = [p.stem for p in sorted(CONFIGS.glob("*.yaml")) if config.STUDY not in layers.read(str(p))]

@@ -21,6 +21,8 @@ Columns = Annotated[
 ]
 Label = Annotated[str | None, typer.Option("--label", help="What tables call it; default: lora, or model")]
 
+READ = ("model", "evaluate", "reward", "metric", "rewards", "label", "seed", "store", "requires", "check_memory")
+
 
 def evaluate(
     model: Model,
@@ -33,8 +35,10 @@ def evaluate(
     as_json: AsJson = False,
 ) -> None:
     """Measure any diffusers model or LoRA as runs are measured, and keep it beside them in the store."""
+    from rilbench import effect
     from rilbench.config import load
     from rilbench.engine import Outcome
+    from rilbench.layers import values_of
     from rilbench.progress import Reporter
     from rilbench.release import foreign
     from rilbench.release.attach import Lora
@@ -42,11 +46,15 @@ def evaluate(
 
     quiet_libraries()
     given = Lora.parse(lora) if lora else None
+    values = values_of(settings or ())
+    effect.require(effect.unread(values, READ, "evaluate"))
     loaded = load(config, settings or (), rewards=rewards, label=label, model={"path": model})
     found = catalog(plugin)
     command = command_line(sys.argv[1:], found)
     with redirect_stdout(sys.stderr):  # whatever a plugin prints; stdout is for results
-        folder, result = foreign.evaluate(loaded, given, catalog=found, reporter=Reporter(), command=command)
+        folder, result = foreign.evaluate(
+            loaded, given, catalog=found, reporter=Reporter(), command=command, given=values
+        )
     if as_json:
         print_json(result.to_json() | {"folder": str(folder)})
     else:

@@ -46,6 +46,8 @@ def export(
     plugin: Given = None,
 ) -> None:
     """Write the model after a stage as one ordinary LoRA or as a merged pipeline, with a model card."""
+    from rilbench import effect
+    from rilbench.layers import values_of
     from rilbench.progress import Reporter
     from rilbench.release import hub
     from rilbench.release.export import Export
@@ -56,6 +58,7 @@ def export(
         raise UsageError("--private is about --push; name the repository")
     if push:
         hub.check(push)
+    effect.require(effect.unread(values_of(settings or ()), ("model",), "export"))
     saved = open_run(run, catalog(plugin), settings or ())
     made = Export(run=saved, stage=saved.stage(stage), kind=format.value, license=license)
     folder = output or Path("exports") / f"{made.name}-{format.value}"

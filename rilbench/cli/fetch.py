@@ -37,15 +37,20 @@ def fetch(
 
     Downloads resume and are checked by size and hash. Exit code 0: all files are there.
     """
+    from rilbench import effect
     from rilbench.components import Components
     from rilbench.config import load
     from rilbench.fetch import fetch as fetching
+    from rilbench.layers import values_of
+    from rilbench.plan import planned_stages
 
     quiet_libraries()
     loaded = load(config, settings or (), strategy=strategy, rewards=rewards, seed=seed)
     with redirect_stdout(sys.stderr):  # whatever a plugin prints
         components = Components(loaded, catalog(plugin))
         components.check()
+        stages = effect.trained(loaded, planned_stages(loaded, components))
+        effect.require(effect.without(values_of(settings or ()), components, stages))
         try:
             with _progress() as progress:
                 work = fetching.check if check or _offline() else fetching.fetch

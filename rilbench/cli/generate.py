@@ -30,6 +30,8 @@ Noise = Annotated[int | None, typer.Option("--seed", help="Of the noise; default
 Images = Annotated[int, typer.Option("--images", "-n", min=1, help="Images of each prompt")]
 Output = Annotated[Path, typer.Option("--output", "-o", help="A .png file for one picture, or a folder for all images")]
 
+READ = ("model", "evaluate.seed", "evaluate.batch_size")
+
 
 def generate(
     run: RunName,
@@ -45,6 +47,8 @@ def generate(
     """Generate images with the model after a stage, or after several side by side, the same noise in each."""
     from dataclasses import replace
 
+    from rilbench import effect
+    from rilbench.layers import values_of
     from rilbench.progress import Reporter
     from rilbench.prompts import read_prompts
     from rilbench.release.pictures import write_pictures
@@ -56,6 +60,7 @@ def generate(
         raise UsageError('nothing to draw: give --prompt "..." or --prompts FILE')
     if not all(text.strip() for text in wanted):
         raise UsageError('--prompt "" says nothing to draw')
+    effect.require(effect.unread(values_of(settings or ()), READ, "generate"))
     saved = open_run(run, catalog(plugin), settings or ())
     numbers = _numbers(saved, stage)
     evaluate = saved.config.evaluate

@@ -31,6 +31,7 @@ def run(
     """
     from rilbench import engine
     from rilbench.config import load
+    from rilbench.layers import values_of
     from rilbench.progress import Reporter
     from rilbench.secret_settings import command_line
 
@@ -40,7 +41,13 @@ def run(
     command = command_line(sys.argv[1:], found)
     try:
         with redirect_stdout(sys.stderr):  # whatever a plugin prints; stdout is for results
-            outcome = engine.run(loaded, catalog=found, reporter=Reporter(), command=command)
+            outcome = engine.run(
+                loaded,
+                catalog=found,
+                reporter=Reporter(),
+                command=command,
+                given=values_of(settings or ()),
+            )
     except KeyboardInterrupt:  # Typer would turn it into a silent exit
         Console(stderr=True).print("interrupted; finished work is kept, the same command continues")
         raise typer.Exit(130) from None
@@ -67,13 +74,14 @@ def explain(
     from rilbench.config import load
     from rilbench.engine import prepare
     from rilbench.explain import explain as explained
+    from rilbench.layers import values_of
     from rilbench.progress import Reporter
     from rilbench.report.explained import show
 
     quiet_libraries()
     loaded = load(config, settings or (), strategy=strategy, rewards=rewards, seed=seed)
     with redirect_stdout(sys.stderr):
-        told = explained(loaded, *prepare(loaded, catalog(plugin), Reporter().warn))
+        told = explained(loaded, *prepare(loaded, catalog(plugin), Reporter().warn, values_of(settings or ())))
     if as_json:
         print_json(told)
     else:

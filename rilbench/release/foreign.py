@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-from rilbench import identity, secret_settings
+from rilbench import effect, identity, secret_settings
 from rilbench.components import Components, versions
 from rilbench.config import RunConfig
 from rilbench.contents import file_digest
@@ -36,18 +38,26 @@ class ForeignSession(Session):
 
 
 def evaluate(
-    config: RunConfig, lora: Lora | None, *, catalog: Catalog, reporter: Reporter, command: str = ""
+    config: RunConfig,
+    lora: Lora | None,
+    *,
+    catalog: Catalog,
+    reporter: Reporter,
+    command: str = "",
+    given: Mapping[str, Any] | None = None,
 ) -> tuple[Path, RunResult]:
     """Measure the model at `config.model.path`, and with a LoRA if there is one; what the store has is not repeated.
 
     The rewards are columns and the order the result is listed under in comparisons; nothing counts as trained, so the
-    table shows every metric's forgetting against the bare model.
+    table shows every metric's forgetting against the bare model. given: nested values of `key=value` settings, which
+    must have an effect.
     """
     config = identity.pinned(config)
     requirements.check(config.requires)
     catalog.survey(reporter.warn)
     components = Components(config, catalog, device=pick_device(config.model.device))
     components.check()
+    effect.require(effect.without(given or {}, components, ()))
     require(config, components)
     read_prompts(config.evaluate.prompts)
     config = replace(config, strategy="lora" if lora else "model", tracking=False)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
-from rilbench import engine, identity
+from rilbench import effect, engine, identity
 from rilbench.components import Components
 from rilbench.config import RunConfig
 from rilbench.errors import ConfigError
@@ -95,12 +96,25 @@ def make_cells(study: Study, catalog: Catalog, warn: Warn) -> list[Cell]:
         for rewards, order in sets.items()
         for label, config in methods.items()
     }
-    return [
+    cells = [
         _cell(replace(config, rewards=order, seed=seed), components[label, frozenset(order)])
         for seed in study.seeds
         for order in study.orders
         for label, config in methods.items()
     ]
+    by_components = {(cell.config.label, frozenset(cell.config.rewards)): cell for cell in cells}
+    _require_effect(study.given, [(components[key], cell) for key, cell in by_components.items()])
+    return cells
+
+
+def _require_effect(given: Mapping[str, Any], of: Sequence[tuple[Components, Cell]]) -> None:
+    """ConfigError for a `key=value` setting that changes no run."""
+    faults = [
+        effect.without(given, components, effect.trained(cell.config, [planned.stage for planned in cell.plan]))
+        for components, cell in of
+    ]
+    nowhere = [key for key in faults[0] if all(key in others for others in faults)]
+    effect.require({key: f"in no run of this study ({faults[0][key]})" for key in nowhere})
 
 
 def _cell(config: RunConfig, components: Components) -> Cell:

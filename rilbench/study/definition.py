@@ -45,6 +45,7 @@ class Study:
     orders: tuple[Order, ...]
     seeds: tuple[int, ...]
     definition: Mapping[str, Any]  # what was asked for, JSON-able
+    given: Mapping[str, Any]  # the `key=value` settings, nested
 
 
 def load(
@@ -83,6 +84,7 @@ def load(
         orders=sequences,
         seeds=numbers,
         definition=definition,
+        given=last,
     )
 
 
