@@ -6,6 +6,7 @@ A file may hold settings for rewards and strategies that a run does not use; wha
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 from rilbench.components import Components
 from rilbench.config import ANY, RunConfig
