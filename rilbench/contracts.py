@@ -191,11 +191,24 @@ class Strategy(Component):
         """Called before the first step of a stage with the new pair."""
 
     def loss(self, step: Step) -> Tensor:
-        """The scalar to minimise. A strategy whose stages are all trained by others needs none."""
+        """The scalar to minimise, a mean over images. A strategy whose stages are all trained by others needs none.
+
+        It runs once for every part of a batch that `train.micro_batch` cuts, so it must not change the strategy: what
+        an update changes belongs in `combine` and `after_update`, which run once an update.
+        """
         raise NotImplementedError(f"{type(self).__name__} plans stages for other strategies and trains none itself")
 
+    def combine(self, gradients: Mapping[str, Tensor]) -> Tensor:
+        """The gradient (P,) of an update, made of those of the loss's terms; without it the gradient of the loss.
+
+        gradients: of each term with a gradient that `loss` recorded with `step.term`, over the whole batch, with respect to all P
+            numbers of `step.pair.factors` in one row. A strategy that implements this has a backward pass for each
+            term, and what `loss` returns is logged only. Runs once an update, so it may keep averages.
+        """
+        raise NotImplementedError(f"{type(self).__name__} takes the gradient of its loss")
+
     def after_update(self, step: Step) -> None:
-        """Called after each optimiser step."""
+        """Called after each optimiser step, with the step of the batch's last part."""
 
     def state(self) -> dict[str, Tensor]:
         """Tensors that must survive a stop in the middle of a stage."""

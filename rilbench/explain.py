@@ -82,7 +82,7 @@ def _stage(
         "trained_by": planned.by or None,
         "start": planned.stage.start,
         "samples": train.samples if train else 0,
-        "updates": train.samples // train.batch_size if train else 0,
+        "updates": train.updates if train else 0,
         "trainable_parameters": trainable if train else 0,
         "in_store": trained and evaluated,
         "seconds": round(seconds, 1),

@@ -16,18 +16,10 @@ from rilbench.pipeline_files import half_parts
 from rilbench.remote import commit_of, is_hub_id
 from rilbench.resources import resolve
 
-VERSION = 1  # raised when a change of the engine changes the numbers
+VERSION = 2  # raised when a change of the engine changes the numbers
 _BOOKKEEPING = ("log_gradients_every", "checkpoint_every")  # settings that change no weight
 
 _ROUNDING = ("device", "gradient_checkpointing", "vae_slicing")  # of the model, that change nothing but rounding
-# settings that came later, at the value all earlier stages were made with: left out, so that those are found
-_LATER = {
-    "sampler": "auto",
-    "vae_precision": "auto",
-    "guidance_gradient": True,
-    "micro_batch": 0,
-    "optimiser": "adamw",
-}
 
 
 def digest(document: Any) -> str:
@@ -38,8 +30,6 @@ def digest(document: Any) -> str:
 def base_document(config: RunConfig) -> dict[str, Any]:
     """What determines the untouched model's images."""
     model = _telling(config.model, _ROUNDING) | weights_document(config.model)
-    if config.model.precision != "fp32" or config.model.guidance < 1:
-        model["numerics"] = 2  # without autocast; guidance below 1 is none
     return {"version": VERSION, "model": model}
 
 
@@ -89,8 +79,7 @@ def stage_document(
 
 def _telling(section: ModelConfig | TrainConfig, silent: Sequence[str]) -> dict[str, Any]:
     """The settings of a section that determine weights."""
-    values = asdict(section).items()
-    return {k: v for k, v in values if k not in silent and not (k in _LATER and v == _LATER[k])}
+    return {key: value for key, value in asdict(section).items() if key not in silent}
 
 
 def source(component: type) -> str:

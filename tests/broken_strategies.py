@@ -162,3 +162,31 @@ class StepDrawsGlobally(GoodStrategy):
     def loss(self, step: Step) -> Tensor:
         torch.rand(())
         return super().loss(step)
+
+
+@breaks("parts_of_a_batch_add_up")
+class CountsParts(GoodStrategy):
+    """Counts its updates in the loss, which runs once a part."""
+
+    def begin(self, stage: Stage, pair: LoraPair) -> None:
+        super().begin(stage, pair)
+        self.count = torch.zeros(())
+
+    def loss(self, step: Step) -> Tensor:
+        self.count = self.count + 1
+        return super().loss(step) * self.count
+
+    def state(self) -> dict[str, Tensor]:
+        return {**super().state(), "count": self.count}
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        self.count = state["count"]
+        super().load_state({key: value for key, value in state.items() if key != "count"})
+
+
+@breaks("parts_of_a_batch_add_up")
+class SumsTheBatch(GoodStrategy):
+    """A loss that is a sum over images, not a mean."""
+
+    def loss(self, step: Step) -> Tensor:
+        return super().loss(step) * len(step.prompts)

@@ -139,6 +139,29 @@ class GoodStrategy(Strategy):
         self.teacher = LoraPair.from_state(state)
 
 
+class GoodCombination(GoodStrategy):
+    """The gradients of two terms, brought to the running average of their norms."""
+
+    def begin(self, stage: Stage, pair: LoraPair) -> None:
+        super().begin(stage, pair)
+        self.norm = torch.zeros(())
+
+    def loss(self, step: Step) -> Tensor:
+        images = step.decode(step.denoise())
+        return step.term("reward", -step.reward(images)) + step.term("light", -images.mean())
+
+    def combine(self, gradients: Mapping[str, Tensor]) -> Tensor:
+        self.norm = (self.norm + torch.stack([g.norm() for g in gradients.values()]).mean()) / 2
+        return torch.stack([g / g.norm() for g in gradients.values()]).sum(0) * self.norm
+
+    def state(self) -> dict[str, Tensor]:
+        return {**super().state(), "norm": self.norm}
+
+    def load_state(self, state: Mapping[str, Tensor]) -> None:
+        self.norm = state["norm"]
+        super().load_state({key: value for key, value in state.items() if key != "norm"})
+
+
 GOOD: list[type[Component]] = [
     GoodReward,
     GoodModel,
@@ -148,4 +171,5 @@ GOOD: list[type[Component]] = [
     GoodSet,
     Planner,
     GoodStrategy,
+    GoodCombination,
 ]

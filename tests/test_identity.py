@@ -18,14 +18,6 @@ def model(*changes: str) -> dict[str, Any]:
     return dict(base_document(load("shapes", changes))["model"])
 
 
-def test_half_precision_is_not_what_it_was_with_autocast() -> None:
-    """In float32 nothing changed, so stages of earlier versions are found."""
-    assert "numerics" not in model()
-    assert "numerics" not in model("model.guidance=1")
-    assert model("model.precision=bf16")["numerics"] == 2
-    assert model("model.guidance=0.5")["numerics"] == 2
-
-
 def test_what_was_read_in_half_is_not_what_is_read_in_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
     changes = "model.path=some/model", f"model.revision={COMMIT}"

@@ -28,12 +28,19 @@ def trained(folder: Path, *changes: str) -> tuple[Tensor, list[dict[str, float]]
     ]
 
 
-@pytest.mark.parametrize("strategy", ["baseline", "rid"])
+STRATEGIES = {
+    "baseline": ("strategy=baseline",),
+    "rid": ("strategy=rid",),
+    "joint": ("strategy=joint", "strategies.joint.balance=gradients", "rewards=[red,dark]"),
+}
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
 @pytest.mark.parametrize("size", [1, 2, 3, 5])
 def test_micro_batches_give_the_gradient_of_the_batch(workplace: Path, strategy: str, size: int) -> None:
     """5 is cut into 2 + 2 + 1 and 3 + 2: parts of unequal size count by their size."""
-    whole, log = trained(workplace, f"strategy={strategy}")
-    cut, log_cut = trained(workplace, f"strategy={strategy}", f"train.micro_batch={size}")
+    whole, log = trained(workplace, *STRATEGIES[strategy])
+    cut, log_cut = trained(workplace, *STRATEGIES[strategy], f"train.micro_batch={size}")
     assert (whole - cut).norm() / whole.norm() < 1e-3
     for before, after in zip(log, log_cut, strict=True):
         assert after == pytest.approx(before, rel=2e-3, abs=1e-6)

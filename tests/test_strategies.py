@@ -17,6 +17,7 @@ from rilbench.errors import ConfigError
 from rilbench.host.catalog import Catalog
 from rilbench.model.adapters import AdapterGroup, LoraPair
 from rilbench.model.text_to_image import TextToImage
+from rilbench.training.gradient import Gradient
 from rilbench.training.step import TrainingStep, WeightedReward, begin_step, draw_batch
 from rilbench_baseline import Baseline, BaselineSettings
 from rilbench_joint import Joint, JointSettings
@@ -214,19 +215,24 @@ def test_the_joint_balances_gradients(bench: Bench) -> None:
     assert (dict(stage.rewards), stage.by) == ({"red": 2.0, "dark": 1.0}, None)
     joint.begin(stage, bench.pair)
     norms: list[list[float]] = []
+    rewards = WeightedReward({"red": _Tiny(NoSettings()), "dark": toy.Darkness(NoSettings())}, stage.rewards)
     for _ in range(2):
         step = bench.step()
-        step.batch_reward = WeightedReward(
-            {"red": _Tiny(NoSettings()), "dark": toy.Darkness(NoSettings())}, stage.rewards
-        )
-        loss = joint.loss(step)
+        step.batch_reward = rewards
+        gradient = Gradient(joint, "joint", bench.pair.factors, terms=True)
+        gradient.add(step, share=1.0)
+        gradient.finish()
         x_0 = step.decode(step.denoise())
         red, dark = 1e-3 * x_0[:, 0].mean(), -x_0.pow(2).mean()
         gradients = [torch.autograd.grad(r, bench.pair.factors, retain_graph=True) for r in (red, dark)]
-        norms.append([float(torch.cat([g.flatten() for g in of]).norm()) for of in gradients])
+        red_row, dark_row = (torch.cat([g.flatten() for g in of]) for of in gradients)
+        norms.append([float(red_row.norm()), float(dark_row.norm())])
         share = [1.0] if len(norms) == 1 else [1 / 3, 2 / 3]  # momentum 0.5, corrected for the start at zero
         n_red, n_dark = (sum(s * n[i] for s, n in zip(share, norms, strict=True)) for i in range(2))
-        assert loss.item() == pytest.approx(-(2 * red / n_red + dark / n_dark).item(), rel=1e-4)
+        found = torch.cat([factor.grad.flatten() for factor in bench.pair.factors])
+        expected = -2 * red_row / n_red - dark_row / n_dark
+        assert (found - expected).norm() < 1e-4 * expected.norm()
+        assert gradient.norms() == pytest.approx({"gradient/red": norms[-1][0], "gradient/dark": norms[-1][1]})
         with torch.no_grad():
             for factor in bench.pair.factors:
                 factor.mul_(3.0)  # other images, other norms

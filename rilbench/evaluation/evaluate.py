@@ -39,7 +39,7 @@ def evaluate(
     keep: Callable[[Tensor], None] = lambda pixels: None,
     on_batch: Callable[[int, int], None] = lambda done, total: None,
 ) -> Evaluation:
-    """Generate and measure.
+    """Generate and measure: every metric sees the images in 8 bits, as they are kept.
 
     base_images: the untouched model's, anything that slices to (B, 3, H, W) uint8, prompt by prompt; without them the
         images are their own base, which is right for the base model.
@@ -53,11 +53,11 @@ def evaluate(
         with blamed(f"metric {name!r}"):
             metric.reset()
     for batch_prompts, noise in batches(model, prompts, config):
-        batch = generate(model, batch_prompts, noise)
-        pixels = to_pixels(batch)
+        pixels = to_pixels(generate(model, batch_prompts, noise))
+        batch = as_seen(pixels, model.device)
         samples += [pixels[i - done].clone() for i in wanted if done <= i < done + len(batch)]
         keep(pixels)
-        base = batch if base_images is None else base_images[done : done + len(batch)].to(batch) / 255
+        base = batch if base_images is None else as_seen(base_images[done : done + len(batch)], model.device)
         for name, metric in metrics.items():
             extra = {"base_images": base} if metric.needs_base else {}
             who = f"metric {name!r}"
@@ -90,6 +90,11 @@ def generate(model: TextToImage, prompts: Sequence[str], noise: Tensor) -> Tenso
 def to_pixels(images: Tensor) -> Tensor:
     """Images in [0, 1] as 8-bit ones, as they are kept."""
     return (images * 255).round().to(torch.uint8).cpu()
+
+
+def as_seen(pixels: Tensor, device: str) -> Tensor:
+    """8-bit images as metrics see them, float32 in [0, 1]."""
+    return pixels.to(device).float() / 255
 
 
 def batches(model: TextToImage, prompts: Sequence[str], config: EvaluateConfig) -> Iterator[tuple[list[str], Tensor]]:

@@ -67,30 +67,38 @@ class TextToImage:
     @torch.no_grad()
     def rollout(self, z: Tensor, prompts: Sequence[str], *, stop: int = 0) -> Tensor:
         """z_N (B, C, h, w) to z_stop without gradient."""
-        return self._denoise(z.to(self.device), prompts, self.config.steps, stop)
+        return self._denoise(z.to(self.device), prompts, self.config.steps, stop, together=True)
 
     def finish(self, z: Tensor, prompts: Sequence[str], *, last_steps: int) -> Tensor:
-        """z_K to z_0 (B, C, h, w), K = last_steps, with gradient to the adapters."""
-        return self._denoise(z, prompts, last_steps, 0)
+        """z_K to z_0 (B, C, h, w), K = last_steps, with gradient to the adapters.
+
+        It runs the same forwards with and without gradient, so that equal models give equal bits.
+        """
+        return self._denoise(z, prompts, last_steps, 0, together=self.config.guidance_gradient)
 
     def decode(self, z_0: Tensor) -> Tensor:
         """Latents to images (B, 3, H, W), float32 in [0, 1]; differentiable."""
         images = self.backbone.decode(z_0)
         return (images.float() / 2 + 0.5).clamp(0, 1)
 
-    def _denoise(self, z: Tensor, prompts: Sequence[str], first: int, stop: int) -> Tensor:
+    def _denoise(self, z: Tensor, prompts: Sequence[str], first: int, stop: int, *, together: bool) -> Tensor:
         condition = self.encode(prompts)
         nothing = self.encode([None] * len(prompts)) if self.backbone.guided else None
         for i in range(first, stop, -1):
             latents = z[:, : self.backbone.channels]
-            z = self.sampler.step(i, z, self._prediction(latents, self.sampler.time(i), condition, nothing))
+            z = self.sampler.step(i, z, self._prediction(latents, self.sampler.time(i), condition, nothing, together))
         return z
 
-    def _prediction(self, z: Tensor, t: Tensor, condition: Condition, nothing: Condition | None) -> Tensor:
-        """The denoiser's output (B, C, h, w) in float32, with classifier-free guidance."""
+    def _prediction(
+        self, z: Tensor, t: Tensor, condition: Condition, nothing: Condition | None, together: bool
+    ) -> Tensor:
+        """The denoiser's output (B, C, h, w) in float32, with classifier-free guidance.
+
+        together: guided and unguided in one forward; apart, the unguided one carries no gradient.
+        """
         if nothing is None:
             return self._predict(z, t, condition)
-        if self.config.guidance_gradient or not torch.is_grad_enabled():
+        if together:
             both = {key: torch.cat([nothing[key], condition[key]]) for key in condition}
             free, bound = self._predict(torch.cat([z, z]), t, both).chunk(2)
         else:

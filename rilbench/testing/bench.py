@@ -60,7 +60,7 @@ class Bench:
         self.group.start(pair)
         strategy.begin(STAGE, pair)
         batch = draw_batch(inputs.PROMPTS, self.model.latent_shape, seed=0, stage=1, update=0, size=2)
-        return begin_step(self.model, self.group, self._weighted(), _config(1), batch)
+        return begin_step(self.model, self.group, self.weighted(), training_config(1), batch)
 
     def train(
         self,
@@ -79,8 +79,8 @@ class Bench:
             strategy=strategy,
             stage=STAGE,
             index=len(below) + 1,
-            reward=self._weighted(),
-            config=_config(updates),
+            reward=self.weighted(),
+            config=training_config(updates),
             prompts=list(inputs.PROMPTS),
             rank=2,
             init="paper",
@@ -121,7 +121,8 @@ class Bench:
             for hook in hooks:
                 hook.remove()
 
-    def _weighted(self) -> WeightedReward:
+    def weighted(self) -> WeightedReward:
+        """The reward of the stage."""
         return WeightedReward({"warmth": self.reward}, STAGE.rewards)
 
 
@@ -137,7 +138,8 @@ class _Counted(Reward):
         return self.reward(images, prompts)
 
 
-def _config(updates: int) -> TrainConfig:
+def training_config(updates: int) -> TrainConfig:
+    """Of a stage of so many updates."""
     return TrainConfig(samples=2 * updates, batch_size=2, lr=1e-2, checkpoint_every=1)
 
 

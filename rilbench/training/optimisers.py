@@ -16,7 +16,8 @@ def make(factors: Sequence[Tensor], config: TrainConfig) -> torch.optim.Optimize
     kind: type[torch.optim.Optimizer] = torch.optim.AdamW
     if config.optimiser == "adamw8bit":
         kind = _eight_bit()
-    return kind(factors, lr=config.lr, weight_decay=config.weight_decay, betas=(0.9, 0.999))  # type: ignore[call-arg]
+    options = {"lr": config.lr, "eps": config.eps, "weight_decay": config.weight_decay, "betas": (0.9, 0.999)}
+    return kind(factors, **options)  # type: ignore[arg-type]
 
 
 def _eight_bit() -> type[torch.optim.Optimizer]:

@@ -99,11 +99,8 @@ class TrainingStep:
 
     def denoise(self, pair: LoraPair | None = None, z: Tensor | None = None) -> Tensor:
         z = self.z if z is None else z
-        pair = pair or self.pair
-        if not torch.is_grad_enabled():
-            with self.group.folded(pair):
-                return self.model.finish(z, self.prompts, last_steps=self.config.last_steps)
-        with self.group.swapped(pair), self.model.backbone.checkpointed(self.group.checkpoint):
+        # never folded, not even without gradient: two equal pairs must give the same bits
+        with self.group.swapped(pair or self.pair), self.model.backbone.checkpointed(self.group.checkpoint):
             return self.model.finish(z, self.prompts, last_steps=self.config.last_steps)
 
     def decode(self, z_0: Tensor) -> Tensor:

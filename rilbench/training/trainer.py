@@ -48,10 +48,6 @@ class StageTraining:
     on_update: OnUpdate = lambda update, total, values: None
     log: list[dict[str, float]] = field(default_factory=list)
 
-    @property
-    def updates(self) -> int:
-        return self.config.samples // self.config.batch_size
-
     def run(self) -> LoraPair:
         """Train the stage's pair, from its checkpoint if it was stopped, and return it detached."""
         pair = (self.initial or self._new_pair()).trainable()
@@ -61,10 +57,10 @@ class StageTraining:
             if self.legacy:
                 self.strategy.inherit(self.legacy)
         optimiser = optimisers.make(pair.factors, self.config)
-        for update in range(self._resume(pair, optimiser), self.updates):
+        for update in range(self._resume(pair, optimiser), self.config.updates):
             self.log.append(self._update(update, pair, optimiser))
-            self.on_update(update + 1, self.updates, self.log[-1])
-            if (update + 1) % self.config.checkpoint_every == 0 and update + 1 < self.updates:
+            self.on_update(update + 1, self.config.updates, self.log[-1])
+            if (update + 1) % self.config.checkpoint_every == 0 and update + 1 < self.config.updates:
                 self._save(update + 1, pair, optimiser)
         return pair.copy()
 
@@ -91,7 +87,7 @@ class StageTraining:
             seed=self.seed,
             stage=self.index,
             update=update,
-            size=self.config.batch_size,
+            size=self.config.batch_at(update),
         )
         gradient = Gradient(self.strategy, self._who, pair.factors, terms=update % self.config.log_gradients_every == 0)
         optimiser.zero_grad(set_to_none=True)
@@ -99,11 +95,14 @@ class StageTraining:
             for part in batch.parts(self.config.micro_batch):
                 step = begin_step(self.model, self.group, self.reward, self.config, part)
                 gradient.add(step, share=len(part.prompts) / len(batch.prompts))
-            norm = torch.nn.utils.clip_grad_norm_(pair.factors, self.config.clip_grad)
+            gradient.finish()
+            norm = torch.nn.utils.get_total_norm([factor.grad for factor in pair.factors if factor.grad is not None])
             finite("gradient", norm)
+            if self.config.clip_grad:
+                torch.nn.utils.clip_grads_with_norm_(pair.factors, self.config.clip_grad, norm)
         except DivergedError as error:
             raise DivergedError(
-                f"{error} in stage {self.index} ({self.stage.label}), update {update + 1} of {self.updates}. "
+                f"{error} in stage {self.index} ({self.stage.label}), update {update + 1} of {self.config.updates}. "
                 f"Finished stages are kept. Try a lower learning rate (now {self.config.lr:g}) or check the reward."
             ) from None
         optimiser.step()

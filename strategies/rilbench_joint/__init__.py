@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 class JointSettings:
     """The sum, and who trains on it."""
 
+<<<<<<< HEAD
     weights: dict[str, float] = setting(
         {"aesthetic": 0.01, "hps": 2.0, "compressibility": 1.0},
         "of each reward in the sum, Eq. 10 by default; 1 for a reward not named",
@@ -33,6 +34,17 @@ class JointSettings:
         choices=("weights", "gradients"),
     )
     momentum: float = setting(0.99, "of the running norms", at_least=0, below=1)
+=======
+    balance: `weights` takes the sum as it is; `gradients` first divides each reward by the running norm of its gradient
+        with respect to the pair in training, so that equal weights pull equally hard; a backward pass for each reward.
+    momentum: of the running norms.
+    """
+
+    weights: dict[str, float] = field(default_factory=lambda: {"aesthetic": 0.01, "hps": 2.0, "compressibility": 1.0})
+    by: str = "baseline"
+    balance: str = "weights"
+    momentum: float = 0.99
+>>>>>>> 84ae6ef (AdamW's eps far below the gradients, no absolute clipping; equal models give equal bits; joint takes its norms in once an update; metrics see the images that are kept)
 
     def __post_init__(self) -> None:
         if self.balance == "gradients" and self.by != "baseline":
@@ -55,16 +67,18 @@ class Joint(Strategy):
         self.norms = Norms(len(stage.rewards), self.settings.momentum)
 
     def loss(self, step: Step) -> Tensor:
-        x_0 = step.decode(step.denoise())
-        rewards = step.rewards(x_0)
-        norms = self.norms.update(list(rewards.values()), step.pair.factors)
-        terms = [self.weights[name] * value / norm for (name, value), norm in zip(rewards.items(), norms, strict=True)]
-        for name, term in zip(rewards, terms, strict=True):
-            step.term(name, -term)
-        loss = -terms[0]
-        for term in terms[1:]:
-            loss = loss - term
-        return loss
+        import torch
+
+        rewards = step.rewards(step.decode(step.denoise()))
+        return torch.stack([self.weights[name] * step.term(name, -value) for name, value in rewards.items()]).sum()
+
+    def combine(self, gradients: Mapping[str, Tensor]) -> Tensor:
+        """sum of weight x gradient / running norm; once an update, however many parts its batch is cut into."""
+        import torch
+
+        norms = self.norms.update([gradients[name] for name in self.weights])
+        shares = [weight / norm if norm else 0.0 for weight, norm in zip(self.weights.values(), norms, strict=True)]
+        return torch.stack([share * gradients[name] for name, share in zip(self.weights, shares, strict=True)]).sum(0)
 
     def state(self) -> dict[str, Tensor]:
         return self.norms.state()

@@ -17,17 +17,16 @@ class Norms:
         self.share = 0.0  # how much of the average is real by now
         self.momentum = momentum
 
-    def update(self, scalars: Sequence[Tensor], factors: Sequence[Tensor]) -> list[float]:
-        """Take in the norms of the gradients of scalars with respect to all factors; the averages, none below 1e-12."""
+    def update(self, gradients: Sequence[Tensor]) -> list[float]:
+        """Take in the norms of n gradients (P,); the averages, 0 for one that was always zero."""
         import torch
 
         m = self.momentum
         self.share = m * self.share + (1 - m)
-        for i, scalar in enumerate(scalars):
-            gradients = torch.autograd.grad(scalar, factors, retain_graph=True)
-            norm = sum(float(gradient.pow(2).sum()) for gradient in gradients) ** 0.5
-            self.values[i] = m * self.values[i] + (1 - m) * norm
-        return [max(value / self.share, 1e-12) for value in self.values]
+        for i, gradient in enumerate(gradients):
+            norm = torch.linalg.vector_norm(gradient, dtype=torch.float64)  # squares of tiny numbers are no float32
+            self.values[i] = m * self.values[i] + (1 - m) * float(norm)
+        return [value / self.share for value in self.values]
 
     def state(self) -> dict[str, Tensor]:
         import torch

@@ -28,7 +28,7 @@ class Teacher:
     @property
     def pair(self) -> LoraPair:
         """The teacher's weight changes on top of the student's frozen pairs."""
-        if self.lag is None:
+        if self.lag is None or not self.decay:
             return self.average
         return type(self.average).concatenated([(self.average, 1.0), (self.lag, self.decay)])
 
@@ -38,11 +38,13 @@ class Teacher:
         self.decay *= self.alpha
 
     def behind(self) -> dict[str, Tensor]:
-        """The lag at the end of a stage: teacher minus student."""
-        parts = [(self.average, 1.0), (self.student.copy(), -1.0)]
-        if self.lag is not None:
-            parts.append((self.lag, self.decay))
-        return type(self.average).concatenated(parts).state()
+        """The lag at the end of a stage: teacher minus student; nothing when they are the same."""
+        import torch
+
+        teacher, student = self.pair, self.student.copy()
+        if teacher is self.average and all(map(torch.equal, teacher.factors, student.factors)):
+            return {}
+        return type(teacher).concatenated([(teacher, 1.0), (student, -1.0)]).state()
 
     def inherit(self, lag: Mapping[str, Tensor]) -> None:
         """Start a stage with the lag of the stage before."""

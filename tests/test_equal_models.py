@@ -1,0 +1,95 @@
+"""Two models that are equal give the same images, bit by bit, so the distance of a student from its teacher is zero."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+import torch
+import toy
+from torch import Tensor
+
+from rilbench.config import ModelConfig, TrainConfig
+from rilbench.contracts import NoSettings, Stage
+from rilbench.model.adapters import AdapterGroup, LoraPair
+from rilbench.model.text_to_image import TextToImage
+from rilbench.training.step import WeightedReward, begin_step, draw_batch
+from rilbench_rid import RID, RIDSettings
+
+PROMPTS = ["a red circle", "a blue ring"]
+STAGE = Stage(rewards={"red": 1.0})
+MODELS: list[dict[str, object]] = [
+    {"precision": "bf16"},
+    {"precision": "bf16", "guidance_gradient": False},
+    {"precision": "bf16", "gradient_checkpointing": True},
+    {"precision": "bf16", "vae_slicing": True},
+    {"precision": "fp32"},
+    {"precision": "fp32", "guidance_gradient": False},
+]
+
+
+def distillation(pipeline: Path, rid: RID, model: Mapping[str, object], *, below: int, legacy: bool) -> Tensor:
+    """The gradient (P,) of the distillation term at the start of a stage; it must be finite, and the term zero."""
+    loaded = TextToImage.load(ModelConfig(path=str(pipeline), steps=3, spacing="trailing", device="cpu", **model))
+    group = AdapterGroup(loaded.network, targets=("to_q", "to_v"))
+    group.load_chain([(toy.random_pair(group, seed), 1.0) for seed in range(below)])
+    pair = toy.random_pair(group, 9).trainable()
+    group.start(pair)
+    before = RID(rid.settings)
+    before.begin(STAGE, pair.copy())
+    rid.begin(STAGE, pair)
+    if legacy and (left := before.legacy()):
+        rid.inherit(left)
+    batch = draw_batch(PROMPTS, loaded.latent_shape, seed=0, stage=1, update=0, size=3)
+    reward = WeightedReward({"red": toy.Redness(NoSettings())}, {"red": 1.0})
+    step = begin_step(loaded, group, reward, TrainConfig(batch_size=3), batch)
+    rid.loss(step)
+    assert step.terms["distillation"].item() == 0.0
+    found = torch.autograd.grad(step.terms["distillation"], pair.factors, retain_graph=True)
+    rewarded = torch.autograd.grad(step.terms["reward"], pair.factors)
+    assert any(gradient.any() for gradient in rewarded)
+    return torch.cat([gradient.flatten() for gradient in found])
+
+
+@pytest.mark.parametrize("below", [0, 2])  # stage 1, and stage 3
+@pytest.mark.parametrize("model", MODELS, ids=lambda m: "-".join(map(str, m.values())))
+def test_an_equal_teacher_pulls_at_nothing(pipeline: Path, model: dict[str, object], below: int) -> None:
+    rid = RID(RIDSettings(lam=1e4))
+    assert not distillation(pipeline, rid, model, below=below, legacy=False).any()
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"distil": "full"}, {"space": "latent"}, {"group": False}, {"reset": False}, {"distil": "full", "reset": False}],
+    ids=lambda s: "-".join(s),
+)
+def test_every_kind_of_teacher(pipeline: Path, settings: dict[str, object]) -> None:
+    """One that is never reset inherits no lag from a stage at whose end it was the student."""
+    below = 0 if settings.get("group") is False else 2
+    rid = RID(RIDSettings(lam=1e4, **settings))  # type: ignore[arg-type]
+    assert not distillation(pipeline, rid, MODELS[0], below=below, legacy=True).any()
+
+
+def test_another_teacher_pulls(pipeline: Path) -> None:
+    class Other(RID):
+        def begin(self, stage: Stage, pair: LoraPair) -> None:
+            moved = pair.copy()
+            for factor in moved.factors:
+                factor.mul_(1.5)
+            super().begin(stage, moved)
+
+    with pytest.raises(AssertionError, match=r"== 0\.0"):
+        distillation(pipeline, Other(RIDSettings(lam=1e4)), MODELS[0], below=2, legacy=False)
+
+
+def test_a_lag_that_has_decayed_to_nothing_is_none(pipeline: Path) -> None:
+    """With alpha 0 the teacher is the student after each update, whatever lag it began with."""
+    group = AdapterGroup(TextToImage.load(ModelConfig(path=str(pipeline), device="cpu")).network, targets=("to_q",))
+    rid, pair = RID(RIDSettings(alpha=0.0, reset=False)), toy.random_pair(group, 3)
+    rid.begin(STAGE, pair)
+    rid.inherit(toy.random_pair(group, 4).state())
+    assert rid.teacher.pair.a["down_blocks.0.attentions.0.transformer_blocks.0.attn1.to_q"].shape[1] == 4
+    rid.teacher.follow(pair)
+    assert rid.teacher.pair is rid.teacher.average
+    assert rid.legacy() == {}
