@@ -84,7 +84,10 @@ class TrainConfig:
     lr: float = setting(1e-3, "learning rate", above=0, at_most=1000)
     optimiser: str = setting("adamw", "adamw, or adamw8bit where bitsandbytes is installed", choices=OPTIMISERS)
     eps: float = setting(
-        1e-16, "of AdamW; it must be far below the gradients, which have the unit of the reward", at_least=1e-30, at_most=1
+        1e-16,
+        "of AdamW; it must be far below the gradients, which have the unit of the reward",
+        at_least=1e-30,
+        at_most=1,
     )
     weight_decay: float = setting(0.1, "of AdamW, times the learning rate", at_least=0, at_most=1000)
     clip_grad: float = setting(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Sequence
 from importlib.metadata import EntryPoint
 from pathlib import Path
 
@@ -123,6 +124,42 @@ def test_images_do_not_depend_on_the_batch_size(workplace: Path) -> None:
     alone = load_file(workplace / "runs" / apart.matrix.rows[0].evaluation / "images.safetensors")["images"]
     assert (images.int() - alone.int()).abs().max() <= 1
     assert apart.matrix.values("red")[1] == pytest.approx(together.matrix.values("red")[1], abs=1e-5)
+
+
+def test_a_model_that_did_not_change_measures_as_the_base(workplace: Path) -> None:
+    """Bit by bit, compared with what is kept of the base too: metrics see the kept images."""
+    _, result = run(workplace, "strategy=wise_ft", "strategies.wise_ft.scale=0", "rewards=[red]", "train.samples=2")
+    base, merged = result.matrix.rows[0], result.matrix.rows[-1]
+    assert merged.label == "merge"
+    assert base.values["likeness"] == merged.values["likeness"] == 1.0
+    assert base.values == merged.values
+
+
+def test_what_is_kept_is_what_was_measured(workplace: Path) -> None:
+    _, result = run(workplace, "rewards=[red]", "train.samples=2")
+    kept = load_file(workplace / "runs" / result.matrix.rows[0].evaluation / "images.safetensors")["images"]
+    scores = load_file(workplace / "runs" / result.matrix.rows[0].evaluation / "scores.safetensors")["red"]
+    assert torch.equal(scores.flatten(), (kept.float() / 255)[:, 0].mean((1, 2)))
+
+
+@pytest.mark.parametrize(("samples", "updates", "scored"), [(2, 1, 2), (3, 2, 3), (7, 4, 7), (8, 4, 8)])
+def test_every_sample_is_trained_on(
+    workplace: Path, monkeypatch: pytest.MonkeyPatch, samples: int, updates: int, scored: int
+) -> None:
+    """The last batch has what is left of them; `updates` is what `explain` prints."""
+    trained: list[int] = []
+    score = toy.Redness.__call__
+
+    def counting(self: toy.Redness, images: torch.Tensor, prompts: Sequence[str]) -> torch.Tensor:
+        trained.append(len(images) * images.requires_grad)
+        return score(self, images, prompts)
+
+    monkeypatch.setattr(toy.Redness, "__call__", counting)
+    overrides = ("rewards=[red]", f"train.samples={samples}", "train.batch_size=2", "check_memory=false")
+    _, result = run(workplace, *overrides)
+    assert sum(trained) == scored
+    log = json.loads((workplace / "runs" / "stages" / result.matrix.rows[1].stage_id / "stage.json").read_text())["log"]
+    assert len(log) == toy.config(workplace, *overrides).train.updates == updates
 
 
 @pytest.mark.parametrize(

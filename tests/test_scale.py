@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -60,7 +61,7 @@ def steps(pipeline: Path, strategy: Strategy, factor: float, folder: Path, **tra
         initial=pair,
         on_update=lambda update, total, values: states.append(row(group.pair)),
     ).run()
-    return [after - before for before, after in zip(states, states[1:], strict=False)]
+    return [after - before for before, after in itertools.pairwise(states)]
 
 
 def row(pair: LoraPair | None) -> Tensor:

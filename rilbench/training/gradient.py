@@ -57,7 +57,7 @@ class Gradient:
         if not isinstance(row, Tensor) or row.shape != (sum(numbers),):
             got = f"a tensor of shape {tuple(row.shape)}" if isinstance(row, Tensor) else type(row).__name__
             raise PluginError(f"{self.who}: combine must give a tensor of shape ({sum(numbers)},), it gives {got}")
-        for factor, part in zip(self.factors, row.detach().split(numbers), strict=True):
+        for factor, part in zip(self.factors, torch.split(row.detach(), numbers), strict=True):
             factor.grad = part.reshape(factor.shape).to(factor)
 
     def norms(self) -> dict[str, float]:
@@ -83,4 +83,5 @@ def finite(what: str, value: Tensor) -> None:
 
 
 def _norm(gradient: Tensor) -> Tensor:
-    return torch.linalg.vector_norm(gradient, dtype=torch.float64)  # squares of tiny numbers are no float32
+    norm: Tensor = torch.linalg.vector_norm(gradient, dtype=torch.float64)  # squares of tiny numbers are no float32
+    return norm

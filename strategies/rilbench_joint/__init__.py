@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 class JointSettings:
     """The sum, and who trains on it."""
 
-<<<<<<< HEAD
     weights: dict[str, float] = setting(
         {"aesthetic": 0.01, "hps": 2.0, "compressibility": 1.0},
         "of each reward in the sum, Eq. 10 by default; 1 for a reward not named",
@@ -30,21 +29,10 @@ class JointSettings:
     balance: str = setting(
         "weights",
         "`weights` takes the sum as it is; `gradients` first divides each reward by the running norm of its gradient "
-        "with respect to the pair in training, so that equal weights pull equally hard; a backward pass more a reward",
+        "with respect to the pair in training, so that equal weights pull equally hard; a backward pass per reward",
         choices=("weights", "gradients"),
     )
     momentum: float = setting(0.99, "of the running norms", at_least=0, below=1)
-=======
-    balance: `weights` takes the sum as it is; `gradients` first divides each reward by the running norm of its gradient
-        with respect to the pair in training, so that equal weights pull equally hard; a backward pass for each reward.
-    momentum: of the running norms.
-    """
-
-    weights: dict[str, float] = field(default_factory=lambda: {"aesthetic": 0.01, "hps": 2.0, "compressibility": 1.0})
-    by: str = "baseline"
-    balance: str = "weights"
-    momentum: float = 0.99
->>>>>>> 84ae6ef (AdamW's eps far below the gradients, no absolute clipping; equal models give equal bits; joint takes its norms in once an update; metrics see the images that are kept)
 
     def __post_init__(self) -> None:
         if self.balance == "gradients" and self.by != "baseline":
