@@ -55,7 +55,7 @@ def damaged(path: Path, why: object, remedy: str = AGAIN) -> DamagedError:
 def _check(file: BinaryIO, path: Path, remedy: str) -> None:
     _, stated, found = _digests(file)
     if stated and stated != found:
-        raise damaged(path, "its content is not what its checksum says", remedy)
+        raise damaged(path, "its content is not that of its checksum, which has to go after an edit by hand", remedy)
 
 
 def _digests(file: BinaryIO) -> tuple[int, str, str]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from rilbench import stage_record
 from rilbench.errors import ConfigError
 from rilbench.store import read_json
 
@@ -19,12 +20,12 @@ class Past:
     """Seconds of trainings and evaluations in a store: the median of the like, or None when there is none."""
 
     def __init__(self, store: Path) -> None:
-        stages = [values for path in store.glob("stages/*/stage.json") for values in _read(path)]
+        stages = [values for path in store.glob("stages/*/stage.json") for values in _trained(path)]
         self._training = _medians(
             (key, s["seconds"] / samples) for s in stages for key, samples in _keys(s["document"])
         )
         files = store.glob("stages/*/evaluations/*/metrics.json")
-        evaluations = [(path.parent.name, values) for path in files for values in _read(path)]
+        evaluations = [(path.parent.name, values) for path in files for values in _measured(path)]
         self._evaluation = _medians(((identity,), values["seconds"]) for identity, values in evaluations)
         # one on other images or metrics; older stores do not say how many images there were
         sized = [values for _, values in evaluations if values.get("images")]
@@ -60,9 +61,19 @@ def _medians(pairs: Iterable[tuple[Key, float]]) -> dict[Key, float]:
     return {key: median(found) for key, found in values.items()}
 
 
-def _read(path: Path) -> list[dict[str, Any]]:
-    """A file's values, or none when it is damaged: an estimate is not worth an error."""
+def _trained(path: Path) -> list[dict[str, Any]]:
+    """The record of a training that says how long it took; none when it is damaged: an estimate is not worth an
+    error."""
     try:
-        return [read_json(path)]
+        record = stage_record.read(path.parent)
+        return [record] if record["seconds"] and list(_keys(record["document"])) else []
+    except (ConfigError, LookupError, TypeError):
+        return []
+
+
+def _measured(path: Path) -> list[dict[str, Any]]:
+    """The numbers of an evaluation, likewise."""
+    try:
+        return [read_json(path, like={"seconds": float})]
     except ConfigError:
         return []

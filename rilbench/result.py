@@ -8,7 +8,8 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from rilbench.errors import ConfigError
+from rilbench.checksums import AGAIN
+from rilbench.errors import ConfigError, DamagedError, reason
 from rilbench.store import read_json
 
 SCHEMA = 1
@@ -156,17 +157,19 @@ class RunResult:
     @classmethod
     def from_json(cls, values: Mapping[str, Any], where: str = "result") -> RunResult:
         """The inverse of `to_json`; ConfigError for another schema or when something is missing."""
+        if not isinstance(values, Mapping):
+            raise ConfigError(f"{where} is damaged: it is no result. {AGAIN}")
         if values.get("schema") != SCHEMA:
             raise ConfigError(f"{where}: schema {values.get('schema')} is not {SCHEMA}, the one this rilbench reads")
         try:
-            metrics = tuple(MetricInfo(**m | {"target_of": tuple(m["target_of"])}) for m in values["metrics"])
+            metrics = tuple(_metric(info) for info in values["metrics"])
             rows = tuple(_row(stage) for stage in values["stages"])
-            plain = {k: values[k] for k in ("name", "strategy", "seed", "status", "command", "plugins")}
-            label = values.get("label", "")  # absent in older files
-            return cls(**plain, label=label, rewards=tuple(values["rewards"]), matrix=ResultMatrix(rows, metrics))
-        except (AttributeError, LookupError, TypeError) as error:
-            why = f"{type(error).__name__}: {error}"
-            raise ConfigError(f"{where} is damaged ({why}); repeat the run's command to write it again") from None
+            plain: dict[str, Any] = {k: _text(values[k]) for k in ("name", "strategy", "status", "command")}
+            plain |= {"seed": int(values["seed"]), "plugins": dict(values["plugins"])}
+            label = _text(values.get("label", ""))  # absent in older files
+            return cls(**plain, label=label, rewards=_texts(values["rewards"]), matrix=ResultMatrix(rows, metrics))
+        except (AttributeError, LookupError, TypeError, ValueError) as error:
+            raise DamagedError(f"{where} is damaged: {reason(error)}. {AGAIN}") from None
 
     @classmethod
     def load(cls, folder: Path) -> RunResult:
@@ -176,13 +179,36 @@ class RunResult:
 
 
 def _row(stage: Mapping[str, Any]) -> Row:
-    plain = {k: stage[k] for k in ("label", "stage_id", "evaluation", "train_seconds", "evaluate_seconds")}
+    plain: dict[str, Any] = {k: _text(stage[k]) for k in ("label", "stage_id", "evaluation")}
     return Row(
         **plain,
-        rewards=tuple(stage["rewards"]),
-        values={k: NAN if v is None else v for k, v in stage["values"].items()},
-        intervals={k: (v[0], v[1]) for k, v in stage["intervals"].items()},
+        rewards=_texts(stage["rewards"]),
+        values={k: NAN if v is None else float(v) for k, v in stage["values"].items()},
+        intervals={k: (float(v[0]), float(v[1])) for k, v in stage["intervals"].items()},
+        train_seconds=float(stage["train_seconds"]),
+        evaluate_seconds=float(stage["evaluate_seconds"]),
     )
+
+
+def _metric(values: Mapping[str, Any]) -> MetricInfo:
+    return MetricInfo(
+        name=_text(values["name"]),
+        higher_is_better=bool(values["higher_is_better"]),
+        unit=_text(values["unit"]),
+        target_of=_texts(values["target_of"]),
+    )
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{value!r:.80} is no text")
+    return value
+
+
+def _texts(values: object) -> tuple[str, ...]:
+    if not isinstance(values, list | tuple):
+        raise TypeError(f"{values!r:.80} is no list")
+    return tuple(map(_text, values))
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rilbench.checksums import damaged
 from rilbench.errors import DamagedError
 from rilbench.store import read_json, write_json
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 
 FILE = "stage.json"
 AGAIN = "Repeat the run's command to have it written again."
+DOCUMENT = {"model", "train", "chain"}  # what others read of it
 LIKE = {"label": str, "seconds": float, "document": dict, "log": list}
 
 
@@ -28,6 +30,8 @@ def write(
 def read(folder: Path) -> dict[str, Any]:
     """The record in a stage's folder; DamagedError when it is missing or not what was written."""
     values: dict[str, Any] = read_json(folder / FILE, like=LIKE, remedy=AGAIN)
+    if missing := DOCUMENT - values["document"].keys():
+        raise damaged(folder / FILE, f"its document holds no {', '.join(sorted(missing))}", AGAIN)
     return values
 
 

@@ -68,7 +68,7 @@ def numbers(folder: Path) -> dict[str, Any]:
     results = {}
     for path in folder.glob("runs/*/result.json"):
         values = json.loads(path.read_text())
-        values.pop("command")
+        del values["command"], values["checksum"]
         for stage in values["stages"]:
             del stage["train_seconds"], stage["evaluate_seconds"]
         results[path.parent.name] = values

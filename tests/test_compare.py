@@ -27,6 +27,7 @@ from rilbench.compare.sources import load_runs
 from rilbench.compare.statistics import Spread, holm, paired_p
 from rilbench.errors import ConfigError, UsageError
 from rilbench.result import RunResult
+from rilbench.store import write_json
 
 Raw = dict[str, Any]
 
@@ -241,7 +242,7 @@ def test_scores_deleted_from_the_store_leave_the_runs(tmp_path: Path) -> None:
     assert compared(tmp_path).differences[0].prompts
     file = next(tmp_path.glob("stages/rid-*-seed0-2/evaluations/e/scores.safetensors"))
     file.write_bytes(file.read_bytes()[:100])
-    with pytest.raises(ConfigError, match=r"cannot read .*scores.safetensors.*repeat the run's command"):
+    with pytest.raises(ConfigError, match=r"scores.safetensors is damaged: .*\. Repeat the run's command"):
         compared(tmp_path)
     file.unlink()
     assert compared(tmp_path).differences[0].prompts is None
@@ -369,7 +370,7 @@ def test_nan_in_a_result_is_left_out(tmp_path: Path) -> None:
     file = tmp_path / "rid-aesthetic-hps-compressibility-seed1" / "result.json"
     result = json.loads(file.read_text())
     result["stages"][-1]["values"]["fid"] = None  # what NaN becomes in JSON
-    file.write_text(json.dumps(result))
+    write_json(file, result)
     (record,) = (r for r in records(compared(tmp_path))["orders"] if (r["metric"], r["quantity"]) == ("fid", "final"))
     kept = [values(run, "fid")[-1] for run in raw(tmp_path, "rid") if run["seed"] != 1]
     assert (record["n"], record["mean"]) == (2, pytest.approx(np.mean(kept)))
@@ -418,7 +419,7 @@ def test_another_base_model_is_named_in_one_line(tmp_path: Path) -> None:
     file = folder / "result.json"
     result = json.loads(file.read_text())
     result["stages"][0]["values"] |= {"fid": 71.0, A: 4.5}
-    file.write_text(json.dumps(result))
+    write_json(file, result)
     own = raw(tmp_path, "rid")[0]["stages"][0]["values"]
     heard: list[str] = []
     compared(tmp_path, warn=heard.append)
@@ -429,11 +430,22 @@ def test_another_base_model_is_named_in_one_line(tmp_path: Path) -> None:
     ]
 
 
-def test_two_runs_of_one_seed_are_refused(tmp_path: Path) -> None:
+def test_two_runs_of_one_seed_are_two_labels(tmp_path: Path) -> None:
+    """They were refused, and a store with runs of two settings could not be compared any more."""
     save(tmp_path, "rid")
     save(tmp_path, "rid", suffix="-b", settings={"train": {"lr": 0.1}})
-    with pytest.raises(UsageError, match=r"same order and seed but differ in train.lr \(0.001 and 0.1\); compare them"):
-        compared(tmp_path)
+    save(tmp_path, "baseline")
+    labels = [group.label for group in compared(tmp_path).strategies]
+    assert labels == ["baseline", "rid (lr 0.001)", "rid (lr 0.1)"]
+    one = compared(tmp_path, strategies=["rid"], against="rid")
+    assert [group.label for group in one.strategies] == labels[1:]
+    assert one.against == compared(tmp_path).against == labels[1]
+
+
+def test_two_runs_of_one_seed_without_another_setting_are_two_labels(tmp_path: Path) -> None:
+    save(tmp_path, "rid", suffix="-a1")
+    save(tmp_path, "rid", suffix="-b2")
+    assert [group.label for group in compared(tmp_path).strategies] == ["rid #a1", "rid #b2"]
 
 
 def test_a_label_makes_a_strategy_of_its_own(tmp_path: Path) -> None:
@@ -441,7 +453,7 @@ def test_a_label_makes_a_strategy_of_its_own(tmp_path: Path) -> None:
     for seed in (0, 1):
         save(tmp_path, "rid", seed=seed)
         file = save(tmp_path, "rid", seed=seed, suffix="-b", settings={"train": {"lr": 0.1}}) / "result.json"
-        file.write_text(json.dumps(json.loads(file.read_text()) | {"label": "rid-fast"}))
+        write_json(file, json.loads(file.read_text()) | {"label": "rid-fast"})
     comparison = compared(tmp_path)
     assert [(group.label, len(group.runs)) for group in comparison.strategies] == [("rid", 2), ("rid-fast", 2)]
     assert {(d.label, d.against) for d in comparison.differences} == {("rid-fast", "rid")}

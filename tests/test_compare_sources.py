@@ -80,7 +80,7 @@ def test_unfinished_and_unreadable_runs_are_named_in_one_line(tmp_path: Path) ->
     (text,) = heard
     assert text.startswith(
         "2 of 5 runs are not finished and left out: rid-aesthetic-hps-compressibility-seed1, rid-begun; their commands "
-        f"continue them; 2 of 5 runs cannot be read and are left out: cannot read {damaged}: "
+        f"continue them; 2 of 5 runs cannot be read and are left out: {damaged} is damaged: "
     )
     assert f"{other} is damaged" in text
 

@@ -29,6 +29,7 @@ from rilbench.errors import UsageError
 from rilbench.report.html import pictures, write_report
 from rilbench.report.html.pareto import front
 from rilbench.report.html.pictures import SIDE, data_uri
+from rilbench.store import read_json, read_text, write_json, write_sealed
 
 EVIL = "<script>alert(1)</script>"
 RUNS = [("baseline", "red,dark", 0), ("baseline", "red,dark", 1), ("rid", "red,dark", 0), ("rid", "red,dark", 1)]
@@ -48,7 +49,8 @@ def store(tmp_path_factory: pytest.TempPathFactory, pipeline: Path) -> Path:
         weights = ["strategies.joint.weights={red: 1.0, dark: 1.0}"] if strategy == "joint" else []
         done = toy.run(folder, f"strategy={strategy}", f"rewards=[{order}]", f"seed={seed}", MORE, *weights)
         file = done.folder / "result.json"
-        file.write_text(file.read_text().replace('"label": "rid"', f'"label": "rid {EVIL}"'))
+        result = read_json(file)
+        write_json(file, result | {"label": result["label"].replace("rid", f"rid {EVIL}")})
     return folder / "runs"
 
 
@@ -240,7 +242,7 @@ def test_runs_that_end_in_the_same_model_count_once(store: Path, tmp_path: Path)
     copy = tmp_path / "runs" / "joint-again"
     shutil.copytree(joint, copy)
     result = json.loads((copy / "result.json").read_text())
-    (copy / "result.json").write_text(json.dumps(result | {"name": "joint-again", "rewards": ["dark", "red"]}))
+    write_json((copy / "result.json"), result | {"name": "joint-again", "rewards": ["dark", "red"]})
     study, _ = write_report([str(joint), str(copy)], tmp_path / "page.html", toy.catalog(), ignore)
     assert (len(study.runs), len(study.models("joint"))) == (2, 1)
 
@@ -266,7 +268,7 @@ def test_share_of_the_gain_after_a_disturbance_and_diversity(store: Path, tmp_pa
         result["metrics"] += [dict(result["metrics"][0], name=n, target_of=[]) for n in ("red@jpeg", "diversity")]
         for stage, (a, b, c) in zip(result["stages"], [(0.5, 0.45, 3), (0, 0, 0), (red, disturbed, 2)], strict=True):
             stage["values"] |= {"red": a, "red@jpeg": b, "diversity": c}
-        file.write_text(json.dumps(result))
+        write_json(file, result)
     write_report([str(p) for p in tmp_path.glob("runs/baseline*")], tmp_path / "page.html", toy.catalog(), ignore)
     tables = Tables((tmp_path / "page.html").read_text()).tables
     (gain,) = [t for t in tables if t[0] == ["strategy", "red@jpeg"]]
@@ -340,19 +342,19 @@ def test_runs_of_other_settings_are_told_apart(store: Path, tmp_path: Path) -> N
     second = tmp_path / "other"
     shutil.copytree(first, second)
     config, result = second / "config.yaml", second / "result.json"
-    config.write_text(config.read_text().replace("rank: 2", "rank: 8"))
-    result.write_text(result.read_text().replace(first.name, "other"))
+    write_sealed(config, read_text(config).replace("rank: 2", "rank: 8"))
+    write_json(result, read_json(result) | {"name": "other"})
     study, _ = write_report([str(first), str(second)], tmp_path / "page.html", toy.catalog(), ignore)
     assert study.strategies == ["baseline (rank 2)", "baseline (rank 8)"]
     shutil.copy(first / "config.yaml", config)
-    with pytest.raises(UsageError, match="same strategy, order and seed"):
-        write_report([str(first), str(second)], tmp_path / "page.html", toy.catalog(), ignore)
+    study, _ = write_report([str(first), str(second)], tmp_path / "page.html", toy.catalog(), ignore)
+    assert study.strategies == sorted(["baseline #other", f"baseline #{first.name.rpartition('-')[2]}"])
 
 
 def test_an_unfinished_run_is_left_out_and_named(store: Path, tmp_path: Path) -> None:
     shutil.copytree(store, tmp_path / "runs")
     (file,) = tmp_path.glob("runs/joint-*/result.json")
-    file.write_text(file.read_text().replace('"finished"', '"running"'))
+    write_json(file, read_json(file) | {"status": "running"})
     told: list[str] = []
     study, _ = write_report([str(tmp_path / "runs")], tmp_path / "page.html", toy.catalog(), told.append)
     assert "joint" not in study.strategies

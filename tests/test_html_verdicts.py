@@ -292,11 +292,11 @@ def test_each_base_model_has_a_row_and_methods_on_another_are_marked(tmp_path: P
     assert [row[0].text for row in compared.rows] == ["baseline minus rid"]
 
 
-def test_runs_of_one_label_on_two_bases_are_two_methods() -> None:
+def test_runs_of_one_label_on_two_bases_are_two_methods(tmp_path: Path) -> None:
     low, high = (made("rid", ("a", "b"), s, [[v, 2], [2, 2], [2, 3]]) for s, v in ((0, 1), (1, 5)))
-    runs = [Run(low), Run(high)]
-    for run, spacing in zip(runs, ("leading", "trailing"), strict=True):
-        run.__dict__["settings"] = {"model.spacing": spacing}
+    for result, spacing in ((low, "leading"), (high, "trailing")):
+        stored(tmp_path, result, f"model: {{spacing: {spacing}}}\n")
+    runs = [Run(RunResult.load(tmp_path / result.name)) for result in (low, high)]
     assert [run.label for run in told_apart(runs)] == ["rid (spacing leading)", "rid (spacing trailing)"]
 
 

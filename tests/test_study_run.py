@@ -25,6 +25,7 @@ from studies import SMALL, TWO, command, numbers, planned, started, study_file, 
 from rilbench import config, engine, hookimpl
 from rilbench.prompts import read_prompts
 from rilbench.result import RunResult
+from rilbench.store import write_json
 from rilbench.study import definition
 from rilbench.study.cells import make_cells
 from rilbench.study.cost import Estimates
@@ -285,7 +286,7 @@ def test_estimates_are_what_the_like_took(undisturbed: Path, workplace: Path) ->
     for i, stage in enumerate(stored):
         stage["seconds"] = 10.0 + i
     for path, stage in zip(workplace.glob("runs/stages/*/stage.json"), stored, strict=True):
-        path.write_text(json.dumps(stage))
+        write_json(path, stage)
     options = {"strategies": "baseline", "seeds": "1"}
     cell = planned(workplace, "train.samples=8", rewards="red", **options).cells[0]
     names = [(s["document"]["strategy"]["name"], s["label"], s["seconds"]) for s in stored]
@@ -303,7 +304,7 @@ def test_another_evaluation_is_estimated_by_its_images(undisturbed: Path, workpl
     for path in workplace.glob("runs/stages/*/evaluations/*/metrics.json"):
         values = json.loads(path.read_text())
         images = values["images"]
-        path.write_text(json.dumps(values | {"seconds": 2.0 * images}))
+        write_json(path, values | {"seconds": 2.0 * images})
     options = {"strategies": "baseline", "seeds": "1"}
     graph = planned(workplace, "evaluate.images_per_prompt=4", rewards="red", **options)
     prompts = len(read_prompts(graph.cells[0].config.evaluate.prompts))

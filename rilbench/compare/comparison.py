@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from rilbench.compare import mixed
+from rilbench.compare.apart import told_apart
 from rilbench.compare.differences import Difference, differences
 from rilbench.compare.groups import Group, best, by_order, by_strategy
 from rilbench.compare.quantities import Quantity, columns, metrics_of, value
@@ -105,8 +106,12 @@ def compare(
     against: default: rid, or the first strategy when there is no rid. strategies: compare these only, in this order;
     default: all, by name. rewards: compare runs of this order only.
 
-    Raises UsageError for a strategy without runs, and for runs that cannot be told apart.
+    Runs of a strategy with the same order and seed are told apart by the settings in which they differ; a strategy
+    then stands for all of its labels. Raises UsageError for a strategy without runs.
     """
+    before, runs = runs, told_apart(runs)
+    strategies = strategies and [label for name in strategies for label in _labels(name, before, runs)]
+    against = _labels(against, before, runs)[0] if against else None
     names = list(strategies or sorted({run.label for run in runs}))
     chosen = [run for run in runs if rewards is None or run.rewards == tuple(rewards)]
     have = {run.label for run in chosen}
@@ -121,7 +126,8 @@ def compare(
     chosen = sorted((run for run in chosen if run.label in names), key=lambda run: _place(run, names))
     pooled = by_strategy(chosen)
     mixed.check(chosen, warn)
-    reference = against or ("rid" if any(group.label == "rid" for group in pooled) else pooled[0].label)
+    usual = next((label for label in _labels("rid", before, runs) if label in names), pooled[0].label)
+    reference = against or (usual if any(group.label == usual for group in pooled) else pooled[0].label)
     columns_of = {each: [info.name for info in columns(infos, chosen, each)] for each in shown(quantity)}
     return Comparison(
         quantity=quantity,
@@ -131,6 +137,12 @@ def compare(
         against=reference,
         differences=differences(chosen, reference, columns_of),
     )
+
+
+def _labels(name: str, before: Sequence[RunResult], runs: Sequence[RunResult]) -> list[str]:
+    """What the runs of a strategy are called now; the name itself when there are none."""
+    found = sorted({now.label for then, now in zip(before, runs, strict=True) if name in (then.label, now.label)})
+    return found or [name]
 
 
 def _place(run: RunResult, names: Sequence[str]) -> tuple[int, tuple[str, ...], int]:

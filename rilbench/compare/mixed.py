@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator, Sequence
 from rilbench.compare.comparable import telling
 from rilbench.compare.names import some
 from rilbench.compare.recorded import settings
-from rilbench.errors import UsageError
 from rilbench.result import RunResult
 
 MEASURING = ("model", "evaluate", "reward", "metric")  # settings that say what the untouched model measures
@@ -19,25 +18,14 @@ def check(runs: Sequence[RunResult], warn: Callable[[str], None]) -> None:
     """Warn when runs of a strategy differ in a setting, or runs in their base model's values.
 
     Settings are those of `config.yaml` in the folders; a run without one, such as a tracking server's, is left out.
-    Raises UsageError for two runs of one strategy, order and seed: they cannot be told apart as seeds.
     """
     for label in dict.fromkeys(run.label for run in runs):
         group = [run for run in runs if run.label == label]
         keys = ", ".join(_differing(group))
-        _one_of_each(group, keys)
         if keys:
             warn(f"runs of {label} differ in {keys}; their means mix these settings")
     if text := _bases(runs):
         warn(text)
-
-
-def _one_of_each(runs: Sequence[RunResult], keys: str) -> None:
-    seen: dict[tuple[tuple[str, ...], int], str] = {}
-    for run in runs:
-        other = seen.setdefault((run.rewards, run.seed), run.name)
-        if other != run.name:
-            why = f"same order and seed but differ in {keys or 'settings or versions'}; compare them apart"
-            raise UsageError(f"{other} and {run.name} have the {why}")
 
 
 def _differing(runs: Sequence[RunResult]) -> Iterator[str]:

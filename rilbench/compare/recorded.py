@@ -4,25 +4,36 @@ from __future__ import annotations
 
 from typing import Any
 
-from rilbench.errors import ConfigError
+from rilbench.checksums import damaged
+from rilbench.errors import ConfigError, DamagedError
 from rilbench.layers import values_in
 from rilbench.result import RunResult
 from rilbench.settings import flat
-from rilbench.store import read_json
+from rilbench.store import read_json, read_text
 
 
 def settings(run: RunResult) -> dict[str, Any]:
-    """`config.yaml` by dotted key; empty when there is none that can be read, as of a tracking server's run."""
-    if run.folder is None:
+    """`config.yaml` by dotted key; empty when there is none, as of a tracking server's run; DamagedError when it is
+    damaged."""
+    file = run.folder and run.folder / "config.yaml"
+    if not file or not file.exists():
         return {}
     try:
-        values = values_in(run.folder / "config.yaml")
-    except ConfigError:
-        return {}
+        read_text(file)  # its checksum
+        values = values_in(file)
+    except DamagedError:
+        raise
+    except ConfigError as error:
+        raise damaged(file, error) from None
     return flat(values)
 
 
 def environment(run: RunResult) -> dict[str, Any]:
-    """`environment.json` likewise; ConfigError when it is damaged."""
+    """`environment.json` likewise."""
     file = run.folder and run.folder / "environment.json"
-    return flat(read_json(file)) if file and file.exists() else {}
+    if not file or not file.exists():
+        return {}
+    values = read_json(file)
+    if not isinstance(values, dict):
+        raise damaged(file, "it holds no surroundings")
+    return flat(values)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
-from rilbench.errors import ConfigError
+from rilbench.checksums import check, damaged
 from rilbench.result import RunResult
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ def prompt_means(run: RunResult) -> dict[str, NDArray[float64]]:
     """Metric to the mean score of every prompt's images (P,) after the last stage.
 
     Without the metrics that score no single image, such as FID; empty when the run's scores are not on this disk.
-    Raises ConfigError for a damaged file.
+    Raises DamagedError for a damaged file.
     """
     if run.folder is None or not (evaluation := run.matrix.rows[-1].evaluation):
         return {}
@@ -27,8 +27,7 @@ def prompt_means(run: RunResult) -> dict[str, NDArray[float64]]:
     if not file.exists():
         return {}
     try:
+        check(file)
         return {name: scores.astype("float64").mean(1) for name, scores in load_file(file).items()}
-    except (OSError, SafetensorError) as error:
-        raise ConfigError(
-            f"cannot read {file}: {error}. Delete its folder and repeat the run's command to have it made again."
-        ) from None
+    except (OSError, ValueError, SafetensorError) as error:
+        raise damaged(file, error) from None

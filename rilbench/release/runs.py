@@ -8,14 +8,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rilbench import identity
+from rilbench import identity, stage_record
 from rilbench.components import Components
 from rilbench.config import RunConfig, load
 from rilbench.errors import ConfigError, UsageError
 from rilbench.host.catalog import Catalog
 from rilbench.plan import Chain, merged_chain, planned_stages
 from rilbench.result import ResultMatrix, Row, RunResult
-from rilbench.store import read_json
+from rilbench.store import read_text
 
 if TYPE_CHECKING:
     from rilbench.model.adapters import LoraPair
@@ -84,9 +84,9 @@ class SavedRun:
                 return
 
     def document(self, stage: int) -> dict[str, Any]:
-        """What a stage was trained from; empty for one that was not trained."""
-        file = self.stage_folder(self.rows[stage].stage_id) / "stage.json"
-        found: dict[str, Any] = read_json(file)["document"] if file.exists() else {}
+        """What a stage was trained from; empty for one that was not trained. DamagedError when its record is gone."""
+        row = self.rows[stage]
+        found: dict[str, Any] = stage_record.read(self.stage_folder(row.stage_id))["document"] if row.rewards else {}
         return found
 
     def _merged(self, stage: int) -> Chain:
@@ -115,7 +115,7 @@ def open_run(name: str, catalog: Catalog, settings: Sequence[str] = ()) -> Saved
     UsageError when there is no run, or none with a row yet.
     """
     store = Path(RunConfig().store)
-    folder = next((f for f in (Path(name), store / name) if (f / "result.json").is_file()), None)
+    folder = next((f for f in (Path(name), store / name) if (f / "result.json").exists()), None)
     if folder is None:
         known = [f.parent.name for f in store.glob("*/result.json")]
         close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
@@ -124,4 +124,5 @@ def open_run(name: str, catalog: Catalog, settings: Sequence[str] = ()) -> Saved
     result = RunResult.load(folder)
     if not result.matrix.rows:
         raise UsageError(f"{folder} holds no stage yet; continue it with: {result.command}")
+    read_text(folder / "config.yaml")  # its checksum
     return SavedRun(result, load(str(folder / "config.yaml"), settings), catalog)

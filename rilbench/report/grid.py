@@ -36,6 +36,12 @@ def why_no_picture(path: Path) -> str:
     return ""
 
 
+def check_picture(path: Path) -> None:
+    """DamagedError when a PNG file is missing or damaged."""
+    if why := why_no_picture(path):
+        raise damaged(path, why)
+
+
 def save_grid(path: Path, *, columns: Sequence[tuple[str, Path]], prompts: Sequence[str], cell: int = CELL) -> None:
     """Write the grid of `sample-i.png` of each column's folder, each `cell` pixels a side.
 
@@ -48,8 +54,7 @@ def save_grid(path: Path, *, columns: Sequence[tuple[str, Path]], prompts: Seque
         left = TEXT + x * (cell + MARGIN)
         draw.text((left, 4), label[:22], fill="black", font=font)
         for y in range(len(prompts)):
-            if why := why_no_picture(folder / f"sample-{y}.png"):
-                raise damaged(folder / f"sample-{y}.png", why)
+            check_picture(folder / f"sample-{y}.png")
             with opened(folder / f"sample-{y}.png") as image:
                 how = Image.Resampling.NEAREST if image.width < cell else Image.Resampling.LANCZOS
                 grid.paste(image.convert("RGB").resize((cell, cell), how), (left, 2 * LINE + y * (cell + MARGIN)))

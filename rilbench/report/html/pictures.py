@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from rilbench.picture_files import opened
+from rilbench.report.grid import check_picture
 from rilbench.report.html.runs import Run
 from rilbench.report.html.study import Study
 
@@ -71,6 +72,7 @@ def _described(run: Run) -> dict[str, Any]:
 
 def data_uri(file: Path) -> str:
     """A small picture as it is; a large one as a JPEG of at most SIDE pixels."""
+    check_picture(file)
     with opened(file) as image:
         if max(image.size) <= SIDE // 2:
             return _uri("png", file.read_bytes())

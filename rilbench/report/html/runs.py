@@ -5,18 +5,19 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from rilbench.compare import comparable, mixed, recorded
+from rilbench import stage_record
+from rilbench.compare import apart, comparable, mixed, recorded
 from rilbench.compare.sources import FindRuns, load_runs
-from rilbench.errors import ConfigError, UsageError
+from rilbench.errors import ConfigError
 from rilbench.picture_files import opened
 from rilbench.prompts import evaluation_prompts
+from rilbench.report.grid import check_picture
 from rilbench.result import ResultMatrix, RunResult
-from rilbench.store import read_json
 
 PLACE = ("store", "tracking", "seed", "rewards")  # settings that do not make a strategy another one
 OF_BASE = ("model.", "evaluate.prompts", "evaluate.images_per_prompt", "evaluate.seed")
@@ -80,13 +81,14 @@ class Run:
         file = next(filter(None, files), None)
         if file is None:
             return ""
+        check_picture(file)
         with opened(file) as picture:
             return f"{picture.width} x {picture.height}"
 
     def trained_samples(self) -> list[str]:
         """How many images each trained stage generated for training, as far as the store knows."""
         files = [self.in_store(f"stages/{row.stage_id}/stage.json") for row in self.matrix.rows if row.rewards]
-        return [str(read_json(file)["document"]["train"]["samples"]) for file in files if file]
+        return [str(stage_record.read(file.parent)["document"]["train"]["samples"]) for file in files if file]
 
     def in_store(self, path: str) -> Path | None:
         """A file or folder of the store the run lies in; None when it is not on this disk."""
@@ -115,22 +117,7 @@ def read_runs(sources: Sequence[str], find_runs: FindRuns) -> tuple[list[Run], l
 def told_apart(runs: Sequence[Run]) -> list[Run]:
     """Where runs of a strategy have one order and seed, or several base models, the settings in which they differ
     become part of the label."""
-    twice = {label for (label, *_), n in Counter(map(_key, runs)).items() if n > 1}
+    results = [run.result for run in runs]
     on = {(run.label, run.base) for run in runs if len(run.matrix.rows) > 1}
-    split = twice | {label for label, n in Counter(label for label, _ in on).items() if n > 1}
-    of_label = {label: [run.settings for run in runs if run.label == label] for label in split}
-    named = [_relabelled(run, of_label[run.label]) if run.label in split else run for run in runs]
-    same = [run.result.name for run in named if Counter(map(_key, named))[_key(run)] > 1]
-    if same:
-        raise UsageError(f"{', '.join(same)}: same strategy, order and seed, yet not the same run; report them apart")
-    return named
-
-
-def _key(run: Run) -> tuple[str, str, int]:
-    return run.label, run.order, run.result.seed
-
-
-def _relabelled(run: Run, others: Sequence[Mapping[str, str]]) -> Run:
-    differing = [k for k in run.settings if k not in PLACE and len({o.get(k) for o in others}) > 1]
-    told = [f"{key.rpartition('.')[2]} {run.settings[key]}" for key in differing]
-    return Run(replace(run.result, label=f"{run.label} ({', '.join(told)})")) if told else run
+    split = apart.twice(results) | {label for label, n in Counter(label for label, _ in on).items() if n > 1}
+    return [Run(result) for result in apart.relabelled(results, split)]
