@@ -24,12 +24,14 @@ from rilbench.training.memory import Memory
 UNKNOWN = "not known: not one image fits, so nothing was timed"
 
 
-def explain(config: RunConfig, components: Components, plan: list[PlannedStage]) -> dict[str, Any]:
+def explain(
+    config: RunConfig, components: Components, plan: list[PlannedStage], reporter: Reporter | None = None
+) -> dict[str, Any]:
     """The plan, resolved settings, samples, updates, trainable parameters, and what it takes.
 
     Time is what the like took in the store, or comes from two timed forwards; memory is counted in one.
     """
-    session = Session(config, components, plan, Reporter(quiet=True))
+    session = Session(config, components, plan, reporter or Reporter(quiet=True))
     trained = [planned for planned in plan if planned.train]
     memory = session.count_memory(trained)  # first: what does not fit must not be tried
     free = fit.free_bytes(session.model.device)

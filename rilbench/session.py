@@ -101,6 +101,7 @@ class Session:
 
         All that stays loaded is made here, metrics too, so that the bytes free afterwards are free for the work.
         """
+        self.reporter.say("counting the memory that one image takes")
         with self.enough_memory("loading rewards and metrics", fit.elsewhere(self.config.model)):
             rewards = {name: self.components.reward(name) for planned in stages for name in planned.stage.rewards}
             metrics = [self.components.metric(name) for name in self.components.columns()]

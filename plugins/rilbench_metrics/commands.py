@@ -29,6 +29,7 @@ def reference(
     output: Annotated[Path | None, typer.Option(help="File to write; by default metric.fid.reference")] = None,
     size: Annotated[int, typer.Option(min=0, help="Short side and centre crop in pixels; 0 leaves images alone")] = 0,
     batch_size: Annotated[int, typer.Option(min=1, help="Images of one size at a time")] = 32,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr, only warnings")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON")] = False,
 ) -> None:
     """Compute the mean and covariance that `fid` compares with, from a folder of images such as COCO's val2014."""
@@ -36,7 +37,7 @@ def reference(
 
     quiet_libraries()
     with redirect_stdout(sys.stderr):
-        record = _make(folder, settings or [], config, output, size, batch_size)
+        record = _make(folder, settings or [], config, output, size, batch_size, quiet)
     if as_json:
         print_json(record | {"images": int(record["images"])})
     else:
@@ -44,7 +45,7 @@ def reference(
 
 
 def _make(
-    folder: Path, settings: list[str], config: str, output: Path | None, size: int, batch_size: int
+    folder: Path, settings: list[str], config: str, output: Path | None, size: int, batch_size: int, quiet: bool
 ) -> dict[str, str]:
     import torch
     from safetensors.torch import save_file
@@ -62,10 +63,10 @@ def _make(
     loaded = load(config, settings)
     fid = build(FIDSettings, loaded.metric.get("fid") or {}, "metric.fid")
     place = output or _place(fid.reference, config)
-    reporter = Reporter()
+    reporter = Reporter(quiet=quiet)
     files = images_in(folder, reporter.warn)
     extractor = make_extractor(fid.extractor, fid.model, fid.pretrained, pick_device(loaded.model.device))
-    with reporter.images("images") as on_batch:
+    with reporter.images("measuring images") as on_batch:
         moments = measure(files, extractor, size=size, batch_size=batch_size, on_batch=on_batch)
     resize = f"short side to {size}, centre crop" if size else "none"
     record = {"images": str(moments.n), "extractor": extractor.label, "resize": resize, "contents": contents(files)}

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from rilbench.cli.options import AsJson, Config, Given, Settings, catalog
+from rilbench.cli.options import AsJson, Config, Given, Quiet, Settings, catalog
 from rilbench.cli.output import print_json, print_outcome, quiet_libraries
 
 Model = Annotated[str, typer.Argument(metavar="MODEL", help="A diffusers folder, package: path or Hub id")]
@@ -32,6 +32,7 @@ def evaluate(
     config: Config = "shapes",
     label: Label = None,
     plugin: Given = None,
+    quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
     """Measure any diffusers model or LoRA as runs are measured, and keep it beside them in the store."""
@@ -53,7 +54,7 @@ def evaluate(
     command = command_line(sys.argv[1:], found)
     with redirect_stdout(sys.stderr):  # whatever a plugin prints; stdout is for results
         folder, result = foreign.evaluate(
-            loaded, given, catalog=found, reporter=Reporter(), command=command, given=values
+            loaded, given, catalog=found, reporter=Reporter(quiet=quiet), command=command, given=values
         )
     if as_json:
         print_json(result.to_json() | {"folder": str(folder)})

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from rilbench.cli.options import Given, Settings, catalog
+from rilbench.cli.options import Given, Quiet, Settings, catalog
 from rilbench.cli.output import quiet_libraries
 from rilbench.errors import UsageError
 
@@ -44,6 +44,7 @@ def export(
     private: Private = False,
     license: License = None,
     plugin: Given = None,
+    quiet: Quiet = False,
 ) -> None:
     """Write the model after a stage as one ordinary LoRA or as a merged pipeline, with a model card."""
     from rilbench import effect
@@ -62,7 +63,7 @@ def export(
     saved = open_run(run, catalog(plugin), settings or ())
     made = Export(run=saved, stage=saved.stage(stage), kind=format.value, license=license)
     folder = output or Path("exports") / f"{made.name}-{format.value}"
-    reporter = Reporter()
+    reporter = Reporter(quiet=quiet)
     reporter.say(f"writing {folder}")
     made.write(folder)
     typer.echo(str(folder))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from rilbench.cli.options import AsJson, Config, Given, Rewards, Seed, Settings, Strategy, catalog
+from rilbench.cli.options import AsJson, Config, Given, Quiet, Rewards, Seed, Settings, Strategy, catalog
 from rilbench.cli.output import print_fields, print_json, print_table, quiet_libraries
 
 if TYPE_CHECKING:
@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
     from rilbench.config import RunConfig
     from rilbench.fetch.download import OnBytes
-    from rilbench.fetch.fetch import State
+    from rilbench.fetch.fetch import Bar, State
+    from rilbench.progress import Reporter
     from rilbench.remote import NeededFile
 
 Check = Annotated[bool, typer.Option("--check", help="Download nothing; say what is missing, present or corrupt")]
@@ -30,6 +31,7 @@ def fetch(
     config: Config = "shapes",
     seed: Seed = None,
     plugin: Given = None,
+    quiet: Quiet = False,
     check: Check = False,
     as_json: AsJson = False,
 ) -> None:
@@ -52,9 +54,9 @@ def fetch(
         stages = effect.trained(loaded, planned_stages(loaded, components))
         effect.require(effect.without(values_of(settings or ()), components, stages))
         try:
-            with _progress() as progress:
-                work = fetching.check if check or _offline() else fetching.fetch
-                states = work(loaded, components, lambda file: _bar(progress, file))
+            work = fetching.check if check or _offline() else fetching.fetch
+            with _bars(quiet) as bar:
+                states = work(loaded, components, bar)
         except KeyboardInterrupt:  # Typer would turn it into a silent exit
             typer.echo("interrupted; what came is kept, the same command continues", err=True)
             raise typer.Exit(130) from None
@@ -68,14 +70,36 @@ def _offline() -> bool:
     return bool(constants.is_offline_mode())
 
 
-def _progress() -> Progress:
-    """Bars on a terminal, nothing otherwise."""
-    from rich.console import Console
+@contextmanager
+def _bars(quiet: bool) -> Iterator[Bar]:
+    """Bars on a terminal, plain lines elsewhere, nothing when quiet."""
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
-    console = Console(stderr=True)
+    from rilbench.progress import Reporter
+
+    reporter = Reporter(quiet=quiet)
+    if quiet or not reporter.console.is_terminal:
+        yield lambda file: _lines(reporter, file)
+        return
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
-    return Progress(*columns, TimeRemainingColumn(), console=console, disable=not console.is_terminal, transient=True)
+    with Progress(*columns, TimeRemainingColumn(), console=reporter.console, transient=True) as progress:
+        yield lambda file: _bar(progress, file)
+
+
+@contextmanager
+def _lines(reporter: Reporter, file: NeededFile) -> Iterator[OnBytes]:
+    from rilbench.progress import Lines
+
+    if file.present:  # hashing a large one takes a while
+        reporter.say(f"checking {file.name}")
+    lines = Lines(reporter.say, f"downloading {file.name}", _size)
+    yield lambda there, size: lines.advance(there, size)
+
+
+def _size(there: int, total: int | None) -> str:
+    from rich.filesize import decimal
+
+    return decimal(there) if total is None else f"{decimal(there)} of {decimal(total)}"
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from rilbench.cli.export import RunName
-from rilbench.cli.options import Given, Settings, catalog
+from rilbench.cli.options import Given, Quiet, Settings, catalog
 from rilbench.cli.output import quiet_libraries
 from rilbench.errors import UsageError
 
@@ -43,6 +43,7 @@ def generate(
     images: Images = 1,
     output: Output = Path("generated.png"),
     plugin: Given = None,
+    quiet: Quiet = False,
 ) -> None:
     """Generate images with the model after a stage, or after several side by side, the same noise in each."""
     from dataclasses import replace
@@ -71,7 +72,7 @@ def generate(
         stages=numbers,
         config=replace(evaluate, seed=noise, images_per_prompt=images),
         output=output,
-        reporter=Reporter(),
+        reporter=Reporter(quiet=quiet),
     )
     typer.echo(str(output))
 

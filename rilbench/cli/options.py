@@ -20,6 +20,7 @@ Given = Annotated[
     list[str] | None,
     typer.Option("--plugin", "-p", help="A component that is not installed, as module:Class or name=module:Class"),
 ]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr, only warnings")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON")]
 
 

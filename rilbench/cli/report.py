@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from rilbench.cli.options import Given, catalog
+from rilbench.cli.options import Given, Quiet, catalog
 from rilbench.cli.output import quiet_libraries
 
 Sources = Annotated[list[str], typer.Argument(help="Run folders, stores, study folders, addresses; any mix")]
@@ -17,6 +17,7 @@ def report(
     sources: Sources,
     output: Annotated[Path, typer.Option("--output", "-o", help="The HTML file to write")] = Path("report.html"),
     plugin: Given = None,
+    quiet: Quiet = False,
 ) -> None:
     """Write one HTML file about many runs, readable without anything else and without a network."""
     from rilbench.errors import UsageError
@@ -27,7 +28,8 @@ def report(
     if output.is_dir():
         raise UsageError(f"{output} is a folder; name the file to write: -o {output / 'report.html'}")
     quiet_libraries()
-    study, album = write_report(sources, output, catalog(plugin), Reporter().warn)
+    reporter = Reporter(quiet=quiet)
+    study, album = write_report(sources, output, catalog(plugin), reporter.warn, reporter.say)
     typer.echo(str(output))
     size = output.stat().st_size / 1e6
     typer.echo(f"{counted(len(study.runs), 'run')}, pictures of {len(album.runs)} of them, {size:.1f} MB", err=True)

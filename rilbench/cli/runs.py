@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import typer
 from rich.console import Console
 
-from rilbench.cli.options import AsJson, Config, Given, Rewards, Seed, Settings, Strategy, catalog
+from rilbench.cli.options import AsJson, Config, Given, Quiet, Rewards, Seed, Settings, Strategy, catalog
 from rilbench.cli.output import print_json, print_outcome, quiet_libraries, stdout
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ def run(
     config: Config = "shapes",
     seed: Seed = None,
     plugin: Given = None,
+    quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
     """Train a sequence of rewards and measure every metric after each.
@@ -44,7 +45,7 @@ def run(
             outcome = engine.run(
                 loaded,
                 catalog=found,
-                reporter=Reporter(),
+                reporter=Reporter(quiet=quiet),
                 command=command,
                 given=values_of(settings or ()),
             )
@@ -68,6 +69,7 @@ def explain(
     config: Config = "shapes",
     seed: Seed = None,
     plugin: Given = None,
+    quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
     """Print the plan, the resolved settings and an estimate of time and memory; train nothing."""
@@ -80,8 +82,9 @@ def explain(
 
     quiet_libraries()
     loaded = load(config, settings or (), strategy=strategy, rewards=rewards, seed=seed)
+    reporter = Reporter(quiet=quiet)
     with redirect_stdout(sys.stderr):
-        told = explained(loaded, *prepare(loaded, catalog(plugin), Reporter().warn, values_of(settings or ())))
+        told = explained(loaded, *prepare(loaded, catalog(plugin), Reporter(quiet=quiet).warn, values_of(settings or ())))
     if as_json:
         print_json(told)
     else:

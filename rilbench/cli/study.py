@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
-from rilbench.cli.options import AsJson, Given, Rewards, Settings, catalog
+from rilbench.cli.options import AsJson, Given, Quiet, Rewards, Settings, catalog
 from rilbench.cli.output import print_json, quiet_libraries, stdout
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ def study(
     dry_run: DryRun = False,
     workers: Workers = 1,
     plugin: Given = None,
+    quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
     """Run strategies x orders x seeds; equal stages are trained once.
@@ -67,9 +68,10 @@ def study(
     if dry_run:
         _show_plan(graph, workers, as_json)
         return
-    _print_plan(graph, workers, stdout(stderr=True))
+    if not quiet:
+        _print_plan(graph, workers, stdout(stderr=True))
     command = command_line(sys.argv[1:], found)
-    run = StudyRun(asked, graph, found, workers=workers, command=command, plugins=plugin or ())
+    run = StudyRun(asked, graph, found, workers=workers, command=command, plugins=plugin or (), quiet=quiet)
     try:
         run.run()
     except KeyboardInterrupt:  # Typer would turn it into a silent exit
@@ -87,8 +89,8 @@ def _show_plan(graph: Graph, workers: int, as_json: bool) -> None:
 
 
 def _print_plan(graph: Graph, workers: int, console: Console) -> None:
+    from rilbench.progress import duration
     from rilbench.study.overview import plan_table
-    from rilbench.study.progress import duration
 
     if graph.seconds:
         console.print(plan_table(graph))

@@ -10,10 +10,10 @@ from typing import Any
 
 from rich.table import Table
 
+from rilbench.progress import duration
 from rilbench.report.tables import header, number
 from rilbench.result import MetricInfo, RunResult
 from rilbench.study.graph import Graph
-from rilbench.study.progress import duration
 
 
 @dataclass(frozen=True)

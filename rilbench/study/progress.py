@@ -1,8 +1,9 @@
-"""How far a study is: bars and the time left on a terminal, one line a finished run otherwise."""
+"""How far a study is, and the time left: bars on a terminal, plain lines elsewhere; when quiet, failures alone."""
 
 from __future__ import annotations
 
 import time
+from collections import defaultdict
 from collections.abc import Mapping
 from typing import Self
 
@@ -10,6 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
+from rilbench.progress import Pace, duration
 from rilbench.study.cells import Cell
 from rilbench.study.schedule import Schedule
 from rilbench.study.worker import Event
@@ -18,17 +20,21 @@ from rilbench.study.worker import Event
 class StudyProgress:
     """Follows a schedule. `seconds` are the estimates of all work that was missing at the start."""
 
-    def __init__(self, schedule: Schedule, seconds: Mapping[str, float], *, runs: int, workers: int) -> None:
+    def __init__(
+        self, schedule: Schedule, seconds: Mapping[str, float], *, runs: int, workers: int, quiet: bool = False
+    ) -> None:
         self.schedule, self.seconds, self.runs, self.workers = schedule, seconds, runs, workers
         self.over = runs - len(schedule.waiting)
-        self.console = Console(stderr=True)
+        self.console, self.quiet = Console(stderr=True), quiet
         self.begun: float | None = None  # when the first worker had loaded its libraries
         self.fractions: dict[int, tuple[str, float]] = {}  # worker -> the work it is at, how much of it is done
         columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[left]}"))
-        live = self.console.is_terminal
-        self.bars = Progress(*columns, console=self.console, disable=not live, transient=True)
+        self.live = self.console.is_terminal and not quiet
+        self.bars = Progress(*columns, console=self.console, disable=not self.live, transient=True)
         self.total = self.bars.add_task("", total=sum(seconds.values()), left="")
         self.lines: dict[int, TaskID] = {}
+        self.doing: dict[int, str] = {}  # worker -> the cell and the work it is at
+        self.paces: defaultdict[int, Pace] = defaultdict(Pace)
         self.warned: set[str] = set()
 
     def __enter__(self) -> Self:
@@ -52,10 +58,12 @@ class StudyProgress:
         if worker not in self.lines:
             self.lines[worker] = self.bars.add_task("", total=1.0, left="")
         if event.kind == "begun":
-            cell = self.schedule.running[worker]
-            self.bars.update(self.lines[worker], description=f"  {escape(str(cell))}, {escape(event.label)}")
+            self.doing[worker] = f"{self.schedule.running[worker]}, {event.label}"
+            self.bars.update(self.lines[worker], description=f"  {escape(self.doing[worker])}")
         self.bars.update(self.lines[worker], completed=event.fraction)
         self._refresh()
+        if event.kind == "update" and not (self.live or self.quiet) and self.paces[worker].due():
+            self._line(f"{escape(self.doing[worker])}: {escape(event.label)}")
 
     def finished(self, worker: int, cell: Cell, failure: str) -> None:
         """A cell is over."""
@@ -64,9 +72,14 @@ class StudyProgress:
         if worker in self.lines:
             self.bars.remove_task(self.lines.pop(worker))
         self._refresh()
-        how = f"[red]failed:[/red] {escape(failure)}" if failure else "finished"
+        if failure:
+            self._line(f"{escape(str(cell))} [red]failed:[/red] {escape(failure)}")
+        elif not self.quiet:
+            self._line(f"{escape(str(cell))} finished")
+
+    def _line(self, text: str) -> None:
         left = f" ({self._left()})" if self._left() else ""
-        self.console.print(f"{self._heading()}: {escape(str(cell))} {how}{left}", soft_wrap=True, highlight=False)
+        self.console.print(f"{self._heading()}: {text}{left}", soft_wrap=True, highlight=False)
 
     def _refresh(self) -> None:
         self.bars.update(self.total, description=self._heading(), completed=self._done(), left=self._left())
@@ -90,10 +103,3 @@ class StudyProgress:
         if self.begun is not None and done > total / 20:
             pace = (time.monotonic() - self.begun) / done
         return f"{duration((total - done) * pace)} left"
-
-
-def duration(seconds: float) -> str:
-    """An estimate for people."""
-    if seconds < 90:
-        return f"about {seconds:.0f} s"
-    return f"about {seconds / 60:.0f} min" if seconds < 5400 else f"about {seconds / 3600:.1f} h"

@@ -30,7 +30,15 @@ class StudyRun:
     """A study under way. `results` and `failures` are by the name of the run; `plugins` were given by `--plugin`."""
 
     def __init__(
-        self, study: Study, graph: Graph, catalog: Catalog, *, workers: int, command: str, plugins: Sequence[str] = ()
+        self,
+        study: Study,
+        graph: Graph,
+        catalog: Catalog,
+        *,
+        workers: int,
+        command: str,
+        plugins: Sequence[str] = (),
+        quiet: bool = False,
     ) -> None:
         self.study, self.graph, self.catalog, self.command, self.plugins = study, graph, catalog, command, plugins
         self.results: dict[str, RunResult] = dict(graph.results)
@@ -38,7 +46,7 @@ class StudyRun:
         waiting = [cell for cell in graph.cells if cell.name not in self.results]
         self.workers = min(workers, len(waiting))
         self.schedule = Schedule(waiting, graph.done)
-        self.progress = StudyProgress(self.schedule, graph.seconds, runs=len(graph.cells), workers=workers)
+        self.progress = StudyProgress(self.schedule, graph.seconds, runs=len(graph.cells), workers=workers, quiet=quiet)
         self.tracking = graph.cells[0].config.tracking
         self.moments = Moments(catalog, self.progress.warn, enabled=self.tracking)
 

@@ -20,7 +20,7 @@ from rilbench.host.catalog import Catalog
 from rilbench.host.discovery import Entry
 from rilbench.host.moments import Moments
 from rilbench.host.threads import left_behind
-from rilbench.progress import OnBatch, OnUpdate, Reporter
+from rilbench.progress import Advance, Reporter
 
 
 class Job(NamedTuple):
@@ -31,7 +31,10 @@ class Job(NamedTuple):
 
 
 class Event(NamedTuple):
-    """`begun`, `update` and `done` of a piece of work (text is its key), `warning`, or `over` (text is the failure)."""
+    """`begun`, `update` and `done` of a piece of work (text is its key), `warning`, or `over` (text is the failure).
+
+    label: what is begun, or how far it is.
+    """
 
     kind: str
     text: str
@@ -56,15 +59,14 @@ class CellReporter(Reporter):
         """Another worker is at it; it tells of its progress itself."""
 
     @contextmanager
-    def stage(self, index: int, label: str, key: str = "") -> Iterator[OnUpdate]:
-        self.tell(Event("begun", key, f"stage {index} of {self.stages}: {label}"))
-        yield lambda update, total, values: self.tell(Event("update", key, fraction=update / total))
-        self.tell(Event("done", key))
+    def work(self, doing: str, unit: str, key: str = "") -> Iterator[Advance]:
+        self.tell(Event("begun", key, doing))
 
-    @contextmanager
-    def evaluation(self, label: str, key: str = "") -> Iterator[OnBatch]:
-        self.tell(Event("begun", key, f"measuring after {label}"))
-        yield lambda done, total: self.tell(Event("update", key, fraction=done / total))
+        def advance(done: int, total: int, remark: str) -> None:
+            counted = f"{unit} {done} of {total}"
+            self.tell(Event("update", key, f"{counted}, {remark}" if remark else counted, done / total))
+
+        yield advance
         self.tell(Event("done", key))
 
 

@@ -28,19 +28,24 @@ from rilbench.report.tables import header
 from rilbench.store import finite, write_text
 
 
-def write_report(sources: Sequence[str], file: Path, catalog: Catalog, warn: Warn) -> tuple[Study, Album]:
+def write_report(
+    sources: Sequence[str], file: Path, catalog: Catalog, warn: Warn, say: Warn = lambda text: None
+) -> tuple[Study, Album]:
     """Write the report on the finished runs at all sources, which are those of `load_runs`; returns what it shows.
 
-    `warn` hears of runs that are left out. UsageError without a finished run.
+    `warn` hears of runs that are left out, `say` of what is going on. UsageError without a finished run.
     """
     from plotly.offline import get_plotlyjs
 
+    say("reading the runs")
     runs, left_out, warnings = read_runs(sources, lambda source: Moments(catalog, warn).find_runs(source))
     for line in (*left_out, *warnings):
         warn(line)
+    say(f"comparing {counted(len(runs), 'run')}")
     study = Study.about(runs)
     pictures = album(study)
     content = _content(study, catalog, pictures) | {"left_out": left_out, "warnings": warnings}
+    say("writing the page")
     write_text(file, _render(content | {"plotly": get_plotlyjs()}))
     return study, pictures
 
