@@ -343,14 +343,18 @@ def test_fetch_gets_everything_and_says_what_is_there(web: Web, place: Path) -> 
     assert before == dict.fromkeys(["model_index.json", "train.txt", "eval.txt", "head.safetensors"], "missing")
     assert not any(method == "GET" for method, _, _ in web.asked)
 
-    code, after = states()
+    done = rilbench("fetch", "--config", "toy.yaml", "--json")
+    code, after = done.exit_code, {file["name"]: file["state"] for file in json.loads(done.stdout)}
     assert code == 0
+    assert "downloading head.safetensors: " in done.stderr
     assert set(after.values()) == {"present"}
     assert {*before, "unet/diffusion_pytorch_model.safetensors", "tokenizer/tokenizer.json", "README.md"} <= set(after)
     assert not web.gets(".bin")
     asked = len(web.asked)
     assert states("--check") == (0, after)
     assert len(web.asked) == asked
+    assert "checking head.safetensors" in rilbench("fetch", "--config", "toy.yaml", "--check").stderr
+    assert "head" not in rilbench("fetch", "--config", "toy.yaml", "--check", "--quiet").stderr
 
     shown = rilbench("fetch", "--config", "toy.yaml", "--check").stdout
     assert "openrail" in shown  # of the repository's card

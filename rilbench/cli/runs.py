@@ -84,7 +84,8 @@ def explain(
     loaded = load(config, settings or (), strategy=strategy, rewards=rewards, seed=seed)
     reporter = Reporter(quiet=quiet)
     with redirect_stdout(sys.stderr):
-        told = explained(loaded, *prepare(loaded, catalog(plugin), Reporter(quiet=quiet).warn, values_of(settings or ())))
+        prepared = prepare(loaded, catalog(plugin), reporter.warn, values_of(settings or ()))
+        told = explained(loaded, *prepared, reporter)
     if as_json:
         print_json(told)
     else:
