@@ -192,3 +192,20 @@ class KeepsOneRow(GoodReward):
         scores = super().__call__(images, prompts)
         self.history = torch.cat([self.history, scores.detach()])
         return scores
+
+
+@breaks("every_image_of_a_large_batch_has_its_gradient")
+class CutAfterTheFourth(GoodReward):
+    """The gradient of the first four images only."""
+
+    def __call__(self, images: Tensor, prompts: Sequence[str]) -> Tensor:
+        return super().__call__(torch.cat([images[:4], images[4:].detach()]), prompts)
+
+
+@breaks("every_image_of_a_large_batch_has_its_gradient")
+class ScaledWhenMany(GoodReward):
+    """Scores are right, their gradient is that of a mean once there are more than eight."""
+
+    def __call__(self, images: Tensor, prompts: Sequence[str]) -> Tensor:
+        scores = super().__call__(images, prompts)
+        return scores / 9 + (scores * 8 / 9).detach() if len(images) > 8 else scores

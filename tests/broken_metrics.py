@@ -171,3 +171,16 @@ class MetricDrawsGlobally(GoodMetric):
     def compute(self) -> float:
         random.random()
         return super().compute()
+
+
+@breaks("other_images_are_measured_anew")
+class RemembersScores(GoodMetric):
+    """The score of a prompt's first image is that of all of its images."""
+
+    def __init__(self, settings: Any, *, device: str = "cpu") -> None:
+        super().__init__(settings, device=device)
+        self.known: dict[str, Tensor] = {}
+
+    def score(self, images: Tensor, prompts: Sequence[str], *, base_images: Tensor | None = None) -> Tensor:
+        scores = super().score(images, prompts, base_images=base_images)
+        return torch.stack([self.known.setdefault(p, s.clone()) for p, s in zip(prompts, scores, strict=True)])

@@ -156,3 +156,27 @@ class DrawsGlobally(GoodReward):
     def __call__(self, images: Tensor, prompts: Sequence[str]) -> Tensor:
         torch.rand(())
         return super().__call__(images, prompts)
+
+
+@breaks("scores_do_not_depend_on_the_batch")
+class FirstEight(GoodReward):
+    """Looks at eight images; the others have the score of the last."""
+
+    def __call__(self, images: Tensor, prompts: Sequence[str]) -> Tensor:
+        scores = super().__call__(images, prompts)
+        return torch.cat([scores[:8], scores[7:8].expand(max(len(scores) - 8, 0))])
+
+
+@breaks("other_images_are_scored_anew")
+class RemembersScores(GoodReward):
+    """The score of a prompt's first image is that of all of its images."""
+
+    differentiable = False
+
+    def __init__(self, settings: Any, *, device: str = "cpu") -> None:
+        super().__init__(settings, device=device)
+        self.known: dict[str, float] = {}
+
+    def __call__(self, images: Tensor, prompts: Sequence[str]) -> Tensor:
+        scores = super().__call__(images.detach(), prompts).tolist()
+        return torch.tensor([self.known.setdefault(p, s) for p, s in zip(prompts, scores, strict=True)])

@@ -57,6 +57,18 @@ class OpenSettings(GoodReward):
 
 
 @dataclass(frozen=True)
+class Raw:
+    key: bytes = b"abc"
+
+
+@breaks("settings_can_be_stored")
+class RawSettings(GoodReward):
+    """A setting that no file of a run can hold."""
+
+    Settings = Raw
+
+
+@dataclass(frozen=True)
 class Untyped:
     strength: Any = 1.0
 

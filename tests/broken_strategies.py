@@ -190,3 +190,26 @@ class SumsTheBatch(GoodStrategy):
 
     def loss(self, step: Step) -> Tensor:
         return super().loss(step) * len(step.prompts)
+
+
+@breaks("its_own_plan_costs_the_same_at_every_stage")
+class Replays(GoodStrategy):
+    """Trains on all rewards so far, at every stage."""
+
+    def plan(self, rewards: Sequence[str]) -> list[Stage]:
+        return [Stage(rewards=dict.fromkeys(rewards[: i + 1], 1.0)) for i in range(len(rewards))]
+
+
+@breaks("its_own_plan_costs_the_same_at_every_stage")
+class Hoards(GoodStrategy):
+    """Hands every pair there ever was to the next stage."""
+
+    def begin(self, stage: Stage, pair: LoraPair) -> None:
+        super().begin(stage, pair)
+        self.pairs = torch.zeros(0)
+
+    def inherit(self, legacy: Mapping[str, Tensor]) -> None:
+        self.pairs = legacy["pairs"]
+
+    def legacy(self) -> dict[str, Tensor]:
+        return {"pairs": torch.cat([self.pairs, *(f.flatten() for f in self.teacher.factors)])}

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -58,6 +61,28 @@ class GoodModel(GoodReward):
         for prompt in prompts:
             self.known.setdefault(prompt, wish([prompt], images.float()))
         return torch.cat([self.known[p] for p in prompts]) * self.measure(images)
+
+
+class Reduction(Enum):
+    MEAN = 1
+    SUM = 2
+
+
+@dataclass(frozen=True)
+class Options:
+    """Settings of every kind that can be stored."""
+
+    reduction: Reduction = Reduction.MEAN
+    file: Path = Path("head.pth")
+    text: str = "a/long, long " * 100
+    weights: dict[str, float] = field(default_factory=lambda: {"mean": 1.0})
+    nested: tuple[tuple[int, ...], ...] = ((1, 2), (3,))
+
+
+class OfManySettings(GoodReward):
+    """The same with settings."""
+
+    Settings = Options
 
 
 class FirstApi(GoodReward):
@@ -165,6 +190,7 @@ class GoodCombination(GoodStrategy):
 GOOD: list[type[Component]] = [
     GoodReward,
     GoodModel,
+    OfManySettings,
     FirstApi,
     GoodMetric,
     GoodComparison,

@@ -144,7 +144,7 @@ def test_what_does_not_apply_is_skipped_with_the_reason() -> None:
     assert all(r.ok for r in results)
     skipped = [r.name for r in results if r.reason == "it declares differentiable = False"]
     assert [r.name for r in results if "gradient" in r.name or "graph" in r.name] == skipped
-    assert len(skipped) == 7
+    assert len(skipped) == 8
 
 
 def test_an_expected_failure_is_fine_and_an_unexpected_pass_is_not() -> None:

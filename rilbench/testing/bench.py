@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -70,22 +70,30 @@ class Bench:
         below: Sequence[LoraPair] = (),
         updates: int = 1,
         on_update: OnUpdate = lambda update: None,
+        stage: Stage = STAGE,
+        initial: LoraPair | None = None,
+        legacy: Mapping[str, Tensor] | None = None,
     ) -> LoraPair:
-        """The pair of a stage trained on top of others; from the checkpoint, if there is one."""
+        """The pair of a stage trained on top of others; from the checkpoint, if there is one.
+
+        Every reward of the stage is the same one.
+        """
         self.group.load_chain([(pair, 1.0) for pair in below])
         training = StageTraining(
             model=self.model,
             group=self.group,
             strategy=strategy,
-            stage=STAGE,
+            stage=stage,
             index=len(below) + 1,
-            reward=self.weighted(),
+            reward=self.weighted(stage),
             config=training_config(updates),
             prompts=list(inputs.PROMPTS),
             rank=2,
             init="paper",
             seed=0,
             checkpoint=checkpoint,
+            initial=initial,
+            legacy=legacy,
             on_update=lambda update, total, values: on_update(update),
         )
         return training.run()
@@ -121,9 +129,9 @@ class Bench:
             for hook in hooks:
                 hook.remove()
 
-    def weighted(self) -> WeightedReward:
-        """The reward of the stage."""
-        return WeightedReward({"warmth": self.reward}, STAGE.rewards)
+    def weighted(self, stage: Stage = STAGE) -> WeightedReward:
+        """The reward of a stage."""
+        return WeightedReward(dict.fromkeys(stage.rewards, self.reward), stage.rewards)
 
 
 class _Counted(Reward):

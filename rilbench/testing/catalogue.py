@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from rilbench.contracts import Component, Metric, Reward, Strategy
-from rilbench.testing import common, gradients, metrics, parts, plans, resources, rewards, training
+from rilbench.testing import common, gradients, metrics, own_plan, parts, plans, resources, rewards, training
 from rilbench.testing.check import Check
 
 CHECKS: dict[type[Component], tuple[Check, ...]] = {
     Reward: (*common.COMMON, *rewards.CHECKS, *gradients.CHECKS, *resources.CHECKS),
     Metric: (*common.COMMON, *metrics.CHECKS),
-    Strategy: (*common.COMMON, *plans.CHECKS, *training.CHECKS, *parts.CHECKS),
+    Strategy: (*common.COMMON, *plans.CHECKS, *training.CHECKS, *parts.CHECKS, *own_plan.CHECKS),
 }

@@ -6,8 +6,9 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rilbench import settings
+from rilbench import identity, settings
 from rilbench.contracts import SUPPORTED
+from rilbench.described import settings_document
 from rilbench.errors import ConfigError, PluginError, reason
 from rilbench.remote import NeededFile
 from rilbench.testing.check import Fault, check, require
@@ -45,6 +46,15 @@ def settings_can_be_built(subject: Any_) -> None:
         _ = subject.settings
     except ConfigError as error:
         raise Fault(f"settings cannot be made of {subject.values or 'the defaults'}: {error}") from error
+
+
+@check(settings_can_be_built)
+def settings_can_be_stored(subject: Any_) -> None:
+    """Settings are numbers, texts, Enum, Path, and lists and mappings of these: a stage is named by them."""
+    try:
+        identity.digest(settings_document(subject.settings))
+    except (ConfigError, TypeError, ValueError) as error:
+        raise Fault(str(error)) from error
 
 
 def _no_settings(subject: Any_) -> str | None:
@@ -108,6 +118,7 @@ COMMON = (
     api_version_is_supported,
     settings_are_a_frozen_dataclass,
     settings_can_be_built,
+    settings_can_be_stored,
     settings_refuse_unknown_keys,
     settings_refuse_wrong_types,
     files_are_declared,

@@ -12,11 +12,12 @@ from rilbench.testing.rewards import (
     scores_are_finite_at_the_edges,
     scores_do_not_depend_on_the_batch,
 )
-from rilbench.testing.scoring import BATCH, RewardSubject, brief, pictures, scores_and_gradient
+from rilbench.testing.scoring import BATCH, LARGE, RewardSubject, brief, captions, pictures, scores_and_gradient
 
 DTYPES = {"fp32": torch.float32, "fp64": torch.float64}
 TOLERANCE = {"fp32": 0.05, "fp64": 1e-6}  # of the gradient's norm; what rilbench brings is at 0.002 and 2e-10
 LEAK = 1e-6  # share of a gradient
+AMONG_MANY = 0.01  # share of an image's gradient that another batch may change; rounding at kinks
 
 
 def not_differentiable(subject: RewardSubject) -> str | None:
@@ -82,11 +83,25 @@ def the_gradient_is_correct(subject: RewardSubject) -> None:
     require(error <= TOLERANCE[precision], fault)
 
 
+@check(gradients_do_not_mix_images, the_gradient_is_not_zero, not_for=not_differentiable)
+def every_image_of_a_large_batch_has_its_gradient(subject: RewardSubject) -> None:
+    """An image has the same gradient among many as among few: none is left out, and none is scaled by the batch."""
+    images, prompts = pictures(subject, LARGE), captions(subject, LARGE)
+    _, together = scores_and_gradient(subject, images, prompts)
+    rows = [slice(start, start + BATCH) for start in range(0, LARGE, BATCH)]
+    few = torch.cat([scores_and_gradient(subject, images[part], prompts[part])[1] for part in rows])
+    errors = (together - few).flatten(1).norm(dim=1) / few.flatten(1).norm(dim=1)
+    worst = int(errors.argmax())
+    fault = f"in a batch of {LARGE} the gradient of image {worst + 1} differs by {errors[worst]:.1%}"
+    require(bool((errors <= AMONG_MANY).all()), f"{fault} from that in a batch of {BATCH}")
+
+
 CHECKS: tuple[Check, ...] = (
     there_is_a_gradient,
     the_gradient_is_finite,
     the_gradient_is_finite_at_the_edges,
     the_gradient_is_not_zero,
     gradients_do_not_mix_images,
+    every_image_of_a_large_batch_has_its_gradient,
     the_gradient_is_correct,
 )

@@ -134,6 +134,19 @@ def reset_forgets(subject: MetricSubject) -> None:
     require(alike(found[2], found[0]), f"the same images measure {found[0]:.6g}, and {found[2]:.6g} after a reset")
 
 
+@check(reset_forgets)
+def other_images_are_measured_anew(subject: MetricSubject) -> None:
+    """Other images of the same prompts measure as a new instance measures them: what is kept of a prompt is no
+    score."""
+    measure(subject, pictures(subject))
+    found, other = measure(subject, pictures(subject, seed=5)), subject.fresh()
+    other.reset()
+    update(other, pictures(subject, seed=5), captions(subject), pictures(subject, seed=3))
+    expected = other.compute()
+    told = f"other images of the same prompts measure {found:.6g}, with a new instance {expected:.6g}"
+    require(alike(found, expected), told)
+
+
 @check(reset_forgets, computing_twice_gives_the_same)
 def batches_add_up(subject: MetricSubject) -> None:
     """Images added in several batches measure as in one: the batch size is no part of a result's identity."""
@@ -227,6 +240,7 @@ CHECKS: tuple[Check, ...] = (
     computing_twice_gives_the_same,
     instances_agree,
     reset_forgets,
+    other_images_are_measured_anew,
     batches_add_up,
     an_empty_batch_changes_nothing,
     the_order_does_not_matter,

@@ -11,7 +11,7 @@ from rilbench.contracts import Reward
 from rilbench.errors import reason
 from rilbench.testing.check import Check, Fault, check, require
 from rilbench.testing.common import can_be_made
-from rilbench.testing.scoring import BATCH, RewardSubject, brief, distance, pictures, rounding, score
+from rilbench.testing.scoring import BATCH, LARGE, RewardSubject, brief, distance, pictures, rounding, score
 from rilbench.testing.surroundings import watched
 
 HALF = 0.05  # the same for scores of bf16 images, which have three digits
@@ -104,11 +104,23 @@ def scores_do_not_depend_on_the_batch(subject: RewardSubject) -> None:
     images, prompts = pictures(subject), list(subject.prompts[:BATCH])
     together = score(subject, images)
     alone = torch.cat([score(subject, images[i : i + 1], prompts[i : i + 1]) for i in range(BATCH)])
-    others = torch.cat([images, pictures(subject, 2, seed=7)]).flip(0)
-    among = score(subject, others, [*subject.other_prompts[:2], *reversed(prompts)]).flip(0)[:BATCH]
+    others = torch.cat([images, pictures(subject, LARGE - BATCH, seed=7)]).flip(0)
+    theirs = [subject.other_prompts[i % BATCH] for i in range(LARGE - BATCH)]
+    among = score(subject, others, [*theirs, *reversed(prompts)]).flip(0)[:BATCH]
     for found, how in ((alone, "alone"), (among, "in another batch")):
         error = distance(found, together)
         require(error < rounding(subject), f"scored {how}, images have scores that differ by {error:.2%}")
+
+
+@check(instances_agree)
+def other_images_are_scored_anew(subject: RewardSubject) -> None:
+    """Other images of the same prompts have the scores a new instance gives them: what is kept of a prompt is no
+    score."""
+    score(subject, pictures(subject))
+    other = pictures(subject, seed=7)
+    found, expected = score(subject, other), subject.fresh()(other.clone(), list(subject.prompts[:BATCH]))
+    same = distance(found, expected) < rounding(subject)
+    require(same, f"other images of the same prompts have {brief(found)}, scored by a new instance {brief(expected)}")
 
 
 def _without_prompts(subject: RewardSubject) -> str | None:
@@ -175,6 +187,7 @@ CHECKS: tuple[Check, ...] = (
     instances_agree,
     images_are_left_alone,
     scores_do_not_depend_on_the_batch,
+    other_images_are_scored_anew,
     prompts_change_the_scores,
     prompts_do_not_change_the_scores,
     half_precision_images_work,

@@ -14,6 +14,7 @@ from rilbench.testing.subject import Subject
 
 RewardSubject: TypeAlias = Subject[Reward]
 BATCH = 4
+LARGE = 17  # more than anybody scores at a time
 
 
 def pictures(subject: RewardSubject, n: int = BATCH, *, seed: int = 0, dtype: torch.dtype = torch.float32) -> Tensor:
@@ -26,12 +27,19 @@ def score(subject: RewardSubject, images: Tensor, prompts: Sequence[str] | None 
     return subject.instance(images.clone(), list((prompts or subject.prompts)[: len(images)]))
 
 
-def scores_and_gradient(subject: RewardSubject, images: Tensor) -> tuple[Tensor, Tensor]:
+def scores_and_gradient(
+    subject: RewardSubject, images: Tensor, prompts: Sequence[str] | None = None
+) -> tuple[Tensor, Tensor]:
     """Scores (B,) and the gradient of their sum (B, 3, S, S)."""
     variable = images.clone().requires_grad_()
-    scores = subject.instance(variable.clone(), list(subject.prompts[: len(images)]))
+    scores = subject.instance(variable.clone(), list((prompts or subject.prompts)[: len(images)]))
     (gradient,) = torch.autograd.grad(scores.sum(), variable)
     return scores.detach(), gradient
+
+
+def captions(subject: RewardSubject, n: int) -> list[str]:
+    """The prompts of n images; from the ninth on they come again, as those of an evaluation do."""
+    return [subject.prompts[i % len(subject.prompts)] for i in range(n)]
 
 
 def distance(found: Tensor, expected: Tensor) -> float:
