@@ -99,7 +99,7 @@ def run(
     session = Session(config, components, plan, reporter, earlier=folder.finished)
     with components.discreet():
         session.check_memory()
-    folder.open(secret_settings.public(config, catalog), components.device)
+    folder.open(secret_settings.public(config, catalog), components.device, session.evaluations())
     moments.run_started(folder=folder.path, result=result)
     rows: list[Row] = []
     try:

@@ -12,6 +12,7 @@ from rilbench import environment, temporary
 from rilbench.config import RunConfig
 from rilbench.errors import ConfigError, DamagedError, RilbenchError
 from rilbench.host.moments import Warn
+from rilbench.inventory import EVALUATIONS, PLAN
 from rilbench.report.grid import save_grid, why_no_picture
 from rilbench.report.tables import markdown
 from rilbench.result import RunResult
@@ -45,11 +46,16 @@ class RunFolder:
             return cls(path, None)
         return cls(path, result if result.status == "finished" else None)
 
-    def open(self, config: RunConfig, device: str) -> None:
-        """Write what a run begins with; of a finished run only what is missing or damaged."""
+    def open(self, config: RunConfig, device: str, evaluations: Sequence[Path]) -> None:
+        """Write what a run begins with; of a finished run only what is missing or damaged.
+
+        evaluations: the folders in the store that its rows come from, which `rilbench runs clean` leaves it.
+        """
         temporary.sweep(self.path)
         if not self._reads(SURROUNDINGS):
             write_json(self.path / SURROUNDINGS, environment.describe(device))
+        if self.finished is None or not self._reads(PLAN):
+            write_json(self.path / PLAN, {EVALUATIONS: [path.as_posix() for path in evaluations]})
         if self.finished is None or not self._reads(SETTINGS):
             write_sealed(self.path / SETTINGS, configuration.to_yaml(config))
 
@@ -86,7 +92,7 @@ class RunFolder:
         """Whether a file is there and is what was written."""
         try:
             if name.endswith(".json"):
-                read_json(self.path / name, like={"packages": dict})
+                read_json(self.path / name, like={"packages": dict} if name == SURROUNDINGS else {EVALUATIONS: list})
             else:
                 read_text(self.path / name)
         except DamagedError:

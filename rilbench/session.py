@@ -197,6 +197,10 @@ class Session:
         """Where a stage's evaluation lies; its name is the hash of what is measured and on what."""
         return self.stages / planned.id / "evaluations" / identity.digest(self.components.evaluation_document())
 
+    def evaluations(self) -> list[Path]:
+        """The folders of all stages' evaluations, relative to the store."""
+        return [self.evaluation_folder(planned).relative_to(self.config.store) for planned in self.plan]
+
     def evaluation(self, planned: PlannedStage) -> KeptEvaluation:
         """What is kept of a stage's evaluation."""
         return KeptEvaluation(self.evaluation_folder(planned), min(self.config.evaluate.samples, len(self.prompts)))

@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from rilbench.cli import compare, evaluate, export, fetch, generate, plugins, report, runs, study
+from rilbench.cli import compare, evaluate, export, fetch, generate, kept, plugins, report, runs, study
 from rilbench.cli.group import Commands
 from rilbench.cli.output import plugin_traceback
 from rilbench.cli.streams import lasting
@@ -34,6 +34,7 @@ app.command()(report.report)
 app.command()(generate.generate)
 app.command()(export.export)
 app.command()(evaluate.evaluate)
+app.add_typer(kept.app, name="runs")
 app.add_typer(plugins.app, name="plugins")
 
 

@@ -70,7 +70,7 @@ def evaluate(
         rows = [session.row(planned) for planned in plan]
     if lora:
         rows[1] = replace(rows[1], label=config.label or lora.path.stem)
-    folder.open(secret_settings.public(config, catalog), components.device)
+    folder.open(secret_settings.public(config, catalog), components.device, session.evaluations())
     result = replace(result, matrix=replace(result.matrix, rows=tuple(rows)))
     return folder.path, folder.finish(result, session.prompts[: config.evaluate.samples])
 
