@@ -43,9 +43,9 @@ class Declared:
         if self.choices:
             return f"one of {', '.join(self.choices)}"
         if self.at_least is not None and self.at_most is not None:
-            return f"between {self.at_least} and {self.at_most}"
+            return f"between {_bound(self.at_least)} and {_bound(self.at_most)}"
         bounds = {"at least": self.at_least, "above": self.above, "at most": self.at_most, "below": self.below}
-        said = [f"{words} {bound}" for words, bound in bounds.items() if bound is not None]
+        said = [f"{words} {_bound(bound)}" for words, bound in bounds.items() if bound is not None]
         return " and ".join(said) or (f"at most {self.longest} characters" if self.longest != LONGEST else "")
 
     def check(self, value: Any, key: str) -> None:
@@ -113,6 +113,10 @@ def setting(
         made = dataclasses.field(default=default, metadata=metadata, repr=not secret)
     field: T = made  # as `dataclasses.field`, which type checkers know
     return field
+
+
+def _bound(number: float) -> str:
+    return f"{number:g}" if isinstance(number, float) else str(number)
 
 
 def declared(field: dataclasses.Field[Any]) -> Declared:

@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from rilbench.cli import compare, evaluate, export, fetch, generate, kept, plugins, report, runs, study
+from rilbench.cli import compare, evaluate, export, fetch, generate, kept, plugins, report, runs, settings, study
 from rilbench.cli.group import Commands
 from rilbench.cli.output import plugin_traceback
 from rilbench.cli.streams import lasting
@@ -28,6 +28,7 @@ app = typer.Typer(
 app.command()(runs.run)
 app.command()(study.study)
 app.command()(runs.explain)
+app.command()(settings.settings)
 app.command()(fetch.fetch)
 app.command()(compare.compare)
 app.command()(report.report)
