@@ -150,6 +150,8 @@ def timed(kinds: dict[str, Kind], device: str, rounds: int) -> tuple[dict[str, f
         for kind, (prepare, step) in kinds.items():
             prepare()
             gc.collect()
+            if cuda:
+                torch.cuda.synchronize()
             reset_peak(cuda)
             start = time.perf_counter()
             step()

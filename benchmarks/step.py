@@ -32,6 +32,7 @@ from rilbench.model.adapters import AdapterGroup, LoraPair
 from rilbench.model.loading import pick_device
 from rilbench.model.text_to_image import TextToImage
 from rilbench.randomness import generator_for
+from rilbench.training import optimisers
 from rilbench.training.step import WeightedReward
 from rilbench.training.trainer import StageTraining
 
@@ -102,7 +103,7 @@ class Bench:
             checkpoint=Path("unused"),
         )
         job.strategy.begin(job.stage, pair)
-        optimiser = torch.optim.AdamW(pair.factors, lr=1e-4)
+        optimiser = optimisers.make(pair.factors, self.config.train)
         updates = itertools.count(1)  # the update 0 also measures the gradient of each term
 
         def prepare() -> None:

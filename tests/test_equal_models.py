@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -31,7 +32,8 @@ MODELS: list[dict[str, object]] = [
 
 def distillation(pipeline: Path, rid: RID, model: Mapping[str, object], *, below: int, legacy: bool) -> Tensor:
     """The gradient (P,) of the distillation term at the start of a stage; it must be finite, and the term zero."""
-    loaded = TextToImage.load(ModelConfig(path=str(pipeline), steps=3, spacing="trailing", device="cpu", **model))
+    settings: dict[str, Any] = {"path": str(pipeline), "steps": 3, "spacing": "trailing", "device": "cpu"}
+    loaded = TextToImage.load(ModelConfig(**settings | dict(model)))
     group = AdapterGroup(loaded.network, targets=("to_q", "to_v"))
     group.load_chain([(toy.random_pair(group, seed), 1.0) for seed in range(below)])
     pair = toy.random_pair(group, 9).trainable()
