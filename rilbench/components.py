@@ -106,7 +106,7 @@ class Components:
 
     def _check_recipe(self, by: str, on: str, values: Mapping[str, Any]) -> None:
         """A recipe nobody would ever use is a misspelt name."""
-        settings.build(TrainConfig, values, f"recipes.{by}.{on}")
+        settings.typed(TrainConfig, values, f"recipes.{by}.{on}")
         for kind, names in (("strategy", [by]), ("reward", on.split("+"))):
             for name in names:
                 if name != ANY and name not in self.catalog.registered(kind):

@@ -185,11 +185,10 @@ class RunConfig:
         return train
 
     def recipes_for(self, strategies: Sequence[str], rewards: Sequence[str]) -> Iterator[tuple[str, Mapping[str, Any]]]:
-        """The recipes of a stage as `STRATEGY.REWARD` and their checked settings; later ones win."""
+        """The recipes of a stage as `STRATEGY.REWARD` and their settings; later ones win."""
         for by in dict.fromkeys((ANY, *strategies)):
             for on, part in sorted((self.recipes.get(by) or {}).items(), key=lambda item: item[0] != ANY):
                 if on == ANY or sorted(on.split("+")) == sorted(rewards):
-                    settings.build(TrainConfig, part, f"recipes.{by}.{on}")
                     yield f"{by}.{on}", part
 
 
@@ -220,7 +219,7 @@ def _typed_recipes(by: str, parts: Any) -> dict[str, Any]:
 def check_name(key: str, name: str) -> None:
     """ConfigError for a name that makes no good part of a folder's; an empty one is none."""
     if not re.fullmatch(r"[\w+-][\w.+-]{0,59}|", name):
-        raise ConfigError(f"{key}: {name!r} is not of at most 60 letters, digits and any of . _ + -")
+        raise ConfigError(f"{key}: {name[:80]!r} is not of at most 60 letters, digits and any of . _ + -")
 
 
 def as_mapping(config: RunConfig) -> dict[str, Any]:

@@ -84,6 +84,6 @@ def reason(error: BaseException) -> str:
 def unknown(kind: str, name: str, known: Iterable[str]) -> str:
     """One line about an unknown name, with the nearest known one and the whole choice."""
     names = sorted(known)
-    close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    close = difflib.get_close_matches(name[:80], names, n=1, cutoff=0.5)
     hint = f" Did you mean {close[0]!r}?" if close else ""
-    return f"unknown {kind} {name!r}.{hint} Known: {', '.join(names) or 'none'}."
+    return f"unknown {kind} {name[:80]!r}.{hint} Known: {', '.join(names) or 'none'}."

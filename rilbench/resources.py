@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import importlib.util
 import os
+import re
 from pathlib import Path
 
 from rilbench import remote
@@ -19,6 +20,8 @@ def resolve(path: str) -> str:
     if not path.startswith("package:"):
         return os.path.expanduser(path)
     name, _, inside = path.removeprefix("package:").partition("/")
+    if not re.fullmatch(r"[^\W\d]\w*", name):
+        raise ConfigError(f"{path}: {name!r} is not the name of a package; write package:NAME/FOLDER")
     spec = importlib.util.find_spec(name)
     if spec is None or not spec.submodule_search_locations:
         raise ConfigError(f"{path}: the package {name!r} is not installed")
@@ -36,8 +39,12 @@ def checked(path: str) -> str:
 def config_file(name: str) -> Path:
     """The file of a configuration given as a path or as the name of one that comes with rilbench."""
     if name.endswith((".yaml", ".yml")) or os.sep in name:
-        if not Path(name).is_file():
-            raise ConfigError(f"no configuration file at {name!r}")
+        try:
+            there = Path(name).is_file()
+        except OSError:  # of a name too long for the file system
+            there = False
+        if not there:
+            raise ConfigError(f"no configuration file at {name[:200]!r}")
         return Path(name)
     shipped = shipped_configs()
     if name not in shipped:

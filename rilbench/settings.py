@@ -8,16 +8,14 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar, get_type_hints
+from typing import Any, TypeVar, get_type_hints
 
 from rilbench.errors import ConfigError, PluginError, reason, unknown
 from rilbench.values import LONGEST, as_type, checked
 
-if TYPE_CHECKING:
-    from omegaconf.errors import ConfigKeyError
-
 T = TypeVar("T")
 DECLARED = "rilbench"  # the key of a field's metadata
+MOST_ELEMENTS = 1000  # of a list or mapping
 COMPONENT = 255  # bytes of one name in a file system
 
 
@@ -51,6 +49,8 @@ class Declared:
     def check(self, value: Any, key: str) -> None:
         """ConfigError for a value, or an element of one, outside the range."""
         if isinstance(value, Mapping | list | tuple):
+            if len(value) > MOST_ELEMENTS:
+                raise ConfigError(f"{key}: has {len(value)} values; it may have {MOST_ELEMENTS}")
             for element in value.values() if isinstance(value, Mapping) else value:
                 self.check(element, key)
         elif isinstance(value, str):
@@ -164,18 +164,16 @@ def flat(values: Mapping[Any, Any], prefix: str = "") -> dict[str, Any]:
 def build(cls: type[T], values: Mapping[str, Any], where: str) -> T:
     """A frozen dataclass `cls` from a mapping; ConfigError names `where` the wrong key or value stands."""
     from omegaconf import OmegaConf
-    from omegaconf.errors import ConfigKeyError, OmegaConfBaseException
+    from omegaconf.errors import OmegaConfBaseException
 
     read = typed(cls, values, where)
     try:
         built = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(cls), read))
     except ConfigError as error:  # of a dataclass that checks itself
         raise ConfigError(f"{where}.{error}" if where else str(error)) from None
-    except ConfigKeyError as error:
-        raise ConfigError(_unknown_key(error, cls, where)) from None
     except OmegaConfBaseException as error:
         key = ".".join(part for part in (where, error.full_key) if part)
-        said = str(error.msg or error).splitlines()[0]
+        said = str(error.msg or error).splitlines()[0][:300]
         raise ConfigError(f"{key or 'configuration'}: {said}") from None
     except (ValueError, TypeError) as error:
         raise ConfigError(f"{where or 'configuration'}: {error}") from None
@@ -188,7 +186,7 @@ def build(cls: type[T], values: Mapping[str, Any], where: str) -> T:
 
 
 def typed(cls: type, values: Mapping[str, Any], where: str) -> dict[str, Any]:
-    """The given values by the types and ranges that `cls` declares; keys it does not have are left as they are."""
+    """The given values by the types and ranges that `cls` declares; unknown ones are errors."""
     if not isinstance(values, Mapping):
         raise ConfigError(f"{where or 'configuration'}: is not a mapping of settings")
     fields = {field.name: field for field in dataclasses.fields(cls)}
@@ -201,20 +199,13 @@ def typed(cls: type, values: Mapping[str, Any], where: str) -> dict[str, Any]:
     for name, value in values.items():
         key = f"{where}.{name}" if where else str(name)
         kind = hints.get(name)
-        if name not in fields or declared(fields[name]).later:
+        if name not in fields:
+            if not issubclass(cls, dict):
+                raise ConfigError(unknown(f"setting in {where}" if where else "setting", str(name), fields))
             read[name] = checked(value, key)
         elif isinstance(kind, type) and dataclasses.is_dataclass(kind):
             read[name] = typed(kind, value, key)
         else:
-            read[name] = as_type(value, kind, key)
+            read[name] = as_type(value, kind, key, as_written=declared(fields[name]).later)
             declared(fields[name]).check(read[name], key)
     return read
-
-
-def _unknown_key(error: ConfigKeyError, cls: type, where: str) -> str:
-    full_key = error.full_key or str(error.key)
-    owner = error.object_type if dataclasses.is_dataclass(error.object_type) else cls
-    known = [field.name for field in dataclasses.fields(owner)]
-    parent = ".".join(part for part in (where, *full_key.split(".")[:-1]) if part)
-    place = f" in {parent}" if parent else ""
-    return unknown(f"setting{place}", full_key.split(".")[-1], known)

@@ -22,8 +22,11 @@ LONGEST = 4096  # characters of a text that declares no other length
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
-def as_type(value: Any, kind: Any, key: str) -> Any:
-    """A value as `kind`, an annotation; ConfigError names `key`. Types not known here are left to OmegaConf."""
+def as_type(value: Any, kind: Any, key: str, *, as_written: bool = False) -> Any:
+    """A value as `kind`, an annotation; ConfigError names `key`. Types not known here are left to OmegaConf.
+
+    as_written: texts inside mappings stay texts where the annotation says Any.
+    """
     origin, inner = get_origin(kind), get_args(kind)
     if origin in (Union, UnionType):
         return _one_of(value, inner, key)
@@ -34,8 +37,8 @@ def as_type(value: Any, kind: Any, key: str) -> Any:
     if kind in (list, tuple) or origin in (list, tuple, Sequence):
         return _list(value, inner, key)
     if kind is dict or origin in (dict, Mapping):
-        return _mapping(value, inner[1] if len(inner) == 2 else Any, key)
-    return checked(value, key, _number if kind is Any else _as_is)
+        return _mapping(value, inner[1] if len(inner) == 2 else Any, key, as_written)
+    return checked(value, key, _number if kind is Any and not as_written else _as_is)
 
 
 def checked(value: Any, key: str, text: Callable[[str, str], Any] | None = None, depth: int = 0) -> Any:
@@ -148,12 +151,12 @@ def _list(value: Any, inner: Sequence[Any], key: str) -> list[Any]:
     return [as_type(part, kind, f"{key}[{i}]") for i, (part, kind) in enumerate(zip(value, kinds, strict=True))]
 
 
-def _mapping(value: Any, kind: Any, key: str) -> Any:
+def _mapping(value: Any, kind: Any, key: str, as_written: bool) -> Any:
     if isinstance(value, str) and value.startswith("{"):
         value = parse(value, key)
     if not isinstance(value, Mapping):
         raise ConfigError(f"{key}: {_shown(value)} is not a mapping, whose keys are written {key}.KEY=value")
-    return {name: as_type(part, kind, f"{key}.{name}") for name, part in value.items()}
+    return {name: as_type(part, kind, f"{key}.{name}", as_written=as_written) for name, part in value.items()}
 
 
 def split_names(text: str) -> list[str]:

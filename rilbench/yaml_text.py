@@ -12,8 +12,8 @@ import yaml  # type: ignore[import-untyped]
 
 from rilbench.errors import ConfigError
 
-WHOLE = re.compile(r"[-+]?\d+")
-NUMBER = re.compile(r"[-+]?(\d+(\.\d*)?|\.\d+)([eE][-+]?\d+)?")
+WHOLE = re.compile(r"[-+]?\d+", re.ASCII)
+NUMBER = re.compile(r"[-+]?(\d+(\.\d*)?|\.\d+)([eE][-+]?\d+)?", re.ASCII)
 NULL = ("null", "~", "")
 DEEPEST = 16  # mappings and lists in each other
 MOST_VALUES = 100_000

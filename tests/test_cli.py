@@ -48,7 +48,7 @@ def test_plugins_list_json(tmp_path: Path) -> None:
         (["run", "--strategy", "rdi"], 3, "unknown strategy 'rdi'. Did you mean 'rid'"),
         (["run", "evaluate.metrics=[fud]"], 3, "unknown metric 'fud'. Did you mean 'fid'"),
         (["run", "trian.lr=1"], 3, "unknown setting 'trian'. Did you mean 'train'"),
-        (["run", "train.lr=fast"], 3, "train.lr: Value 'fast'"),
+        (["run", "train.lr=fast"], 3, "train.lr: 'fast' is not a number"),
         (["run", "train.prompts=nowhere.txt"], 3, "no prompt file at 'nowhere.txt'"),
         (["run", "--config", "shape"], 3, "unknown configuration 'shape'. Did you mean 'shapes'"),
         (["run", "--config", "nothing.yaml"], 3, "no configuration file at 'nothing.yaml'"),

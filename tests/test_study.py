@@ -55,8 +55,8 @@ def test_random_orders_are_distinct_and_the_same_again() -> None:
     ("value", "rewards", "message"),
     [
         ("all", ["a", "b", "c", "d", "e", "f", "g"], "7 rewards have 5040 orders; draw some"),
-        ("random:7", ["a", "b", "c"], "wants a number from 1 to 6"),
-        ("random:x", ["a"], "wants a number from 1 to 1"),
+        ("random:7", ["a", "b", "c"], "is not random:N with N from 1 to 6"),
+        ("random:x", ["a"], "is not random:N with N from 1 to 1"),
         (["a,c"], ["a", "b"], "'a,c' is no order of a,b"),
         (["all", "b,a"], ["a", "b"], "'all' stands for orders of all rewards; give it alone"),
         (["b,a", "random:2"], ["a", "b"], "'random:2' stands for"),

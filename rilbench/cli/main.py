@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import sys
@@ -15,7 +16,7 @@ from rilbench.cli import compare, evaluate, export, fetch, generate, kept, plugi
 from rilbench.cli.group import Commands
 from rilbench.cli.output import plugin_traceback
 from rilbench.cli.streams import lasting
-from rilbench.errors import RilbenchError, is_out_of_memory, reason
+from rilbench.errors import ConfigError, RilbenchError, is_out_of_memory, reason
 from rilbench.host.threads import left_behind
 
 app = typer.Typer(
@@ -37,6 +38,16 @@ app.command()(export.export)
 app.command()(evaluate.evaluate)
 app.add_typer(kept.app, name="runs")
 app.add_typer(plugins.app, name="plugins")
+
+
+FILES = {  # errors of a place that a user named, and what to do
+    errno.ENAMETOOLONG: "a name in it is too long for the file system; use a shorter one",
+    errno.ENOENT: "there is no such file or folder; correct the path",
+    errno.ENOTDIR: "a part of it is a file, not a folder; name another place",
+    errno.EISDIR: "is a folder, not a file; name a file",
+    errno.EACCES: "may not be read or written; change its permissions or name another place",
+    errno.ELOOP: "its links lead in a circle; name another place",
+}
 
 
 def main() -> None:
@@ -61,17 +72,24 @@ def _run() -> None:
         console = Console(stderr=True)
         console.print(plugin_traceback(error), end="", markup=False, highlight=False, soft_wrap=True)
         console.print(f"[red]error:[/red] {escape(told)}", soft_wrap=True, highlight=False)
-        raise SystemExit(getattr(error, "exit_code", 1)) from None
+        raise SystemExit(_exit_code(error)) from None
 
 
 def _told(error: Exception) -> str | None:
     """The line about an error that is the user's or the machine's; None for one of ours."""
+    if isinstance(error, OSError) and error.errno in FILES:
+        return f"{str(error.filename)[:200]}: {FILES[error.errno]}"
     if isinstance(error, RilbenchError | OSError):
         return str(error)
     if is_out_of_memory(error):
         told = "smaller batches, model.precision=bf16 or another model.device take less"
         return f"out of memory: {told} ({reason(error)[:200]})"
     return None
+
+
+def _exit_code(error: Exception) -> int:
+    code = ConfigError.exit_code if isinstance(error, OSError) and error.errno in FILES else 1
+    return int(getattr(error, "exit_code", code))
 
 
 def _terminate(signum: int, frame: Any) -> None:

@@ -62,7 +62,7 @@ def given(text: str) -> Entry:
     if module.endswith(".py"):
         raise UsageError(f"--plugin {text!r}: name the module, not its file: {module.removesuffix('.py')}:{attribute}")
     if not module or not attribute:
-        raise UsageError(f"--plugin {text!r} is not of the form module:Class, for example my_rewards:Redness")
+        raise UsageError(f"--plugin {text[:80]!r} is not of the form module:Class, for example my_rewards:Redness")
     if name and not NAME.fullmatch(name):
         raise UsageError(f"--plugin {text!r}: the name {name!r} is not of letters, digits and any of . _ -")
     loaded = _imported(text, module, attribute)

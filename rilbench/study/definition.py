@@ -17,6 +17,7 @@ from rilbench.settings import setting
 from rilbench.study.orders import Order, once, read_orders, read_seeds
 
 CELL = {"strategy": "strategies", "rewards": "rewards", "seed": "seeds", "label": "methods"}  # setting -> study's key
+MOST_RUNS = 10_000
 SHARED = ("rewards", "seed", "label", "store", "tracking", "requires")  # what a method cannot have for itself
 
 
@@ -77,6 +78,9 @@ def load(
     for key in (key for key in CELL if key in values or key in last):
         raise ConfigError(f"{key}: a study has many; name them in study.{CELL[key]} or with --{CELL[key]}")
     sequences, numbers = read_orders(asked.orders, asked.rewards), read_seeds(asked.seeds)
+    runs = len(sequences) * len(numbers) * (len(asked.strategies) + len(asked.methods))
+    if runs > MOST_RUNS:
+        raise UsageError(f"a study of {runs} runs; split it into studies of at most {MOST_RUNS}")
     definition = asdict(asked) | {"orders": sequences, "seeds": numbers, "settings": values, "overrides": last}
     return Study(
         name=asked.name or _name(asked, hidden_study(definition, catalog)),

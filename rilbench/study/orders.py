@@ -9,11 +9,14 @@ from collections.abc import Sequence
 from itertools import permutations
 from typing import Any
 
-from rilbench.errors import UsageError
-from rilbench.values import split_names
+from rilbench.errors import ConfigError, UsageError
+from rilbench.values import as_type, split_names
+from rilbench.yaml_text import WHOLE
 
 Order = tuple[str, ...]
-MOST = 720  # permutations that `all` lists: those of six rewards
+MOST = 720  # orders of a study: the permutations of six rewards
+MOST_REWARDS = 50
+MOST_SEEDS = 1000
 
 
 def read_orders(value: Any, rewards: Sequence[str]) -> tuple[Order, ...]:
@@ -21,7 +24,7 @@ def read_orders(value: Any, rewards: Sequence[str]) -> tuple[Order, ...]:
 
     UsageError when an order is no permutation of the rewards, if these are given, or when there are too many.
     """
-    texts = [value] if isinstance(value, str) else list(value or ())
+    texts = list(value) if isinstance(value, list | tuple) else [] if value is None else [value]
     if texts == ["all"]:
         return _all(_named(rewards))
     if len(texts) == 1 and isinstance(texts[0], str) and texts[0].startswith("random:"):
@@ -29,7 +32,7 @@ def read_orders(value: Any, rewards: Sequence[str]) -> tuple[Order, ...]:
     drawn = [text for text in texts if text == "all" or str(text).startswith("random:")]
     if drawn:
         raise UsageError(f"orders: {drawn[0]!r} stands for orders of all rewards; give it alone, or name orders")
-    orders = [tuple(split_names(order) if isinstance(order, str) else map(str, order)) for order in texts]
+    orders = [tuple(as_type(order, tuple[str, ...], "orders")) for order in texts]
     for order in orders:
         if not order or (rewards and Counter(order) != Counter(rewards)):
             raise UsageError(
@@ -43,13 +46,15 @@ def read_seeds(value: Any) -> tuple[int, ...]:
     """The seeds meant by a number of seeds, or by a list such as `0,5,7`; `5,` is seed 5 alone."""
     text = ",".join(map(str, value)) + "," if isinstance(value, list | tuple) else str(value)
     try:
-        numbers = [int(part) for part in split_names(text)]
-    except ValueError:
-        raise UsageError(f"seeds: {text!r} is neither a number of seeds nor a list such as 0,5,7") from None
+        numbers = [as_type(part, int, "seeds") for part in split_names(text)]
+    except ConfigError as error:
+        raise UsageError(f"{error}; give a number of seeds, or a list such as 0,5,7") from None
     once("seeds", numbers)
+    if "," not in text and sum(numbers) > MOST_SEEDS:
+        raise UsageError(f"seeds: {text} are more than {MOST_SEEDS}; for the seed {text} alone write --seeds {text},")
     seeds = tuple(numbers) if "," in text else tuple(range(sum(numbers)))
     if not seeds or min(seeds) < 0:
-        raise UsageError(f"seeds: {text!r} gives no seed; write how many, or a list such as 0,5,7")
+        raise UsageError(f"seeds: {text[:70]!r} gives no seed; write how many, or a list such as 0,5,7")
     return seeds
 
 
@@ -68,6 +73,8 @@ def count(rewards: Sequence[str]) -> int:
 def _named(rewards: Sequence[str]) -> Order:
     if not rewards:
         raise UsageError("name the rewards of the study, for example --rewards aesthetic,hps,compressibility")
+    if len(rewards) > MOST_REWARDS:
+        raise UsageError(f"rewards: {len(rewards)} are more than the {MOST_REWARDS} a study orders")
     return tuple(rewards)
 
 
@@ -82,8 +89,9 @@ def _all(rewards: Order) -> tuple[Order, ...]:
 def _random(text: str, rewards: Order) -> tuple[Order, ...]:
     """Distinct orders that depend on the rewards and the number only, so that a repeated command means the same."""
     number = text.removeprefix("random:")
-    if not number.isdecimal() or not 0 < int(number) <= count(rewards):
-        raise UsageError(f"orders: {text!r} wants a number from 1 to {count(rewards)}, the orders there are")
+    most = min(MOST, count(rewards))
+    if not WHOLE.fullmatch(number) or len(number) > 9 or not 0 < int(number) <= most:
+        raise UsageError(f"orders: {text[:70]!r} is not random:N with N from 1 to {most}")
     draw, orders = random.Random("-".join(rewards)), dict[Order, None]()
     while len(orders) < int(number):
         orders[tuple(draw.sample(rewards, len(rewards)))] = None
