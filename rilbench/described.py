@@ -68,6 +68,8 @@ def plain(value: Any, name: str, *, paths: bool = True) -> Any:
 
 
 def _is_path(text: str) -> bool:
+    if not re.search(r"\w", text):  # a separator, such as `/`, which is the whole disk
+        return False
     return text.startswith(("package:", *SCHEMES)) or bool(LIKE_A_PATH.fullmatch(text))
 
 

@@ -75,8 +75,8 @@ def _weights(folder: Path, names: Iterable[str], library: str) -> list[str]:
         index = index.replace(".index.json", f".index.{half}.json")
     first = (index, whole) if library == "diffusers" else (whole, index)  # as each of them looks
     chosen = next((name for name in first if (folder / name).is_file()), whole)
-    shards = _read_json(folder / chosen).get("weight_map", {}).values() if chosen == index else ()
-    return [chosen, *sorted(set(shards))]
+    weight_map = _read_json(folder / chosen).get("weight_map") if chosen == index else None
+    return [chosen, *sorted(set(map(str, weight_map.values())) if isinstance(weight_map, dict) else ())]
 
 
 def variant_of(names: Iterable[str]) -> str | None:

@@ -279,6 +279,7 @@ class Sizes:
     size: Size = Size.SMALL
     text: str = "x/" * 3000
     null: str = "a/\0"
+    separator: str = "/"
     numbers: tuple[float, ...] = (1.0, 2.0)
 
 
@@ -293,6 +294,7 @@ def test_a_name_is_no_path_because_a_file_is_called_so(tmp_path: Path, monkeypat
         "size": "SMALL",
         "text": "x/" * 3000,
         "null": "a/\0",
+        "separator": "/",
         "numbers": [1.0, 2.0],
     }
     for name in ("baseline", "SMALL"):
@@ -358,3 +360,25 @@ def test_settings_of_every_type_train(workplace: Path, monkeypatch: pytest.Monke
     document = json.loads(next((workplace / "runs/stages").glob("*/stage.json")).read_text())["document"]
     assert document["rewards"][0]["settings"]["size"] == "SMALL"
     assert document["rewards"][0]["settings"]["place"] == fingerprint(workplace / "prompts.txt")
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("model_index.json", "[1]"),
+        ("model_index.json", "{"),
+        ("model_index.json", '{"unet": ["diffusers", "UNet2DConditionModel"], "vae": 3, "": ["a", "b"]}'),
+        ("unet/diffusion_pytorch_model.safetensors.index.json", '{"weight_map": [1]}'),
+        (
+            "unet/diffusion_pytorch_model.safetensors.index.json",
+            '{"weight_map": {"a": 3, "b": "../../x", "c": "\\u0000"}}',
+        ),
+    ],
+)
+def test_a_damaged_index_has_an_identity_and_a_message(name: str, text: str, workplace: Path) -> None:
+    folder = workplace / "pipeline"
+    before = fingerprint(folder)
+    (folder / name).write_text(text)
+    assert fingerprint(folder) != before
+    with pytest.raises(ConfigError, match=r"model\.path"):
+        TextToImage.load(toy.config(workplace).model)

@@ -14,7 +14,7 @@ import pluggy
 from rilbench import global_state
 from rilbench.errors import PluginError, RilbenchError, reason
 from rilbench.hooks import Hooks
-from rilbench.host import control, threads
+from rilbench.host import control
 from rilbench.host.catalog import Catalog, Plugin
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ class Moments:
         self.plugins: dict[str, Plugin] = {}
         for name in catalog.names("hook") if enabled else ():
             plugin = catalog.get("hook", name)
-            with global_state.kept(str(plugin), warn), threads.owned(str(plugin)):
+            with global_state.kept(str(plugin), warn):
                 try:
                     self.managers[name], self.plugins[name] = manager_of(plugin), plugin
                 except PluginError as error:

@@ -1,4 +1,4 @@
-"""Threads that plugins start while they are imported or made: they end with the command, they do not keep it alive."""
+"""Threads that plugins start while they are imported: they end with the command, they do not keep it alive."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 OWNER = "rilbench_owner"  # the attribute of a thread that names the plugin that started it
 POLL = 0.05  # seconds
@@ -16,7 +16,7 @@ POLL = 0.05  # seconds
 
 @contextmanager
 def owned(who: str) -> Iterator[None]:
-    """Within, the code of `who` is imported or made; threads it leaves behind are its own."""
+    """Within, the code of `who` is imported; the threads it starts are its own."""
     before = set(threading.enumerate())
     try:
         yield
@@ -59,5 +59,6 @@ def _leave(code: int) -> None:
         print(f"warning: {told}", file=sys.stderr)
     atexit._run_exitfuncs()
     for stream in (sys.stdout, sys.stderr):
-        stream.flush()
+        with suppress(OSError, ValueError):  # its reader has gone
+            stream.flush()
     os._exit(code)

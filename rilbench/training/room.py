@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from itertools import product
 from math import prod
@@ -15,8 +14,7 @@ from rilbench.config import ModelConfig
 from rilbench.errors import ConfigError
 from rilbench.model.backbones.base import DTYPES
 from rilbench.model.loading import pipeline_folder
-from rilbench.pipeline_files import wanted
-from rilbench.remote import INDEX
+from rilbench.pipeline_files import read_files
 from rilbench.training import fit
 
 
@@ -38,10 +36,9 @@ def weight_bytes(config: ModelConfig) -> int:
     """
     folder = pipeline_folder(config)
     try:
-        names = {path.relative_to(folder).as_posix() for path in folder.glob("*/*.safetensors")}
-        files = names.intersection(wanted(json.loads((folder / INDEX).read_text()), names))
+        files = [name for name in read_files(folder) if name.endswith(".safetensors")]
         return sum(_numbers(folder / name) * _width(config, name.split("/")[0]) for name in files)
-    except (OSError, ValueError, AttributeError, SafetensorError):
+    except (ConfigError, OSError, SafetensorError):
         return 0
 
 
