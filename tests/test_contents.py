@@ -6,7 +6,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import Path
 
@@ -247,6 +247,16 @@ def test_a_model_from_elsewhere_is_measured_by_its_commit(workplace: Path, hub: 
         move()
         results.append(foreign.evaluate(config, None, catalog=toy.catalog(), reporter=Reporter(quiet=True))[1])
     assert results[0].matrix.rows[0].values["red"] != results[1].matrix.rows[0].values["red"]
+
+
+def test_pictures_of_a_measured_model_are_of_that_model(workplace: Path) -> None:
+    config = toy.config(workplace)
+    folder, result = foreign.evaluate(config, None, catalog=toy.catalog(), reporter=Reporter(quiet=True))
+    run = SavedRun(replace(result, folder=folder), load(str(folder / "config.yaml")), toy.catalog())
+    run.check_base()
+    change(workplace / "pipeline" / UNET)
+    with pytest.raises(ConfigError, match="is not the model this run was trained on"):
+        run.check_base()
 
 
 def test_a_folder_of_the_hubs_cache_is_a_model(workplace: Path, hub: Callable[[], None]) -> None:

@@ -178,6 +178,31 @@ def test_a_component_cannot_change_the_prompts_of_others(workplace: Path, monkey
     assert [row.values for row in odd.matrix.rows] == [row.values for row in plain.matrix.rows]
 
 
+class Reuses(MeanMetric):
+    """Gives the same tensor for every batch, filled anew."""
+
+    higher_is_better = True
+
+    def score(self, images: Tensor, prompts: Sequence[str], *, base_images: Tensor | None = None) -> Tensor:
+        self.scores = getattr(self, "scores", torch.zeros(len(images)))
+        return self.scores.copy_(images.mean((1, 2, 3)))
+
+
+def test_scores_stay_what_they_were(workplace: Path) -> None:
+    settings = "evaluate.metrics=[odd]", "evaluate.batch_size=2"
+    result = with_metric(workplace, "Reuses", *settings)
+    plain = with_metric(workplace, "WideLess", *settings, f"store={workplace}/other")
+    for row, expected in zip(result.matrix.rows, plain.matrix.rows, strict=True):
+        assert row.intervals["odd"] == expected.intervals["odd"]
+
+
+class WideLess(WideLater):
+    """The same scores, a tensor for each batch."""
+
+    def score(self, images: Tensor, prompts: Sequence[str], *, base_images: Tensor | None = None) -> Tensor:
+        return images.mean((1, 2, 3))
+
+
 class Cancels:
     """Raises what is no Exception, as libraries do that are told to stop."""
 

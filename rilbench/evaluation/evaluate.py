@@ -115,4 +115,4 @@ def _checked(name: str, scores: Tensor, n: int) -> Tensor:
     scores_of(f"metric {name!r}", scores, n)
     if not torch.isfinite(scores).all():
         raise DivergedError(f"metric {name!r} is not finite (NaN or infinite)")
-    return scores.detach().float().cpu()
+    return scores.detach().float().cpu().clone()  # a metric may fill the same tensor again

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -74,14 +74,20 @@ class SavedRun:
         return [(load_pair(self.stage_folder(key), device), c) for key, c in self.chain(stage)]
 
     def check_base(self) -> None:
-        """ConfigError when the base model at `model.path` is not the one the stages were trained on."""
-        for stage in range(1, len(self.rows)):
-            if document := self.document(stage):
-                now = identity.weights_document(self.config.model)
-                if any(document["model"].get(key) != now.get(key) for key in ("path", "revision", "half")):
-                    path = self.config.model.path
-                    raise ConfigError(f"{path!r} is not the model this run was trained on; name that: model.path=...")
-                return
+        """ConfigError when the base model at `model.path` is not the one the stages were trained on, or measured."""
+        documents = (self.document(stage) for stage in range(1, len(self.rows)))
+        if not self._is_base(next(filter(None, documents), {})):
+            path = self.config.model.path
+            raise ConfigError(f"{path!r} is not the model this run was trained on; name that: model.path=...")
+
+    def _is_base(self, document: Mapping[str, Any]) -> bool:
+        """Whether the weights are those of a stage's document, or without one those the first row was measured with."""
+        if document:
+            now = identity.weights_document(self.config.model)
+            return all(document["model"].get(key) == now.get(key) for key in ("path", "revision", "half"))
+        recorded, model = load(str(self.folder / "config.yaml")), self.config.model
+        measured = replace(recorded, model=replace(recorded.model, path=model.path, revision=model.revision))
+        return identity.digest(identity.base_document(measured)) == self.rows[0].stage_id
 
     def document(self, stage: int) -> dict[str, Any]:
         """What a stage was trained from; empty for one that was not trained. DamagedError when its record is gone."""
