@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -15,7 +15,7 @@ from rilbench import identity, stage_record, temporary
 from rilbench.components import Components
 from rilbench.config import ModelConfig, RunConfig
 from rilbench.errors import DamagedError, DivergedError, MemoryFullError, is_out_of_memory, reason
-from rilbench.evaluation.evaluate import batches, evaluate, generate, to_pixels
+from rilbench.evaluation.evaluate import ImagesError, batches, cause, evaluate, generate, images_after, to_pixels
 from rilbench.evaluation.images import KeptImages, written
 from rilbench.evaluation.kept import KeptEvaluation
 from rilbench.locks import locked
@@ -254,7 +254,11 @@ class Session:
         kept = written(folder / IMAGES, self._images) if compared and is_base else nullcontext(_forget)
         start = time.perf_counter()
         label = planned.stage.label if planned.stage.rewards else "model"
-        with self.reporter.evaluation(label, f"{planned.id}/{folder.name}") as on_batch, kept as keep:
+        with (
+            self.reporter.evaluation(label, f"{planned.id}/{folder.name}") as on_batch,
+            kept as keep,
+            self._finite(planned),
+        ):
             try:
                 result = evaluate(
                     self.model,
@@ -265,6 +269,8 @@ class Session:
                     keep=keep,
                     on_batch=on_batch,
                 )
+            except ImagesError:
+                raise
             except DivergedError as error:
                 raise DivergedError(f"{error}, measured after {self._named(planned)}") from None
         evaluation.write(result, seconds=time.perf_counter() - start, images=self._images)
@@ -276,13 +282,22 @@ class Session:
         prompts = [self.prompts[number] for number in missing]
         numbers = iter(missing)
         for of_batch, noise in batches(self.model, prompts, replace(self.config.evaluate, images_per_prompt=1)):
-            for pixels in to_pixels(generate(self.model, of_batch, noise)):
+            with self._finite(planned):
+                images = generate(self.model, of_batch, noise)
+            for pixels in to_pixels(images):
                 save_picture(kept.picture(next(numbers)), pixels)
 
     @property
     def _images(self) -> int:
         """How many images an evaluation generates."""
         return len(self.prompts) * self.config.evaluate.images_per_prompt
+
+    def _finite(self, planned: PlannedStage) -> AbstractContextManager[None]:
+        return images_after(self._named(planned), self._cause(planned))
+
+    def _cause(self, planned: PlannedStage) -> str:
+        """Why images after a stage are not finite, and what to do."""
+        return cause(trained=bool(planned.chain))
 
     def _named(self, planned: PlannedStage) -> str:
         return "no training" if planned is self.plan[0] else f"stage {planned.index} ({planned.stage.label})"

@@ -170,7 +170,7 @@ def build(cls: type[T], values: Mapping[str, Any], where: str) -> T:
     try:
         built = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(cls), read))
     except ConfigError as error:  # of a dataclass that checks itself
-        raise ConfigError(f"{where}.{error}" if where else str(error)) from None
+        raise ConfigError(_placed(str(error), cls, where)) from None
     except OmegaConfBaseException as error:
         key = ".".join(part for part in (where, error.full_key) if part)
         said = str(error.msg or error).splitlines()[0][:300]
@@ -183,6 +183,13 @@ def build(cls: type[T], values: Mapping[str, Any], where: str) -> T:
         raise PluginError(f"{where or 'configuration'}: {cls.__name__} failed: {reason(error)}") from error
     assert isinstance(built, cls)
     return built
+
+
+def _placed(text: str, cls: type, where: str) -> str:
+    """The message of a dataclass about itself with its place: it begins with the name of a setting, or does not."""
+    name = text.partition(":")[0].partition(".")[0]
+    joint = "." if name in {field.name for field in dataclasses.fields(cls)} else ": "
+    return f"{where}{joint}{text}" if where else text
 
 
 def typed(cls: type, values: Mapping[str, Any], where: str) -> dict[str, Any]:

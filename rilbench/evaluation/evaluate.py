@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,6 +28,29 @@ class Evaluation:
     intervals: dict[str, tuple[float, float]]
     scores: dict[str, Tensor]
     samples: list[Tensor]  # the first image of the first prompts, (3, H, W) uint8
+
+
+class ImagesError(DivergedError):
+    """Images that are not finite; `images_after` adds of which model, and what to do."""
+
+
+@contextmanager
+def images_after(what: str, why: str) -> Iterator[None]:
+    """Within: that images are not finite is told with what was done to the model, and why it makes them so."""
+    try:
+        yield
+    except ImagesError as error:
+        raise DivergedError(f"{error} after {what}; {why}") from None
+
+
+def cause(trained: bool) -> str:
+    """What makes a model's images NaN, and the remedy."""
+    if trained:
+        return "its training diverged; lower train.lr and train it again"
+    return (
+        "nothing is trained there, so it is the model: check its weights, model.precision, model.vae_precision and its "
+        "scheduler"
+    )
 
 
 def evaluate(
@@ -83,7 +107,7 @@ def generate(model: TextToImage, prompts: Sequence[str], noise: Tensor) -> Tenso
     with torch.no_grad():
         images = model.decode(model.rollout(noise, prompts))
     if not torch.isfinite(images).all():
-        raise DivergedError("the model generates images that are not finite (NaN); lower the learning rate")
+        raise ImagesError("the model generates images that are not finite (NaN)")
     return images
 
 

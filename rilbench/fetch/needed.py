@@ -8,6 +8,8 @@ from dataclasses import dataclass, replace
 from rilbench import pipeline_files
 from rilbench.components import Components
 from rilbench.config import ModelConfig, RunConfig, as_mapping
+from rilbench.errors import ConfigError
+from rilbench.model_path import as_hub_id, check_local
 from rilbench.remote import NeededFile, is_hub_id, is_reference, missing
 from rilbench.settings import flat
 
@@ -40,9 +42,14 @@ def hub_model(model: ModelConfig) -> tuple[str, str] | None:
 
 def require(config: RunConfig, components: Components) -> None:
     """ConfigError that names every needed file that is not there and how to get it."""
+    check_local(config.model.path)
     absent = [need.file for need in needed(config, components) if not need.file.present]
-    if absent:
-        raise missing(absent)
+    if not absent:
+        return
+    place = hub_model(config.model)
+    if place and pipeline_files.index_of(*place) in absent:
+        raise ConfigError(f"{as_hub_id(config.model.path)}. {missing(absent)}")
+    raise missing(absent)
 
 
 def _model(model: ModelConfig) -> list[tuple[NeededFile, str]]:

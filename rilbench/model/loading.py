@@ -12,6 +12,7 @@ from rilbench.errors import ConfigError, RilbenchError, reason
 from rilbench.model.backbones import BACKBONES, Backbone
 from rilbench.model.backbones.base import DTYPES
 from rilbench.model.parts import load_parts
+from rilbench.model_path import check_local
 from rilbench.pipeline_files import in_cache
 from rilbench.remote import INDEX, hub_folder, is_hub_id, require_published
 from rilbench.resources import resolve
@@ -23,7 +24,14 @@ def load_backbone(config: ModelConfig) -> Backbone:
     Weights are read from safetensors only.
     """
     pipeline = load_pipeline(config, DTYPES[config.precision])
-    return BACKBONES[type(pipeline).__name__](pipeline, config, device=pick_device(config.device))
+    backbone = BACKBONES[type(pipeline).__name__](pipeline, config, device=pick_device(config.device))
+    try:
+        backbone.sampler  # noqa: B018 - checks that one can be made
+    except RilbenchError:
+        raise
+    except Exception as error:  # diffusers checks settings of a scheduler as it uses them
+        raise ConfigError(f"model.path: {config.path!r} cannot be sampled: {reason(error)[:300]}") from error
+    return backbone
 
 
 def load_pipeline(config: ModelConfig, dtype: torch.dtype) -> Any:
@@ -57,8 +65,7 @@ def pipeline_folder(config: ModelConfig) -> Path:
     path = resolve(config.path)
     if is_hub_id(path):
         return hub_folder(f"{path}@{config.revision or 'main'}", [INDEX])
-    if not Path(path).exists():
-        raise ConfigError(f"model.path: no folder at {config.path!r}")
+    check_local(config.path)
     return Path(path)
 
 

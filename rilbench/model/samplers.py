@@ -17,6 +17,8 @@ from torch import Tensor
 from rilbench.config import ModelConfig
 from rilbench.errors import ConfigError
 
+PREDICTIONS = ("epsilon", "v_prediction", "sample")  # what a network of a diffusion puts out
+
 
 class Sampler(ABC):
     """N steps; z_i is the state before step i, i = N first, and z_0 the clean latent."""
@@ -50,6 +52,7 @@ class DDIM(Sampler):
         )
         _check_steps(self.scheduler, config.steps)
         self.scheduler.set_timesteps(config.steps)
+        _check_prediction(self.scheduler)
 
     def step(self, i: int, z: Tensor, prediction: Tensor) -> Tensor:
         previous: Tensor = self.scheduler.step(prediction, self.time(i), z).prev_sample
@@ -93,6 +96,7 @@ class Consistency(Sampler):
         if config.steps > most:
             raise ConfigError(f"model.steps: {config.steps} is more than the {most} this consistency model knows")
         self.scheduler.set_timesteps(config.steps)
+        _check_prediction(self.scheduler)
 
     def maps(self, i: int) -> int:
         return max(i, 1)
@@ -139,3 +143,19 @@ def _check_steps(scheduler: Any, steps: int) -> None:
     most = scheduler.config.num_train_timesteps
     if steps > most:
         raise ConfigError(f"model.steps: {steps} is more than the model's {most}")
+
+
+def _check_prediction(scheduler: Any) -> None:
+    """ConfigError for a network's output that no sampler here can use, or not at the noise levels of the steps."""
+    kind = scheduler.config.prediction_type
+    if kind not in PREDICTIONS:
+        raise ConfigError(
+            f"model.path: scheduler/scheduler_config.json has prediction_type {kind!r}; known are "
+            f"{', '.join(PREDICTIONS)}"
+        )
+    if kind == "epsilon" and (scheduler.alphas_cumprod[scheduler.timesteps.cpu()] <= 0).any():
+        raise ConfigError(
+            "model.path: its schedule ends in pure noise (rescale_betas_zero_snr), where a prediction of the noise "
+            "says nothing of the image; set prediction_type to v_prediction or rescale_betas_zero_snr to false in "
+            "scheduler/scheduler_config.json, as the model was trained, or model.spacing=leading"
+        )

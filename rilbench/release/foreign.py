@@ -13,6 +13,7 @@ from rilbench.config import RunConfig
 from rilbench.contents import file_digest
 from rilbench.contracts import Stage
 from rilbench.engine import run_name
+from rilbench.evaluation.evaluate import cause
 from rilbench.fetch.needed import require
 from rilbench.host import requirements
 from rilbench.host.catalog import Catalog
@@ -30,6 +31,14 @@ class ForeignSession(Session):
     """A session whose one stage is a LoRA from elsewhere."""
 
     lora: Lora | None = None
+
+    def _cause(self, planned: PlannedStage) -> str:
+        if planned.chain and self.lora:
+            return f"the LoRA {self.lora.path} makes them so at scale {self.lora.scale:g}; try less, PATH:SCALE"
+        return cause(trained=False)
+
+    def _named(self, planned: PlannedStage) -> str:
+        return "adding the LoRA" if planned.chain else "no training"
 
     def _load(self, chain: Chain) -> None:
         if chain and self.lora:

@@ -8,7 +8,7 @@ from tempfile import TemporaryDirectory
 
 from rilbench.config import EvaluateConfig
 from rilbench.errors import UsageError
-from rilbench.evaluation.evaluate import batches, generate, to_pixels
+from rilbench.evaluation.evaluate import batches, cause, generate, images_after, to_pixels
 from rilbench.model.adapters import AdapterGroup
 from rilbench.model.reading import remarks
 from rilbench.model.text_to_image import TextToImage
@@ -88,7 +88,9 @@ def _generate(
             group.load_chain(run.pairs(stage, model.device))
             number = 0
             for of_batch, noise in batches(model, prompts, config):
-                for pixels in to_pixels(generate(model, of_batch, noise)):
+                with images_after(f"stage {stage}", cause(trained=stage > 0)):
+                    images = generate(model, of_batch, noise)
+                for pixels in to_pixels(images):
                     save_picture(_sample(folder, stage, number), pixels)
                     number += 1
                 done += len(of_batch)
