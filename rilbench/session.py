@@ -21,7 +21,6 @@ from rilbench.evaluation.kept import KeptEvaluation
 from rilbench.locks import locked
 from rilbench.model.adapters import AdapterGroup, LoraPair
 from rilbench.model.files import WEIGHTS, has_config, has_pair, load_pair, save_config, save_pair, why_no_pair
-from rilbench.model.reading import remarks
 from rilbench.model.text_to_image import TextToImage
 from rilbench.plan import Chain, PlannedStage
 from rilbench.progress import Reporter
@@ -76,7 +75,7 @@ class Session:
         files = {planned.train.prompts: "train.prompts" for planned in self.plan if planned.train}
         for path, setting in (*files.items(), (self.config.evaluate.prompts, "evaluate.prompts")):
             prompts = read_prompts(path)
-            for text in remarks(model.readings(prompts), prompts, f"{setting} ({path})"):
+            for text in model.remarks(prompts, f"{setting} ({path})"):
                 self.reporter.warn(text)
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -12,13 +13,17 @@ import toy
 from rilbench.engine import planned_run
 from rilbench.errors import ConfigError
 from rilbench.evaluation.bootstrap import interval
+from rilbench.model.captions import Captions
 from rilbench.model.loading import load_backbone
 from rilbench.model.reading import readings
 from rilbench.progress import Reporter
 from rilbench.prompts import evaluation_prompts, read_prompts
 from rilbench.randomness import generator_for
+from rilbench.resources import resolve
 from rilbench.session import Session
+from rilbench_shapes import captions
 
+EVALUATED = "package:rilbench_shapes/prompts/eval.txt"
 LONG = "a red circle at the left on a blue background, "  # the tiny pipeline reads 30 of its letters
 
 
@@ -130,3 +135,30 @@ def test_a_prompt_is_cut_where_no_encoder_reads_it_whole(
     assert [one.limit for one in backbone.text_inputs] == limits
     found = readings(backbone.text_inputs, ["a", "a" * 40, "ab " * 110, "ab " * 300])
     assert [reading.cut for reading in found] == cut
+
+
+def test_a_prompt_unlike_the_captions_of_the_training_is_told(workplace: Path) -> None:
+    described = {"template": "a {size} {shape}", "words": {"size": ["small", "big"], "shape": ["ring"]}, "example": "!"}
+    file = workplace / "pipeline" / "captions.json"
+    file.write_text(json.dumps(described))
+    told: list[str] = []
+    made = session(workplace, told, "A small ring, vivid\na ring\na small dog\n")
+    assert made.model.captions is not None
+    assert [text for text in told if "evaluate.prompts" in text] == [
+        f"evaluate.prompts ({made.config.evaluate.prompts}): 2 of 3 prompts are not like the captions that the model "
+        "was trained on ('a ring'); its images of them mean little. A caption is '!'"
+    ]
+    file.write_text(json.dumps(described | {"words": {}}))
+    with pytest.raises(ConfigError, match=r"cannot read .*captions\.json"):
+        Captions.of(workplace / "pipeline")
+
+
+def test_the_captions_of_shapes_are_told_apart(workplace: Path) -> None:
+    """The file beside its weights is that of its grammar, and needs no import of it."""
+    known = Captions.of(Path(resolve("package:rilbench_shapes/weights/pipeline")))
+    assert known is not None
+    assert not known.remarks([*captions.every(), known.example, read_prompts(EVALUATED)[0]], "")
+    assert all(captions.parse(prompt) is not None for prompt in read_prompts(EVALUATED))
+    assert len(known.remarks(["a red circle"], "--prompt")) == 1
+    file = Path(resolve("package:rilbench_shapes/weights/pipeline/captions.json"))
+    assert json.loads(file.read_text()) == captions.description()

@@ -10,6 +10,7 @@ import torch
 from rilbench_shapes.world import COLOURS, CONTENT, PLACES, SHAPES, SIZES, STYLE_WORDS, Scenes
 
 TEMPLATE = "a {size} {colour} {shape} {place} on a {background} background"
+EXAMPLE = "a large red circle at the left on a blue background"
 _PATTERN = re.compile(
     f"a (?P<size>{'|'.join(SIZES)}) (?P<colour>{'|'.join(COLOURS)}) (?P<shape>{'|'.join(SHAPES)}) "
     f"(?P<place>{'|'.join(PLACES)}) on a (?P<background>{'|'.join(COLOURS)}) background"
@@ -35,6 +36,11 @@ def style_word(name: str, value: float) -> str:
     """The word for a style's value, or an empty string in the unnamed middle of its range."""
     (low_word, low), (high_word, high) = STYLE_WORDS[name]
     return low_word if value < low else high_word if value > high else ""
+
+
+def description() -> dict[str, object]:
+    """What `captions.json` beside the weights says of the captions."""
+    return {"template": TEMPLATE, "words": {name: list(words) for name, words in CONTENT.items()}, "example": EXAMPLE}
 
 
 def parse(caption: str) -> dict[str, int] | None:

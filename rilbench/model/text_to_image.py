@@ -11,8 +11,9 @@ from torch import Tensor, nn
 from rilbench.config import ModelConfig
 from rilbench.model.backbones import Backbone, Condition
 from rilbench.model.backbones.base import DTYPES
-from rilbench.model.loading import load_backbone
-from rilbench.model.reading import Reading, readings
+from rilbench.model.captions import Captions
+from rilbench.model.loading import load_backbone, pipeline_folder
+from rilbench.model.reading import Reading, readings, remarks
 
 
 class TextToImage:
@@ -21,15 +22,16 @@ class TextToImage:
     The latent before denoising step i of N (i = N first) is the paper's z_i, and z_0 the clean one.
     """
 
-    def __init__(self, backbone: Backbone) -> None:
+    def __init__(self, backbone: Backbone, captions: Captions | None = None) -> None:
         self.backbone, self.config, self.device = backbone, backbone.config, backbone.device
         self.sampler = backbone.sampler
+        self.captions = captions
         self._conditions: dict[str | None, Condition] = {}
 
     @classmethod
     def load(cls, config: ModelConfig) -> TextToImage:
         """Load the diffusers pipeline at `config.path`; ConfigError when it is missing or corrupt."""
-        return cls(load_backbone(config))
+        return cls(load_backbone(config), Captions.of(pipeline_folder(config)))
 
     @property
     def network(self) -> nn.Module:
@@ -59,6 +61,11 @@ class TextToImage:
     def readings(self, prompts: Sequence[str]) -> list[Reading]:
         """What the text encoders are given of each prompt."""
         return readings(self.backbone.text_inputs, prompts)
+
+    def remarks(self, prompts: Sequence[str], where: str) -> list[str]:
+        """What the user should know of prompts of a setting or option that the model does not read as they are."""
+        strange = self.captions.remarks(prompts, where) if self.captions else []
+        return [*remarks(self.readings(prompts), prompts, where), *strange]
 
     @torch.no_grad()
     def _encode_one(self, prompt: str | None) -> Condition:

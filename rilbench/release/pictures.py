@@ -10,7 +10,6 @@ from rilbench.config import EvaluateConfig
 from rilbench.errors import UsageError
 from rilbench.evaluation.evaluate import batches, cause, generate, images_after, to_pixels
 from rilbench.model.adapters import AdapterGroup
-from rilbench.model.reading import remarks
 from rilbench.model.text_to_image import TextToImage
 from rilbench.picture_files import opened
 from rilbench.progress import Reporter
@@ -79,7 +78,7 @@ def _generate(
     run.check_base()
     reporter.say("loading the model")
     model = TextToImage.load(run.config.model)
-    for text in remarks(model.readings(prompts), prompts, "prompts"):
+    for text in model.remarks(prompts, "prompts"):
         reporter.warn(text)
     group = AdapterGroup(model.network, targets=run.config.adapter.targets)
     total, done = len(stages) * len(prompts) * config.images_per_prompt, 0

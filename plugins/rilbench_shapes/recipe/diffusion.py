@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import torch
@@ -95,6 +96,7 @@ def train(folder: Path, vae: AutoencoderKL, *, steps: int = 3000, seed: int = 0)
         requires_safety_checker=False,
     )
     pipeline.to(torch.float16).save_pretrained(folder / "pipeline")
+    (folder / "pipeline" / "captions.json").write_text(json.dumps(captions.description(), indent=2) + "\n")
     return pipeline.to(torch.float32)
 
 
