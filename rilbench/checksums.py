@@ -38,10 +38,10 @@ def check(path: Path, remedy: str = AGAIN) -> None:
         _check(file, path, remedy)
 
 
-def checked(path: Path, remedy: str = AGAIN) -> bytes:
-    """The bytes of a small file; errors as those of `check`."""
+def checked(path: Path, remedy: str = AGAIN, *, needed: bool = False) -> bytes:
+    """The bytes of a small file; errors as those of `check`, and when it has no checksum although one is `needed`."""
     data = path.read_bytes()
-    _check(io.BytesIO(data), path, remedy)
+    _check(io.BytesIO(data), path, remedy, needed=needed)
     return data
 
 
@@ -52,8 +52,10 @@ def damaged(path: Path, why: object, remedy: str = AGAIN) -> DamagedError:
     return DamagedError(f"{path} is damaged: {' '.join(str(why).split())[:200].rstrip('.')}. {remedy}")
 
 
-def _check(file: BinaryIO, path: Path, remedy: str) -> None:
+def _check(file: BinaryIO, path: Path, remedy: str, *, needed: bool = False) -> None:
     _, stated, found = _digests(file)
+    if needed and not stated:
+        raise damaged(path, "it has no checksum, so it is not what rilbench wrote", remedy)
     if stated and stated != found:
         raise damaged(path, "its content is not that of its checksum, which has to go after an edit by hand", remedy)
 

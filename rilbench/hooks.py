@@ -38,7 +38,8 @@ class Hooks:
 
     @hookspec
     def run_failed(self, folder: Path, result: RunResult, error: BaseException) -> None:
-        """The run stopped early; the finished stages are in the store."""
+        """The run stopped early; the finished stages are in the store. `result` is the finished one, with that status,
+        when it was a repetition that stopped."""
 
     @hookspec
     def summary(self, folder: Path, result: RunResult) -> Mapping[str, str]:  # type: ignore[empty-body]

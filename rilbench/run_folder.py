@@ -94,7 +94,7 @@ class RunFolder:
             if name.endswith(".json"):
                 read_json(self.path / name, like={"packages": dict} if name == SURROUNDINGS else {EVALUATIONS: list})
             else:
-                read_text(self.path / name)
+                read_text(self.path / name, sealed=True)
         except DamagedError:
             return False
         return True

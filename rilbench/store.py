@@ -71,10 +71,10 @@ def write_sealed(path: Path, text: str) -> None:
         seal(part)
 
 
-def read_text(path: Path) -> str:
-    """Read a text; DamagedError when it is missing or its checksum is wrong."""
+def read_text(path: Path, *, sealed: bool = False) -> str:
+    """Read a text; DamagedError when it is missing, or its checksum is wrong or, of a `sealed` one, missing."""
     try:
-        return checked(path).decode()
+        return checked(path, needed=sealed).decode()
     except FileNotFoundError:
         raise damaged(path, "there is no such file") from None
     except (OSError, ValueError) as error:

@@ -58,9 +58,7 @@ def load_checkpoint(path: Path) -> dict[str, Any] | None:
     if not path.exists():
         return None
     try:
-        line, _, data = checked(path, RESTART).partition(b"\n")
-        if not line.startswith(f"{KEY}: ".encode()):
-            raise ValueError("it has no checksum")
+        _, _, data = checked(path, RESTART, needed=True).partition(b"\n")
         state = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     except DamagedError:
         raise

@@ -33,10 +33,11 @@ def load_runs(sources: Sequence[str], find_runs: FindRuns, *, warn: Warn | None 
                 found[run.name] = run
     finished = [run for run in found.values() if _finished(run)]
     begun = [*(run.name for run in found.values() if not _finished(run)), *dict.fromkeys(missing)]
-    if text := _left_out(len(finished), begun, list(dict.fromkeys(broken))):
-        (warn or Reporter().warn)(text)
+    text = _left_out(len(finished), begun, list(dict.fromkeys(broken)))
     if not finished:
-        raise UsageError(f"no finished run at {', '.join(sources)}. `rilbench run` makes one.")
+        raise UsageError(f"no finished run at {', '.join(sources)}: {text or '`rilbench run` makes one'}")
+    if text:
+        (warn or Reporter().warn)(text)
     return finished
 
 

@@ -13,6 +13,7 @@ from rilbench.components import Components
 from rilbench.config import RunConfig, load
 from rilbench.errors import ConfigError, UsageError
 from rilbench.host.catalog import Catalog
+from rilbench.inventory import is_run
 from rilbench.plan import Chain, merged_chain, planned_stages
 from rilbench.result import ResultMatrix, Row, RunResult
 from rilbench.store import read_text
@@ -121,7 +122,7 @@ def open_run(name: str, catalog: Catalog, settings: Sequence[str] = ()) -> Saved
     UsageError when there is no run, or none with a row yet.
     """
     store = Path(RunConfig().store)
-    folder = next((f for f in (Path(name), store / name) if (f / "result.json").exists()), None)
+    folder = next((f for f in (Path(name), store / name) if is_run(f)), None)
     if folder is None:
         known = [f.parent.name for f in store.glob("*/result.json")]
         close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
@@ -130,5 +131,5 @@ def open_run(name: str, catalog: Catalog, settings: Sequence[str] = ()) -> Saved
     result = RunResult.load(folder)
     if not result.matrix.rows:
         raise UsageError(f"{folder} holds no stage yet; continue it with: {result.command}")
-    read_text(folder / "config.yaml")  # its checksum
+    read_text(folder / "config.yaml", sealed=True)
     return SavedRun(result, load(str(folder / "config.yaml"), settings), catalog)
