@@ -45,7 +45,7 @@ def captions(subject: RewardSubject, n: int) -> list[str]:
 def distance(found: Tensor, expected: Tensor) -> float:
     """The largest difference, as a share of the largest expected value."""
     found, expected = found.detach().double(), expected.detach().double()
-    return float((found - expected).abs().max() / expected.abs().max().clamp(min=1e-12))
+    return float((found - expected).abs().max() / expected.abs().max().clamp(min=torch.finfo(torch.float64).tiny))
 
 
 def rounding(subject: RewardSubject) -> float:
