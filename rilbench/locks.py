@@ -26,7 +26,7 @@ def locked(folder: Path, waiting: Callable[[Path], None]) -> Iterator[None]:
             waiting(folder)
             lock.acquire()
     except OSError as error:
-        raise unwritable(folder, error) from None
+        raise unwritable(folder / LOCK, error) from None
     try:
         yield
     finally:

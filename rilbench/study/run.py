@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -9,12 +10,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from rilbench.errors import RilbenchError
+from rilbench.errors import ConfigError, RilbenchError
 from rilbench.host.catalog import Catalog
 from rilbench.host.moments import Moments
 from rilbench.result import RunResult
 from rilbench.secret_settings import hidden_study
-from rilbench.store import write_json
+from rilbench.store import finite, read_json, write_json
 from rilbench.study.cells import Cell
 from rilbench.study.definition import Study
 from rilbench.study.graph import Graph
@@ -69,7 +70,8 @@ class StudyRun:
 
         KeyboardInterrupt passes, after workers are stopped and the record is written.
         """
-        self._record("running")
+        if self.schedule.waiting:  # a finished study may lie where nothing can be written
+            self._record("running")
         try:
             with self.progress:
                 self._here() if self.workers <= 1 else self._in_processes()
@@ -134,7 +136,7 @@ class StudyRun:
             self._over(worker, f"{death}, twice")
 
     def _record(self, status: str) -> None:
-        """Write `study.json`: what the study is, its runs' folders, and how far it is."""
+        """Write `study.json`: what the study is, its runs' folders, and how far it is; unless it says so already."""
         values: dict[str, Any] = {
             "schema": SCHEMA,
             "name": self.study.name,
@@ -145,7 +147,11 @@ class StudyRun:
             "finished": [result.name for result in self.finished],
             "failed": self.failed_json(),
         }
-        write_json(self.folder / "study.json", values)
+        file = self.folder / "study.json"
+        with suppress(ConfigError):  # missing or damaged
+            if read_json(file) | {"command": self.command} == json.loads(json.dumps(finite(values))):
+                return
+        write_json(file, values)
 
     def failed_json(self) -> list[dict[str, Any]]:
         """Run, method, order, seed and reason of every failed cell."""
