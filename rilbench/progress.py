@@ -8,9 +8,11 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
-from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from rilbench.redact import redacted
+from rilbench.terminal import Terminal
 
 OnUpdate = Callable[[int, int, dict[str, float]], None]  # update, of how many, its logged values
 OnBatch = Callable[[int, int], None]  # images, of how many
@@ -23,7 +25,7 @@ class Reporter:
     """Where the engine says what it is doing."""
 
     def __init__(self, *, stages: int = 0, quiet: bool = False) -> None:
-        self.console = Console(stderr=True)
+        self.console = Terminal(stderr=True)
         self.stages, self.quiet = stages, quiet
 
     def say(self, text: str) -> None:
@@ -33,7 +35,7 @@ class Reporter:
 
     def warn(self, text: str) -> None:
         """Something the user should know, always."""
-        self.console.print(f"[yellow]warning:[/yellow] {escape(text)}", soft_wrap=True, highlight=False)
+        self.console.print(f"[yellow]warning:[/yellow] {escape(redacted(text))}", soft_wrap=True, highlight=False)
 
     def waiting(self, folder: Path) -> None:
         """Another process holds the lock of a stage."""

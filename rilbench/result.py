@@ -8,8 +8,10 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from rilbench import received
 from rilbench.checksums import AGAIN
 from rilbench.errors import ConfigError, DamagedError, reason
+from rilbench.redact import redacted
 from rilbench.store import read_json
 
 SCHEMA = 1
@@ -163,9 +165,10 @@ class RunResult:
             raise ConfigError(f"{where}: schema {values.get('schema')} is not {SCHEMA}, the one this rilbench reads")
         try:
             metrics = tuple(_metric(info) for info in values["metrics"])
-            rows = tuple(_row(stage) for stage in values["stages"])
+            rows = tuple(_row(stage, where) for stage in values["stages"])
             plain: dict[str, Any] = {k: _text(values[k]) for k in ("name", "strategy", "status", "command")}
-            plain |= {"seed": int(values["seed"]), "plugins": dict(values["plugins"])}
+            plain |= {"name": received.name(plain["name"], where), "command": redacted(plain["command"])}
+            plain |= {"seed": int(values["seed"]), "plugins": {str(k): str(v) for k, v in values["plugins"].items()}}
             label = _text(values.get("label", ""))  # absent in older files
             return cls(**plain, label=label, rewards=_texts(values["rewards"]), matrix=ResultMatrix(rows, metrics))
         except (AttributeError, LookupError, TypeError, ValueError) as error:
@@ -178,11 +181,12 @@ class RunResult:
         return replace(cls.from_json(read_json(file), str(file)), folder=folder)
 
 
-def _row(stage: Mapping[str, Any]) -> Row:
-    plain: dict[str, Any] = {k: _text(stage[k]) for k in ("label", "stage_id", "evaluation")}
+def _row(stage: Mapping[str, Any], where: str) -> Row:
     return Row(
-        **plain,
+        label=_text(stage["label"]),
         rewards=_texts(stage["rewards"]),
+        stage_id=received.name(stage["stage_id"], where) if stage["stage_id"] else "",
+        evaluation=received.relative(stage["evaluation"], where),
         values={k: NAN if v is None else float(v) for k, v in stage["values"].items()},
         intervals={k: (float(v[0]), float(v[1])) for k, v in stage["intervals"].items()},
         train_seconds=float(stage["train_seconds"]),

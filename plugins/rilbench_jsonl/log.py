@@ -11,6 +11,7 @@ from typing import Any, BinaryIO
 
 from filelock import FileLock
 
+from rilbench.received import open_own
 from rilbench.store import finite
 
 LOCK_SECONDS = 60
@@ -21,7 +22,10 @@ Key = tuple[Any, Any, Any]  # event, stage, update
 @contextmanager
 def opened(path: Path, *, run: str) -> Iterator[Log]:
     """The log of a run, for one process at a time; OSError when it cannot be written, as on a full disk."""
-    with FileLock(path.with_name(f".{path.name}.lock"), timeout=LOCK_SECONDS), path.open("a+b") as file:
+    with (
+        FileLock(path.with_name(f".{path.name}.lock"), timeout=LOCK_SECONDS),
+        open(path, "a+b", opener=open_own) as file,
+    ):
         yield Log(file, run)
 
 

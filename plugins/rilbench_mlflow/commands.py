@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from rilbench.terminal import echo
 from rilbench_mlflow.ui import PORT
 
 
@@ -19,10 +20,10 @@ def upload(
 
     logging.getLogger().setLevel(logging.ERROR)  # the libraries below mlflow announce every retry
     if len(folders) == 1 and (folders[0] / "result.json").exists():
-        typer.echo(sync(folders[0]))
+        echo(sync(folders[0]))
         return
     for name, line in sync_study(folders).items():
-        typer.echo(f"{name:17} {line}")
+        echo(f"{name:17} {line}")
 
 
 def ui(port: Annotated[int, typer.Option(help="Port on this machine")] = PORT) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from rilbench.received import inside
 from rilbench.result import RunResult
 from rilbench.store import read_json
 
@@ -45,5 +46,5 @@ def of_study(study: str, label: str) -> dict[str, str]:
 
 def description(folder: Path) -> dict[str, str]:
     """The tag MLflow shows as Markdown on top of a run's page: the result's table."""
-    path = folder / "table.md"
-    return {"mlflow.note.content": path.read_text(encoding="utf-8")} if path.exists() else {}
+    path = inside(folder, "table.md")
+    return {"mlflow.note.content": path.read_text(encoding="utf-8")} if path else {}

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from rilbench.errors import RilbenchError
 from rilbench.prompts import evaluation_prompts
+from rilbench.received import inside
 from rilbench.result import RunResult
 
 if TYPE_CHECKING:
@@ -50,7 +51,9 @@ def opened(file: Path) -> Image:
 def _samples(folder: Path, result: RunResult, stage: int) -> Iterator[tuple[str, Path]]:
     """Number and prompt of each, in the characters that MLflow allows."""
     evaluation = result.matrix.rows[stage].evaluation
-    files = sorted((folder.parent / evaluation).glob("sample-*.png"), key=_number) if evaluation else []
+    store = folder.resolve().parent
+    found = sorted((store / evaluation).glob("sample-*.png"), key=_number) if evaluation else []
+    files = [file for file in found if inside(store, file)]  # what leads out of the store is not sent
     prompts = _prompts(folder) if files else []
     for file in files:
         number = _number(file)

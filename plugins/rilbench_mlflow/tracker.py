@@ -7,11 +7,11 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
-from rich.console import Console
 from rich.markup import escape
 
 from rilbench import hookimpl
 from rilbench.result import RunResult
+from rilbench.terminal import Terminal
 from rilbench_mlflow import commands
 from rilbench_mlflow.address import public, tracking_uri
 from rilbench_mlflow.connection import NoAnswer
@@ -110,7 +110,7 @@ class MlflowTracker:
         if self.warned:
             return
         self.warned = True
-        Console(stderr=True).print(
+        Terminal(stderr=True).print(
             f"[yellow]warning:[/yellow] the run could not be sent to MLflow at {escape(public(tracking_uri()))}: "
             f"{escape(why)} The results are safe in {escape(str(folder))}; "
             f"`rilbench upload {escape(shlex.quote(str(folder)))}` sends them later.",

@@ -10,6 +10,7 @@ from typing import Any
 
 from filelock import FileLock
 
+from rilbench import received
 from rilbench.errors import RilbenchError, UsageError
 from rilbench.result import RunResult
 from rilbench.store import read_json
@@ -64,7 +65,9 @@ def sync_study(folders: Sequence[Path]) -> dict[str, str]:
 def runs_in(folder: Path) -> list[Path]:
     """The folders of the runs in a study or store, or the run's own; UsageError when there is none."""
     if (folder / "study.json").exists():  # its runs lie beside it
-        return [folder.parent / name for name in read_json(folder / "study.json")["finished"]]
+        file = folder / "study.json"
+        runs = read_json(file, like={"finished": list})["finished"]
+        return [folder.resolve().parent / received.name(run, str(file)) for run in runs]
     found = [path.parent for level in ("", "*/", "*/*/") for path in sorted(folder.glob(f"{level}result.json"))]
     if not found:
         raise UsageError(f"{folder} is no run and holds none: there is no result.json")
@@ -137,6 +140,8 @@ class Sending:
 
     def _files(self, names: tuple[str, ...]) -> None:
         for path in (self.folder / name for name in names):
+            if path.exists() and received.inside(self.folder.resolve().parent, path.absolute()) is None:
+                raise RilbenchError(f"{path} is a link out of the store, and is not sent. Put the file itself there")
             if path.exists():
                 self.client.log_artifact(self.state.run_id, str(path))
 

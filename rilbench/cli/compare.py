@@ -12,6 +12,7 @@ from rilbench.cli.options import AsJson
 from rilbench.cli.output import print_json, stdout
 from rilbench.compare.quantities import Quantity
 from rilbench.errors import UsageError
+from rilbench.terminal import echo
 
 if TYPE_CHECKING:
     from rilbench.compare.comparison import Comparison
@@ -98,11 +99,11 @@ def _print(comparison: Comparison, chosen: Format, *, means: bool, paper: bool) 
     if chosen is Format.JSON:
         print_json(tables)
     elif chosen is Format.CSV:
-        typer.echo(records.as_csv(tables), nl=False)
+        echo(records.as_csv(tables), nl=False)
     elif chosen is Format.TERMINAL:
         console = stdout()
         for sheet in shown:
             formats.show(sheet, console)
     else:
         layout = formats.markdown if chosen is Format.MARKDOWN else formats.latex
-        typer.echo("\n".join(map(layout, shown)), nl=False)
+        echo("\n".join(map(layout, shown)), nl=False)

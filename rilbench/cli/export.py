@@ -11,6 +11,7 @@ import typer
 from rilbench.cli.options import Given, Quiet, Settings, catalog
 from rilbench.cli.output import quiet_libraries
 from rilbench.errors import UsageError
+from rilbench.terminal import echo
 
 RunName = Annotated[str, typer.Argument(metavar="RUN", help="A run's folder, or its name in the store runs")]
 
@@ -51,7 +52,7 @@ def export(
     from rilbench.layers import values_of
     from rilbench.progress import Reporter
     from rilbench.release import hub
-    from rilbench.release.export import Export
+    from rilbench.release.export import Export, own_files
     from rilbench.release.runs import open_run
 
     quiet_libraries()
@@ -66,7 +67,7 @@ def export(
     reporter = Reporter(quiet=quiet)
     reporter.say(f"writing {folder}")
     made.write(folder)
-    typer.echo(str(folder))
+    echo(str(folder))
     if push:
         reporter.say(f"uploading to {push}")
-        typer.echo(hub.push(folder, push, private=private))
+        echo(hub.push(folder, push, own_files(folder), private=private))

@@ -58,7 +58,9 @@ def fetch(
             with _bars(quiet) as bar:
                 states = work(loaded, components, bar)
         except KeyboardInterrupt:  # Typer would turn it into a silent exit
-            typer.echo("interrupted; what came is kept, the same command continues", err=True)
+            from rilbench.terminal import echo
+
+            echo("interrupted; what came is kept, the same command continues", err=True)
             raise typer.Exit(130) from None
     _show(states, loaded, as_json)
     raise typer.Exit(0 if all(state.state == fetching.PRESENT for state in states) else 1)

@@ -11,6 +11,7 @@ from rilbench.cli.export import RunName
 from rilbench.cli.options import Given, Quiet, Settings, catalog
 from rilbench.cli.output import quiet_libraries
 from rilbench.errors import UsageError
+from rilbench.terminal import echo
 
 if TYPE_CHECKING:
     from rilbench.release.runs import SavedRun
@@ -74,7 +75,7 @@ def generate(
         output=output,
         reporter=Reporter(quiet=quiet),
     )
-    typer.echo(str(output))
+    echo(str(output))
 
 
 def _numbers(run: SavedRun, text: str | None) -> list[int]:

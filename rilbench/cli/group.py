@@ -6,11 +6,11 @@ from functools import cached_property
 from typing import Any
 
 import typer
-from rich.console import Console
 from rich.markup import escape
 
 from rilbench.cli.quick import QuickGroup
 from rilbench.errors import reason
+from rilbench.terminal import Terminal, echo
 
 
 class Commands(QuickGroup):
@@ -20,7 +20,7 @@ class Commands(QuickGroup):
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt:  # Typer would turn it into a silent exit
-            typer.echo("interrupted", err=True)
+            echo("interrupted", err=True)
             raise typer.Exit(130) from None
 
     def list_commands(self, ctx: Any) -> list[str]:
@@ -61,4 +61,4 @@ def _command(name: str, function: Any) -> Any:
 
 
 def _warn(text: str) -> None:
-    Console(stderr=True).print(f"[yellow]warning:[/yellow] {escape(text)}", soft_wrap=True, highlight=False)
+    Terminal(stderr=True).print(f"[yellow]warning:[/yellow] {escape(text)}", soft_wrap=True, highlight=False)

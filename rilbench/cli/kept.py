@@ -11,6 +11,7 @@ import typer
 from rilbench.cli.options import AsJson
 from rilbench.cli.output import print_fields, print_json, print_table, stdout
 from rilbench.cli.quick import QuickCommand, QuickGroup
+from rilbench.terminal import echo
 
 if TYPE_CHECKING:
     from rilbench.cleaning import Rubbish
@@ -101,9 +102,9 @@ def _delete(rubbish: Sequence[Rubbish], *, yes: bool, dry_run: bool) -> None:
     from rilbench.cleaning import delete
 
     for each in rubbish:
-        typer.echo(f"{_bytes(each.size):>9}  {each.path}  ({each.why})")
+        echo(f"{_bytes(each.size):>9}  {each.path}  ({each.why})")
     total = f"{len(rubbish)} to delete, {_bytes(sum(each.size for each in rubbish))}"
-    typer.echo(total if rubbish else "nothing to delete", err=True)
+    echo(total if rubbish else "nothing to delete", err=True)
     if not rubbish or dry_run:
         return
     if not yes and not typer.confirm("Delete?", err=True):

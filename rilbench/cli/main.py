@@ -9,7 +9,6 @@ import sys
 from typing import Any
 
 import typer
-from rich.console import Console
 from rich.markup import escape
 
 from rilbench.cli import compare, evaluate, export, fetch, generate, kept, plugins, report, runs, settings, study
@@ -18,6 +17,8 @@ from rilbench.cli.output import plugin_traceback
 from rilbench.cli.streams import lasting
 from rilbench.errors import ConfigError, RilbenchError, is_out_of_memory, reason
 from rilbench.host.threads import left_behind
+from rilbench.redact import redacted
+from rilbench.terminal import Terminal
 
 app = typer.Typer(
     cls=Commands,
@@ -69,9 +70,9 @@ def _run() -> None:
     except Exception as error:
         if os.environ.get("RILBENCH_DEBUG") or (told := _told(error)) is None:
             raise
-        console = Console(stderr=True)
-        console.print(plugin_traceback(error), end="", markup=False, highlight=False, soft_wrap=True)
-        console.print(f"[red]error:[/red] {escape(told)}", soft_wrap=True, highlight=False)
+        console = Terminal(stderr=True)
+        console.print(redacted(plugin_traceback(error)), end="", markup=False, highlight=False, soft_wrap=True)
+        console.print(f"[red]error:[/red] {escape(redacted(told))}", soft_wrap=True, highlight=False)
         raise SystemExit(_exit_code(error)) from None
 
 

@@ -8,12 +8,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import typer
-from rich.console import Console
-
 from rilbench.errors import PluginError
 from rilbench.libraries import quiet_libraries as quiet_libraries
 from rilbench.store import finite
+from rilbench.terminal import Terminal, echo
 
 if TYPE_CHECKING:
     from rilbench.engine import Outcome
@@ -21,15 +19,15 @@ if TYPE_CHECKING:
 ENGINE = str(Path(__file__).resolve().parent.parent)
 
 
-def stdout(*, stderr: bool = False) -> Console:
+def stdout(*, stderr: bool = False) -> Terminal:
     """Tables keep their width when stdout, or stderr in its place, is a file or a pipe."""
-    console = Console(stderr=stderr)
-    return console if console.is_terminal else Console(stderr=stderr, width=200)
+    console = Terminal(stderr=stderr)
+    return console if console.is_terminal else Terminal(stderr=stderr, width=200)
 
 
 def print_json(value: Any) -> None:
     """A value as JSON; numbers that are not finite become null."""
-    typer.echo(json.dumps(finite(value), indent=1))
+    echo(json.dumps(finite(value), indent=1))
 
 
 def print_outcome(outcome: Outcome) -> None:
@@ -48,10 +46,11 @@ def print_table(head: list[str], rows: list[list[str]]) -> None:
     """A plain table that breaks long cells rather than cutting them."""
     from rich.markup import escape
     from rich.table import Table
+    from rich.text import Text
 
-    table = Table(*head)
+    table = Table(*map(escape, head))
     for row in rows:
-        table.add_row(*map(escape, row))
+        table.add_row(*map(Text, row))
     stdout().print(table)
 
 

@@ -12,6 +12,7 @@ import typer
 from rilbench.cli.options import AsJson, Given, catalog
 from rilbench.cli.output import print_fields, print_json, print_table, quiet_libraries
 from rilbench.cli.quick import QuickCommand, QuickGroup
+from rilbench.terminal import echo
 
 app = typer.Typer(cls=QuickGroup, help="See, check and make plugins.", no_args_is_help=True)
 Name = Annotated[str, typer.Argument(help="Name of a component, or kind/name")]
@@ -88,7 +89,7 @@ def check(
         print_json([asdict(result) for result in results])
     else:
         print_table(["check", "status", "reason"], [[r.name, r.status, r.reason] for r in results])
-        typer.echo(summary(results))
+        echo(summary(results))
     raise typer.Exit(0 if all(result.ok for result in results) else 1)
 
 
@@ -102,8 +103,8 @@ def new(
     from rilbench.scaffold import create
 
     made = create(kind, name, folder)
-    typer.echo(str(made))
-    typer.echo(f"next: pip install -e '{made}[test]', then pytest {made}", err=True)
+    echo(str(made))
+    echo(f"next: pip install -e '{made}[test]', then pytest {made}", err=True)
 
 
 def _text(value: object) -> str:

@@ -9,6 +9,7 @@ import typer
 
 from rilbench.cli.options import Given, Quiet, catalog
 from rilbench.cli.output import quiet_libraries
+from rilbench.terminal import echo
 
 Sources = Annotated[list[str], typer.Argument(help="Run folders, stores, study folders, addresses; any mix")]
 
@@ -30,6 +31,6 @@ def report(
     quiet_libraries()
     reporter = Reporter(quiet=quiet)
     study, album = write_report(sources, output, catalog(plugin), reporter.warn, reporter.say)
-    typer.echo(str(output))
+    echo(str(output))
     size = output.stat().st_size / 1e6
-    typer.echo(f"{counted(len(study.runs), 'run')}, pictures of {len(album.runs)} of them, {size:.1f} MB", err=True)
+    echo(f"{counted(len(study.runs), 'run')}, pictures of {len(album.runs)} of them, {size:.1f} MB", err=True)

@@ -7,10 +7,10 @@ from contextlib import redirect_stdout
 from typing import TYPE_CHECKING
 
 import typer
-from rich.console import Console
 
 from rilbench.cli.options import AsJson, Config, Given, Quiet, Rewards, Seed, Settings, Strategy, catalog
 from rilbench.cli.output import print_json, print_outcome, quiet_libraries, stdout
+from rilbench.terminal import Terminal
 
 if TYPE_CHECKING:
     from rilbench.engine import Outcome
@@ -50,7 +50,7 @@ def run(
                 given=values_of(settings or ()),
             )
     except KeyboardInterrupt:  # Typer would turn it into a silent exit
-        Console(stderr=True).print("interrupted; finished work is kept, the same command continues")
+        Terminal(stderr=True).print("interrupted; finished work is kept, the same command continues")
         raise typer.Exit(130) from None
     _show(outcome, as_json)
 

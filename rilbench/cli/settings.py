@@ -10,6 +10,7 @@ import typer
 
 from rilbench.cli.options import AsJson, Given, catalog
 from rilbench.cli.output import print_fields, print_json, print_table, quiet_libraries
+from rilbench.terminal import echo
 
 if TYPE_CHECKING:
     from rilbench.settings_reference import Section
@@ -31,7 +32,7 @@ def settings(key: Key = None, plugin: Given = None, markdown: Markdown = False, 
     if as_json:
         print_json([reference.fields(one) for section in found for one in section.settings])
     elif markdown:
-        typer.echo(reference.markdown(found), nl=False)
+        echo(reference.markdown(found), nl=False)
     else:
         _show(found, key)
 
@@ -41,7 +42,7 @@ def _show(found: list[Section], key: str | None) -> None:
 
     rows = [fields(one) for section in found for one in section.settings]
     if not rows:
-        typer.echo(f"{key} has no settings")
+        echo(f"{key} has no settings")
     elif len(rows) == 1 and rows[0]["key"] == key:
         print_fields({name: value for name, value in rows[0].items() if value})
     else:

@@ -6,10 +6,10 @@ import sys
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 
 from rilbench.cli.options import AsJson, Given, Quiet, Rewards, Settings, catalog
 from rilbench.cli.output import print_json, quiet_libraries, stdout
+from rilbench.terminal import Terminal
 
 if TYPE_CHECKING:
     from rilbench.study.graph import Graph
@@ -75,7 +75,7 @@ def study(
     try:
         run.run()
     except KeyboardInterrupt:  # Typer would turn it into a silent exit
-        Console(stderr=True).print("interrupted; finished work is kept, the same command continues")
+        Terminal(stderr=True).print("interrupted; finished work is kept, the same command continues")
         raise typer.Exit(130) from None
     _show(run, run.finish(), as_json)
     raise typer.Exit(FAILED if run.failures else 0)
@@ -88,7 +88,7 @@ def _show_plan(graph: Graph, workers: int, as_json: bool) -> None:
         _print_plan(graph, workers, stdout())
 
 
-def _print_plan(graph: Graph, workers: int, console: Console) -> None:
+def _print_plan(graph: Graph, workers: int, console: Terminal) -> None:
     from rilbench.progress import duration
     from rilbench.study.overview import plan_table
 

@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from rilbench.compare.cells import DAGGER, STAR, Cell, Line, Sheet
-from rilbench.report.tables import markdown_table
+from rilbench.report.tables import Marked, escaped, markdown_table
 
 WIDE = 7  # columns from which a LaTeX table is scaled to the width of the text
 STACK = 16  # characters from which a note stands under its value in a terminal
@@ -26,6 +26,10 @@ LATEX = {
     "†": r"$\dagger$",
     ">": "$>$",
     "<": "$<$",
+    "|": r"\textbar{}",
+    "[": "{[}",  # at the beginning of a row it would be an argument of the end of the row above
+    "]": "{]}",
+    "\n": " ",
 }
 
 MARKS = {"": "", STAR: "$^{*}$", DAGGER: r"$^{\dagger}$"}
@@ -41,9 +45,9 @@ def show(sheet: Sheet, console: Console) -> None:
 
 def markdown(sheet: Sheet) -> str:
     """Title, table and caption."""
-    rows = [[*line.labels, *map(_markdown_cell, line.cells)] for line in sheet.lines]
+    rows = [[*line.labels, *map(Marked, map(_markdown_cell, line.cells))] for line in sheet.lines]
     table = markdown_table([*sheet.labels, *sheet.columns], rows)
-    return f"**{sheet.title}**\n\n{table}\n\n{sheet.explained().replace('*', chr(92) + '*')}\n"
+    return f"**{escaped(sheet.title)}**\n\n{table}\n\n{escaped(sheet.explained())}\n"
 
 
 def latex(sheet: Sheet) -> str:

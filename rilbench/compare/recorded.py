@@ -2,38 +2,45 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
+from rilbench import redact
 from rilbench.checksums import damaged
 from rilbench.errors import ConfigError, DamagedError
 from rilbench.layers import values_in
+from rilbench.received import inside
 from rilbench.result import RunResult
 from rilbench.settings import flat
 from rilbench.store import read_json, read_text
 
 
 def settings(run: RunResult) -> dict[str, Any]:
-    """`config.yaml` by dotted key; empty when there is none, as of a tracking server's run; DamagedError when it is
-    damaged."""
-    file = run.folder and run.folder / "config.yaml"
-    if not file or not file.exists():
+    """`config.yaml` by dotted key, addresses without their secrets; empty when there is none, as of a tracking server's
+    run; DamagedError when it is damaged."""
+    file = _own(run, "config.yaml")
+    if file is None:
         return {}
     try:
         read_text(file)  # its checksum
-        values = values_in(file)
+        return flat(redact.values(values_in(file)))
     except DamagedError:
         raise
     except ConfigError as error:
         raise damaged(file, error) from None
-    return flat(values)
 
 
 def environment(run: RunResult) -> dict[str, Any]:
     """`environment.json` likewise."""
-    file = run.folder and run.folder / "environment.json"
-    if not file or not file.exists():
+    file = _own(run, "environment.json")
+    if file is None:
         return {}
     values = read_json(file)
     if not isinstance(values, dict):
         raise damaged(file, "it holds no surroundings")
     return flat(values)
+
+
+def _own(run: RunResult, name: str) -> Path | None:
+    """A file of the run's folder; None when there is none, or it is a link out of the store."""
+    return inside(run.folder.resolve().parent, run.folder.resolve() / name) if run.folder else None

@@ -8,6 +8,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
 from rilbench.checksums import check, damaged
+from rilbench.received import inside
 from rilbench.result import RunResult
 
 if TYPE_CHECKING:
@@ -23,8 +24,8 @@ def prompt_means(run: RunResult) -> dict[str, NDArray[float64]]:
     """
     if run.folder is None or not (evaluation := run.matrix.rows[-1].evaluation):
         return {}
-    file = run.folder.resolve().parent / evaluation / "scores.safetensors"
-    if not file.exists():
+    file = inside(run.folder.resolve().parent, f"{evaluation}/scores.safetensors")
+    if file is None:
         return {}
     try:
         check(file)

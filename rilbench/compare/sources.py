@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from rilbench import received
 from rilbench.compare.names import some
 from rilbench.errors import ConfigError, UsageError
 from rilbench.progress import Reporter
@@ -92,7 +93,7 @@ def _study(folder: Path) -> list[Path]:
     names = study.get("runs") if isinstance(study, dict) else None
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise ConfigError(f'{file}: "runs" is not a list of names of run folders')
-    return [folder.resolve().parent / name for name in names]
+    return [folder.resolve().parent / received.name(name, str(file)) for name in names]
 
 
 def _read(folder: Path, broken: list[str]) -> RunResult | None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from rilbench.cache import alone
 from rilbench.errors import RilbenchError
+from rilbench.received import open_own
 from rilbench.remote import NeededFile, etag_fault
 
 NOTHING_LEFT = 416  # HTTP: the part has all bytes already, when nobody said how many there are
@@ -93,7 +94,7 @@ class _Counted(io.FileIO):
     """A file to append to that tells how long it is."""
 
     def __init__(self, path: Path, on_length: Callable[[int], None]) -> None:
-        super().__init__(path, "ab")
+        super().__init__(path, "ab", opener=open_own)
         self._on_length = on_length
 
     def write(self, data: bytes, /) -> int:  # type: ignore[override]

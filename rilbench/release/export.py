@@ -4,26 +4,27 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from safetensors import SafetensorError
 
-from rilbench import secret_settings
+from rilbench import secret_settings, temporary
 from rilbench.config import RunConfig, to_yaml
-from rilbench.errors import RilbenchError, UsageError
+from rilbench.errors import ConfigError, RilbenchError, UsageError
 from rilbench.model.adapters import LoraPair
 from rilbench.prompts import evaluation_prompts
+from rilbench.received import inside, relative
 from rilbench.release import lora, merged
 from rilbench.release.card import KINDS, model_card
 from rilbench.release.models import hub_id, prefix_of
 from rilbench.release.runs import SavedRun
 from rilbench.report.grid import save_grid
-from rilbench.store import in_the_way, share, write_json, write_text
+from rilbench.store import in_the_way, read_json, share, write_json, write_text
 
-MARK = "rilbench.json"  # of a folder that an export made, which the next export may replace
+MARK = "rilbench.json"  # what an export is and its files, which the next export may replace
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,8 +56,6 @@ class Export:
 
     def write(self, folder: Path) -> None:
         """Write everything; a folder that holds anything but an earlier export is a UsageError."""
-        if in_the_way(folder, MARK):
-            raise UsageError(f"{folder} exists and is no earlier export; choose another --output")
         with _replacing(folder) as part:
             prefix, rank = self._weights(part)
             self._describe(part, prefix=prefix, rank=rank)
@@ -103,9 +102,13 @@ class Export:
         )
 
     def _pictures(self, file: Path) -> bool:
-        """The grid of samples up to the stage; False when they, or their prompts, are not on this machine."""
+        """The grid of samples up to the stage; False when they, or their prompts, are not on this machine,
+        or lie outside the store."""
         rows, evaluate = self.run.rows[: self.stage + 1], self.run.config.evaluate
-        columns = [(row.label, self.run.folder.parent / row.evaluation) for row in rows]
+        store = self.run.folder.resolve().parent
+        columns = [(row.label, store / row.evaluation) for row in rows]
+        if not all(inside(store, picture) for _, place in columns for picture in place.glob("sample-*.png")):
+            return False
         try:
             save_grid(file, columns=columns, prompts=evaluation_prompts(evaluate.prompts)[: evaluate.samples])
         except (OSError, RilbenchError):
@@ -115,17 +118,62 @@ class Export:
 
 @contextmanager
 def _replacing(folder: Path) -> Iterator[Path]:
-    """A temporary folder that becomes `folder` when the block succeeds."""
-    part = folder.with_name(f".{os.getpid()}.{folder.name}")
+    """A temporary folder whose files come into `folder` when the block succeeds, in place of those of an earlier
+    export; what anybody else put there stays."""
+    earlier = own_files(folder)
+    part = temporary.beside(folder)
     try:
         part.mkdir(parents=True)
         yield part
-        for file in filter(Path.is_file, part.rglob("*")):
-            share(file)
-        if folder.exists():
-            shutil.rmtree(folder)
-        part.rename(folder)
+        made = _files(part)
+        _check_free(folder, made, earlier)
+        for file in made:
+            share(part / file)
+        _move(part, folder, made, earlier)
     except (OSError, SafetensorError) as error:
         raise RilbenchError(f"cannot write {folder}: {error}. Free the disk or choose another --output") from None
     finally:
         shutil.rmtree(part, ignore_errors=True)
+
+
+def own_files(folder: Path) -> list[str]:
+    """The files of the export in a folder, by their paths in it; UsageError when it is not an export's."""
+    if in_the_way(folder, MARK) or (folder / MARK).is_symlink():
+        raise UsageError(f"{folder} exists and is no earlier export; choose another --output")
+    if not (folder / MARK).exists():
+        return []
+    try:
+        record = read_json(folder / MARK, like={"files": list})
+        return [MARK, *(relative(file, str(folder / MARK)) for file in record["files"])]
+    except ConfigError as error:
+        raise UsageError(f"{folder} is no export that can be replaced ({error}); choose another --output") from None
+
+
+def _files(folder: Path) -> list[str]:
+    return [str(path.relative_to(folder)) for path in sorted(folder.rglob("*")) if path.is_file()]
+
+
+def _check_free(folder: Path, made: Sequence[str], earlier: Sequence[str]) -> None:
+    """UsageError when a file would replace one that no export wrote, or lie behind a link."""
+    for file in made:
+        place = folder / file
+        if file not in earlier and (place.exists() or place.is_symlink()):
+            raise UsageError(f"{place} is not of an earlier export; move it away, or choose another --output")
+        if any((folder / above).is_symlink() for above in Path(file).parents if above != Path()):
+            raise UsageError(f"{place.parent} is a link; remove it, or choose another --output")
+
+
+def _move(part: Path, folder: Path, made: Sequence[str], earlier: Sequence[str]) -> None:
+    """The record names old and new files until all are moved, so that a killed export can be repeated."""
+    record = read_json(part / MARK)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(folder / MARK, record | {"files": sorted({*made, *earlier} - {MARK})})
+    for file in set(earlier) - {*made, MARK}:
+        (folder / file).unlink(missing_ok=True)
+    for file in (file for file in made if file != MARK):
+        (folder / file).parent.mkdir(parents=True, exist_ok=True)
+        os.replace(part / file, folder / file)
+    for inner in sorted((path for path in folder.rglob("*") if path.is_dir()), reverse=True):
+        if not any(inner.iterdir()) and not inner.is_symlink():
+            inner.rmdir()
+    write_json(folder / MARK, record | {"files": [file for file in made if file != MARK]})

@@ -24,7 +24,10 @@ def hub_id(path: str) -> str | None:
 def prefix_of(folder: Path) -> str:
     """The pipeline's name of the denoiser a pair on disk belongs to: unet or transformer."""
     with safe_open(folder / WEIGHTS, framework="pt") as file:
-        return str(next(iter(file.keys()))).partition(".")[0]
+        prefix = str(next(iter(file.keys()), "")).partition(".")[0]
+    if prefix not in DENOISERS:
+        raise ConfigError(f"{folder / WEIGHTS} holds no pair of a {' or '.join(DENOISERS)}: its keys begin otherwise")
+    return prefix
 
 
 def denoiser(pipeline: Any) -> tuple[str, Any]:

@@ -15,6 +15,7 @@ from rilbench.errors import ConfigError, UsageError
 from rilbench.host.catalog import Catalog
 from rilbench.inventory import is_run
 from rilbench.plan import Chain, merged_chain, planned_stages
+from rilbench.received import name
 from rilbench.result import ResultMatrix, Row, RunResult
 from rilbench.store import read_text
 
@@ -63,7 +64,8 @@ class SavedRun:
             return ()
         key = self.rows[stage].stage_id
         if document := self.document(stage):
-            return (*((below, float(c)) for below, c in document["chain"]), (key, 1.0))
+            where = str(self.stage_folder(key))
+            return (*((name(below, where), float(c)) for below, c in document["chain"]), (key, 1.0))
         if (self.stage_folder(key) / "adapter_model.safetensors").exists():  # averaged factors are one pair
             return ((key, 1.0),)
         return self._merged(stage)

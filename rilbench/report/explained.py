@@ -7,6 +7,7 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from rilbench.yaml_text import dump
 
@@ -14,14 +15,14 @@ from rilbench.yaml_text import dump
 def show(told: dict[str, Any], console: Console) -> None:
     """Print the plan, the estimates and the resolved settings."""
     parameters, estimate = told["parameters"], told["estimate"]
-    table = Table(title=f"{told['strategy']}: {' > '.join(told['rewards'])}")
+    table = Table(title=Text(f"{told['strategy']}: {' > '.join(told['rewards'])}"))
     for name in ("stage", "trained by", "starts from", "samples", "updates", "lr", "batch", "in store", "seconds"):
         table.add_column(name, justify="left" if name in ("stage", "trained by", "starts from") else "right")
     for i, stage in enumerate(told["stages"]):
         train = stage["train"] or {}
         table.add_row(
-            f"{i} {stage['label']}",
-            stage["trained_by"] or "-",
+            Text(f"{i} {stage['label']}"),
+            Text(stage["trained_by"] or "-"),
             stage["start"] if stage["train"] else "-",
             str(stage["samples"]),
             str(stage["updates"]),

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 
 from rich.table import Table
+from rich.text import Text
 
 from rilbench.result import MetricInfo, ResultMatrix, RunResult
 
@@ -44,12 +46,12 @@ def rows(result: RunResult) -> list[list[str]]:
 
 def terminal(result: RunResult) -> Table:
     """The table for a terminal."""
-    table = Table(title=f"{result.label}: value (forgetting) after each stage, seed {result.seed}")
+    table = Table(title=Text(f"{result.label}: value (forgetting) after each stage, seed {result.seed}"))
     table.add_column("stage", no_wrap=True)
     for info in result.matrix.shown:
-        table.add_column(header(info), justify="right")
+        table.add_column(Text(header(info)), justify="right")
     for row in rows(result):
-        table.add_row(*row)
+        table.add_row(*map(Text, row))
     return table
 
 
@@ -59,6 +61,16 @@ def markdown(result: RunResult) -> str:
 
 
 def markdown_table(head: Sequence[str], body: Sequence[Sequence[str]]) -> str:
-    """A Markdown table, the first column left, the others right."""
-    lines = [head, ["---", *["---:"] * (len(head) - 1)], *body]
+    """A Markdown table of plain texts, the first column left, the others right."""
+    lines = [[*map(escaped, head)], ["---", *["---:"] * (len(head) - 1)], *([*map(escaped, line)] for line in body)]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+class Marked(str):
+    """A text in Markdown that has marks of its own, of which only the end of a cell is escaped."""
+
+
+def escaped(text: str) -> str:
+    """A plain text in Markdown, on one line: no mark, tag, link or end of a cell in it is one."""
+    marks = r"|" if isinstance(text, Marked) else r"\\|`*<\["
+    return re.sub(rf"([{marks}])", r"\\\1", " ".join(text.splitlines()))

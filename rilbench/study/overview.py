@@ -9,6 +9,7 @@ from statistics import fmean
 from typing import Any
 
 from rich.table import Table
+from rich.text import Text
 
 from rilbench.progress import duration
 from rilbench.report.tables import header, number
@@ -57,10 +58,10 @@ def table(results: Sequence[RunResult]) -> Table:
     shown.add_column("runs", justify="right")
     metrics, found = _metrics(results), lines(results)
     for info in metrics:
-        shown.add_column(header(info), justify="right")
+        shown.add_column(Text(header(info)), justify="right")
     for line in found:
         cells = [number(line.final.get(info.name, math.nan), found[0].final[info.name]) for info in metrics]
-        shown.add_row(line.label, str(line.runs or ""), *cells)
+        shown.add_row(Text(line.label), str(line.runs or ""), *cells)
     return shown
 
 
@@ -78,7 +79,7 @@ def plan_table(graph: Graph) -> Table:
         figures = [counts.runs, counts.finished, counts.stages, counts.shared, counts.stored, counts.evaluations]
         time = duration(counts.seconds).removeprefix("about ")
         shown.add_row(
-            label or "together", *map(str, [*figures, counts.measured, time]), end_section=label == labels[-1]
+            Text(label or "together"), *map(str, [*figures, counts.measured, time]), end_section=label == labels[-1]
         )
     return shown
 
@@ -87,5 +88,6 @@ def failed_table(failed: Sequence[dict[str, Any]]) -> Table:
     """What failed and why."""
     shown = Table("method", "order", "seed", "reason", title="failed")
     for values in failed:
-        shown.add_row(values["label"], " > ".join(values["rewards"]), str(values["seed"]), values["reason"])
+        cells = (values["label"], " > ".join(values["rewards"]), str(values["seed"]), values["reason"])
+        shown.add_row(*map(Text, cells))
     return shown

@@ -7,7 +7,6 @@ from collections import defaultdict
 from collections.abc import Mapping
 from typing import Self
 
-from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
@@ -15,6 +14,7 @@ from rilbench.progress import Pace, duration
 from rilbench.study.cells import Cell
 from rilbench.study.schedule import Schedule
 from rilbench.study.worker import Event
+from rilbench.terminal import Terminal
 
 
 class StudyProgress:
@@ -25,7 +25,7 @@ class StudyProgress:
     ) -> None:
         self.schedule, self.seconds, self.runs, self.workers = schedule, seconds, runs, workers
         self.over = runs - len(schedule.waiting)
-        self.console, self.quiet = Console(stderr=True), quiet
+        self.console, self.quiet = Terminal(stderr=True), quiet
         self.begun: float | None = None  # when the first worker had loaded its libraries
         self.fractions: dict[int, tuple[str, float]] = {}  # worker -> the work it is at, how much of it is done
         columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[left]}"))

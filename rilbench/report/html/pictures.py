@@ -42,7 +42,7 @@ def album(study: Study) -> Album:
     for run in sorted(
         study.runs, key=lambda run: (-strategies[_case(run)], *_case(run), study.strategies.index(run.label))
     ):
-        stages = [_samples(run.in_store(row.evaluation)) for row in run.matrix.rows]
+        stages = [_samples(run, row.evaluation) for row in run.matrix.rows]
         if not all(stages):
             continue
         made.of += 1
@@ -59,9 +59,9 @@ def _case(run: Run) -> tuple[int, str]:
     return run.result.seed, run.order
 
 
-def _samples(folder: Path | None) -> list[Path]:
-    files = (folder / f"sample-{i}.png" for i in range(PROMPTS)) if folder else ()
-    return [file for file in files if file.exists()]
+def _samples(run: Run, folder: str) -> list[Path]:
+    files = [run.in_store(f"{folder}/sample-{i}.png") for i in range(PROMPTS)] if folder else []
+    return [file for file in files if file]
 
 
 def _described(run: Run) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from rilbench.compare.sources import FindRuns, load_runs
 from rilbench.errors import ConfigError
 from rilbench.picture_files import opened
 from rilbench.prompts import evaluation_prompts
+from rilbench.received import inside
 from rilbench.report.grid import check_picture
 from rilbench.result import ResultMatrix, RunResult
 
@@ -91,9 +92,8 @@ class Run:
         return [str(stage_record.read(file.parent)["document"]["train"]["samples"]) for file in files if file]
 
     def in_store(self, path: str) -> Path | None:
-        """A file or folder of the store the run lies in; None when it is not on this disk."""
-        there = self.result.folder and self.result.folder.parent / path
-        return there if there and there.exists() else None
+        """A file or folder of the store the run lies in; None when it is not on this disk or a link leads out."""
+        return inside(self.result.folder.resolve().parent, path) if self.result.folder else None
 
 
 def _texts(values: Mapping[str, Any]) -> dict[str, str]:
