@@ -27,7 +27,7 @@ from rilbench.model.text_to_image import TextToImage
 from rilbench.randomness import evaluation_noise
 from rilbench.release import hub, lora
 from rilbench.release.card import model_card
-from rilbench.release.export import Export
+from rilbench.release.export import Export, own_files
 from rilbench.release.runs import SavedRun, open_run
 from rilbench.report.tables import markdown
 
@@ -349,12 +349,12 @@ def test_push(place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     folder, api = exported(opened(place, "rid"), 1, "peft", tmp_path / "lora"), FakeHub()
     with online(monkeypatch, "secret", api):
         hub.check("me/model")
-        assert hub.push(folder, "me/model", private=True) == "https://hub/commit/1"
+        assert hub.push(folder, "me/model", own_files(folder), private=True) == "https://hub/commit/1"
     files = ["README.md", "adapter_config.json", "adapter_model.safetensors", "config.yaml", "rilbench.json"]
     assert api.calls == [("me/model", {"private": True, "exist_ok": True}), ("me/model", [*files, "samples.png"])]
     broken = FakeHub(ConnectionError("no route"))
     with online(monkeypatch, "secret", broken), pytest.raises(RilbenchError, match=r"no route.*is kept; try again: hf"):
-        hub.push(folder, "me/model", private=False)
+        hub.push(folder, "me/model", own_files(folder), private=False)
 
 
 def test_push_is_refused_before_any_work(monkeypatch: pytest.MonkeyPatch) -> None:
