@@ -25,7 +25,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 from rilbench.cache import cache, is_known, remember
 from rilbench.errors import ConfigError, unknown
-from rilbench.redact import argument, public
+from rilbench.redact import anonymous, argument, public
 
 INDEX = "model_index.json"  # what a diffusers pipeline on the Hub is made of
 SCHEMES = ("hub:", "url:")
@@ -114,7 +114,7 @@ class NeededFile:
             return hub_place(*self.hub)
         if not self.published:
             return Path(self.source).expanduser()
-        return cache() / f"{hashlib.sha256(public(self.source).encode()).hexdigest()[:8]}-{self.name}"
+        return cache() / f"{hashlib.sha256(anonymous(self.source).encode()).hexdigest()[:8]}-{self.name}"
 
     @property
     def present(self) -> bool:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from rilbench.redact import argument, public, redacted, values
+from rilbench.errors import RilbenchError
+from rilbench.redact import argument, complete, public, redacted, values
+from rilbench.remote import NeededFile
 
 PASSWORD = "S3cr3t"
 
@@ -63,3 +65,23 @@ def test_other_texts_are_left_as_they_are(text: str) -> None:
 
 def test_a_password_with_spaces_and_quotes() -> None:
     assert argument("reward.x.weights=url:https://me:a 'b\" c@host/f") == "reward.x.weights=url:https://host/f"
+
+
+def test_an_address_is_completed_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MY_TOKEN", PASSWORD)
+    assert complete("https://host/f?token=env:MY_TOKEN&id=3") == f"https://host/f?token={PASSWORD}&id=3"
+    monkeypatch.delenv("MY_TOKEN")
+    with pytest.raises(RilbenchError, match="the environment variable MY_TOKEN is not set"):
+        complete("https://host/f?token=env:MY_TOKEN")
+    with pytest.raises(RilbenchError, match="was written without its secrets; give the address again"):
+        complete("https://host/f?token=***")
+
+
+def test_the_place_of_a_file_does_not_depend_on_the_secret() -> None:
+    places = {NeededFile(f"url:https://{user}host/f.pt?id=3&token={token}").place for user, token in TWICE}
+    assert len(places) == 1
+    assert NeededFile("url:https://host/f.pt?id=4").place not in places
+    assert PASSWORD not in NeededFile(f"url:https://me:{PASSWORD}@host/f.pt").origin
+
+
+TWICE = ((f"me:{PASSWORD}@", PASSWORD), ("", "env:MY_TOKEN"), ("", "***"))

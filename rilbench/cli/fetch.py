@@ -11,6 +11,7 @@ import typer
 
 from rilbench.cli.options import AsJson, Config, Given, Quiet, Rewards, Seed, Settings, Strategy, catalog
 from rilbench.cli.output import print_fields, print_json, print_table, quiet_libraries
+from rilbench.redact import public
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -151,7 +152,7 @@ def _told(state: State) -> dict[str, Any]:
     told: dict[str, Any] = {
         "name": file.name,
         "for": list(state.need.by),
-        "source": file.source,
+        "source": public(file.source),
         "place": str(file.place),
     }
     told |= {"licence": file.licence, "size": state.size, "sha256": file.sha256, "md5": file.md5}

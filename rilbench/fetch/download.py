@@ -8,6 +8,7 @@ import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from rilbench import redact
 from rilbench.cache import alone
 from rilbench.errors import RilbenchError
 from rilbench.received import open_own
@@ -31,11 +32,11 @@ def get(file: NeededFile, on_bytes: OnBytes) -> None:
             if file.hub:
                 _from_hub(file, on_bytes)
             else:
-                _fetch(file, file.address, file.place, on_bytes, size=file.size)
+                _fetch(file, redact.complete(file.address), file.place, on_bytes, size=file.size)
     except RilbenchError:
         raise
     except Exception as error:  # of the Hub's client, the connection or the disk
-        raise RilbenchError(f"cannot get {file.source}: {_reason(error, file)}") from None
+        raise RilbenchError(redact.redacted(f"cannot get {file.source}: {_reason(error, file)}")) from None
 
 
 def _from_hub(file: NeededFile, on_bytes: OnBytes) -> None:
