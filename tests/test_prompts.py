@@ -19,6 +19,7 @@ from rilbench.model.reading import readings
 from rilbench.progress import Reporter
 from rilbench.prompts import evaluation_prompts, read_prompts
 from rilbench.randomness import generator_for
+from rilbench.release.merged import write_merged
 from rilbench.resources import resolve
 from rilbench.session import Session
 from rilbench_shapes import captions
@@ -148,6 +149,8 @@ def test_a_prompt_unlike_the_captions_of_the_training_is_told(workplace: Path) -
         f"evaluate.prompts ({made.config.evaluate.prompts}): 2 of 3 prompts are not like the captions that the model "
         "was trained on ('a ring'); its images of them mean little. A caption is '!'"
     ]
+    write_merged(workplace / "merged", made.config.model, ())
+    assert Captions.of(workplace / "merged") == made.model.captions
     file.write_text(json.dumps(described | {"words": {}}))
     with pytest.raises(ConfigError, match=r"cannot read .*captions\.json"):
         Captions.of(workplace / "pipeline")

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 
 from rilbench.config import ModelConfig
+from rilbench.model import captions
 from rilbench.model.adapters import LoraPair
-from rilbench.model.loading import load_pipeline
+from rilbench.model.loading import load_pipeline, pipeline_folder
 from rilbench.release.models import denoiser, hub_id
 
 
@@ -30,4 +32,7 @@ def write_merged(folder: Path, config: ModelConfig, chain: Sequence[tuple[LoraPa
         if isinstance(part, ConfigMixin):
             part.register_to_config(_name_or_path=hub_id(config.path) or "")  # not a path of this machine
     pipeline.save_pretrained(str(folder), safe_serialization=True)
+    described = pipeline_folder(config) / captions.FILE
+    if described.is_file():
+        shutil.copyfile(described, folder / captions.FILE)
     return prefix
