@@ -287,7 +287,8 @@ def test_no_such_run_or_stage(place: Path, monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_another_base_model_is_refused(place: Path, tmp_path: Path) -> None:
     shutil.copytree(place / "pipeline", tmp_path / "other")
-    (tmp_path / "other" / "more.txt").write_text("another file")
+    with (tmp_path / "other" / "scheduler" / "scheduler_config.json").open("a") as file:
+        file.write("\n")
     run = opened(place, "rid", f"model.path={tmp_path}/other")
     with pytest.raises(ConfigError, match="is not the model this run was trained on"):
         exported(run, 2, "merged", tmp_path / "merged")
