@@ -46,18 +46,20 @@ LOGS: dict[str, list[dict[str, Any]]] = {
     "s1": [{"update": 1, "loss": 0.5, "loss/reward": -1.0}, {"update": 2, "loss": 0.25, "gradient": None}],
     "s2": [{"update": 1, "loss": 0.75}, {"update": 2, "loss": 0.125}, {"update": 3, "loss": NAN}],
 }
-HISTORY = {  # metric: [(step, value)]
-    "eval/red": [(0, 1.0), (1, 3.0), (2, 2.5)],
-    "eval/kb": [(0, 10.0), (2, 12.0)],
-    "forgetting/red": [(2, 0.5)],
-    "forgetting/kb": [(2, 2.0)],
+HISTORY = {  # metric: [(step, value)]; the base of red is 1, so that red is shown in hundredths
+    "eval/red x100 - higher is better": [(0, 100.0), (1, 300.0), (2, 250.0)],
+    "eval/kb kB - lower is better": [(0, 10.0), (2, 12.0)],
+    "forgetting/red x100 - lower is better": [(2, 50.0)],
+    "forgetting/kb kB - lower is better": [(2, 2.0)],
     "train/loss": [(1, 0.5), (2, 0.25), (3, 0.75), (4, 0.125)],
     "train/loss/reward": [(1, -1.0)],
-    "final/red": [(0, 2.5)],
-    "final/kb": [(0, 12.0)],
-    "final_forgetting/red": [(0, 0.5)],
-    "final_forgetting/kb": [(0, 2.0)],
-    "summary/average": [(0, 1.5)],
+    "start/red x100 - higher is better": [(0, 100.0)],
+    "start/kb kB - lower is better": [(0, 10.0)],
+    "final/red x100 - higher is better": [(0, 250.0)],
+    "final/kb kB - lower is better": [(0, 12.0)],
+    "final_forgetting/red x100 - lower is better": [(0, 50.0)],
+    "final_forgetting/kb kB - lower is better": [(0, 2.0)],
+    "summary/average gain percent - higher is better": [(0, 150.0)],
 }
 
 
@@ -136,7 +138,7 @@ def test_everything_of_a_finished_run_is_sent_once(place: Path, capfd: pytest.Ca
     files = {"config.yaml", "environment.json", "result.json", "table.md", "samples.png"}
     pictures = artifacts(place, run) - files
     assert files < artifacts(place, run)
-    named = {f"after each stage~1+step+{i}" for i in range(3)} | {"after the last stage~1+step+0"}
+    named = {f"pictures after each stage~1+step+{i}" for i in range(3)} | {"pictures after the last stage~1+step+0"}
     assert {path.removeprefix("images/").partition("+timestamp")[0] for path in pictures} == named
     assert run.info.artifact_uri.startswith((place / "mlartifacts").as_uri())
     assert capfd.readouterr() == ("", "")
@@ -158,7 +160,7 @@ def test_a_stage_cut_off_half_way_is_sent_again_without_double_points(
 
     folder = a_folder(place, a_result())
     with monkeypatch.context() as broken:
-        broken.setattr(pictures, "opened", lambda *_: 1 / 0)
+        broken.setattr(pictures, "write", lambda *_: 1 / 0)
         with pytest.raises(RilbenchError, match="division by zero"):
             sync(folder)
     assert json.loads((folder / "mlflow.json").read_text())["stages"] == 0

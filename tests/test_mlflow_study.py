@@ -23,7 +23,9 @@ from rilbench.errors import RilbenchError, UsageError
 from rilbench.hooks import Hooks
 from rilbench.host.catalog import Catalog
 from rilbench.host.moments import Moments
+from rilbench.identity import digest
 from rilbench.result import MetricInfo, ResultMatrix, Row, RunResult
+from rilbench.settings import flat
 from rilbench.store import write_json
 from rilbench_mlflow import MlflowTracker, saved, sync
 from rilbench_mlflow.fetch import find, parse
@@ -55,9 +57,15 @@ def logged(place: Path) -> dict[str, Any]:
     return {run.info.run_name: run for run in client(place).search_runs([experiment(place).experiment_id])}
 
 
+def tag(study: Path) -> str:
+    """What a study is called in tags: its name, and a hash of where it is."""
+    return f"{study.name.replace('/', '-')}-{digest(str(study.resolve()))[:6]}"
+
+
 def view(place: Path, key: str) -> dict[str, Any]:
-    """The state of a saved view, unpacked as the UI does it."""
-    envelope = json.loads(experiment(place).tags[f"mlflow.sharedViewState.{key}"])
+    """The state of the saved view `STUDY-VIEW`, unpacked as the UI does it."""
+    study, _, name = key.rpartition("-")
+    envelope = json.loads(experiment(place).tags[f"mlflow.sharedViewState.{tag(place / study)}-{name}"])
     assert isinstance(envelope["createdAt"], int)
     assert isinstance(envelope["updatedAt"], int)
     packed = envelope["state"].removeprefix("deflate;")
@@ -70,17 +78,18 @@ def charts(state: dict[str, Any], title: str) -> list[dict[str, Any]]:
     return [c for c in state["compareRunCharts"] if c.get("metricSectionId") == section["uuid"] and "deleted" not in c]
 
 
-def test_a_study_gets_tags_and_three_views(place: Path) -> None:
+def test_a_study_gets_tags_and_views(place: Path) -> None:
     a_study(place)
     lines = sync_study([place / "colours"])
     number = experiment(place).experiment_id
-    for name in ("final", "forgetting", "pictures"):
-        path = f"/#/experiments/{number}/runs?viewStateShareKey=colours-{name}&compareRunsMode=CHART"
+    study = tag(place / "colours")
+    for name in ("table", "final", "forgetting", "stages", "pictures"):
+        charts = "" if name == "table" else "&compareRunsMode=CHART"
+        path = f"/#/experiments/{number}/runs?viewStateShareKey={study}-{name}{charts}"
         assert lines[f"mlflow {name}"] == f"http://127.0.0.1:5000{path} (rilbench ui serves it)"
         assert view(place, f"colours-{name}")["name"] == f"colours: {name}"
     for name, run in logged(place).items():
-        assert run.data.tags["rilbench.label"] == name.split("-")[0]
-        assert run.data.tags["rilbench.study"] == "colours"
+        assert run.data.tags["rilbench.label"] == run.data.tags[f"rilbench.study.{study}"] == name.split("-")[0]
 
 
 def test_grouped_views_chart_every_metric_and_nothing_else(place: Path) -> None:
@@ -88,22 +97,26 @@ def test_grouped_views_chart_every_metric_and_nothing_else(place: Path) -> None:
     sync_study([place / "colours"])
     final, forgetting = view(place, "colours-final"), view(place, "colours-forgetting")
     for state in (final, forgetting):
-        assert state["groupBy"]["groupByKeys"] == [{"mode": "tag", "groupByData": "rilbench.label"}]
-        assert state["groupsExpanded"] == {"tag.rilbench.label.baseline": False, "tag.rilbench.label.rid": False}
+        name = f"rilbench.study.{tag(place / 'colours')}"
+        assert state["groupBy"]["groupByKeys"] == [{"mode": "tag", "groupByData": name}]
+        assert state["groupsExpanded"] == {f"tag.{name}.baseline": False, f"tag.{name}.rid": False}
         keys = [card["metricKey"] for card in state["compareRunCharts"]]
         assert sorted(keys) == sorted({*keys, *next(iter(logged(place).values())).data.metrics})
         assert len({card["uuid"] for card in state["compareRunCharts"]}) == len(keys)
-    bars = charts(final, "After the last stage")
-    assert [(card["type"], card["metricKey"]) for card in bars] == [
-        ("BAR", f"final/{m}") for m in ("red", "blue", "kb")
-    ]
+    higher, lower = "higher is better", "lower is better"
+    names = [f"red x100 - {higher}", f"blue x100 - {higher}", f"kb kB - {lower}"]
+    bars = charts(final, "Base model (start) and after the last stage (final)")
+    wanted = [("BAR", f"{section}/{name}") for name in names for section in ("start", "final")]
+    assert [(card["type"], card["metricKey"]) for card in bars] == wanted
     ends = charts(forgetting, "Forgetting at the end")
-    assert [card["metricKey"] for card in ends] == [f"final_forgetting/{m}" for m in ("red", "blue", "kb")]
-    red, _, kb = charts(forgetting, "Value after each stage")
-    assert (red["type"], red["xAxisKey"], red["metricKey"]) == ("LINE", "step", "eval/red")
-    # red is 1 for the base, at most 1 + 2 (baseline) + 0.1 (seed) + 1 (lam): 3.1 and a margin of 5 %
-    assert red["range"] == pytest.approx({"yMin": 1 - 0.155, "yMax": 4.1 + 0.155})
+    assert [card["metricKey"] for card in ends] == [f"final_forgetting/{name.replace(higher, lower)}" for name in names]
+    red, _, kb = charts(view(place, "colours-stages"), "Value after each stage")
+    assert (red["type"], red["xAxisKey"], red["metricKey"]) == ("LINE", "step", f"eval/{names[0]}")
+    # red is 1 for the base, at most 1 + 2 (baseline) + 0.1 (seed) + 1 (lam): 3.1 and a margin of 5 %, in hundredths
+    assert red["range"] == pytest.approx({"yMin": 100 - 15.5, "yMax": 410 + 15.5})
     assert kb["range"] == pytest.approx({"yMin": 9.9, "yMax": 12.1})
+    columns = view(place, "colours-table")["selectedColumns"]
+    assert {"params.`strategy`", "params.`seed`", f"metrics.`final/{names[0]}`"} <= set(columns)
 
 
 def test_the_pictures_are_of_one_run_a_strategy(place: Path) -> None:
@@ -113,8 +126,8 @@ def test_the_pictures_are_of_one_run_a_strategy(place: Path) -> None:
     assert not state["useGroupedValuesInCharts"]
     (last,), (each,) = charts(state, "After the last stage"), charts(state, "After each stage")
     prompts = ["1 a red circle small", "2 a blue square"]
-    assert (last["type"], last["imageKeys"]) == ("IMAGE", [f"after the last stage/{p}" for p in prompts])
-    assert (each["step"], each["imageKeys"]) == (1, [f"after each stage/{p}" for p in prompts])
+    assert (last["type"], last["imageKeys"]) == ("IMAGE", [f"pictures after the last stage/{p}" for p in prompts])
+    assert (each["step"], each["imageKeys"]) == (1, [f"pictures after each stage/{p}" for p in prompts])
     hidden = [card["imageKeys"] for card in state["compareRunCharts"] if "deleted" in card and card["type"] == "IMAGE"]
     assert hidden == [[key] for key in last["imageKeys"] + each["imageKeys"]]
     found = client(place).search_runs([experiment(place).experiment_id], state["searchFilter"])
@@ -124,13 +137,14 @@ def test_the_pictures_are_of_one_run_a_strategy(place: Path) -> None:
 def test_a_repeated_study_replaces_its_views_and_another_leaves_them(place: Path) -> None:
     first, *_, last = a_study(place)
     sync_study([place / "colours"])
-    show("more/or less", [first, last])
-    show("colours", [first])
+    before = logged(place)[last.name].data.tags
+    show(place / "more", [first, last])
+    show(place / "colours", [first])
     tags = [key for key in experiment(place).tags if key.startswith("mlflow.sharedViewState.")]
-    assert len(tags) == 6
-    runs = logged(place)
-    assert runs[last.name].data.tags["rilbench.study"] == "more-or less"
-    for study, count in (("colours", 4), ("more-or-less", 2)):
+    assert len(tags) == 10
+    after = logged(place)[last.name].data.tags
+    assert after == before | {f"rilbench.study.{tag(place / 'more')}": "rid"}, "another study's labels stay"
+    for study, count in (("colours", 4), ("more", 2)):
         filtered = client(place).search_runs(
             [experiment(place).experiment_id], view(place, f"{study}-final")["searchFilter"]
         )
@@ -140,9 +154,9 @@ def test_a_repeated_study_replaces_its_views_and_another_leaves_them(place: Path
 def test_runs_that_were_never_sent_are_counted(place: Path) -> None:
     first, *others = a_study(place)
     with pytest.raises(RilbenchError, match="none of its runs is there"):
-        show("colours", others)
+        show(place / "colours", others)
     sync(place / "colours" / first.name)
-    assert show("colours", [first, *others])["mlflow"] == "3 of 4 runs are not there and not in the views"
+    assert show(place / "colours", [first, *others])["mlflow"] == "3 of 4 runs are not there and not in the views"
 
 
 def test_a_large_study_fits_into_tags() -> None:
@@ -154,7 +168,7 @@ def test_a_large_study_fits_into_tags() -> None:
     result = RunResult(name="r", strategy="rid", rewards=(), seed=0, matrix=ResultMatrix(rows, infos))
     kinds = ("eval", "forgetting", "final", "final_forgetting", "train")
     logged = [f"{kind}/{name}" for kind in kinds for name in names]
-    study = Study(results=[result], runs="a", shown="b", labels=["rid"], logged=logged, pictures=[])
+    study = Study(results=[result], tag="t", runs="a", shown="b", labels=["rid"], logged=logged, pictures=[])
     for name, state in views(study).items():
         key, value = saved.tag(f"large-{name}", name, state, time=1)
         assert len(value) < 5000
@@ -167,7 +181,7 @@ def test_variants_of_a_strategy_are_told_apart(place: Path) -> None:
         write_run(place / "colours", "rid", lam=lam)
     write_run(place / "colours", "baseline")
     sync_study([place / "colours"])
-    names = {name: run.data.tags["rilbench.label"] for name, run in logged(place).items()}
+    names = {name: run.data.tags[f"rilbench.study.{tag(place / 'colours')}"] for name, run in logged(place).items()}
     assert names == {
         "rid-red-blue-seed0-1": "rid lam=1",
         "rid-red-blue-seed0-30": "rid lam=30",
@@ -186,12 +200,12 @@ def test_labels_show_what_differs_within_a_strategy() -> None:
 
     strategies = ["rid", "rid", "rid", "soup"]
     different = [settings(1, 1), settings(2, 1), settings(1, 1, seed=1), settings(7, 7)]
-    assert labels(strategies, different) == ["rid lam=1", "rid lam=2", "rid lam=1", "soup"]
+    assert labels(strategies, [flat(one) for one in different]) == ["rid lam=1", "rid lam=2", "rid lam=1", "soup"]
     both = [settings(1, 1), {"strategies": {"rid": {"lam": 1, "lr": 1}}, "train": {"lr": 2.0}}]
-    assert labels(["rid", "rid"], both) == ["rid lr=1.0", "rid lr=2.0"]
+    assert labels(["rid", "rid"], [flat(one) for one in both]) == ["rid lr=1.0", "rid lr=2.0"]
     both = [settings(1, 1), {"strategies": {"rid": {"lam": 1, "lr": 5}}, "train": {"lr": 2.0}}]
-    assert labels(["rid", "rid"], both)[1] == "rid strategies.rid.lr=5 train.lr=2.0"
-    assert labels(["rid", "rid"], [settings(1, 1), {}]) == ["rid", "rid"]
+    assert labels(["rid", "rid"], [flat(one) for one in both])[1] == "rid strategies.rid.lr=5 train.lr=2.0"
+    assert labels(["rid", "rid"], [flat(settings(1, 1)), {}]) == ["rid", "rid"]
 
 
 def test_examples_are_few_runs_of_every_label(tmp_path: Path) -> None:
@@ -216,17 +230,23 @@ def test_fetched_results_are_the_local_ones(place: Path) -> None:
     number = experiment(place).experiment_id
     link = f"sqlite:///mlflow.db#/experiments/{number}"
     assert len(find(f"{link}/runs?searchFilter=params.seed+%3D+%271%27") or []) == 2
-    assert len(find(f"{link}/runs?viewStateShareKey=colours-pictures&compareRunsMode=CHART") or []) == 2
+    assert (
+        len(find(f"{link}/runs?viewStateShareKey={tag(place / 'colours')}-pictures&compareRunsMode=CHART") or []) == 2
+    )
     (run,) = (run for run in logged(place).values() if run.info.run_name == "rid-red-blue-seed1-1")
     assert find(f"{link}/runs/{run.info.run_id}") == [local["rid-red-blue-seed1-1"]]
 
 
-def test_unfinished_runs_are_fetched_by_their_own_link_only(place: Path) -> None:
+def test_unfinished_runs_are_named_and_fetched_by_their_own_link_only(
+    place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     folder = write_run(place / "colours", "rid")
-    file = folder / "result.json"
-    file.write_text(file.read_text().replace('"finished"', '"failed"'))
+    write_json(folder / "result.json", replace(RunResult.load(folder), status="failed").to_json())
     sync(folder)
     assert find("sqlite:///mlflow.db") == []
+    said = capsys.readouterr().err
+    assert f"1 of 1 runs are incomplete there and left out: {folder.name} (FAILED)" in said
+    assert f"rilbench upload {place / 'colours'}" in said
     (run,) = logged(place).values()
     link = f"sqlite:///mlflow.db#/experiments/{experiment(place).experiment_id}/runs/{run.info.run_id}"
     assert [result.status for result in find(link) or []] == ["failed"]
@@ -278,11 +298,8 @@ def test_one_tracker_sends_run_after_run(place: Path) -> None:
         play(tracker, place / "colours" / result.name, result)
     assert {run.info.status for run in logged(place).values()} == {"FINISHED"}
     assert len(logged(place)) == 4
-    assert list(tracker.study_finished(place / "colours", results)) == [
-        "mlflow final",
-        "mlflow forgetting",
-        "mlflow pictures",
-    ]
+    views = ["mlflow table", "mlflow final", "mlflow forgetting", "mlflow stages", "mlflow pictures"]
+    assert list(tracker.study_finished(place / "colours", results)) == views
 
 
 def play(tracker: MlflowTracker, folder: Path, result: RunResult) -> None:
@@ -333,8 +350,8 @@ def test_processes_may_send_at_once_into_a_new_store(place: Path) -> None:
     running = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for command in commands]
     assert [(process.communicate()[1], process.returncode) for process in running] == [("", 0)] * 4
     assert {name: run.info.status for name, run in logged(place).items()} == {r.name: "FINISHED" for r in results}
-    # eval and final of 3 metrics; forgetting, also at the end, of 2: blue was trained last; loss, average
-    assert {len(run.data.metrics) for run in logged(place).values()} == {3 + 3 + 2 + 2 + 1 + 1}
+    # eval, start and final of 3 metrics; forgetting, also at the end, of 2: blue was trained last; loss, average
+    assert {len(run.data.metrics) for run in logged(place).values()} == {3 + 3 + 3 + 2 + 2 + 1 + 1}
 
 
 def test_upload_takes_runs_stores_and_folders_of_them(
@@ -350,7 +367,7 @@ def test_upload_takes_runs_stores_and_folders_of_them(
         return capsys.readouterr().out
 
     assert upload(f"colours/{names[0]}").startswith(f"run {names[0]} in sqlite:///")
-    assert "viewStateShareKey=colours-final&" in upload(*(f"colours/{name}" for name in names[:2]))
+    assert f"viewStateShareKey={tag(place / 'colours')}-final&" in upload(*(f"colours/{name}" for name in names[:2]))
     assert len(logged(place)) == 2
     assert "4 runs of the study colours" in upload("colours")
     assert [path.name for path in runs_in(place)] == sorted(names)
@@ -372,5 +389,5 @@ def test_a_run_is_grouped_by_its_label() -> None:
         {"strategy": "rid", "label": label, "strategies": {"rid": {"lam": lam}}}
         for label, lam in (("rid", 1), ("rid-lam0", 0))
     ]
-    assert labels(["rid", "rid-lam0"], named) == ["rid", "rid-lam0"]
-    assert labels(["rid", "rid"], named) == ["rid lam=1", "rid lam=0"]
+    assert labels(["rid", "rid-lam0"], [flat(one) for one in named]) == ["rid", "rid-lam0"]
+    assert labels(["rid", "rid"], [flat(one) for one in named]) == ["rid lam=1", "rid lam=0"]

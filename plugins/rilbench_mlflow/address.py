@@ -7,6 +7,8 @@ from pathlib import Path
 
 from rilbench.redact import public as public
 
+SPECIAL = {"%": "%25", "?": "%3F", "#": "%23"}  # what a path in a URI cannot hold as it is
+
 
 def tracking_uri() -> str:
     """MLFLOW_TRACKING_URI, or `sqlite:///<working folder>/mlflow.db`. SQLite paths are made absolute."""
@@ -16,7 +18,30 @@ def tracking_uri() -> str:
 def absolute(uri: str) -> str:
     """The URI with the whole path of its SQLite file, if it is one's: MLflow remembers stores by URI."""
     file = database(uri)
-    return f"sqlite:///{file}" if file else uri
+    if file is None:
+        return uri
+    _, _, query = uri.partition("?")
+    return sqlite(file) + (f"?{query}" if query else "")
+
+
+def sqlite(file: Path) -> str:
+    """The URI of a SQLite file. With `sqlite:` MLflow would make a folder of the escaped name."""
+    escaped = "".join(SPECIAL.get(character, character) for character in str(file))
+    return f"sqlite:///{file}" if escaped == str(file) else f"sqlite+pysqlite:///{escaped}"
+
+
+def database(uri: str) -> Path | None:
+    """The absolute path of a SQLite URI's file; None for any other URI. SQLAlchemy reads it, as it does for MLflow."""
+    if not uri.startswith(("sqlite:", "sqlite+")):
+        return None
+    from sqlalchemy.engine import make_url
+    from sqlalchemy.exc import ArgumentError
+
+    try:
+        path = make_url(uri).database
+    except ArgumentError:
+        return None
+    return Path(path).resolve() if path and path != ":memory:" and not path.startswith("file:") else None
 
 
 def experiment_name() -> str:
@@ -24,10 +49,14 @@ def experiment_name() -> str:
     return os.environ.get("MLFLOW_EXPERIMENT_NAME") or "rilbench"
 
 
-def database(uri: str) -> Path | None:
-    """The absolute path of a SQLite URI's file; None for any other URI."""
-    scheme, _, path = uri.partition(":///")
-    return Path(path).resolve() if scheme == "sqlite" and path else None
+def experiment_id() -> str:
+    """MLFLOW_EXPERIMENT_ID, if the experiment is given by it alone; empty otherwise."""
+    return "" if os.environ.get("MLFLOW_EXPERIMENT_NAME") else os.environ.get("MLFLOW_EXPERIMENT_ID", "")
+
+
+def experiment() -> str:
+    """Which experiment is asked for, in one text."""
+    return f"#{experiment_id()}" if experiment_id() else experiment_name()
 
 
 def is_http(uri: str) -> bool:

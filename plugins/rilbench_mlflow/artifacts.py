@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -29,17 +28,3 @@ def result(client: Any, run_id: str) -> RunResult | None:
         if file is None:
             return None
         return RunResult.from_json(json.loads(file.read_text(encoding="utf-8")), f"result.json of the run {run_id}")
-
-
-def settings(client: Any, run_id: str) -> dict[str, Any]:
-    """The resolved configuration of a run, nested; empty when it has none."""
-    from rilbench.layers import values_in
-
-    with downloaded(client, run_id, "config.yaml") as file:
-        return values_in(file) if file else {}
-
-
-def pictures(client: Any, run_id: str) -> set[str]:
-    """The keys of a run's pictures. MLflow writes each into the file's name, with `~` for `/`."""
-    files = [item.path for item in client.list_artifacts(run_id, "images")]
-    return {re.sub(r"\+step\+.*", "", file.removeprefix("images/")).replace("~", "/") for file in files}

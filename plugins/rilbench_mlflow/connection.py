@@ -17,10 +17,12 @@ from typing import Any
 from filelock import FileLock
 
 from rilbench.errors import RilbenchError
-from rilbench_mlflow.address import database, is_http, public
+from rilbench_mlflow import database as databases
+from rilbench_mlflow.address import database, experiment_id, experiment_name, is_http, public
 
 PROBE_SECONDS = 3
 LOCK_SECONDS = 60
+KEY = "rilbench.key"  # the tag that says which folder's a run is
 KIND = {"mlflow.experimentKind": "custom_model_development"}  # else the UI asks what the experiment is for
 SETTINGS = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -54,34 +56,72 @@ def connected(uri: str) -> Iterator[Any]:
     file.parent.mkdir(parents=True, exist_ok=True)
     import_module("mlflow.store.tracking.sqlalchemy_store")  # takes seconds: not while others wait for the lock
     with FileLock(f"{file}.lock", timeout=LOCK_SECONDS):
+        databases.ensure(file)
         yield _client(uri)
 
 
-def experiment(client: Any, uri: str, name: str) -> str:
-    """The id of an experiment, made if missing. Artifacts of a SQLite file lie beside it in `mlartifacts`."""
+def experiment(client: Any, uri: str) -> str:
+    """The id of the experiment that is asked for, made if missing. Artifacts of a SQLite file lie beside it in
+    `mlartifacts`. RilbenchError when it is deleted, or when there is none of that id."""
     from mlflow.exceptions import MlflowException
 
+    if number := experiment_id():
+        return _active(client.get_experiment(number), uri)
+    name = experiment_name()
     found = client.get_experiment_by_name(name)
     if found is not None:
-        return str(found.experiment_id)
+        return _active(found, uri)
     file = database(uri)
     artifacts = (file.parent / "mlartifacts").as_uri() if file else None
     try:
         return str(client.create_experiment(name, artifact_location=artifacts, tags=KIND))
     except MlflowException:  # another process was faster
-        return str(client.get_experiment_by_name(name).experiment_id)
+        return _active(client.get_experiment_by_name(name), uri)
 
 
-def alive(client: Any, run_id: str) -> bool:
-    """Whether the server has the run, not deleted. Any trouble but a missing run is raised."""
+def _active(found: Any, uri: str) -> str:
+    if found.lifecycle_stage != "active":
+        restore = f"MLFLOW_TRACKING_URI={public(uri)} mlflow experiments restore --experiment-id {found.experiment_id}"
+        raise RilbenchError(
+            f"the experiment {found.name!r} is deleted. `{restore}` restores it, or set MLFLOW_EXPERIMENT_NAME to "
+            "another name."
+        )
+    return str(found.experiment_id)
+
+
+def run(client: Any, run_id: str) -> Any | None:
+    """A run; None when it is missing or deleted. Any other trouble is raised."""
     from mlflow.exceptions import MlflowException
 
     try:
-        return bool(client.get_run(run_id).info.lifecycle_stage == "active")
+        found = client.get_run(run_id)
     except MlflowException as error:
         if error.error_code == "RESOURCE_DOES_NOT_EXIST":
-            return False
+            return None
         raise
+    return found if found.info.lifecycle_stage == "active" else None
+
+
+def run_of(client: Any, experiment_id: str, key: str) -> Any | None:
+    """The run with a key among its tags; None when there is none."""
+    return next(iter(client.search_runs([experiment_id], f"tags.`{KEY}` = '{key}'", max_results=1)), None)
+
+
+def pages(client: Any, experiment_id: str, query: str) -> list[Any]:
+    """All runs of a search."""
+    page = client.search_runs([experiment_id], query)
+    runs = list(page)
+    while page.token:
+        page = client.search_runs([experiment_id], query, page_token=page.token)
+        runs += page
+    return runs
+
+
+def params(pairs: Sequence[tuple[str, str]]) -> list[Any]:
+    """MLflow's parameter objects of (key, value)."""
+    from mlflow.entities import Param
+
+    return [Param(key, value) for key, value in pairs]
 
 
 def metrics(points: Sequence[tuple[str, float, int, int]]) -> list[Any]:

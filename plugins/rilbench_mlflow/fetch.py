@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+import shlex
+from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
+
+from rich.console import Console
+from rich.markup import escape
 
 from rilbench.errors import RilbenchError
 from rilbench.result import RunResult
 from rilbench_mlflow import artifacts, connection, saved
-from rilbench_mlflow.address import absolute, database, experiment_name, is_http, public, tracking_uri
+from rilbench_mlflow.address import absolute, database, experiment_id, experiment_name, is_http, public, tracking_uri
+from rilbench_mlflow.labels import FOLDER
 from rilbench_mlflow.reasons import reason
 
+NAMED = 8  # runs named in a warning
 PAGE = re.compile(r"/experiments/(?P<experiment>\d+)(?:/runs/(?P<run>[0-9a-f]{32}))?(?:[/?]|$)")
 
 
@@ -32,8 +39,8 @@ def find(source: str) -> list[RunResult] | None:
     """The results at `http://server/#/experiments/ID`, or at `URI#NAME` for any tracking URI, such as `sqlite:///FILE`.
 
     Without an experiment it is the one runs are sent to. A link to a saved view or a search gives the runs it shows.
-    Finished runs only, unless the link is one run's. None when it is no address of MLflow; RilbenchError when the
-    server does not answer or has no such experiment or run.
+    Finished runs only, unless the link is one run's; the others are named on stderr. None when it is no address of
+    MLflow; RilbenchError when the server does not answer or has no such experiment or run.
     """
     place = parse(source)
     if place is None:
@@ -43,10 +50,32 @@ def find(source: str) -> list[RunResult] | None:
         raise RilbenchError(f"{public(source)}: the file {file} does not exist.")
     try:
         with connection.connected(place.uri) as client:
-            found = [artifacts.result(client, run_id) for run_id in _run_ids(client, place)]
+            runs = _runs(client, place)
+            usable = [run for run in runs if run.info.status == "FINISHED" or place.run]
+            found = [(run, artifacts.result(client, run.info.run_id)) for run in usable]
     except Exception as error:
         raise RilbenchError(f"{public(source)}: {reason(error)}") from None
-    return [result for result in found if result is not None]
+    without = [run for run, result in found if result is None]
+    _say_incomplete(source, [run for run in runs if run not in usable], without, len(runs))
+    return [result for _, result in found if result is not None]
+
+
+def _say_incomplete(source: str, unfinished: list[Any], without: list[Any], count: int) -> None:
+    """Fewer runs than were started are no comparison one may take for whole."""
+    if not unfinished and not without:
+        return
+    said = [f"{run.info.run_name} ({run.info.status})" for run in unfinished]
+    said += [f"{run.info.run_name} (no result.json)" for run in without]
+    more = f" and {len(said) - NAMED} more" if len(said) > NAMED else ""
+    stores = {str(Path(run.data.tags[FOLDER]).parent) for run in (*unfinished, *without) if FOLDER in run.data.tags}
+    where = shlex.join(sorted(stores)) if len(stores) == 1 else "STORE"
+    Console(stderr=True).print(
+        f"[yellow]warning:[/yellow] {escape(public(source))}: {len(said)} of {count} runs are incomplete there and "
+        f"left out: {escape(', '.join(said[:NAMED]) + more)}. `rilbench upload {escape(where)}` sends what their "
+        "store has; repeating a run's command finishes it.",
+        soft_wrap=True,
+        highlight=False,
+    )
 
 
 def parse(source: str) -> Place | None:
@@ -59,6 +88,8 @@ def parse(source: str) -> Place | None:
     if page:
         query = dict(parse_qsl(fragment.partition("?")[2]))
         return Place(uri=uri, experiment=page["experiment"], run=page["run"] or "", query=query)
+    if not fragment.strip("/") and experiment_id():
+        return Place(uri=uri, experiment=experiment_id(), query={})
     return Place(uri=uri, name=fragment.strip("/") or experiment_name(), query={})
 
 
@@ -72,19 +103,17 @@ def _is_server(source: str, uri: str) -> bool:
         raise RilbenchError(f"{public(source)}: {error}") from None
 
 
-def _run_ids(client: Any, place: Place) -> Sequence[str]:
+def _runs(client: Any, place: Place) -> list[Any]:
     """Newest first."""
     if place.run:
-        return [client.get_run(place.run).info.run_id]
+        return [client.get_run(place.run)]
     if place.experiment:
         experiment = client.get_experiment(place.experiment)
     else:
         experiment = client.get_experiment_by_name(place.name)
     if experiment is None:
         raise RilbenchError(f"there is no experiment {place.name!r}.")
-    shown = _shown(experiment, place.query)
-    query = " AND ".join(part for part in ("attributes.status = 'FINISHED'", shown) if part)
-    return [run.info.run_id for run in _pages(client, experiment.experiment_id, query)]
+    return connection.pages(client, experiment.experiment_id, _shown(experiment, place.query))
 
 
 def _shown(experiment: Any, query: Mapping[str, str]) -> str:
@@ -96,12 +125,3 @@ def _shown(experiment: Any, query: Mapping[str, str]) -> str:
         return str(saved.state(experiment.tags[saved.PREFIX + key]).get("searchFilter", ""))
     except (KeyError, ValueError):
         raise RilbenchError(f"the experiment has no saved view {key!r}.") from None
-
-
-def _pages(client: Any, experiment_id: str, query: str) -> list[Any]:
-    page = client.search_runs([experiment_id], query)
-    runs = list(page)
-    while page.token:
-        page = client.search_runs([experiment_id], query, page_token=page.token)
-        runs += page
-    return runs

@@ -7,16 +7,15 @@ from typing import Any
 
 from rilbench.compare.comparable import telling
 from rilbench.result import RunResult
-from rilbench.settings import flat
 from rilbench_mlflow.labels import params
 
 
 def labels(names: Sequence[str], settings: Sequence[Mapping[str, Any]]) -> list[str]:
     """A label a run, such as `rid`, or `rid lam=10` where the study has runs of `rid` with another `lam`.
 
-    names, settings: of each run, its label and its settings, nested as in `config.yaml`, empty when they are not known.
+    names, settings: of each run, its label and its settings by dotted key, empty when they are not known.
     """
-    own_of = [telling(flat(of_run)) for of_run in settings]
+    own_of = [telling(of_run) for of_run in settings]
     found = []
     for name, own in zip(names, own_of, strict=True):
         others = [of_run for other, of_run in zip(names, own_of, strict=True) if other == name and of_run]
@@ -33,10 +32,16 @@ def _short(key: str, among: Sequence[str]) -> str:
 
 def examples(results: Sequence[RunResult], labels: Sequence[str]) -> dict[str, str]:
     """Parameters that pick few runs to look at but all labels: of the first run's order and seed, or one of them."""
-    first = params(results[0])
+    first = params(results[0], {})
     for keys in (("rewards", "seed"), ("rewards",), ("seed",)):
         wanted = {key: first[key] for key in keys}
-        found = {label for run, label in zip(results, labels, strict=True) if wanted.items() <= params(run).items()}
+        found = {label for run, label in zip(results, labels, strict=True) if wanted.items() <= params(run, {}).items()}
         if found == set(labels):
             return wanted
     return {}
+
+
+def differing(params: Sequence[Mapping[str, str]]) -> list[str]:
+    """The names of the parameters that tell some runs apart, those with the fewest values first."""
+    values = {key: {of_run.get(key, "") for of_run in params} for of_run in params for key in of_run}
+    return sorted((key for key, found in values.items() if len(found) > 1), key=lambda key: (len(values[key]), key))

@@ -2,21 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from rilbench.received import inside
 from rilbench.result import RunResult
+from rilbench.settings import flat
 from rilbench.store import read_json
+from rilbench_mlflow.connection import KEY as KEY
+from rilbench_mlflow.shown import clean
 
+LONGEST = 500  # characters of a parameter that every server takes
+OWN = ("strategy", "rewards", "seed", "store", "tracking")  # shown by a parameter of their own, or by none
 AT_START = ("config.yaml", "environment.json")
 AT_END = ("result.json", "table.md", "samples.png")
-RUN, STUDY, LABEL = "rilbench.run", "rilbench.study", "rilbench.label"
+RUN, LABEL, FOLDER = "rilbench.run", "rilbench.label", "rilbench.folder"
 
 
-def params(result: RunResult) -> dict[str, str]:
-    """The columns that tell runs apart; all other settings are in the artifact `config.yaml`."""
-    return {"strategy": result.strategy, "rewards": " > ".join(result.rewards), "seed": str(result.seed)}
+def settings(folder: Path) -> dict[str, Any]:
+    """The resolved configuration of a run, by dotted key; empty when it has none."""
+    from rilbench.layers import values_in
+
+    file = folder / "config.yaml"
+    return flat(values_in(file)) if file.exists() else {}
+
+
+def params(result: RunResult, settings: Mapping[str, Any]) -> dict[str, str]:
+    """The columns that tell runs apart: what is trained first, then all settings."""
+    own = {"strategy": result.strategy, "rewards": " > ".join(result.rewards), "seed": str(result.seed)}
+    others = {clean(key): str(value)[:LONGEST] for key, value in settings.items() if key not in OWN}
+    return own | {key: value for key, value in others.items() if value}
 
 
 def tags(folder: Path, result: RunResult) -> dict[str, str]:
@@ -31,17 +47,12 @@ def tags(folder: Path, result: RunResult) -> dict[str, str]:
         RUN: result.name,
         LABEL: result.label,
         "rilbench.plugins": "; ".join(f"{name} = {origin}" for name, origin in sorted(result.plugins.items())),
-        "rilbench.folder": str(folder.resolve()),
+        FOLDER: str(folder.resolve()),
         "mlflow.source.name": "rilbench",
         "mlflow.source.type": "LOCAL",
         "mlflow.source.git.commit": commit.rstrip("+"),
     }
     return {key: value for key, value in values.items() if value}
-
-
-def of_study(study: str, label: str) -> dict[str, str]:
-    """What a run is in a study. A run may be in several: STUDY names the last one, and each has a tag of its own."""
-    return {LABEL: label, STUDY: study, f"{STUDY}.{study}": "yes"}
 
 
 def description(folder: Path) -> dict[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -15,7 +16,8 @@ from rilbench.result import RunResult
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-AFTER_EACH, AFTER_LAST = "after each stage/", "after the last stage/"
+LOGGED = "mlflow.loggedImages"  # the tag of runs that have pictures
+AFTER_EACH, AFTER_LAST = "pictures after each stage/", "pictures after the last stage/"  # behind the numbers in MLflow
 SIDE = 256  # pixels of MLflow's thumbnails
 
 
@@ -37,13 +39,25 @@ def of_end(folder: Path, result: RunResult) -> list[Picture]:
     return [Picture(AFTER_LAST + name, 0, file) for name, file in _samples(folder, result, -1)]
 
 
+def write(picture: Picture, folder: Path) -> None:
+    """Write a picture's two files as MLflow's `log_image` names them, the image and its thumbnail.
+
+    MLflow's names hold the time and a random number, so that a picture that is sent again is there twice; these do not.
+    """
+    image = opened(picture.file)
+    key = picture.key.replace("/", "~")
+    number = uuid.uuid5(uuid.NAMESPACE_URL, f"{picture.key} {picture.step}")
+    name = f"{key}+step+{picture.step}+timestamp+{picture.step}+{number}"
+    image.save(folder / f"{name}.png")
+    factor = SIDE / max(image.size)
+    image.resize((round(image.width * factor), round(image.height * factor))).save(folder / f"{name}+compressed.webp")
+
+
 def opened(file: Path) -> Image:
     """An image; a small one is enlarged by a whole factor without smoothing, or its thumbnail would be a blur."""
     from PIL import Image
 
-    from rilbench import picture_files
-
-    with picture_files.opened(file) as image:
+    with Image.open(file) as image:
         factor = max(1, SIDE // max(image.size))
         return image.convert("RGB").resize((image.width * factor, image.height * factor), Image.Resampling.NEAREST)
 

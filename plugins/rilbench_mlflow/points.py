@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from rilbench.result import RunResult
 from rilbench.store import read_json
+from rilbench_mlflow.shown import START, clean, shown_as
+
+AVERAGE = "summary/average gain percent - higher is better"
 
 
 class Point(NamedTuple):
@@ -27,28 +29,29 @@ class Point(NamedTuple):
 
 def stage_points(store: Path, result: RunResult, stage: int) -> list[Point]:
     """Everything a stage adds: metrics and forgetting at step `stage`, training curves at cumulative updates."""
-    row, matrix = result.matrix.rows[stage], result.matrix
-    values = {f"eval/{name}": value for name, value in row.values.items()}
-    for info in matrix.metrics:
-        if not matrix.masked(info.name, stage):
-            values[f"forgetting/{info.name}"] = matrix.forgetting(info.name, stage)
+    row, shown = result.matrix.rows[stage], shown_as(result)
+    values = {shown[name].key("eval"): shown[name].of(value) for name, value in row.values.items()}
+    values |= _forgotten(result, stage, "forgetting")
     return [*_points(values, stage, _measured(store, result, stage)), *_training(store, result, stage)]
 
 
 def final_points(store: Path, result: RunResult) -> list[Point]:
-    """The last row, the forgetting over the whole run and the average, at step 0: single values show as bars."""
-    matrix = result.matrix
-    values = {f"final/{name}": value for name, value in matrix.rows[-1].values.items()}
-    last = len(matrix.rows) - 1
-    kept = [info.name for info in matrix.metrics if not matrix.masked(info.name, last)]
-    values |= {f"final_forgetting/{name}": matrix.forgetting(name) for name in kept}
-    values["summary/average"] = matrix.average()
+    """The base and the last row, the forgetting over the whole run and the average, at step 0: single values show as
+    bars."""
+    matrix, shown = result.matrix, shown_as(result)
+    values: dict[str, float] = {}
+    for section, row in ((START, matrix.rows[0]), ("final", matrix.rows[-1])):
+        values |= {shown[name].key(section): shown[name].of(value) for name, value in row.values.items()}
+    values |= _forgotten(result, len(matrix.rows) - 1, "final_forgetting")
+    values[AVERAGE] = 100 * matrix.average()
     return list(_points(values, 0, _measured(store, result, -1)))
 
 
-def clean(key: str) -> str:
-    """A name as MLflow allows it: other characters become underscores."""
-    return re.sub(r"[^\w./ -]", "_", key)
+def _forgotten(result: RunResult, stage: int, section: str) -> dict[str, float]:
+    """What a table shows of the forgetting after a stage."""
+    matrix, shown = result.matrix, shown_as(result)
+    kept = [info.name for info in matrix.metrics if not matrix.masked(info.name, stage)]
+    return {shown[name].key(section): shown[name].of(matrix.forgetting(name, stage)) for name in kept}
 
 
 def _training(store: Path, result: RunResult, stage: int) -> Iterator[Point]:

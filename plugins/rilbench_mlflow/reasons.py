@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from rilbench.errors import RilbenchError
 from rilbench.redact import redacted
 
 
 def reason(error: Exception) -> str:
     """The first line of an error, which MLflow follows with many, as a sentence."""
-    text = (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
-    text = redacted(text)
+    text = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    text = redacted(text if isinstance(error, RilbenchError) else text[:300])
     return text if text.endswith(".") else f"{text}."

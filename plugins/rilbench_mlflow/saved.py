@@ -35,6 +35,7 @@ def state(value: str) -> dict[str, Any]:
     return found
 
 
-def path(experiment_id: str, key: str) -> str:
-    """The part of a saved view's address behind the server's: its charts are open."""
-    return f"/#/experiments/{experiment_id}/runs?{urlencode({'viewStateShareKey': key, 'compareRunsMode': 'CHART'})}"
+def path(experiment_id: str, key: str, *, charts: bool = True) -> str:
+    """The part of a saved view's address behind the server's; its charts are open, if it has any."""
+    mode = {"compareRunsMode": "CHART"} if charts else {}
+    return f"/#/experiments/{experiment_id}/runs?{urlencode({'viewStateShareKey': key} | mode)}"

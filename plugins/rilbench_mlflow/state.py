@@ -7,20 +7,25 @@ from pathlib import Path
 
 from rilbench.errors import ConfigError
 from rilbench.store import read_json, write_json
-from rilbench_mlflow.address import database, is_http, public, tracking_uri
+from rilbench_mlflow.address import database, experiment, is_http, public, tracking_uri
 
 FILE = "mlflow.json"
 
 
 @dataclass(frozen=True, kw_only=True)
 class State:
-    """`stages` counts the rows sent; `status` is what the MLflow run was last told to be, empty before its files."""
+    """`experiment` is what was asked for; `key` is on disk before the run is made, and in a tag of it. `stages` counts
+    the rows sent; `sending` says that something was begun and may be there in part. `status` is what the MLflow run was
+    last told to be, empty before its files."""
 
     uri: str = ""
+    experiment: str = ""
     experiment_id: str = ""
+    key: str = ""
     run_id: str = ""
     name: str = ""
     stages: int = 0
+    sending: bool = False
     status: str = ""
 
 
@@ -42,9 +47,13 @@ def save(folder: Path, state: State) -> None:
 
 def complete(folder: Path) -> bool:
     """Whether everything was sent to today's address. Believes the file, so a repeated run needs no server."""
-    state, uri = load(folder), tracking_uri()
-    file = database(uri)
-    return state.status == "FINISHED" and state.uri == public(uri) and (file is None or file.exists())
+    state, file = load(folder), database(tracking_uri())
+    return state.status == "FINISHED" and here(state) and (file is None or file.exists())
+
+
+def here(state: State) -> bool:
+    """Whether the run was sent to today's address and experiment."""
+    return state.uri == public(tracking_uri()) and state.experiment == experiment()
 
 
 def location(folder: Path) -> str | None:

@@ -1,98 +1,104 @@
-"""A whole study in MLflow: its runs are tagged, and comparison views of them are saved in the experiment."""
+"""Runs side by side in MLflow: those of a study or store are tagged, and views of them are saved in the experiment."""
 
 from __future__ import annotations
 
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from rilbench.errors import RilbenchError
+from rilbench.identity import digest
 from rilbench.result import RunResult
-from rilbench_mlflow import artifacts, connection, saved
-from rilbench_mlflow.address import experiment_name, is_http, public, tracking_uri
-from rilbench_mlflow.groups import examples
+from rilbench_mlflow import connection, labels, pictures, saved
+from rilbench_mlflow.address import is_http, public, tracking_uri
+from rilbench_mlflow.groups import differing, examples
 from rilbench_mlflow.groups import labels as label_all
-from rilbench_mlflow.labels import RUN, STUDY, of_study
-from rilbench_mlflow.pictures import AFTER_EACH, AFTER_LAST
+from rilbench_mlflow.state import here, load
 from rilbench_mlflow.ui import DEFAULT
-from rilbench_mlflow.views import Study, views
+from rilbench_mlflow.views import NAMES, Study, views
 
-Sent = Mapping[str, tuple[Any, RunResult]]  # run id -> MLflow's run, our result
+STUDY = "rilbench.study"  # and the key of the study: a tag of its runs, whose value is the label of the run in it
+Sent = Sequence[tuple[Any, RunResult]]  # MLflow's run, our result
 
 
-def show(study: str, results: Sequence[RunResult]) -> dict[str, str]:
-    """Tag the runs of a study and save its views; name to address of each view.
+def show(study: Path, results: Sequence[RunResult]) -> dict[str, str]:
+    """Tag the runs of a study's or store's folder and save its views; name to address of each view.
 
     Runs that were never sent are left out and counted; RilbenchError when none was sent. A repeated study replaces
-    its views.
+    its views. No tag of another study is touched.
     """
     uri = tracking_uri()
-    study = _allowed(study)
     with connection.connected(uri) as client:
-        experiment = connection.experiment(client, uri, experiment_name())
-        sent = _sent(client, experiment, results)
+        sent = _sent(client, results)
         if not sent:
             raise RilbenchError("none of its runs is there.")
-        labels = _tag(client, study, sent)
-        made = views(_described(client, study, sent, labels))
-        for name, state in made.items():
-            key, value = saved.tag(_key(study, name), f"{study}: {name}", state, time=int(time.time() * 1000))
+        experiment = str(sent[0][0].info.experiment_id)
+        for name, state in views(_described(client, study, sent)).items():
+            key, value = saved.tag(_key(study, name), f"{_name(study)}: {name}", state, time=int(time.time() * 1000))
             client.set_experiment_tag(experiment, key, value)
-    lines = {f"mlflow {name}": _link(uri, saved.path(experiment, _key(study, name))) for name in made}
     missing = len(results) - len(sent)
-    return lines | (
-        {"mlflow": f"{missing} of {len(results)} runs are not there and not in the views"} if missing else {}
-    )
+    lines = {"mlflow": f"{missing} of {len(results)} runs are not there and not in the views"} if missing else {}
+    return links(study, experiment) | lines
 
 
-def _sent(client: Any, experiment: str, results: Sequence[RunResult]) -> Sent:
-    """Run id to the newest MLflow run of each result, and the result."""
-    found = {}
-    for result in results:
-        query = {"filter_string": f"tags.`{RUN}` = '{result.name}'", "order_by": ["attributes.start_time DESC"]}
-        for run in client.search_runs([experiment], max_results=1, **query):
-            found[run.info.run_id] = (run, result)
-    return found
+def links(study: Path, experiment: str) -> dict[str, str]:
+    """Name to address of the views of a study or store."""
+    uri = tracking_uri()
+    base = public(uri).rstrip("/") if is_http(uri) else DEFAULT
+    served = "" if is_http(uri) else " (rilbench ui serves it)"
+    paths = {name: saved.path(experiment, _key(study, name), charts=name != NAMES[0]) for name in NAMES}
+    return {f"mlflow {name}": f"{base}{path}{served}" for name, path in paths.items()}
 
 
-def _tag(client: Any, study: str, sent: Sent) -> list[str]:
-    """The labels of the runs."""
-    settings = [artifacts.settings(client, run_id) for run_id in sent]
-    found = label_all([result.label for _, result in sent.values()], settings)
-    for run_id, label in zip(sent, found, strict=True):
-        for key, value in of_study(study, label).items():
-            client.set_tag(run_id, key, value)
-    return found
+def _sent(client: Any, results: Sequence[RunResult]) -> Sent:
+    """The runs of results that were sent to today's address, if nobody deleted them."""
+    ids = [(state.run_id, result) for result in results if result.folder and here(state := load(result.folder))]
+    runs = [(connection.run(client, run_id), result) for run_id, result in ids if run_id]
+    return [(run, result) for run, result in runs if run is not None]
 
 
-def _described(client: Any, study: str, sent: Sent, labels: list[str]) -> Study:
-    results = [result for _, result in sent.values()]
-    members = f"tags.`{STUDY}.{study}` = 'yes'"
-    few = [f"params.{key} = '{value}'" for key, value in examples(results, labels).items()]
-    keys = {key: None for run_id in sent for key in artifacts.pictures(client, run_id)}
+def _described(client: Any, study: Path, sent: Sent) -> Study:
+    results = [result for _, result in sent]
+    settings = [labels.settings(result.folder) for result in results if result.folder]
+    names = label_all([result.label for result in results], settings)
+    tag = f"{STUDY}.{_tag(study)}"
+    for (run, _), label in zip(sent, names, strict=True):
+        if run.data.tags.get(tag) != label:
+            client.set_tag(run.info.run_id, tag, label)
+    members = f"tags.`{tag}` LIKE '%'"
+    few = [f"params.{key} = '{value}'" for key, value in examples(results, names).items()]
     return Study(
         results=results,
+        tag=tag,
         runs=members,
         shown=" AND ".join([members, *few]),
-        labels=sorted(set(labels)),
-        logged=sorted({key for run, _ in sent.values() for key in run.data.metrics}),
-        pictures=sorted(keys, key=lambda key: (not key.startswith(AFTER_LAST), _number(key))),
+        labels=sorted(set(names)),
+        logged=sorted({key for run, _ in sent for key in run.data.metrics}),
+        pictures=sorted({picture.key for result in results for picture in _pictures(result)}, key=_number),
+        params=differing([run.data.params for run, _ in sent]),
     )
+
+
+def _pictures(result: RunResult) -> list[pictures.Picture]:
+    """Those after the last stage; those after each have the same names."""
+    return pictures.of_end(result.folder, result) if result.folder else []
 
 
 def _number(key: str) -> int:
-    return int(key.removeprefix(AFTER_LAST).removeprefix(AFTER_EACH).partition(" ")[0])
+    return int(key.removeprefix(pictures.AFTER_LAST).partition(" ")[0])
 
 
-def _allowed(study: str) -> str:
-    """A name in the characters of MLflow's tags."""
-    return re.sub(r"[^\w. -]", "-", study, flags=re.ASCII)
+def _name(study: Path) -> str:
+    """The name of a folder in the characters of MLflow's tags."""
+    return re.sub(r"[^\w. -]", "-", study.resolve().name, flags=re.ASCII)
 
 
-def _key(study: str, view: str) -> str:
-    return f"{study}-{view}".replace(" ", "-")
+def _tag(study: Path) -> str:
+    """One experiment may have the studies of several stores that are called alike."""
+    return f"{_name(study)}-{digest(str(study.resolve()))[:6]}"
 
 
-def _link(uri: str, path: str) -> str:
-    return f"{public(uri).rstrip('/')}{path}" if is_http(uri) else f"{DEFAULT}{path} (rilbench ui serves it)"
+def _key(study: Path, view: str) -> str:
+    return f"{_tag(study)}-{view}".replace(" ", "-")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import shlex
+import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -14,15 +16,20 @@ from rilbench.result import RunResult
 from rilbench.terminal import Terminal
 from rilbench_mlflow import commands
 from rilbench_mlflow.address import public, tracking_uri
+from rilbench_mlflow.alive import Presence
 from rilbench_mlflow.connection import NoAnswer
 from rilbench_mlflow.fetch import find
 from rilbench_mlflow.reasons import reason
+from rilbench_mlflow.reconcile import reconcile
+from rilbench_mlflow.sending import send
 from rilbench_mlflow.state import complete, location
+from rilbench_mlflow.store import lines, refresh
 from rilbench_mlflow.study import show
-from rilbench_mlflow.upload import send
+from rilbench_mlflow.upload import sync
 from rilbench_mlflow.worker import Worker
 
 WAIT_SECONDS = 20
+TIDY_SECONDS = 8  # of them for other runs of the store
 
 
 class MlflowTracker:
@@ -33,13 +40,16 @@ class MlflowTracker:
 
     def __init__(self) -> None:
         self.worker = Worker()
+        self.presence = Presence()
         self.warned = False  # of this run
         self.gone = False
+        self.tidy: set[Path] = set()  # the stores with which MLflow agrees
 
     @hookimpl
     def run_started(self, folder: Path, result: RunResult) -> None:
         """Make the MLflow run, or take up the one that exists."""
         self.worker, self.warned = Worker(), False
+        self.presence.begin(folder)
         self._send(folder, result, "RUNNING")
 
     @hookimpl
@@ -56,23 +66,31 @@ class MlflowTracker:
 
     @hookimpl
     def run_failed(self, folder: Path, result: RunResult, error: BaseException) -> None:
-        """Close the MLflow run as FAILED, or as KILLED when somebody stopped it; wait at most WAIT_SECONDS."""
+        """Close the MLflow run as FAILED, or as KILLED when somebody stopped it; wait at most WAIT_SECONDS.
+
+        A finished run whose repetition was stopped stays finished.
+        """
         killed = isinstance(error, KeyboardInterrupt | SystemExit)
-        self._send(folder, result, "KILLED" if killed else "FAILED")
+        stopped = "KILLED" if killed else "FAILED"
+        self._send(folder, result, "FINISHED" if result.status == "finished" else stopped)
         self._wait(folder)
 
     @hookimpl
     def summary(self, folder: Path) -> dict[str, str]:
-        """Where the run is in MLflow."""
-        return {"mlflow": location(folder) or "not logged"}
+        """Where the run is in MLflow, and the views of its store."""
+        return {"mlflow": location(folder) or "not logged"} | lines(folder)
 
     @hookimpl
     def study_finished(self, folder: Path, results: Sequence[RunResult]) -> dict[str, str]:
-        """Save the views of the study; where each is."""
+        """Send what a killed study did not, and save the views of the study; where each is."""
         try:
             if self.gone:
                 raise NoAnswer("the server did not answer.")
-            return show(folder.resolve().name, results)
+            for result in results:
+                if result.folder and not complete(result.folder):
+                    sync(result.folder)
+            self._tidy(folder.parent, lambda: False)
+            return show(folder, results)
         except Exception as error:
             return {
                 "mlflow": f"no views: {reason(error)} `rilbench upload {shlex.quote(str(folder))}` makes them later"
@@ -90,12 +108,33 @@ class MlflowTracker:
 
     def _send(self, folder: Path, result: RunResult, status: str) -> None:
         if not self.gone and not complete(folder):
-            self.worker.put(partial(send, folder, result, status))
+            self.worker.put(partial(self._work, folder, result, status))
+
+    def _work(self, folder: Path, result: RunResult, status: str) -> None:
+        """Each job includes those before. What it does for other runs must not keep this one waiting."""
+        send(folder, result, status)
+        if status == "RUNNING":
+            self._tidy(folder.parent, self.worker.is_wanted)
+            return
+        end = time.monotonic() + TIDY_SECONDS
+        self._tidy(folder.parent, lambda: time.monotonic() > end)
+        if status == "FINISHED":
+            with suppress(Exception):
+                refresh(folder.parent)
+
+    def _tidy(self, store: Path, stopped: Callable[[], bool]) -> None:
+        """Once a store, at the first opportunity; trouble with other runs is none of this one."""
+        if store not in self.tidy:
+            with suppress(Exception):
+                reconcile(store, stopped=stopped)
+                if not stopped():
+                    self.tidy.add(store)
 
     def _wait(self, folder: Path) -> None:
+        self.presence.end()
         if self.worker.finish(WAIT_SECONDS):
             self._warn_of_failure(folder)
-        else:
+        elif not complete(folder):
             self._warn(folder, f"not done after {WAIT_SECONDS} s.")
             self.gone = True
 

@@ -1,4 +1,4 @@
-"""What the three comparison views of a study show: the values at the end, the forgetting, the pictures.
+"""What the comparison views of a study show: a table, the values at the end, the forgetting, the curves, the pictures.
 
 A view is the state of MLflow's page of runs: which runs it lists, how it groups them, and its charts in sections.
 Names and values are those of the UI of MLflow 3.17.
@@ -12,10 +12,11 @@ from math import isfinite
 from typing import Any
 
 from rilbench.result import RunResult
-from rilbench_mlflow.labels import LABEL
 from rilbench_mlflow.pictures import AFTER_EACH, AFTER_LAST
-from rilbench_mlflow.points import clean
+from rilbench_mlflow.points import AVERAGE
+from rilbench_mlflow.shown import START, Shown, all_shown
 
+NAMES = ("table", "final", "forgetting", "stages", "pictures")
 Card = dict[str, Any]
 
 
@@ -24,24 +25,35 @@ class Study:
     """What the views need to know: how to find the runs, and what is logged of them.
 
     `runs` and `shown` are filters of MLflow's search: all runs, and those whose pictures are put side by side.
-    `labels` name the strategies, `logged` all metrics, `pictures` all pictures.
+    `tag` holds the label of a run in the study, `labels` are its values, `logged` all metrics, `pictures` those after
+    the last stage.
     """
 
     results: Sequence[RunResult]
+    tag: str
     runs: str
     shown: str
     labels: Iterable[str]
     logged: Iterable[str]
     pictures: Sequence[str]
+    params: Sequence[str] = ()
 
     @property
-    def metrics(self) -> list[str]:
-        """The names of all that was measured, in order."""
-        return list(dict.fromkeys(info.name for result in self.results for info in result.matrix.metrics))
+    def columns(self) -> list[str]:
+        """Of the list of runs: what tells them apart, then every metric at the end and of the base."""
+        params = [f"params.`{name}`" for name in self.params]
+        keys = [metric.key(section) for section in ("final", START) for metric in self.metrics]
+        return [*params, *(f"metrics.`{key}`" for key in (*keys, AVERAGE))]
 
-    def span(self, metric: str) -> dict[str, float]:
+    @property
+    def metrics(self) -> list[Shown]:
+        """All that was measured, in order."""
+        return all_shown(self.results)
+
+    def span(self, metric: Shown) -> dict[str, float]:
         """The range of an axis that all values of a metric fill; MLflow's own begins at zero."""
-        values = [value for result in self.results for value in result.matrix.values(metric) if isfinite(value)]
+        every = (value for result in self.results for value in result.matrix.values(metric.info.name))
+        values = [metric.of(value) for value in every if isfinite(value)]
         if not values or min(values) == max(values):
             return {}
         margin = 0.05 * (max(values) - min(values))
@@ -60,37 +72,52 @@ class Section:
 
 def views(study: Study) -> dict[str, dict[str, Any]]:
     """Name to state of the page."""
-    return {"final": _final(study), "forgetting": _forgetting(study), "pictures": _pictures(study)}
+    made = (_table(study), _final(study), _forgetting(study), _stages(study), _pictures(study))
+    return dict(zip(NAMES, made, strict=True))
 
 
 def _final(study: Study) -> dict[str, Any]:
-    bars = [_bar(f"final/{clean(name)}") for name in study.metrics]
-    average = Section(title="Mean gain over the rewards", cards=[_bar("summary/average")])
-    return _grouped(study, [Section(title="After the last stage", cards=bars), average])
+    """The base beside the end, a metric a row."""
+    bars = [_bar(metric.key(section)) for metric in study.metrics for section in (START, "final")]
+    average = Section(title="Mean gain over the rewards", cards=[_bar(AVERAGE)])
+    return _grouped(study, [Section(title="Base model (start) and after the last stage (final)", cards=bars), average])
 
 
 def _forgetting(study: Study) -> dict[str, Any]:
-    names = study.metrics
-    curves = [_line(f"eval/{clean(name)}", study.span(name)) for name in names]
+    metrics = study.metrics
+    bars = [_bar(metric.key("final_forgetting")) for metric in metrics]
+    curves = [_line(metric.key("forgetting"), {}) for metric in metrics]
     sections = [
-        Section(title="Forgetting at the end", cards=[_bar(f"final_forgetting/{clean(name)}") for name in names]),
-        Section(title="Value after each stage", cards=curves),
-        Section(title="Forgetting after each stage", cards=[_line(f"forgetting/{clean(name)}", {}) for name in names]),
+        Section(title="Forgetting at the end", cards=bars),
+        Section(title="Forgetting after each stage", cards=curves),
     ]
     return _grouped(study, sections)
 
 
+def _stages(study: Study) -> dict[str, Any]:
+    """Stage 0 is the base model."""
+    curves = [_line(metric.key("eval"), study.span(metric)) for metric in study.metrics]
+    return _grouped(study, [Section(title="Value after each stage", cards=curves)])
+
+
+def _table(study: Study) -> dict[str, Any]:
+    """The list of runs: what tells them apart, then every metric at the end and of the base."""
+    state = _page(study, study.runs, [], [])
+    ungrouped = {"groupBy": None, "useGroupedValuesInCharts": False}
+    return state | ungrouped
+
+
 def _pictures(study: Study) -> dict[str, Any]:
     """MLflow shows no pictures of groups: here every run is a column, and the list of runs makes room for them."""
-    last = [key for key in study.pictures if key.startswith(AFTER_LAST)]
-    each = [key for key in study.pictures if key.startswith(AFTER_EACH)]
+    last = list(study.pictures)
+    each = [key.replace(AFTER_LAST, AFTER_EACH, 1) for key in last]
     sections = [
         Section(title="After the last stage", cards=[_images(last, 0)], columns=1, height=900),
         Section(title="After each stage", cards=[_images(each, 1)], columns=1, height=900),  # every run has a stage 1
     ]
     # the UI adds a chart for every picture and metric that has none: a deleted one keeps it from doing so
-    hidden = [*(_images([key], 0) for key in study.pictures), *(_bar(name) for name in study.logged)]
-    state = _page(study.shown, sections, hidden)
+    hidden = [*(_images([key], 0) for key in last + each), *(_bar(name) for name in study.logged)]
+    state = _page(study, study.shown, sections, hidden)
     ungrouped = {"useGroupedValuesInCharts": False, "runListHidden": True}
     return state | ungrouped | {"orderByAsc": False}  # image grids turn the order round
 
@@ -98,21 +125,22 @@ def _pictures(study: Study) -> dict[str, Any]:
 def _grouped(study: Study, sections: Sequence[Section]) -> dict[str, Any]:
     """A chart shows a strategy's mean; the list of runs shows the strategies, with their runs folded in."""
     shown = {card["metricKey"] for section in sections for card in section.cards}
-    state = _page(study.runs, sections, [_bar(name) for name in study.logged if name not in shown])
-    return state | {"groupsExpanded": {f"tag.{LABEL}.{label}": False for label in study.labels}}
+    state = _page(study, study.runs, sections, [_bar(name) for name in study.logged if name not in shown])
+    return state | {"groupsExpanded": {f"tag.{study.tag}.{label}": False for label in study.labels}}
 
 
-def _page(runs: str, sections: Sequence[Section], hidden: Sequence[Card]) -> dict[str, Any]:
+def _page(study: Study, runs: str, sections: Sequence[Section], hidden: Sequence[Card]) -> dict[str, Any]:
     cards = [card | {"metricSectionId": section.title} for section in sections for card in section.cards]
     cards += [card | {"deleted": True} for card in hidden]
     return {
         "searchFilter": runs,
-        "orderByKey": f"tags.`{LABEL}`",
+        "orderByKey": f"tags.`{study.tag}`",
         "orderByAsc": True,
-        "groupBy": {"aggregateFunction": "average", "groupByKeys": [{"mode": "tag", "groupByData": LABEL}]},
+        "groupBy": {"aggregateFunction": "average", "groupByKeys": [{"mode": "tag", "groupByData": study.tag}]},
         "useGroupedValuesInCharts": True,
         "runsHiddenMode": "SHOW_ALL",
         "hideEmptyCharts": True,
+        "selectedColumns": study.columns,
         "isAccordionReordered": True,  # keeps our order of sections
         "compareRunSections": [
             {"uuid": s.title, "name": s.title, "display": True, "columns": s.columns, "cardHeight": s.height}
@@ -134,4 +162,4 @@ def _line(metric: str, span: Mapping[str, float]) -> Card:
 
 
 def _images(keys: Sequence[str], step: int) -> Card:
-    return {"type": "IMAGE", "imageKeys": list(keys), "step": step, "showRunParams": True}
+    return {"type": "IMAGE", "imageKeys": list(keys), "step": step, "showRunParams": False}

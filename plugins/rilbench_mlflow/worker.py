@@ -27,6 +27,10 @@ class Worker:
         if not self._thread.is_alive():
             self._thread.start()
 
+    def is_wanted(self) -> bool:
+        """Whether another job waits, or somebody waits for the work to be done."""
+        return not self._jobs.empty()
+
     def finish(self, seconds: float) -> bool:
         """Wait for the work, at most so many seconds; whether it is done. No job may follow."""
         self._jobs.put(None)

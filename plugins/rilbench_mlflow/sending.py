@@ -1,0 +1,152 @@
+"""Sends what is not sent yet. Everything comes from the run's folder, so sending can be stopped and repeated."""
+
+from __future__ import annotations
+
+import tempfile
+import uuid
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+
+from rilbench import received
+from rilbench.errors import RilbenchError
+from rilbench.result import RunResult
+from rilbench_mlflow import connection, labels, pictures
+from rilbench_mlflow.address import experiment, public, tracking_uri
+from rilbench_mlflow.pictures import Picture
+from rilbench_mlflow.points import Point, final_points, stage_points
+from rilbench_mlflow.state import State, here, load, save
+
+METRICS, PARAMS = 1000, 100  # of a batch; MLflow's limits
+LOCK_SECONDS = 60
+
+
+def send(folder: Path, result: RunResult, status: str) -> None:
+    """Send the rows of `result` that are missing, and the run's status: RUNNING, FINISHED, FAILED or KILLED."""
+    with FileLock(folder / ".mlflow.lock", timeout=LOCK_SECONDS):
+        uri = tracking_uri()
+        with connection.connected(uri) as client:
+            state = load(folder)
+            if not here(state) or (state.run_id and connection.run(client, state.run_id) is None):
+                state = State()
+            if not state.run_id:
+                state = _start(client, uri, folder, result, state)
+            Sending(client, folder, result, state).all(status)
+
+
+@dataclass
+class Sending:
+    """What is going on with one run; the state on disk follows each step.
+
+    Where the state says that sending was cut off, the run is asked for what it has, so that nothing is there twice.
+    """
+
+    client: Any
+    folder: Path
+    result: RunResult
+    state: State
+
+    def __post_init__(self) -> None:
+        self.unsure = self.state.sending
+
+    def all(self, status: str) -> None:
+        """Missing stages, then the status. A finished run stays finished."""
+        if not self.state.status:
+            self._begin()
+        for stage in range(self.state.stages, len(self.result.matrix.rows)):
+            self._keep(sending=True)
+            self._stage(stage)
+            self._keep(stages=stage + 1, sending=self.unsure)
+        if self.state.status == "FINISHED" or (status == self.state.status and not self.unsure):
+            return
+        if status == "RUNNING":
+            self.client.update_run(self.state.run_id, status)
+        else:
+            self._keep(sending=True)
+            self._end(status)
+        self._keep(status=status, sending=False)
+
+    def _begin(self) -> None:
+        there = self.client.get_run(self.state.run_id).data.params
+        params = labels.params(self.result, labels.settings(self.folder))
+        missing = [item for item in params.items() if item[0] not in there]
+        for start in range(0, len(missing), PARAMS):
+            batch = connection.params(missing[start : start + PARAMS])
+            self.client.log_batch(self.state.run_id, params=batch)
+        self._files(labels.AT_START)
+        self.client.update_run(self.state.run_id, "RUNNING")
+        self._keep(status="RUNNING")
+
+    def _stage(self, stage: int) -> None:
+        self._points(stage_points(self.folder.parent, self.result, stage))
+        self._pictures(pictures.of_stage(self.folder, self.result, stage))
+
+    def _end(self, status: str) -> None:
+        if status == "FINISHED":
+            self._points(final_points(self.folder.parent, self.result))
+            self._pictures(pictures.of_end(self.folder, self.result))
+        for key, value in labels.description(self.folder).items():
+            self.client.set_tag(self.state.run_id, key, value)
+        self._files(labels.AT_END)
+        self.client.set_terminated(self.state.run_id, status)
+
+    def _points(self, points: list[Point]) -> None:
+        missing = [point for point in points if point.step not in self._steps(point.key)]
+        for start in range(0, len(missing), METRICS):
+            self.client.log_batch(self.state.run_id, metrics=connection.metrics(missing[start : start + METRICS]))
+
+    def _steps(self, key: str) -> set[int]:
+        """The steps at which a metric may be there already."""
+        if not self.unsure or key not in self._there:
+            return set()
+        if self._there[key] is None:
+            history = self.client.get_metric_history(self.state.run_id, key)
+            self._there[key] = {metric.step for metric in history}
+        return self._there[key] or set()
+
+    @cached_property
+    def _there(self) -> dict[str, set[int] | None]:
+        return dict.fromkeys(self.client.get_run(self.state.run_id).data.metrics)
+
+    def _pictures(self, found: list[Picture]) -> None:
+        if not found:
+            return
+        with tempfile.TemporaryDirectory() as folder:
+            for picture in found:
+                pictures.write(picture, Path(folder))
+            self.client.log_artifacts(self.state.run_id, folder, "images")
+        self.client.set_tag(self.state.run_id, pictures.LOGGED, "true")
+
+    def _files(self, names: tuple[str, ...]) -> None:
+        for path in (self.folder / name for name in names):
+            if path.exists() and received.inside(self.folder.resolve().parent, path.absolute()) is None:
+                raise RilbenchError(f"{path} is a link out of the store, and is not sent. Put the file itself there")
+            if path.exists():
+                self.client.log_artifact(self.state.run_id, str(path))
+
+    def _keep(self, **changes: Any) -> None:
+        state = replace(self.state, **changes)
+        if state != self.state:
+            self.state = state
+            save(self.folder, state)
+
+
+def _start(client: Any, uri: str, folder: Path, result: RunResult, state: State) -> State:
+    """The run of a folder: the one that was made when the sending was killed, or a new one.
+
+    Its key is on disk before it is made, so that a kill in between does not leave a second run.
+    """
+    experiment_id = connection.experiment(client, uri)
+    if not state.key:
+        state = State(uri=public(uri), experiment=experiment(), key=uuid.uuid4().hex, name=result.name)
+        save(folder, state)
+    left = connection.run_of(client, experiment_id, state.key)
+    run = left or client.create_run(
+        experiment_id, run_name=result.name, tags=labels.tags(folder, result) | {labels.KEY: state.key}
+    )
+    state = replace(state, experiment_id=experiment_id, run_id=run.info.run_id, sending=left is not None)
+    save(folder, state)
+    return state
