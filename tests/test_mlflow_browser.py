@@ -105,30 +105,49 @@ def opened(browser: Chrome, link: str, drawn: str, count: int) -> str:
 def test_the_final_view_has_a_bar_a_strategy_for_every_metric(
     browser: Chrome, study: tuple[dict[str, str], list[RunResult]]
 ) -> None:
-    text = opened(browser, study[0]["mlflow final"], ".barlayer .point path", 4 * len(STRATEGIES))
-    assert all(title in text for title in ("After the last stage", "final/red", "final/kb", "summary/average"))
+    text = opened(browser, study[0]["mlflow final"], ".barlayer .point path", 7 * len(STRATEGIES))
+    assert all(
+        title in text
+        for title in (
+            "Base model (start)",
+            "start/red x100",
+            "final/red x100",
+            "final/kb kB - lower",
+            "summary/average",
+        )
+    )
     assert all(f"Group: {name}" in text for name in STRATEGIES)
     assert "train/loss" not in text, "a chart nobody asked for"
-    assert [text.splitlines().count(name) for name in STRATEGIES] == [4] * 3, "a legend a chart"
+    assert [text.splitlines().count(name) for name in STRATEGIES] == [7] * 3, "a legend a chart"
     bars = [bar.size["width"] for bar in browser.find_elements(By.CSS_SELECTOR, ".barlayer .point path")]
     assert min(bars) > 0
+
+
+def test_the_table_has_columns_of_settings_and_of_final_values(
+    browser: Chrome, study: tuple[dict[str, str], list[RunResult]]
+) -> None:
+    text = opened(browser, study[0]["mlflow table"], "[role=row]", 2 * len(STRATEGIES))
+    assert all(title in text for title in ("Metrics", "final/red x100"))
+    assert text.count("red-blue-seed") == 2 * len(STRATEGIES)
 
 
 def test_the_forgetting_view_has_bars_and_curves(
     browser: Chrome, study: tuple[dict[str, str], list[RunResult]]
 ) -> None:
+    text = opened(browser, study[0]["mlflow stages"], ".scatterlayer .js-line", len(STRATEGIES))
+    assert "Value after each stage" in text
+    assert all(f"{name} (eval/red x100" in text for name in STRATEGIES)
     text = opened(browser, study[0]["mlflow forgetting"], ".scatterlayer .js-line", len(STRATEGIES))
-    assert all(title in text for title in ("Forgetting at the end", "final_forgetting/red", "Value after each stage"))
+    assert all(title in text for title in ("Forgetting at the end", "final_forgetting/red x100 - lower is better"))
     assert "final_forgetting/blue" not in text, "blue was trained last, a table masks it"
-    assert all(f"{name} (eval/red)" in text for name in STRATEGIES)
     assert len(browser.find_elements(By.CSS_SELECTOR, ".barlayer .point path")) >= 2 * len(STRATEGIES)
 
 
 def test_the_pictures_are_drawn(browser: Chrome, study: tuple[dict[str, str], list[RunResult]]) -> None:
     prompts = ("1 a red circle small", "2 a blue square")
     text = opened(browser, study[0]["mlflow pictures"], ".rc-image img", 2 * len(prompts) * len(STRATEGIES))
-    assert all(f"after the last stage/{prompt}" in text for prompt in prompts)
-    assert all(f"strategy={name}, rewards=red > blue, seed=0" in text for name in STRATEGIES)
+    assert all(f"pictures after the last stage/{prompt}" in text for prompt in prompts)
+    assert all(f"{name}-red-blue-seed0" in text for name in STRATEGIES)
     assert "No image logged at this step" not in text
     images = browser.find_elements(By.CSS_SELECTOR, ".rc-image img")
     WebDriverWait(browser, PAGE_SECONDS).until(lambda _: all(image.get_property("complete") for image in images))

@@ -27,7 +27,13 @@ def upload(
 
 
 def ui(port: Annotated[int, typer.Option(help="Port on this machine")] = PORT) -> None:
-    """Open the MLflow UI on the runs of this folder."""
-    from rilbench_mlflow.ui import serve
+    """Open the MLflow UI on the runs of this folder, and print links to views of them."""
+    from rilbench_mlflow.store import brought_up_to_date
+    from rilbench_mlflow.ui import check, serve
+
+    check(port)
+    logging.getLogger().setLevel(logging.ERROR)
+    for name, line in brought_up_to_date(port).items():
+        typer.echo(f"{name:17} {line}")
 
     raise typer.Exit(serve(port))

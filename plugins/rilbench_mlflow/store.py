@@ -6,8 +6,14 @@ from pathlib import Path
 
 from rilbench.errors import RilbenchError
 from rilbench.result import RunResult
+from rilbench_mlflow import connection
+from rilbench_mlflow.address import tracking_uri
+from rilbench_mlflow.labels import FOLDER
+from rilbench_mlflow.reasons import reason
+from rilbench_mlflow.reconcile import reconcile
 from rilbench_mlflow.state import here, load
 from rilbench_mlflow.study import links, show
+from rilbench_mlflow.ui import DEFAULT
 
 
 def refresh(store: Path) -> dict[str, str]:
@@ -36,3 +42,28 @@ def finished(store: Path) -> list[RunResult]:
         except RilbenchError:
             continue
     return found
+
+
+def brought_up_to_date(port: int) -> dict[str, str]:
+    """What `rilbench ui` does before it starts: MLflow is made to agree with the stores it has runs of, and their
+    views are saved. Name to address of each; what cannot be done is one line."""
+    lines: dict[str, str] = {}
+    try:
+        for store in _stores():
+            reconcile(store)
+            many = f" of {store}" if lines else ""
+            lines |= {f"{name}{many}": text for name, text in refresh(store).items()}
+    except Exception as error:
+        lines["mlflow"] = f"not up to date: {reason(error)}"
+    here, served = f"http://127.0.0.1:{port}", " (rilbench ui serves it)"
+    return {name: text.replace(DEFAULT, here).removesuffix(served) for name, text in lines.items()}
+
+
+def _stores() -> list[Path]:
+    """The store of this folder, and those that the runs of the experiment were sent from."""
+    uri = tracking_uri()
+    with connection.connected(uri) as client:
+        runs = connection.pages(client, connection.experiment(client, uri), "")
+    tags = [run.data.tags[FOLDER] for run in runs if FOLDER in run.data.tags]
+    found = {Path(tag).parent for tag in tags} | {Path("runs").resolve()}
+    return sorted(store for store in found if store.is_dir())

@@ -23,7 +23,7 @@ def serve(port: int) -> int:
     RilbenchError when nothing was logged here, a tracking server has the runs, or the port is taken.
     """
     uri = tracking_uri()
-    _check(uri, port)
+    check(port)
     command = [sys.executable, "-m", "mlflow", "server", "--host", HOST, "--port", str(port), "--workers", "1"]
     # The URI goes by the environment: it may hold a password. A session of its own, since mlflow starts
     # the web server as its child and leaves it behind when stopped alone.
@@ -37,7 +37,9 @@ def serve(port: int) -> int:
             _stop(server)
 
 
-def _check(uri: str, port: int) -> None:
+def check(port: int) -> None:
+    """RilbenchError when there is nothing to serve here, or the port is taken."""
+    uri = tracking_uri()
     if is_http(uri):
         raise RilbenchError(f"the runs are on {public(uri)} (MLFLOW_TRACKING_URI); open that address in a browser.")
     file = database(uri)
