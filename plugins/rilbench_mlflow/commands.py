@@ -34,6 +34,6 @@ def ui(port: Annotated[int, typer.Option(help="Port on this machine")] = PORT) -
     check(port)
     logging.getLogger().setLevel(logging.ERROR)
     for name, line in brought_up_to_date(port).items():
-        typer.echo(f"{name:17} {line}")
+        echo(f"{name:17} {line}")
 
     raise typer.Exit(serve(port))

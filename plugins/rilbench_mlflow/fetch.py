@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
-from rich.console import Console
 from rich.markup import escape
 
 from rilbench.errors import RilbenchError
 from rilbench.result import RunResult
+from rilbench.terminal import Terminal
 from rilbench_mlflow import artifacts, connection, saved
 from rilbench_mlflow.address import absolute, database, experiment_id, experiment_name, is_http, public, tracking_uri
 from rilbench_mlflow.labels import FOLDER
@@ -69,7 +69,7 @@ def _say_incomplete(source: str, unfinished: list[Any], without: list[Any], coun
     more = f" and {len(said) - NAMED} more" if len(said) > NAMED else ""
     stores = {str(Path(run.data.tags[FOLDER]).parent) for run in (*unfinished, *without) if FOLDER in run.data.tags}
     where = shlex.join(sorted(stores)) if len(stores) == 1 else "STORE"
-    Console(stderr=True).print(
+    Terminal(stderr=True).print(
         f"[yellow]warning:[/yellow] {escape(public(source))}: {len(said)} of {count} runs are incomplete there and "
         f"left out: {escape(', '.join(said[:NAMED]) + more)}. `rilbench upload {escape(where)}` sends what their "
         "store has; repeating a run's command finishes it.",

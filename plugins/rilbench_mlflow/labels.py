@@ -24,8 +24,8 @@ def settings(folder: Path) -> dict[str, Any]:
     """The resolved configuration of a run, by dotted key; empty when it has none."""
     from rilbench.layers import values_in
 
-    file = folder / "config.yaml"
-    return flat(values_in(file)) if file.exists() else {}
+    file = inside(folder, "config.yaml")
+    return flat(values_in(file)) if file else {}
 
 
 def params(result: RunResult, settings: Mapping[str, Any]) -> dict[str, str]:
