@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from rilbench import config as configuration
-from rilbench import identity, secret_settings
+from rilbench import effect, identity, secret_settings
 from rilbench.components import Components
 from rilbench.config import RunConfig
+from rilbench.contracts import Stage
+from rilbench.host.catalog import Catalog
 from rilbench.model.files import has_pair
+from rilbench.model.loading import pick_device
 from rilbench.past import MEASURED, PROBED, Past
-from rilbench.plan import PlannedStage
+from rilbench.plan import PlannedStage, planned_stages
 from rilbench.progress import Reporter
 from rilbench.prompts import evaluation_prompts
+from rilbench.remote import MissingFilesError, NeededFile, is_reference
 from rilbench.session import Session
 from rilbench.training import fit
 from rilbench.training.cost import PROBE, Cost, measure
 from rilbench.training.memory import Memory
 
+NO_FILES = "not known: files are missing"
 UNKNOWN = "not known: not one image fits, so nothing was timed"
 
 
@@ -58,6 +64,47 @@ def explain(
         },
         "memory": _memory(config, session, trained, memory, free),
         "settings": configuration.as_mapping(secret_settings.public(config, components.catalog)),
+    }
+
+
+def outline(config: RunConfig, catalog: Catalog, absent: MissingFilesError, given: Mapping[str, Any]) -> dict[str, Any]:
+    """What `explain` says without needed files: plan, settings and samples; what only the files tell is None."""
+    components = Components(config, catalog, device=pick_device(config.model.device))
+    stages = planned_stages(config, components)
+    effect.require(effect.without(given, components, effect.trained(config, stages)))
+    evaluate = config.evaluate
+    known = not is_reference(evaluate.prompts) or NeededFile.parse(evaluate.prompts).present
+    return {
+        "strategy": config.strategy,
+        "rewards": list(config.rewards),
+        "device": components.device,
+        "parameters": None,
+        "evaluation_images": len(evaluation_prompts(evaluate.prompts)) * evaluate.images_per_prompt if known else None,
+        "stages": [_outlined(stage, config, components) for stage in (Stage(), *stages)],
+        "estimate": {"seconds": None, "how": NO_FILES},
+        "memory": None,
+        "missing": [{"name": f.name, "source": f.source, "place": str(f.place), "size": f.size} for f in absent.files],
+        "remedies": list(absent.remedies),
+        "settings": configuration.as_mapping(secret_settings.public(config, components.catalog)),
+    }
+
+
+def _outlined(stage: Stage, config: RunConfig, components: Components) -> dict[str, Any]:
+    by = stage.by or config.strategy
+    train = (
+        components.train_for((by, config.strategy), list(stage.rewards)) if stage.rewards and not stage.merge else None
+    )
+    return {
+        "label": stage.label if stage.rewards or stage.merge else "base",
+        "id": None,
+        "trained_by": by if train else None,
+        "start": stage.start,
+        "samples": train.samples if train else 0,
+        "updates": train.updates if train else 0,
+        "trainable_parameters": None,
+        "in_store": None,
+        "seconds": None,
+        "train": asdict(train) if train else None,
     }
 
 

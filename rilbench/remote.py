@@ -194,15 +194,26 @@ def _fault_once(file: NeededFile, place: Path, changed: int, size: int) -> str |
     return fault
 
 
-def missing(files: Sequence[NeededFile]) -> ConfigError:
-    """What to say of files that are not there: which, where they should be, and the commands that get or make them."""
+class MissingFilesError(ConfigError):
+    """Needed `files` are not there; `remedies` are the commands that get or make them."""
+
+    def __init__(self, text: str, *, files: Sequence[NeededFile] = (), remedies: Sequence[str] = ()) -> None:
+        super().__init__(text)
+        self.files, self.remedies = tuple(files), tuple(remedies)
+
+
+def missing(files: Sequence[NeededFile], note: str = "") -> MissingFilesError:
+    """What to say of files that are not there, after a note: which, where they should be, and the commands that get or
+    make them."""
     published = [file for file in files if file.published]
     told = [f"{file.name} of {file.source} should be at {file.place}" for file in published[:SHOWN]]
     told += [f"{len(published) - SHOWN} more, which --check lists"] if len(published) > SHOWN else []
     remedies = [f"get what is published with: {fetch_line()}"] if published else []
     told += [f"there is no {file.place}" for file in files if not file.published]
     remedies += [f"make {file.name} with: {file.made_by}" for file in files if file.made_by]
-    return ConfigError(f"missing files: {'; '.join(told)}; {'; '.join(remedies)}")
+    text = f"missing files: {'; '.join(told)}; {'; '.join(remedies)}"
+    notes = [note] if note else []
+    return MissingFilesError(". ".join([*notes, text]), files=files, remedies=[*notes, *remedies])
 
 
 def fetch_line() -> str:

@@ -474,3 +474,23 @@ def test_fetch_offline_only_looks(web: Web, place: Path, monkeypatch: pytest.Mon
     assert done.exit_code == 1
     assert "HF_HUB_OFFLINE is set; nothing was downloaded" in done.stdout
     assert blocked.attempts == []
+
+
+def test_explain_without_the_files_prints_the_plan_and_what_is_missing(place: Path) -> None:
+    done = rilbench("explain", "--config", "toy.yaml", "--json")
+    assert done.exit_code == 0
+    told = json.loads(done.stdout)
+    base, *stages = told["stages"]
+    assert (base["label"], base["samples"], base["train"]) == ("base", 0, None)
+    assert all(stage["samples"] > 0 and stage["updates"] > 0 for stage in stages)
+    assert told["settings"]["train"]["batch_size"] > 0
+    assert told["parameters"] is told["memory"] is told["estimate"]["seconds"] is told["evaluation_images"] is None
+    missing = {file["name"] for file in told["missing"]}
+    assert missing == {"model_index.json", "train.txt", "eval.txt", "head.safetensors"}
+    assert any("rilbench fetch" in remedy for remedy in told["remedies"])
+
+    shown = rilbench("explain", "--config", "toy.yaml").stdout
+    assert "not known: files are missing" in shown
+    assert "head.safetensors" in shown
+    refused = rilbench("explain", "--config", "toy.yaml", "--rewards", "nothing")
+    assert isinstance(refused.exception, RilbenchError)

@@ -72,20 +72,28 @@ def explain(
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
-    """Print the plan, the resolved settings and an estimate of time and memory; train nothing."""
+    """Print the plan, the resolved settings and an estimate of time and memory; train nothing.
+
+    Without the model's or other needed files it prints all but the estimates, what is missing, and how to get it.
+    """
     from rilbench.config import load
     from rilbench.engine import prepare
     from rilbench.explain import explain as explained
+    from rilbench.explain import outline
     from rilbench.layers import values_of
     from rilbench.progress import Reporter
+    from rilbench.remote import MissingFilesError
     from rilbench.report.explained import show
 
     quiet_libraries()
     loaded = load(config, settings or (), strategy=strategy, rewards=rewards, seed=seed)
     reporter = Reporter(quiet=quiet)
     with redirect_stdout(sys.stderr):
-        prepared = prepare(loaded, catalog(plugin), reporter.warn, values_of(settings or ()))
-        told = explained(loaded, *prepared, reporter)
+        known, given = catalog(plugin), values_of(settings or ())
+        try:
+            told = explained(loaded, *prepare(loaded, known, reporter.warn, given), reporter)
+        except MissingFilesError as absent:
+            told = outline(loaded, known, absent, given)
     if as_json:
         print_json(told)
     else:

@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from rilbench import pipeline_files
 from rilbench.components import Components
 from rilbench.config import ModelConfig, RunConfig, as_mapping
-from rilbench.errors import ConfigError
 from rilbench.model_path import as_hub_id, check_local
 from rilbench.remote import NeededFile, is_hub_id, is_reference, missing
 from rilbench.settings import flat
@@ -48,7 +47,7 @@ def require(config: RunConfig, components: Components) -> None:
         return
     place = hub_model(config.model)
     if place and pipeline_files.index_of(*place) in absent:
-        raise ConfigError(f"{as_hub_id(config.model.path)}. {missing(absent)}")
+        raise missing(absent, as_hub_id(config.model.path))
     raise missing(absent)
 
 
