@@ -179,3 +179,16 @@ def test_gradient_checkpointing_changes_nothing(pipeline: Path) -> None:
         group.start(pair)
         gradients.append(torch.autograd.grad(model.decode(forward(model)).mean(), pair.factors))
     assert all(torch.allclose(a, b, rtol=1e-4, atol=1e-9) for a, b in zip(*gradients, strict=True))
+
+
+def test_a_truncated_pair_is_the_nearest_of_its_rank() -> None:
+    """Against the singular values of the whole product; exact where the rank is enough."""
+    generator = torch.Generator().manual_seed(0)
+    pair = LoraPair({"x": torch.randn(9, 6, generator=generator)}, {"x": torch.randn(6, 12, generator=generator)})
+    whole = pair.a["x"] @ pair.b["x"]
+    singular = torch.linalg.svdvals(whole)
+    for rank in (2, 6, 20):
+        cut = pair.truncated(rank)
+        assert cut.a["x"].shape == (9, min(rank, 6))
+        error = (cut.a["x"] @ cut.b["x"] - whole).norm()
+        assert torch.allclose(error, singular[rank:].norm(), atol=1e-4)

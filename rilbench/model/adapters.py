@@ -85,6 +85,18 @@ class LoraPair:
             {name: torch.stack([c * pair.b[name] for pair, c in chain]).sum(0) for name in first.b},
         )
 
+    def truncated(self, rank: int) -> LoraPair:
+        """The pair of at most this rank whose A B is nearest to this one's, layer by layer; exact where A B has it."""
+        a: dict[str, Tensor] = {}
+        b: dict[str, Tensor] = {}
+        for name in self.a:
+            left, upper = torch.linalg.qr(self.a[name])
+            right, lower = torch.linalg.qr(self.b[name].T)
+            u, s, v = torch.linalg.svd(upper @ lower.T)
+            kept = slice(min(rank, len(s)))
+            a[name], b[name] = left @ u[:, kept] * s[kept], v[kept] @ right.T
+        return type(self)(a, b)
+
     def state(self, prefix: str = "unet") -> dict[str, Tensor]:
         """Factors under PEFT's names: lora_A is the reduction (our B), lora_B the expansion (our A).
 

@@ -38,13 +38,23 @@ class Teacher:
         self.decay *= self.alpha
 
     def behind(self) -> dict[str, Tensor]:
-        """The lag at the end of a stage: teacher minus student; nothing when they are the same."""
+        """The lag at the end of a stage: teacher minus student; nothing when they are the same.
+
+        From the second stage on its rank would grow, and with it the cost of a step; the largest part is kept, of the
+        rank that the first stage leaves exactly, 2 r.
+        """
         import torch
 
         teacher, student = self.pair, self.student.copy()
         if teacher is self.average and all(map(torch.equal, teacher.factors, student.factors)):
             return {}
-        return type(teacher).concatenated([(teacher, 1.0), (student, -1.0)]).state()
+        lag = type(teacher).concatenated([(teacher, 1.0), (student, -1.0)])
+        return (lag if teacher is self.average else lag.truncated(2 * self._rank)).state()
+
+    @property
+    def _rank(self) -> int:
+        """r, of a pair."""
+        return int(next(iter(self.average.b.values())).shape[0])
 
     def inherit(self, lag: Mapping[str, Tensor]) -> None:
         """Start a stage with the lag of the stage before."""
