@@ -15,7 +15,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),
     pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork"),
 ]
-KILLS = int(os.environ.get("RILBENCH_KILLS", "8"))  # spread over all moments; half of a run, half of a study
+KILLS = int(os.environ.get("RILBENCH_KILLS", "4"))  # spread over all moments; half of a run, half of a study
 
 
 @pytest.mark.parametrize("work", [killed.run, killed.study])
