@@ -162,7 +162,9 @@ class RunResult:
         if not isinstance(values, Mapping):
             raise ConfigError(f"{where} is damaged: it is no result. {AGAIN}")
         if values.get("schema") != SCHEMA:
-            raise ConfigError(f"{where}: schema {values.get('schema')} is not {SCHEMA}, the one this rilbench reads")
+            raise ConfigError(
+                f"{where}: schema {values.get('schema')} is not {SCHEMA}, the one this rilbench reads. {AGAIN}"
+            )
         try:
             metrics = tuple(_metric(info) for info in values["metrics"])
             rows = tuple(_row(stage, where) for stage in values["stages"])

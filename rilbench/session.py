@@ -27,6 +27,7 @@ from rilbench.progress import Reporter
 from rilbench.prompts import evaluation_prompts, read_prompts
 from rilbench.report.grid import save_picture
 from rilbench.result import Row, RunResult
+from rilbench.store import unwritable
 from rilbench.tensors import load_tensors, save_tensors
 from rilbench.training import fit
 from rilbench.training.memory import Memory, count, under
@@ -146,6 +147,8 @@ class Session:
         """The pair of a stage, and the record of its training."""
         if not self._has_pair(planned):
             return
+        if (folder / WEIGHTS).is_dir():
+            raise unwritable(folder / WEIGHTS, IsADirectoryError())
         if has_pair(folder) and (why := why_no_pair(folder)):
             self.reporter.warn(f"{why} This is done now")
             (folder / WEIGHTS).unlink()
