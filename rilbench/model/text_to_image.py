@@ -97,7 +97,7 @@ class TextToImage:
         return z
 
     def _prediction(
-        self, z: Tensor, t: Tensor, condition: Condition, nothing: Condition | None, together: bool
+        self, z: Tensor, t: Tensor, condition: Condition, nothing: Condition | None, together: bool = True
     ) -> Tensor:
         """The denoiser's output (B, C, h, w) in float32, with classifier-free guidance.
 
