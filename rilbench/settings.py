@@ -66,8 +66,7 @@ class Declared:
         if self.choices and text not in self.choices:
             raise ConfigError(f"{key}: {text[:70]!r} is not {self.allowed}")
         if len(text) > self.longest:
-            shown = "the secret" if self.secret else f"{text[:40]!r}..."
-            raise ConfigError(f"{key}: {shown} has {len(text)} characters; it may have {self.longest}")
+            raise ConfigError(f"{key}: the text has {len(text)} characters; it may have {self.longest}")
         if self.path and not text.strip():
             raise ConfigError(f"{key}: is empty; name a file or folder")
         if self.path and not text.startswith("url:") and max(len(p.encode()) for p in text.split("/")) > COMPONENT:

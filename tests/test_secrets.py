@@ -153,7 +153,7 @@ def test_the_settings_show_no_secret(workplace: Path) -> None:
         "address": "url:https://host/weights.pt?token=***",
         "factor": 1.0,
     }
-    with pytest.raises(ConfigError, match="the secret has 5000 characters") as caught:
+    with pytest.raises(ConfigError, match="the text has 5000 characters") as caught:
         Components(toy.config(workplace, f"reward.keyed.api_key={'x' * 5000}"), catalog()).settings("reward", "keyed")
     assert "xxx" not in str(caught.value)
 
