@@ -141,7 +141,7 @@ def run(record: Record, until: float, *, tiny: bool) -> None:
         command = [sys.executable, "-m", "rilbench.cli", *arguments, f"store={store}", "tracking=false", *short]
         start = time.perf_counter()
         done = _output(command, until)
-        rows = json.loads(done)["matrix"]["rows"]
+        rows = json.loads(done)["stages"]
         last = {"train_seconds": sum(row["train_seconds"] for row in rows), "values": rows[-1]["values"]}
         record.write("README run", seconds=round(time.perf_counter() - start, 1), **last)
 

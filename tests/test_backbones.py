@@ -147,9 +147,9 @@ def test_all_that_the_denoiser_is_given_is_on_its_device(family: str, folders: d
     model.network.to("meta")
     model.backbone.device = "meta"
     away = [{key: value.to("meta") for key, value in found.items()} for found in (condition, nothing)]
-    assert model._prediction(latents, model.sampler.time(1), *away).shape == latents.shape
+    assert model._prediction(latents, model.sampler.time(1), *away, together=True).shape == latents.shape
     with pytest.raises(RuntimeError, match="device"):
-        model._prediction(latents, model.sampler.time(1), condition, nothing)
+        model._prediction(latents, model.sampler.time(1), condition, nothing, together=True)
 
 
 def test_half_precision_is_that_of_diffusers(

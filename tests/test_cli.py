@@ -95,11 +95,11 @@ def test_run_explain_compare_end_to_end(workplace: Path) -> None:
     assert plan["parameters"]["trainable"] > 0
     assert not (workplace / "runs" / "stages").exists()
 
-    done = rilbench("run", "--json", *common, cwd=workplace)
+    done = rilbench("run", "--json", "--quiet", *common, cwd=workplace)
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout)
     assert result["status"] == "finished"
-    assert done.stderr == ""
+    assert done.stderr == ""  # no warning, and no progress
     shown = rilbench("run", *common, cwd=workplace)
     assert "compressibility" in shown.stdout
     line = "repeat    rilbench run --config toy.yaml --rewards compressibility 'evaluate.metrics=[png_kb]'"

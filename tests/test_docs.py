@@ -78,7 +78,7 @@ def test_every_option_of_the_commands_is_described(command: str) -> None:
     (function,) = (info.callback for info in app.registered_commands if info.callback.__name__ == command)
     made = typer.main.get_command(_alone(function))
     known = {option for parameter in made.params for option in parameter.opts if option.startswith("--")}
-    everywhere = {"--plugin", "--help", "--stages"}  # the last is another spelling
+    everywhere = {"--plugin", "--help", "--quiet", "--stages"}  # the last is another spelling
     assert all(option in page for option in known - everywhere), known
     block = " ".join(re.findall(rf"^    rilbench {command} .*$", page, re.M))
     assert block
