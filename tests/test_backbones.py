@@ -292,6 +292,7 @@ def test_a_model_that_would_be_sampled_wrongly(
         ("stable_diffusion_3", {"sampler": "ddim"}, "model.sampler: ddim is not for a flow-matching model"),
         ("latent_consistency", {"steps": 51}, "model.steps: 51 is more than the 50 this consistency model knows"),
         ("stable_diffusion_xl", {"steps": 1001}, "model.steps: 1001 is more than the model's 1000"),
+        ("stable_diffusion_xl", {"steps": 1000}, "with 1000 steps the first is timestep 1000.*steps_offset is 1"),
     ],
 )
 def test_settings_a_family_cannot_have(

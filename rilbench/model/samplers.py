@@ -52,6 +52,7 @@ class DDIM(Sampler):
         )
         _check_steps(self.scheduler, config.steps)
         self.scheduler.set_timesteps(config.steps)
+        _check_times(self.scheduler, config)
         _check_prediction(self.scheduler)
 
     def step(self, i: int, z: Tensor, prediction: Tensor) -> Tensor:
@@ -143,6 +144,17 @@ def _check_steps(scheduler: Any, steps: int) -> None:
     most = scheduler.config.num_train_timesteps
     if steps > most:
         raise ConfigError(f"model.steps: {steps} is more than the model's {most}")
+
+
+def _check_times(scheduler: Any, config: ModelConfig) -> None:
+    """ConfigError when the first step is past the noisiest timestep, because of the scheduler's steps_offset."""
+    first, most = int(scheduler.timesteps.max()), int(scheduler.config.num_train_timesteps)
+    if first >= most:
+        raise ConfigError(
+            f"model.steps: with {config.steps} steps the first is timestep {first}, because the scheduler's "
+            f"steps_offset is {scheduler.config.steps_offset}; the model's last is {most - 1}. Set a smaller "
+            "model.steps, or model.spacing=trailing"
+        )
 
 
 def _check_prediction(scheduler: Any) -> None:
