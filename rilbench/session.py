@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from functools import cached_property, partial
@@ -29,7 +29,7 @@ from rilbench.report.grid import save_picture
 from rilbench.result import Row, RunResult
 from rilbench.store import unwritable
 from rilbench.tensors import load_tensors, save_tensors
-from rilbench.training import fit
+from rilbench.training import fit, growth
 from rilbench.training.memory import Memory, count, under
 from rilbench.training.room import check_weights
 from rilbench.training.step import WeightedReward
@@ -111,7 +111,25 @@ class Session:
         self._loaded = None
         with self.enough_memory("trying one image", fit.hopeless(self.config.model)):
             model = under(self.model, config) if config else self.model
-            return count(model, self.group, rewards, metrics, prompt=prompt, last_steps=last_steps)
+            counted = partial(
+                count, group=self.group, rewards=rewards, metrics=metrics, prompt=prompt, last_steps=last_steps
+            )
+            self._check_growth(model, counted)
+            return counted(model)
+
+    def _check_growth(self, model: TextToImage, counted: Callable[[TextToImage], Memory]) -> None:
+        """MemoryFullError for a resolution whose forward would take hours, or more memory than there is."""
+        backbone = model.backbone
+        if backbone.latent_side <= backbone.own_side:
+            return
+        growth.check(
+            lambda side: counted(under(model, replace(model.config, resolution=side))),
+            own=backbone.own_side * backbone.pixels_per_latent,
+            wanted=backbone.latent_side * backbone.pixels_per_latent,
+            free=fit.free_bytes(model.device),
+            place=model.device,
+            remedy=fit.hopeless(model.config),
+        )
 
     def work(self, stages: Sequence[PlannedStage]) -> fit.Work:
         """What takes memory in training stages and measuring: images at a time with rewards, prompts."""

@@ -52,8 +52,11 @@ class Memory:
 
     def evaluation(self, images: int, *, slicing: bool) -> int:
         """What generating and scoring so many images without gradient needs beside weights and what stays."""
-        decoded = 1 if slicing else images  # at a time
-        return LIVE * max(images * self.denoising, decoded * self.decoding, images * self.scoring)
+        return max(self.without_gradient(images, 1 if slicing else images))
+
+    def without_gradient(self, images: int, decoded: int) -> tuple[int, int, int]:
+        """What denoising, decoding and scoring need so, `decoded` images being decoded at a time."""
+        return LIVE * images * self.denoising, LIVE * decoded * self.decoding, LIVE * images * self.scoring
 
 
 class _Counter:

@@ -1,0 +1,54 @@
+"""A resolution that cannot work is refused by what smaller images need, before it is tried."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import toy
+from test_fit import MEMORY
+
+from rilbench import engine
+from rilbench.errors import ConfigError, MemoryFullError
+from rilbench.explain import explain
+from rilbench.training import growth
+from rilbench.training.memory import Memory
+
+
+def linear(sides: list[int]) -> Callable[[int], Memory]:
+    def count(side: int) -> Memory:
+        sides.append(side)
+        return replace(MEMORY, denoising=0, decoding=7 * side**2, scoring=10**6)
+
+    return count
+
+
+def check(count: Callable[[int], Memory], wanted: int, free: int) -> None:
+    growth.check(count, own=16, wanted=wanted, free=free, place="cpu", remedy="take another")
+
+
+def test_the_bound_is_exact_for_a_power_and_only_sides_below_are_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(growth, "SECONDS", float("inf"))
+    sides: list[int] = []
+    check(linear(sides), 160, 4 * 7 * 160**2 + 1)
+    assert sides == [16, 32, 64, 128]
+    with pytest.raises(MemoryFullError, match=r"1600 pixels a side needs at least 0.0\d* GB .*cpu has .*take another"):
+        check(linear(sides), 1600, 4 * 7 * 1600**2 - 1000)
+    assert sides[4:] == [16, 32]
+    check(linear(sides), 16, 0)
+    assert sides[6:] == []
+
+
+def test_time_that_grows_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter([0.0, 1.0, 1.0, 5.0])  # 1 s, then 4 s: 64 s for a side of 128
+    monkeypatch.setattr("rilbench.training.growth.time.monotonic", lambda: next(clock))
+    with pytest.raises(MemoryFullError, match="128 pixels a side needs at least 1 min a step on cpu: take another"):
+        check(linear([]), 128, 10**12)
+
+
+def test_explain_refuses_a_resolution_at_once(workplace: Path) -> None:
+    config = toy.config(workplace, "model.resolution=16384", "rewards=[red]")
+    with pytest.raises(ConfigError, match=r"one image of 16384 pixels a side needs at least .*lower model.resolution"):
+        explain(config, *engine.prepare(config, toy.catalog(), print))
