@@ -16,6 +16,7 @@ from rilbench.contracts import NoSettings, Reward, Stage, Strategy
 from rilbench.model.adapters import AdapterGroup, LoraPair
 from rilbench.model.text_to_image import TextToImage
 from rilbench.training import optimisers
+from rilbench.training.gradient import clip
 from rilbench.training.step import WeightedReward
 from rilbench.training.trainer import StageTraining
 from rilbench_baseline import Baseline, BaselineSettings
@@ -104,3 +105,12 @@ def test_gradients_a_thousand_times_smaller_than_those_of_any_reward(pipeline: P
     weight.grad = gradient.clone()
     optimisers.make([weight], TrainConfig(lr=1.0, weight_decay=0.0)).step()
     assert torch.allclose(weight, torch.full_like(gradient, -1.0), atol=0.01)
+
+
+@pytest.mark.parametrize("scale", [1e-12, 1.0, 1e12])
+def test_a_gradient_is_clipped_to_the_norm_that_is_set(scale: float) -> None:
+    weight = torch.zeros(2, requires_grad=True)
+    for longest, expected in ((1.0 * scale, 1.0), (10.0 * scale, 5.0)):
+        weight.grad = torch.tensor([3.0, 4.0]) * scale
+        clip([weight], longest, weight.grad.norm())
+        assert weight.grad.norm().item() == pytest.approx(expected * scale, rel=1e-6)

@@ -82,6 +82,13 @@ def finite(what: str, value: Tensor) -> None:
         raise DivergedError(f"the {what} is not finite (NaN or infinite)")
 
 
+def clip(factors: Sequence[Tensor], longest: float, norm: Tensor) -> None:
+    """Shorten a gradient of some norm; torch's own adds 1e-6 to the norm, more than many rewards' gradients have."""
+    if norm > longest:
+        for gradient in (factor.grad for factor in factors if factor.grad is not None):
+            gradient.mul_(longest / norm)
+
+
 def _norm(gradient: Tensor) -> Tensor:
     norm: Tensor = torch.linalg.vector_norm(gradient, dtype=torch.float64)  # squares of tiny numbers are no float32
     return norm

@@ -19,7 +19,7 @@ from rilbench.model.text_to_image import TextToImage
 from rilbench.randomness import generator_for
 from rilbench.tensors import RESTART, load_checkpoint, save_checkpoint
 from rilbench.training import optimisers
-from rilbench.training.gradient import Gradient, finite
+from rilbench.training.gradient import Gradient, clip, finite
 from rilbench.training.step import WeightedReward, begin_step, draw_batch
 
 CHECKPOINT = {"update", "log", "optimiser", "factors", "strategy"}  # what it holds
@@ -99,7 +99,7 @@ class StageTraining:
             norm = torch.nn.utils.get_total_norm([factor.grad for factor in pair.factors if factor.grad is not None])
             finite("gradient", norm)
             if self.config.clip_grad:
-                torch.nn.utils.clip_grads_with_norm_(pair.factors, self.config.clip_grad, norm)
+                clip(pair.factors, self.config.clip_grad, norm)
         except DivergedError as error:
             raise DivergedError(
                 f"{error} in stage {self.index} ({self.stage.label}), update {update + 1} of {self.config.updates}. "
