@@ -60,6 +60,7 @@ class Session:
         self.stages = Path(config.store) / "stages"
         self.prompts = evaluation_prompts(config.evaluate.prompts)
         self._loaded: Chain | None = None
+        self._told_prompts = False
 
     @cached_property
     def model(self) -> TextToImage:
@@ -72,7 +73,10 @@ class Session:
         return model
 
     def _tell_prompts(self, model: TextToImage) -> None:
-        """Warn of prompts that the model does not read as they are in their files."""
+        """Warn, once, of prompts that the model does not read as they are in their files."""
+        if self._told_prompts:
+            return
+        self._told_prompts = True
         files = {planned.train.prompts: "train.prompts" for planned in self.plan if planned.train}
         for path, setting in (*files.items(), (self.config.evaluate.prompts, "evaluate.prompts")):
             prompts = read_prompts(path)
@@ -260,15 +264,19 @@ class Session:
         save_pair(folder, pair, self.config.adapter, self.prefix)
 
     def _legacy(self, before: Path) -> dict[str, Tensor] | None:
-        """What the strategy left at the end of the stage in a folder; DamagedError when it is gone."""
-        left = before != self.stages and stage_record.read(before).get("legacy")
+        """What the strategy left at the end of the stage in a folder; DamagedError when it is gone.
+
+        The base and averaged factors have no record: no strategy trained them.
+        """
+        trained = {self.stages / planned.id for planned in self.plan if planned.train}
+        left = before in trained and stage_record.read(before).get("legacy")
         return load_tensors(before / LEGACY, f"Delete {before} and repeat the run's command.") if left else None
 
     def _evaluate(self, planned: PlannedStage, evaluation: KeptEvaluation) -> None:
         metrics = {name: self.components.metric(name) for name in self.components.columns()}
         compared = any(metric.needs_base for metric in metrics.values())
         is_base = planned is self.plan[0]
-        base = self._base_images() if compared and not is_base else None
+        base = self._base_images if compared and not is_base else None
         self._load(planned.chain)
         folder = evaluation.folder
         kept = written(folder / IMAGES, self._images) if compared and is_base else nullcontext(_forget)
@@ -322,8 +330,12 @@ class Session:
     def _named(self, planned: PlannedStage) -> str:
         return "no training" if planned is self.plan[0] else f"stage {planned.index} ({planned.stage.label})"
 
+    @cached_property
     def _base_images(self) -> KeptImages:
-        """The base model's evaluation images, read a batch at a time; made again when they are gone or damaged."""
+        """The base model's evaluation images, read a batch at a time; made again when they are gone or damaged.
+
+        They are checked as a whole once; each batch is again when it is read.
+        """
         base = self.plan[0]
         kept = self.evaluation(base)
         with locked(self.stages / base.id, self.reporter.waiting):

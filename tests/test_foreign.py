@@ -223,3 +223,19 @@ def test_what_is_no_lora_file(place: Path, tmp_path: Path) -> None:
     (tmp_path / "cut.safetensors").write_bytes(b"not tensors")
     with pytest.raises(ConfigError, match=r"cannot read the LoRA .*download it again"):
         measured(place, str(tmp_path / "cut.safetensors"))
+
+
+def test_a_lora_is_measured_with_one_warning_of_each_fault_of_the_prompts(place: Path, tmp_path: Path) -> None:
+    """The model is loaded twice: alone, and for the LoRA."""
+    told: list[str] = []
+
+    class Listening(Reporter):
+        def warn(self, text: str) -> None:
+            told.append(text)
+
+    prompts = tmp_path / "prompts.txt"
+    prompts.write_text("a ring\na ring\n")
+    config = toy.config(place, f"store={tmp_path}/runs", f"evaluate.prompts={prompts}")
+    lora = Lora.parse(str(place / "diffusers"))
+    foreign.evaluate(config, lora, catalog=toy.catalog(), reporter=Listening(quiet=True))
+    assert [text.partition(": ")[2] for text in told if "repeat" in text] == ["1 of 2 prompts repeat an earlier one"]

@@ -17,6 +17,7 @@ from rilbench.errors import ConfigError
 from rilbench.host.catalog import Catalog
 from rilbench.model.adapters import AdapterGroup, LoraPair
 from rilbench.model.text_to_image import TextToImage
+from rilbench.progress import Reporter
 from rilbench.training.gradient import Gradient
 from rilbench.training.step import TrainingStep, WeightedReward, begin_step, draw_batch
 from rilbench_baseline import Baseline, BaselineSettings
@@ -315,3 +316,19 @@ def test_a_stage_on_a_merge_goes_on_counting(workplace: Path) -> None:
     plan = engine.prepare(config, toy.catalog(own), print)[1]
     assert [planned.index for planned in plan] == [0, 1, 2, 2, 3]
     assert [planned.document.get("index") for planned in plan] == [None, 1, 2, None, 3]
+
+
+class AverageAndGoOn(Baseline):
+    """Two stages from the base, the average of their factors, and a third stage on it."""
+
+    def plan(self, rewards: Sequence[str]) -> list[Stage]:
+        first, second, third = (Stage(rewards={name: 1.0}, start="base") for name in rewards)
+        return [first, second, Stage(merge={0: 0.5, 1: 0.5}, average="factors"), Stage(rewards=third.rewards)]
+
+
+def test_a_stage_on_averaged_factors_is_trained(workplace: Path) -> None:
+    """No strategy trained what it stands on, so there is no record to inherit from."""
+    own = EntryPoint("average_on", f"{__name__}:AverageAndGoOn", "rilbench.strategies")
+    config = toy.config(workplace, "strategy=average_on", "rewards=[red,dark,blue]", "train.samples=2")
+    result = engine.run(config, catalog=toy.catalog(own), reporter=Reporter(quiet=True)).result
+    assert [row.rewards for row in result.matrix.rows][3:] == [(), ("blue",)]
