@@ -20,7 +20,7 @@ from rilbench.training.memory import Memory
 def linear(sides: list[int]) -> Callable[[int], Memory]:
     def count(side: int) -> Memory:
         sides.append(side)
-        return replace(MEMORY, denoising=0, decoding=7 * side**2, scoring=10**6)
+        return replace(MEMORY, denoising=0, decoding=7 * side**2, scoring=10**5)
 
     return count
 

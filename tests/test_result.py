@@ -9,7 +9,7 @@ import torch
 
 from rilbench.compare.quantities import Quantity, value
 from rilbench.evaluation.bootstrap import interval
-from rilbench.randomness import evaluation_noise
+from rilbench.randomness import evaluation_noise, generator_for
 from rilbench.report.tables import rows as terminal_rows
 from rilbench.result import MetricInfo, ResultMatrix, Row, RunResult
 
@@ -118,3 +118,15 @@ def test_evaluation_noise_depends_on_seed_prompt_and_index_only() -> None:
     assert not torch.equal(a[0], a[1])
     assert not torch.equal(a, evaluation_noise(1, "a cat", range(0, 4), (2, 3, 3)))
     assert not torch.equal(a, evaluation_noise(0, "a dog", range(0, 4), (2, 3, 3)))
+
+
+def test_the_bootstrap_in_parts_draws_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    scores = torch.rand(37, 2, generator=torch.Generator().manual_seed(1))
+    whole = interval(scores)
+    means = scores.double().mean(1)
+    rows = torch.randint(37, (1000, 37), generator=generator_for("bootstrap"))
+    expected = torch.quantile(means[rows].sum(1) / 37, torch.tensor([0.025, 0.975]).double())
+    assert whole == pytest.approx(expected.tolist(), rel=1e-12)
+    for most in (1, 100, 36_999):
+        monkeypatch.setattr("rilbench.evaluation.bootstrap.AT_ONCE", most)
+        assert interval(scores) == whole

@@ -9,6 +9,8 @@ from torch import Tensor
 
 from rilbench.randomness import generator_for
 
+AT_ONCE = 4_000_000  # observations that are drawn at a time, 32 MB a tensor
+
 
 def interval(
     scores: Tensor, *, groups: Sequence[int] | None = None, resamples: int = 1000, level: float = 0.95
@@ -26,7 +28,10 @@ def interval(
     if count < 2 or means.min() == means.max():
         return None
     sums, sizes = (torch.zeros(count).double().index_add_(0, index, x) for x in (means, torch.ones_like(means)))
-    rows = torch.randint(count, (resamples, count), generator=generator_for("bootstrap"))
-    resampled = sums[rows].sum(1) / sizes[rows].sum(1)
+    generator, parts = generator_for("bootstrap"), []
+    for drawn in torch.arange(resamples).split(max(1, AT_ONCE // count)):  # the numbers of one draw, in parts
+        rows = torch.randint(count, (len(drawn), count), generator=generator)
+        parts.append(sums[rows].sum(1) / sizes[rows].sum(1))
+    resampled = torch.cat(parts)
     low, high = torch.quantile(resampled, torch.tensor([0.5 - level / 2, 0.5 + level / 2]).double())
     return low.item(), high.item()
