@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from rilbench.host.catalog import Catalog
 
 T = TypeVar("T")
+PRINTING = ("--json", "--quiet", "-q")  # options that change no result
 SECTIONS = {"reward": "reward", "metric": "metric", "strategies": "strategy"}  # of the configuration -> kind
 
 
@@ -76,8 +77,9 @@ def public(config: RunConfig, catalog: Catalog) -> RunConfig:
 
 
 def command_line(arguments: Sequence[str], catalog: Catalog) -> str:
-    """The shell line of a command without its secrets."""
-    return shlex.join(["rilbench", *(word for text in arguments for word in _words(text, catalog))])
+    """The shell line of a command without its secrets, and without what only says how it prints."""
+    kept = [text for text in arguments if text not in PRINTING]
+    return shlex.join(["rilbench", *(word for text in kept for word in _words(text, catalog))])
 
 
 def mask(error: BaseException | None, secrets: Sequence[str]) -> None:

@@ -271,8 +271,10 @@ def test_show_prints_contract_settings_and_licence(installed: Path, rilbench: Ca
     shown = rilbench("plugins", "show", "compressibility").out
     assert "rilbench.Reward: Scores images" in shown
     assert "Apache-2.0" in shown
-    assert "quality: of JPEG, 1 to 100" in shown
-    assert any(line.split("│")[1:4] == [" quality   ", " int  ", " 80      "] for line in shown.splitlines()), shown
+    rows = [[cell.strip() for cell in line.split("│")[1:4]] for line in shown.splitlines()]
+    assert ["quality", "int", "80"] in rows, shown
+    (quality, *_) = json.loads(rilbench("plugins", "show", "compressibility", "--json").out)["settings"]
+    assert (quality["range"], quality["meaning"]) == ("between 1 and 100", "of JPEG")
     told = json.loads(rilbench("plugins", "show", "reward/good", "--json").out)
     assert (told["licence"], told["about"], told["settings"]) == ("MIT", "The mean of the green channel.", [])
     assert json.loads(rilbench("plugins", "show", "jsonl", "--json").out)["hooks"][0] == "run_started"

@@ -24,7 +24,6 @@ README = (ROOT / "README.md").read_text()
 COMMANDS = sorted(set(re.findall(r"^    (rilbench .*?)(?:  +#.*)?$", README, re.M)))
 SHORT = [
     "train.samples=16",
-    "recipes.joint.any.samples=48",
     "evaluate.images_per_prompt=1",
     "evaluate.bootstrap=50",
     "tracking=false",
@@ -60,6 +59,7 @@ def test_main_commands_run_on_the_embedded_benchmark(folder: Path) -> None:
 
 @pytest.mark.parametrize("strategy", ["joint", "soup"])
 def test_short_real_run_of_the_other_strategies(folder: Path, strategy: str) -> None:
+
     done = rilbench(["run", "-s", strategy, "-r", "aesthetic,compressibility", *SHORT, "--json"], folder)
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout)

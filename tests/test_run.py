@@ -185,7 +185,7 @@ def test_every_sample_is_trained_on(
         (["model.steps=0"], ConfigError, "model.steps: 0 is not between 1 and 10000"),
         (["model.steps=1001"], ConfigError, "model.steps: 1001 is more than the model's 1000"),
         (["evaluate.samples=-1"], ConfigError, "evaluate.samples: -1 is not between 0 and 1000"),
-        (["train.lr=nan"], ConfigError, "train.lr: nan is not a finite number"),
+        (["train.lr=nan"], ConfigError, "train.lr: 'nan' is not a finite number"),
         (["strategies.joint.by=soup", "strategy=joint"], ConfigError, "strategy 'soup' only plans"),
         (["model.resolution=15"], ConfigError, "model.resolution: 15 is not a multiple of 2"),
         (["recipes.rdi.red.lr=1"], ConfigError, "recipes.rdi.red: unknown strategy 'rdi'. Did you mean 'rid'"),

@@ -18,6 +18,7 @@ from rilbench.host.catalog import Catalog
 from rilbench.model.adapters import AdapterGroup, LoraPair
 from rilbench.model.text_to_image import TextToImage
 from rilbench.progress import Reporter
+from rilbench.settings import build
 from rilbench.training.gradient import Gradient
 from rilbench.training.step import TrainingStep, WeightedReward, begin_step, draw_batch
 from rilbench_baseline import Baseline, BaselineSettings
@@ -285,13 +286,13 @@ def test_averaging_factors_is_another_soup(bench: Bench) -> None:
 )
 def test_impossible_settings_are_refused(settings: type, values: dict[str, object], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        settings(**values)
+        build(settings, values, "")
 
 
 @pytest.mark.parametrize("values", [{"alpha": 1.5}, {"space": "fourier"}, {"lam": -1.0}])
 def test_rid_refuses_impossible_settings(values: dict[str, object]) -> None:
     with pytest.raises(ConfigError, match=next(iter(values))):
-        RIDSettings(**values)  # type: ignore[arg-type]
+        build(RIDSettings, values, "")
 
 
 def test_every_strategy_folder_is_registered() -> None:

@@ -53,7 +53,8 @@ def show(name: Name, plugin: Given = None, as_json: AsJson = False) -> None:
         settings = told.pop("settings")
         print_fields({key: _text(value) for key, value in told.items()})
         if settings:
-            print_table(["setting", "type", "default"], [[s["name"], s["type"], s["default"]] for s in settings])
+            head = ["setting", "type", "default", "range", "meaning"]
+            print_table(head, [[s["name"], *(s[key] for key in head[1:])] for s in settings])
 
 
 @app.command()

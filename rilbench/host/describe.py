@@ -12,6 +12,7 @@ from rilbench.hooks import NAMES
 from rilbench.host.admission import CONTRACTS
 from rilbench.host.catalog import Plugin
 from rilbench.host.discovery import field
+from rilbench.settings import declared
 
 
 def described(plugin: Plugin) -> dict[str, Any]:
@@ -41,7 +42,13 @@ def _hook(loaded: Any) -> dict[str, Any]:
 
 def _settings(cls: Any) -> list[dict[str, str]]:
     fields = dataclasses.fields(cls) if cls is not None else ()
-    return [{"name": f.name, "type": _type(f.type), "default": _default(f)} for f in fields]
+    return [{"name": f.name, "type": _type(f.type), "default": _default(f)} | _declared(f) for f in fields]
+
+
+def _declared(field: dataclasses.Field[Any]) -> dict[str, str]:
+    """What a setting means and may be, where `rilbench.setting` declares it."""
+    found = declared(field)
+    return {"meaning": found.meaning, "range": found.allowed}
 
 
 def _type(annotation: Any) -> str:
