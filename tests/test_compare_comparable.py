@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 from stores import save
 
 from rilbench.compare import mixed
-from rilbench.compare.comparable import telling
+from rilbench.compare.comparable import strategies_of, telling
 from rilbench.compare.sources import load_runs
 from rilbench.report.html.runs import Run
 from rilbench.report.html.study import Study
@@ -65,3 +66,18 @@ def test_runs_that_may_not(tmp_path: Path, settings: dict[str, Any]) -> None:
 def test_settings_of_the_strategy_that_trains_the_stages_count() -> None:
     settings = {"strategy": "soup", "strategies": {"soup": {"by": "rid"}, "rid": {"lam": 1}, "joint": {"balance": 1}}}
     assert list(telling(flat(settings))) == ["strategy", "strategies.soup.by", "strategies.rid.lam"]
+
+
+def test_so_do_those_of_the_strategy_that_does_so_by_default(tmp_path: Path) -> None:
+    """`by` of soup is baseline where no setting says so: the result names it."""
+    for seed, lr in enumerate((0.1, 0.2)):
+        settings = {"recipes": {"baseline": {"any": {"lr": lr}}, "joint": {"any": {"lr": lr}}}}
+        save(tmp_path, "soup", seed=seed, settings=settings)
+    runs = load_runs([str(tmp_path)], lambda source: [])
+    used = [replace(run, plugins={"strategy/soup": "rilbench 1", "strategy/baseline": "rilbench 1"}) for run in runs]
+    for given, expected in ((runs, []), (used, ["runs of soup differ in recipes.baseline.any.lr (0.1 and 0.2)"])):
+        warnings: list[str] = []
+        mixed.check(given, warnings.append)
+        assert [text.partition(";")[0] for text in warnings] == expected
+    changes = [{"strategy": "soup", "recipes.baseline.any.lr": lr} for lr in (0.1, 0.2)]
+    assert labels(["soup", "soup"], changes, [strategies_of(run) for run in used]) == ["soup lr=0.1", "soup lr=0.2"]

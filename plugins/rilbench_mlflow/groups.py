@@ -10,12 +10,15 @@ from rilbench.result import RunResult
 from rilbench_mlflow.labels import params
 
 
-def labels(names: Sequence[str], settings: Sequence[Mapping[str, Any]]) -> list[str]:
+def labels(
+    names: Sequence[str], settings: Sequence[Mapping[str, Any]], strategies: Sequence[Sequence[str]] = ()
+) -> list[str]:
     """A label a run, such as `rid`, or `rid lam=10` where the study has runs of `rid` with another `lam`.
 
     names, settings: of each run, its label and its settings by dotted key, empty when they are not known.
+    strategies: those with a part in each run, besides those that its settings name.
     """
-    own_of = [telling(of_run) for of_run in settings]
+    own_of = [telling(of_run, used) for of_run, used in zip(settings, strategies or [()] * len(settings), strict=True)]
     found = []
     for name, own in zip(names, own_of, strict=True):
         others = [of_run for other, of_run in zip(names, own_of, strict=True) if other == name and of_run]

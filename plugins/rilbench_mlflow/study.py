@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from rilbench.compare.comparable import strategies_of
 from rilbench.errors import RilbenchError
 from rilbench.identity import digest
 from rilbench.result import RunResult
@@ -62,7 +63,7 @@ def _sent(client: Any, results: Sequence[RunResult]) -> Sent:
 def _described(client: Any, study: Path, sent: Sent) -> Study:
     results = [result for _, result in sent]
     settings = [labels.settings(result.folder) for result in results if result.folder]
-    names = label_all([result.label for result in results], settings)
+    names = label_all([result.label for result in results], settings, [strategies_of(result) for result in results])
     tag = f"{STUDY}.{_tag(study)}"
     for (run, _), label in zip(sent, names, strict=True):
         if run.data.tags.get(tag) != label:

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
-from rilbench.compare.comparable import telling
+from rilbench.compare.comparable import strategies_of, telling
 from rilbench.compare.recorded import settings
 from rilbench.result import RunResult
 
@@ -50,7 +50,8 @@ def _case(run: RunResult) -> tuple[str, tuple[str, ...], int]:
 
 
 def _texts(run: RunResult) -> dict[str, str]:
-    return {k: ",".join(map(str, v)) if isinstance(v, list) else str(v) for k, v in telling(settings(run)).items()}
+    own = telling(settings(run), strategies_of(run))
+    return {key: ",".join(map(str, v)) if isinstance(v, list) else str(v) for key, v in own.items()}
 
 
 def _differing(own: Mapping[str, str], others: Sequence[Mapping[str, str]]) -> dict[str, str]:

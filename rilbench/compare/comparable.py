@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TypeVar
 
 from rilbench.config import ANY
+from rilbench.result import RunResult
 
 T = TypeVar("T")
 
@@ -25,11 +26,19 @@ NEUTRAL = (  # what changes no number beyond rounding
 )
 
 
-def telling(settings: Mapping[str, T]) -> dict[str, T]:
+def strategies_of(run: RunResult) -> list[str]:
+    """The strategies that planned and trained a run, as far as its result says."""
+    return [key.removeprefix("strategy/") for key in run.plugins if key.startswith("strategy/")]
+
+
+def telling(settings: Mapping[str, T], strategies: Iterable[str] = ()) -> dict[str, T]:
     """The settings, by dotted key, whose values tell runs of one name apart: two runs that agree in all of them may be
-    averaged. Those of strategies that have no part in the run are none."""
+    averaged. Those of strategies that have no part in the run are none.
+
+    strategies: those that have one (`strategies_of`), besides those that the settings name: `by` has a default.
+    """
     strategy = str(settings.get("strategy", ""))
-    involved = {ANY, strategy, str(settings.get(f"strategies.{strategy}.by", ""))}
+    involved = {*strategies, ANY, strategy, str(settings.get(f"strategies.{strategy}.by", ""))}
 
     def tells(key: str, value: T) -> bool:
         section, _, rest = key.partition(".")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 
-from rilbench.compare.comparable import telling
+from rilbench.compare.comparable import strategies_of, telling
 from rilbench.compare.names import some
 from rilbench.compare.recorded import settings
 from rilbench.result import RunResult
@@ -30,7 +30,7 @@ def check(runs: Sequence[RunResult], warn: Callable[[str], None]) -> None:
 
 def _differing(runs: Sequence[RunResult]) -> Iterator[str]:
     """The settings that differ, each with two of its values."""
-    known = [of_run for run in runs if (of_run := telling(settings(run)))]
+    known = [of_run for run in runs if (of_run := telling(settings(run), strategies_of(run)))]
     for key in dict.fromkeys(key for of_run in known for key in of_run):
         values = list(dict.fromkeys(str(of_run.get(key, "unset")) for of_run in known))
         if len(values) > 1:

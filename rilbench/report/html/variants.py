@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from rilbench.compare.comparable import telling
+from rilbench.compare.comparable import strategies_of, telling
 from rilbench.report.html.runs import Run
 from rilbench.report.html.study import Study
 
@@ -31,7 +31,7 @@ def variant(study: Study, label: str) -> str:
 
 def _settings(run: Run) -> dict[str, str]:
     """Those that a method can be made of."""
-    own = telling({"strategy": run.result.strategy} | run.settings)
+    own = telling({"strategy": run.result.strategy} | run.settings, strategies_of(run.result))
     return {key: value for key, value in own.items() if key != "strategy"}
 
 
