@@ -13,6 +13,7 @@ from rilbench.store import read_json
 
 MEASURED = "as long as the like took in this store"  # where an estimate comes from
 PROBED = "from two timed forwards on this machine; rewards and metrics are left out"
+NOTHING = "not known: nothing like it is in the store; --time measures it with two forwards"
 Key = tuple[Any, ...]
 
 

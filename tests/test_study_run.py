@@ -74,7 +74,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory, pipeline: Path) -> Pat
 
 
 def test_a_dry_run_trains_nothing(workplace: Path, study: Study) -> None:
-    told = study(workplace, *TWO, "--dry-run", "--json", "--workers", "2")
+    told = study(workplace, *TWO, "--dry-run", "--time", "--json", "--workers", "2")
     assert (told.code, told.err) == (0, "")
     plan = json.loads(told.out)
     assert plan["methods"]["rid"] == plan["methods"]["baseline"] | {"seconds": plan["methods"]["rid"]["seconds"]}
@@ -85,10 +85,20 @@ def test_a_dry_run_trains_nothing(workplace: Path, study: Study) -> None:
         "stored": 0,
     }
     assert plan["minutes"] == pytest.approx(plan["total"]["seconds"] / 120)
-    shown = study(workplace, *TWO, "--dry-run")
+    shown = study(workplace, *TWO, "--dry-run", "--time")
     assert "together" in shown.out
     assert "from two timed forwards" in shown.out
     assert not (workplace / "runs").exists()
+
+
+def test_a_dry_run_loads_no_model(workplace: Path, study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr("rilbench.model.text_to_image.TextToImage.load")
+    told = study(workplace, *TWO, "--dry-run", "--json")
+    assert told.code == 0
+    plan = json.loads(told.out)
+    assert plan["minutes"] is plan["total"]["seconds"] is plan["methods"]["rid"]["seconds"] is None
+    shown = study(workplace, *TWO, "--dry-run")
+    assert "time      not known: nothing like it is in the store; --time measures it" in shown.out
 
 
 def test_the_overview_is_the_mean_of_the_runs(undisturbed: Path, workplace: Path, study: Study) -> None:

@@ -25,6 +25,9 @@ Orders = Annotated[
 Seeds = Annotated[str | None, typer.Option(help="How many (3 means 0, 1, 2), or which: 0,5,7")]
 StudyFile = Annotated[str | None, typer.Option("--config", "-c", help="A study file, or the name of a shipped one")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the plan and its cost; train nothing")]
+Time = Annotated[
+    bool, typer.Option("--time", help="With --dry-run: time two forwards of what the store has no times of")
+]
 Workers = Annotated[int, typer.Option(min=1, help="Processes on this machine that share the work")]
 
 
@@ -36,6 +39,7 @@ def study(
     seeds: Seeds = None,
     config: StudyFile = None,
     dry_run: DryRun = False,
+    time: Time = False,
     workers: Workers = 1,
     plugin: Given = None,
     quiet: Quiet = False,
@@ -64,7 +68,7 @@ def study(
         seeds=seeds,
         catalog=found,
     )
-    graph = Graph(make_cells(asked, found, Reporter().warn))
+    graph = Graph(make_cells(asked, found, Reporter().warn), probe=time or not dry_run)
     if dry_run:
         _show_plan(graph, workers, as_json)
         return
@@ -89,16 +93,22 @@ def _show_plan(graph: Graph, workers: int, as_json: bool) -> None:
 
 
 def _print_plan(graph: Graph, workers: int, console: Terminal) -> None:
-    from rilbench.progress import duration
     from rilbench.study.overview import plan_table
 
     if graph.seconds:
         console.print(plan_table(graph))
         orders = "; ".join(" > ".join(order) for order in graph.orders)
         console.print(f"orders    {orders}", soft_wrap=True, highlight=False, markup=False)
-        among = "" if workers == 1 else f", shared by {workers} workers"
-        left = duration(60 * graph.minutes(workers))
-        console.print(f"time      {left}{among} ({graph.how})", soft_wrap=True, highlight=False, markup=False)
+        console.print(f"time      {_time(graph, workers)}", soft_wrap=True, highlight=False, markup=False)
+
+
+def _time(graph: Graph, workers: int) -> str:
+    from rilbench.progress import duration
+
+    if graph.estimates.unknown:
+        return graph.how
+    among = "" if workers == 1 else f", shared by {workers} workers"
+    return f"{duration(60 * graph.minutes(workers))}{among} ({graph.how})"
 
 
 def _show(run: StudyRun, told: dict[str, str], as_json: bool) -> None:

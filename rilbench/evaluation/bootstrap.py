@@ -29,8 +29,9 @@ def interval(
         return None
     sums, sizes = (torch.zeros(count).double().index_add_(0, index, x) for x in (means, torch.ones_like(means)))
     generator, parts = generator_for("bootstrap"), []
-    for drawn in torch.arange(resamples).split(max(1, AT_ONCE // count)):  # the numbers of one draw, in parts
-        rows = torch.randint(count, (len(drawn), count), generator=generator)
+    part = max(1, AT_ONCE // count)
+    for start in range(0, resamples, part):  # the numbers of one draw, in parts
+        rows = torch.randint(count, (min(part, resamples - start), count), generator=generator)
         parts.append(sums[rows].sum(1) / sizes[rows].sum(1))
     resampled = torch.cat(parts)
     low, high = torch.quantile(resampled, torch.tensor([0.5 - level / 2, 0.5 + level / 2]).double())

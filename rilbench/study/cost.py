@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,14 @@ from rilbench.study.cells import Cell, Work
 
 
 class Estimates:
-    """Seconds of work. `measured` and `probed` count where they come from: the store, timed forwards."""
+    """Seconds of work. `measured` and `probed` count where they come from: the store, timed forwards.
 
-    def __init__(self, store: Path) -> None:
-        self.measured = self.probed = 0
+    Without `probe` no model is loaded: what the store has nothing like is NaN, and counted in `unknown`.
+    """
+
+    def __init__(self, store: Path, *, probe: bool = True) -> None:
+        self.measured = self.probed = self.unknown = 0
+        self._probe = probe
         self._past = Past(store)
         self._probes: dict[Any, Any] = {}
 
@@ -24,6 +29,9 @@ class Estimates:
         known = (
             past.training(work.planned.document) if work.training else past.evaluation(cell.evaluation, _images(cell))
         )
+        if known is None and not self._probe:
+            self.unknown += 1
+            return math.nan
         if known is None:
             self.probed += 1
             return self._probed(cell, work)

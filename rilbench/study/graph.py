@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from rilbench.past import MEASURED, PROBED
+from rilbench.past import MEASURED, NOTHING, PROBED
 from rilbench.study.cells import Cell
 from rilbench.study.cost import Estimates
 
@@ -16,7 +16,7 @@ class Counts:
     """What some cells need, each piece of work counted once.
 
     stages: to be trained, of which `stored` are. shared: how many trainings that saves. evaluations: of which
-    `measured` are done. seconds: the time of what is left.
+    `measured` are done. seconds: the time of what is left, NaN where it is not known.
     """
 
     runs: int
@@ -32,14 +32,15 @@ class Counts:
 class Graph:
     """The cells of a study with what the store had when the graph was made."""
 
-    def __init__(self, cells: Sequence[Cell]) -> None:
+    def __init__(self, cells: Sequence[Cell], *, probe: bool = True) -> None:
+        """probe: whether work that the store has no times of is estimated from timed forwards."""
         self.cells = cells
         self.results = {cell.name: result for cell in cells if (result := cell.result())}
         every = {work.key: (cell, work) for cell in cells for work in cell.work}
         finished = {work.key for cell in cells if cell.name in self.results for work in cell.work}
         self.done = {key for key, (cell, work) in every.items() if key in finished or cell.done(work)}
         left = {key: pair for key, pair in every.items() if key not in self.done}
-        self.estimates = Estimates(cells[0].store)
+        self.estimates = Estimates(cells[0].store, probe=probe)
         self.seconds = {key: self.estimates.seconds(*pair) for key, pair in left.items()}
 
     def counts(self, label: str | None = None) -> Counts:
@@ -83,6 +84,8 @@ class Graph:
     @property
     def how(self) -> str:
         """Where the estimate comes from."""
+        if self.estimates.unknown:
+            return NOTHING
         if not self.estimates.probed:
             return MEASURED
         if not self.estimates.measured:

@@ -77,7 +77,7 @@ def plan_table(graph: Graph) -> Table:
     for label in (*labels, None):
         counts = graph.counts(label)
         figures = [counts.runs, counts.finished, counts.stages, counts.shared, counts.stored, counts.evaluations]
-        time = duration(counts.seconds).removeprefix("about ")
+        time = "?" if math.isnan(counts.seconds) else duration(counts.seconds).removeprefix("about ")
         shown.add_row(
             Text(label or "together"), *map(str, [*figures, counts.measured, time]), end_section=label == labels[-1]
         )
