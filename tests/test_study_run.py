@@ -323,3 +323,21 @@ def test_another_evaluation_is_estimated_by_its_images(undisturbed: Path, workpl
     assert graph.how == "as long as the like took in this store"
     mixed = planned(workplace, "evaluate.images_per_prompt=4", "model.steps=5", rewards="red", **options)
     assert mixed.how.startswith("2 pieces of work as long as the like took in this store, 1 from two timed forwards")
+
+
+def test_what_a_plugin_prints_while_planning_is_no_data(
+    workplace: Path, study: Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    score, built = toy.Redness.__init__, []
+
+    def loud(self: toy.Redness, *given: object, **more: object) -> None:
+        built.append(self)
+        print("a plugin says hello")
+        score(self, *given, **more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(toy.Redness, "__init__", loud)
+    told = study(workplace, *TWO, "--json")
+    assert built
+    assert "hello" in told.err
+    assert "hello" not in told.out
+    assert len(json.loads(told.out)["finished"]) == 4

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import redirect_stdout
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -58,17 +59,18 @@ def study(
     from rilbench.study.run import StudyRun
 
     quiet_libraries()
-    found = catalog(plugin)
-    asked = definition.load(
-        config,
-        settings or (),
-        strategies=strategies,
-        rewards=rewards,
-        orders=orders or (),
-        seeds=seeds,
-        catalog=found,
-    )
-    graph = Graph(make_cells(asked, found, Reporter().warn), probe=time or not dry_run)
+    with redirect_stdout(sys.stderr):  # whatever a plugin prints; stdout is for results
+        found = catalog(plugin)
+        asked = definition.load(
+            config,
+            settings or (),
+            strategies=strategies,
+            rewards=rewards,
+            orders=orders or (),
+            seeds=seeds,
+            catalog=found,
+        )
+        graph = Graph(make_cells(asked, found, Reporter().warn), probe=time or not dry_run)
     if dry_run:
         _show_plan(graph, workers, as_json)
         return
@@ -77,11 +79,13 @@ def study(
     command = command_line(sys.argv[1:], found)
     run = StudyRun(asked, graph, found, workers=workers, command=command, plugins=plugin or (), quiet=quiet)
     try:
-        run.run()
+        with redirect_stdout(sys.stderr):
+            run.run()
+            told = run.finish()
     except KeyboardInterrupt:  # Typer would turn it into a silent exit
         Terminal(stderr=True).print("interrupted; finished work is kept, the same command continues")
         raise typer.Exit(130) from None
-    _show(run, run.finish(), as_json)
+    _show(run, told, as_json)
     raise typer.Exit(FAILED if run.failures else 0)
 
 
