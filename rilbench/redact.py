@@ -37,8 +37,16 @@ def public(address: str) -> str:
 
 
 def anonymous(address: str) -> str:
-    """The same for everybody: `public`, and no variable of the environment is named either."""
-    return re.sub(rf"={ENV}\w*", f"={GONE}", public(address))
+    """What is hashed in an address's place: the same for everybody, and another for every file.
+
+    Without the values of secret parameters, in clear or by a variable, and without a user; unlike `public` it keeps
+    what stands before an `@` in the path.
+    """
+    match = START.match(address)
+    start = match[0] if match else ""
+    authority, slash, path = address[len(start) :].partition("/")
+    kept = start + authority.rpartition("@")[2] + slash + path
+    return re.sub(rf"={ENV}\w*", f"={GONE}", PARAMETER.sub(_parameter, kept))
 
 
 def redacted(text: str) -> str:

@@ -85,3 +85,11 @@ def test_the_place_of_a_file_does_not_depend_on_the_secret() -> None:
 
 
 TWICE = ((f"me:{PASSWORD}@", PASSWORD), ("", "env:MY_TOKEN"), ("", "***"))
+
+
+def test_addresses_of_two_files_have_two_places() -> None:
+    """A port and an `@` in the path look like a user and a password."""
+    places = {NeededFile(f"url:https://{host}:8443/{folder}/x@v1.bin").place for host in "ab" for folder in "cd"}
+    assert len(places) == 4
+    same = ("url:https://a/c/x.bin?token=1", "url:https://a/c/x.bin?token=env:T", "url:https://me:pw@a/c/x.bin?token=2")
+    assert len({NeededFile(source).place for source in same}) == 1

@@ -47,7 +47,7 @@ class Commands(QuickGroup):
                 found[name] = _command(name, function)
             except KeyboardInterrupt:
                 raise
-            except BaseException as error:  # Typer on a stranger's annotations
+            except BaseException as error:  # Typer on a plugin's annotations
                 _warn(f"{plugin}: the command {name!r} is left out: {reason(error)}")
         return found
 

@@ -46,7 +46,7 @@ class Export:
 
     @property
     def public(self) -> RunConfig:
-        """The run's configuration as strangers may see it."""
+        """The run's configuration as others may see it."""
         return secret_settings.public(self.run.config, self.run.catalog)
 
     @property
