@@ -8,12 +8,15 @@ from typing import Annotated
 
 import typer
 
+from rilbench.cli.options import Quiet
+from rilbench.progress import Reporter
 from rilbench.terminal import echo
 from rilbench_mlflow.ui import PORT
 
 
 def upload(
     folders: Annotated[list[Path], typer.Argument(help="Folders of runs, or of a study or store with runs in it")],
+    quiet: Quiet = False,
 ) -> None:
     """Send runs to MLflow that could not be sent, and save the comparison views of several; nothing is sent twice."""
     from rilbench_mlflow.upload import sync, sync_study
@@ -22,7 +25,9 @@ def upload(
     if len(folders) == 1 and (folders[0] / "result.json").exists():
         echo(sync(folders[0]))
         return
-    for name, line in sync_study(folders).items():
+    with Reporter(quiet=quiet).work("uploading", "run") as advance:
+        lines = sync_study(folders, lambda done, total: advance(done, total, ""))
+    for name, line in lines.items():
         echo(f"{name:17} {line}")
 
 

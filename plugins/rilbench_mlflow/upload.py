@@ -8,6 +8,7 @@ from pathlib import Path
 
 from rilbench import received
 from rilbench.errors import RilbenchError, UsageError
+from rilbench.progress import OnBatch
 from rilbench.result import RunResult
 from rilbench.store import read_json
 from rilbench_mlflow.address import public, tracking_uri
@@ -41,14 +42,16 @@ def sync(folder: Path) -> str:
     return location(folder) or ""
 
 
-def sync_study(folders: Sequence[Path]) -> dict[str, str]:
+def sync_study(folders: Sequence[Path], advance: OnBatch | None = None) -> dict[str, str]:
     """`sync` every run in some folders, then save the views of the finished ones; lines to print, name to text.
 
     A folder is a run's, or holds runs. The study is called as the folder, or as the one that several lie in.
     """
     found = [run for folder in folders for run in runs_in(folder)]
-    for folder in found:
+    for number, folder in enumerate(found, 1):
         sync(folder)
+        if advance:
+            advance(number, len(found))
     study = Path(os.path.commonpath([folder.resolve() for folder in folders]))
     results = [result for result in map(RunResult.load, found) if result.status == "finished"]
     try:
