@@ -198,6 +198,11 @@ class Components:
         return self._evaluation
 
     @cached_property
+    def base_document(self) -> dict[str, Any]:
+        """What determines the untouched model's images; the files are looked at once."""
+        return identity.base_document(self.config)
+
+    @cached_property
     def _evaluation(self) -> dict[str, Any]:
         evaluate = asdict(self.config.evaluate)
         del evaluate["batch_size"], evaluate["metrics"]

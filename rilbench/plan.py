@@ -33,7 +33,7 @@ class PlannedStage:
 def make_plan(config: RunConfig, components: Components) -> list[PlannedStage]:
     """The untouched base first, then every stage of the strategy."""
     stages = planned_stages(config, components)
-    document = identity.base_document(config)
+    document = components.base_document
     plan = [PlannedStage(stage=Stage(), id=identity.digest(document), document=document, below=(), chain=())]
     for stage in stages:
         plan.append(_merged(stage, plan) if stage.merge else _trained(stage, plan, config, components))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
 from typing import Any, TypeVar, get_type_hints
 
 from rilbench.errors import ConfigError, PluginError, reason, unknown
@@ -136,7 +137,7 @@ class Described:
 
 def described(cls: type, prefix: str = "") -> Iterator[Described]:
     """Every setting of a dataclass, nested sections included, in the order of declaration."""
-    hints = get_type_hints(cls)
+    hints = types_of(cls)
     for field in dataclasses.fields(cls):
         key, kind = f"{prefix}{field.name}", hints[field.name]
         if dataclasses.is_dataclass(kind) and isinstance(kind, type):
@@ -191,13 +192,19 @@ def _placed(text: str, cls: type, where: str) -> str:
     return f"{where}{joint}{text}" if where else text
 
 
+@cache
+def types_of(cls: type) -> dict[str, Any]:
+    """The types of a dataclass's fields; annotations are texts, which take long to read."""
+    return get_type_hints(cls)
+
+
 def typed(cls: type, values: Mapping[str, Any], where: str) -> dict[str, Any]:
     """The given values by the types and ranges that `cls` declares; unknown ones are errors."""
     if not isinstance(values, Mapping):
         raise ConfigError(f"{where or 'configuration'}: is not a mapping of settings")
     fields = {field.name: field for field in dataclasses.fields(cls)}
     try:
-        hints = get_type_hints(cls)
+        hints = types_of(cls)
     except NameError as error:  # an annotation that only the type checker can see
         said = str(error).splitlines()[0]
         raise ConfigError(f"{where or 'configuration'}: the types of {cls.__name__} cannot be read: {said}") from None
