@@ -23,12 +23,20 @@ Loader = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
 def parse(text: str, where: str) -> Any:
     """The value of a YAML text; ConfigError names `where` it comes from."""
     try:
+        _check_depth(text, where)
         node = yaml.compose(text, Loader=Loader)
     except yaml.YAMLError as error:
         raise ConfigError(f"{where}: {' '.join(str(error).split())}") from None
-    except RecursionError:
-        raise ConfigError(f"{where}: nested deeper than {DEEPEST} levels") from None
     return None if node is None else _Reader(where).value(node, 0)
+
+
+def _check_depth(text: str, where: str) -> None:
+    """ConfigError for text nested too deep: composing it recurses, in C until the process crashes."""
+    depth = 0
+    for event in yaml.parse(text, Loader=Loader):
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > DEEPEST:
+            raise ConfigError(f"{where}: nested deeper than {DEEPEST} levels")
 
 
 def plain(text: str) -> Any:

@@ -221,6 +221,7 @@ BOMB = b"a: &a [x, x, x, x, x, x, x, x]\n" + b"".join(ALIASES)
         (b"seed: 1\nseed: 2\n", "line 2: the key 'seed' stands twice"),
         (b"a: " + b"[" * 3000, "mine.yaml"),
         (b"reward: " + b"{a: " * 30 + b"1" + b"}" * 30, "nested deeper than 16"),
+        (b"reward: " + b"[" * 200_000, "nested deeper than 16"),  # composed in C it crashed the process
         (b"label: a\x00b\n", "mine.yaml"),
         (b"label: \xff\n", "not UTF-8"),
         (b"seed: !!int '1'\n", "the tag tag:yaml.org,2002:int is not read"),
