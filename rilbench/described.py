@@ -27,9 +27,7 @@ def settings_document(settings: Any) -> dict[str, Any]:
     Settings declared secret take no part, nor do the secrets of addresses. ConfigError for a value of a type that
     cannot be stored.
     """
-    fields = [
-        field for field in dataclasses.fields(settings) if not getattr(field.metadata.get("rilbench"), "secret", 0)
-    ]
+    fields = [field for field in dataclasses.fields(settings) if not declared(field).secret]
     document: dict[str, Any] = redact.values({f.name: _of_field(f, getattr(settings, f.name)) for f in fields})
     return document
 
