@@ -13,13 +13,13 @@ from typing import Annotated
 
 import typer
 
-from rilbench import engine
-from rilbench.config import load
+from rilbench.contracts.result import Row, RunResult
+from rilbench.engine import run as engine
+from rilbench.engine.config import load
+from rilbench.engine.progress import Reporter
 from rilbench.evaluation.bootstrap import interval
 from rilbench.host.catalog import Catalog
-from rilbench.progress import Reporter
-from rilbench.result import Row, RunResult
-from rilbench.tensors import load_tensors
+from rilbench.store.tensors import load_tensors
 
 STRATEGIES = ("rid", "baseline", "joint", "soup")
 REWARDS = ("aesthetic", "hps", "compressibility")

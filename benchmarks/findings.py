@@ -17,11 +17,11 @@ from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
 
-from rilbench.compare.groups import model_of
-from rilbench.compare.pairs import independent_pairs, mean_differences
-from rilbench.compare.sources import load_runs
-from rilbench.compare.statistics import Spread, holm, paired_p
-from rilbench.result import RunResult
+from rilbench.analysis.groups import model_of
+from rilbench.analysis.pairs import independent_pairs, mean_differences
+from rilbench.analysis.sources import load_runs
+from rilbench.analysis.statistics import Spread, holm, paired_p
+from rilbench.contracts.result import RunResult
 
 Key = tuple[tuple[str, ...], int]  # order and seed
 GENERAL = ("clip_score", "fid", "structure", "oracle")

@@ -24,10 +24,10 @@ import torch
 import typer
 from step import PROMPT, Bench, Kind
 
-from rilbench.config import RunConfig, compose
-from rilbench.layers import values_of
+from rilbench.engine.budget.memory import count
+from rilbench.engine.config import RunConfig, compose
+from rilbench.engine.layers import values_of
 from rilbench.testing import tiny
-from rilbench.training.memory import count
 from rilbench.training.step import WeightedReward
 
 STAGES = (1, 8)

@@ -33,9 +33,9 @@ import typer
 from fullsize import CHECKPOINTING, build, floor, of, timed
 from step import Bench
 
-from rilbench.config import compose
-from rilbench.errors import reason
-from rilbench.layers import values_of
+from rilbench.contracts.errors import reason
+from rilbench.engine.config import compose
+from rilbench.engine.layers import values_of
 
 ROOT = Path(__file__).parent.parent
 KINDS = (  # images an update, what is timed

@@ -21,10 +21,10 @@ from typing import Annotated, Any
 
 import typer
 
-from rilbench import engine
-from rilbench.config import load
+from rilbench.engine import run as engine
+from rilbench.engine.config import load
+from rilbench.engine.progress import Reporter
 from rilbench.host.catalog import Catalog
-from rilbench.progress import Reporter
 
 SEED = 100
 REWARDS = ("aesthetic", "hps", "compressibility")

@@ -24,17 +24,18 @@ from typing import Annotated
 import torch
 import typer
 
-from rilbench.components import Components
-from rilbench.config import RunConfig, load
-from rilbench.contracts import Stage
+from rilbench.contracts.pair import LoraPair
+from rilbench.contracts.strategy import Stage
+from rilbench.engine.components import Components
+from rilbench.engine.config import RunConfig, load
 from rilbench.host.catalog import Catalog
-from rilbench.model.adapters import AdapterGroup, LoraPair
+from rilbench.model.adapters import AdapterGroup
 from rilbench.model.loading import pick_device
+from rilbench.model.randomness import generator_for
 from rilbench.model.text_to_image import TextToImage
-from rilbench.randomness import generator_for
 from rilbench.training import optimisers
+from rilbench.training.stage import StageTraining
 from rilbench.training.step import WeightedReward
-from rilbench.training.trainer import StageTraining
 
 STAGES = (1, 4, 8)
 PROMPT = "a large red circle in the middle on a white background"

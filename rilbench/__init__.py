@@ -1,19 +1,21 @@
 """rilbench: Reward Incremental Learning for text-to-image diffusion models.
 
-The names below are the public ones, with `rilbench.encoders` for plugins that need a CLIP, `rilbench.remote` for
-published files, `rilbench.testing` for their tests and `rilbench.result` for hooks. Importing this imports no torch.
+The names below are the public ones, with `rilbench.encoders` for plugins that need a CLIP,
+`rilbench.files.published` for published files, `rilbench.testing` for their tests and `rilbench.contracts.result` for
+hooks. Importing this imports no torch.
 """
 
 from typing import TYPE_CHECKING, Any
 
-from rilbench.contracts import API_VERSION, MeanMetric, Metric, NoSettings, Reward, Stage, Step, Strategy
-from rilbench.errors import ConfigError, PluginError, RilbenchError
-from rilbench.hooks import hookimpl
-from rilbench.remote import NeededFile
-from rilbench.settings import setting
+from rilbench.contracts.components import API_VERSION, MeanMetric, Metric, NoSettings, Reward
+from rilbench.contracts.errors import ConfigError, PluginError, RilbenchError
+from rilbench.contracts.hooks import hookimpl
+from rilbench.contracts.settings import setting
+from rilbench.contracts.strategy import Stage, Step, Strategy
+from rilbench.files.published import NeededFile
 
 if TYPE_CHECKING:
-    from rilbench.model.adapters import LoraPair
+    from rilbench.contracts.pair import LoraPair
 
 __version__ = "0.1.0"
 __all__ = [
@@ -38,7 +40,7 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     """`LoraPair` imports torch, so it is fetched when it is asked for."""
     if name == "LoraPair":
-        from rilbench.model.adapters import LoraPair
+        from rilbench.contracts.pair import LoraPair
 
         return LoraPair
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -8,7 +8,7 @@ import broken_rewards
 import broken_settings
 import broken_strategies
 
-from rilbench.contracts import Component
+from rilbench.contracts.components import Component
 
 MODULES = (broken_settings, broken_rewards, broken_gradients, broken_metrics, broken_strategies)
 BREAKERS: list[tuple[type[Component], str]] = [

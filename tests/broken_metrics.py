@@ -10,7 +10,7 @@ import torch
 from good_components import GoodMetric, GoodSet, breaks, value
 from torch import Tensor
 
-from rilbench.contracts import MeanMetric
+from rilbench.contracts.components import MeanMetric
 
 
 @breaks("the_direction_is_declared")

@@ -126,7 +126,7 @@ CASES = [
     ),
     Case(
         name="settings_an_instance",
-        make=_source(f"from rilbench.contracts import NoSettings\n{REWARD}    Settings = NoSettings()\n"),
+        make=_source(f"from rilbench.contracts.components import NoSettings\n{REWARD}    Settings = NoSettings()\n"),
         warning=f"{OF} has Settings that are not a dataclass",
     ),
     Case(

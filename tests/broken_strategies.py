@@ -11,7 +11,7 @@ from good_components import GoodStrategy, Planner, breaks
 from torch import Tensor
 
 from rilbench import Stage, Step, Strategy
-from rilbench.model.adapters import LoraPair
+from rilbench.contracts.pair import LoraPair
 
 
 @breaks("a_plan_is_a_list_of_stages")

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from rilbench import MeanMetric, Metric, Reward, Stage, Step, Strategy
-from rilbench.contracts import Component
-from rilbench.model.adapters import LoraPair
+from rilbench.contracts.components import Component
+from rilbench.contracts.pair import LoraPair
 
 
 def breaks(check: str) -> Callable[[type[Any]], type[Any]]:

@@ -13,8 +13,8 @@ from typing import Any
 
 import toy
 
-from rilbench.progress import Reporter
-from rilbench.result import RunResult
+from rilbench.contracts.result import RunResult
+from rilbench.engine.progress import Reporter
 from rilbench_mlflow import sending, state
 
 COUNTED = ("create_run", "log_batch", "log_artifacts", "log_artifact", "set_tag", "update_run", "set_terminated")
@@ -47,8 +47,8 @@ class Death:
     def install(self) -> None:
         from mlflow.tracking import MlflowClient
 
-        from rilbench import store
         from rilbench.host.moments import Moments
+        from rilbench.store import files as store
 
         for name in COUNTED:
             setattr(MlflowClient, name, self.around(getattr(MlflowClient, name)))
@@ -90,10 +90,10 @@ def run(folder: Path) -> None:
 
 def study(folder: Path) -> None:
     """Two strategies, one seed each, then the study's end."""
-    from rilbench.study import definition
-    from rilbench.study.cells import make_cells
-    from rilbench.study.graph import Graph
-    from rilbench.study.run import StudyRun
+    from rilbench_study import definition
+    from rilbench_study.cells import make_cells
+    from rilbench_study.graph import Graph
+    from rilbench_study.run import StudyRun
 
     toy.config(folder)
     section = "  rewards: [red, dark]\n  strategies: [baseline, rid]\n  seeds: 1\n"

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from rilbench.result import MetricInfo, ResultMatrix, Row, RunResult
-from rilbench.store import write_json, write_text
+from rilbench.contracts.result import MetricInfo, ResultMatrix, Row, RunResult
+from rilbench.store.files import write_json, write_text
 
 METRICS = (
     MetricInfo(name="red", higher_is_better=True, target_of=("red",)),

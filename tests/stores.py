@@ -10,8 +10,8 @@ import numpy as np
 import yaml  # type: ignore[import-untyped]
 from safetensors.numpy import save_file
 
-from rilbench.result import MetricInfo, ResultMatrix, Row, RunResult
-from rilbench.store import write_json
+from rilbench.contracts.result import MetricInfo, ResultMatrix, Row, RunResult
+from rilbench.store.files import write_json
 
 A, H, C = "aesthetic", "hps", "compressibility"
 FORWARDS, BACKWARDS = (A, H, C), (C, H, A)

@@ -13,10 +13,10 @@ import pytest
 import toy
 
 from rilbench.cli import main
-from rilbench.progress import Reporter
-from rilbench.study import definition
-from rilbench.study.cells import make_cells
-from rilbench.study.graph import Graph
+from rilbench.engine.progress import Reporter
+from rilbench_study import definition
+from rilbench_study.cells import make_cells
+from rilbench_study.graph import Graph
 
 TOYS = {"red": "toy:Redness", "dark": "toy:Darkness", "blue": "toy:Blueness", "nan": "toy:NaNReward"}
 TOYS["toy_contrast"] = "toy:Contrast"

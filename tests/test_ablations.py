@@ -10,8 +10,8 @@ import pytest
 import torch
 import toy
 
+from rilbench.contracts.result import RunResult
 from rilbench.model.files import load_pair
-from rilbench.result import RunResult
 from rilbench.testing import check_component
 from rilbench_joint import Joint
 from rilbench_rid import RID

@@ -10,9 +10,10 @@ import toy
 from safetensors.torch import load_file
 from torch import Tensor
 
-from rilbench.config import AdapterConfig, ModelConfig
-from rilbench.errors import ConfigError
-from rilbench.model.adapters import AdapterGroup, LoraPair
+from rilbench.contracts.errors import ConfigError
+from rilbench.contracts.pair import LoraPair
+from rilbench.model.adapters import AdapterGroup
+from rilbench.model.config import AdapterConfig, ModelConfig
 from rilbench.model.files import load_pair, save_pair
 from rilbench.model.text_to_image import TextToImage
 

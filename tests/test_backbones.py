@@ -14,9 +14,10 @@ import torch
 import toy
 from torch import Tensor
 
-from rilbench.config import AdapterConfig, ModelConfig
-from rilbench.errors import ConfigError
-from rilbench.model.adapters import AdapterGroup, LoraPair
+from rilbench.contracts.errors import ConfigError
+from rilbench.contracts.pair import LoraPair
+from rilbench.model.adapters import AdapterGroup
+from rilbench.model.config import AdapterConfig, ModelConfig
 from rilbench.model.files import save_pair
 from rilbench.model.text_to_image import TextToImage
 

@@ -18,16 +18,17 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from rilbench import config, engine
 from rilbench.cli import app
-from rilbench.components import Components
-from rilbench.errors import RilbenchError
+from rilbench.contracts.errors import RilbenchError
+from rilbench.contracts.settings import described, flat
+from rilbench.engine import config
+from rilbench.engine import run as engine
+from rilbench.engine.components import Components
+from rilbench.engine.layers import values_of
+from rilbench.engine.plan import PlannedStage
 from rilbench.host.catalog import Catalog
-from rilbench.layers import values_of
-from rilbench.plan import PlannedStage
-from rilbench.settings import described, flat
-from rilbench.study import definition
-from rilbench.study.orders import read_seeds
+from rilbench_study import definition
+from rilbench_study.orders import read_seeds
 
 CATALOG = Catalog()
 NUMBERS = """

@@ -19,9 +19,10 @@ from safetensors.torch import save_file
 from web import git_hash
 
 import rilbench_metrics.extractors
-from rilbench import ConfigError, remote
-from rilbench.config import ModelConfig
+from rilbench import ConfigError
 from rilbench.encoders import ClipEncoder
+from rilbench.files import published as remote
+from rilbench.model.config import ModelConfig
 from rilbench.model.loading import load_backbone
 from rilbench_metrics.extractors import make_extractor
 from rilbench_pickscore import PickScore, PickScoreSettings

@@ -15,9 +15,9 @@ from open_clip.tokenizer import bytes_to_unicode, default_bpe, tokenize
 from torch import Tensor
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
-from rilbench.config import ModelConfig
 from rilbench.model.backbones.stable_diffusion import StableDiffusion
 from rilbench.model.backbones.stable_diffusion_xl import StableDiffusionXL
+from rilbench.model.config import ModelConfig
 from rilbench.testing import tiny
 
 START, END = "<|startoftext|>", "<|endoftext|>"

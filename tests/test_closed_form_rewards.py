@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from rilbench import ConfigError, NoSettings, Reward
-from rilbench.settings import build
+from rilbench.contracts.settings import build
 from rilbench_colorfulness import Colorfulness
 from rilbench_incompressibility import Incompressibility
 from rilbench_jpeg import Compressibility, CompressibilitySettings

@@ -14,10 +14,10 @@ from helpers import images, jpeg_round_trip, normalised, plain_clip, save_clip
 from PIL import Image, ImageFilter
 
 from rilbench import ConfigError
-from rilbench.config import PERTURBATIONS as NAMES
+from rilbench.contracts.result import RunResult
+from rilbench.evaluation.config import PERTURBATIONS as NAMES
 from rilbench.evaluation.perturb import PERTURBATIONS
-from rilbench.report.tables import markdown
-from rilbench.result import RunResult
+from rilbench.store.tables import markdown
 from rilbench_metrics.diversity import Diversity, DiversitySettings
 
 

@@ -17,17 +17,17 @@ from safetensors.numpy import load_file
 from scipy import stats
 from stores import BACKWARDS, BETTER, FORWARDS, SCORED, TARGETS, A, C, H, save
 
-from rilbench.compare.comparison import Comparison, compare
-from rilbench.compare.differences import Paired
-from rilbench.compare.groups import best
-from rilbench.compare.quantities import Quantity
-from rilbench.compare.records import Record, records
-from rilbench.compare.sheets import means_sheet
-from rilbench.compare.sources import load_runs
-from rilbench.compare.statistics import Spread, holm, paired_p
-from rilbench.errors import ConfigError, UsageError
-from rilbench.result import RunResult
-from rilbench.store import write_json
+from rilbench.analysis.comparison import Comparison, compare
+from rilbench.analysis.differences import Paired
+from rilbench.analysis.groups import best
+from rilbench.analysis.quantities import Quantity
+from rilbench.analysis.sources import load_runs
+from rilbench.analysis.statistics import Spread, holm, paired_p
+from rilbench.contracts.errors import ConfigError, UsageError
+from rilbench.contracts.result import RunResult
+from rilbench.store.files import write_json
+from rilbench_compare.records import Record, records
+from rilbench_compare.sheets import means_sheet
 
 Raw = dict[str, Any]
 

@@ -9,15 +9,15 @@ from typing import Any
 import pytest
 from stores import save
 
-from rilbench.compare import mixed
-from rilbench.compare.comparable import strategies_of, telling
-from rilbench.compare.sources import load_runs
-from rilbench.report.html.runs import Run
-from rilbench.report.html.study import Study
-from rilbench.report.html.variants import variant
-from rilbench.result import RunResult
-from rilbench.settings import flat
+from rilbench.analysis import mixed
+from rilbench.analysis.comparable import strategies_of, telling
+from rilbench.analysis.sources import load_runs
+from rilbench.contracts.result import RunResult
+from rilbench.contracts.settings import flat
 from rilbench_mlflow.groups import labels
+from rilbench_report.runs import Run
+from rilbench_report.study import Study
+from rilbench_report.variants import variant
 
 SAME = (
     {"label": "mine"},

@@ -19,15 +19,15 @@ from rich.console import Console
 from stores import BACKWARDS, FORWARDS, METRICS, A, C, H, save
 from typer.testing import CliRunner, Result
 
+from rilbench.analysis.comparison import compare
+from rilbench.analysis.quantities import Quantity
+from rilbench.analysis.sources import load_runs
 from rilbench.cli import app
-from rilbench.compare import formats, paper
-from rilbench.compare.cells import Cell, Line, Sheet
-from rilbench.compare.comparison import compare
-from rilbench.compare.quantities import Quantity
-from rilbench.compare.sheets import sheets
-from rilbench.compare.sources import load_runs
-from rilbench.errors import UsageError
-from rilbench.result import MetricInfo, ResultMatrix, Row, RunResult
+from rilbench.contracts.errors import UsageError
+from rilbench.contracts.result import MetricInfo, ResultMatrix, Row, RunResult
+from rilbench_compare import formats, paper
+from rilbench_compare.cells import Cell, Line, Sheet
+from rilbench_compare.sheets import sheets
 
 NUMBER = re.compile(r"[-+]?\d+\.\d+")
 

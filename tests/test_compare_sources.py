@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from stores import BACKWARDS, save
 
-from rilbench.compare.sources import load_runs
-from rilbench.errors import ConfigError, UsageError
-from rilbench.result import RunResult
+from rilbench.analysis.sources import load_runs
+from rilbench.contracts.errors import ConfigError, UsageError
+from rilbench.contracts.result import RunResult
 
 ADDRESS = "http://127.0.0.1:5000/#/experiments/1"
 

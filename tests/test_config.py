@@ -9,11 +9,13 @@ from typing import Any
 
 import pytest
 
-from rilbench import config, layers, setting, settings
-from rilbench.components import Components
-from rilbench.errors import ConfigError
+from rilbench import setting
+from rilbench.contracts import settings
+from rilbench.contracts.errors import ConfigError
+from rilbench.engine import config, layers
+from rilbench.engine.components import Components
+from rilbench.files.resources import resolve, shipped_configs
 from rilbench.host.catalog import Catalog
-from rilbench.resources import resolve, shipped_configs
 
 PUBLISHED = ("sd15", "sdxl", "sd35", "flux")
 CONFIGS = Path(__file__).parent.parent / "configs"

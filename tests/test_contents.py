@@ -17,17 +17,17 @@ import toy
 from huggingface_hub import constants
 from safetensors.torch import load_file, save_file
 
-from rilbench.config import load
-from rilbench.contents import contents, fingerprint
-from rilbench.described import settings_document
-from rilbench.errors import ConfigError
+from rilbench.contracts.errors import ConfigError
+from rilbench.contracts.result import RunResult
+from rilbench.engine.config import load
+from rilbench.engine.described import settings_document
+from rilbench.engine.progress import Reporter
+from rilbench.files.contents import contents, fingerprint
+from rilbench.files.pipelines import read_files
 from rilbench.model.text_to_image import TextToImage
-from rilbench.pipeline_files import read_files
-from rilbench.progress import Reporter
-from rilbench.release import foreign, merged
-from rilbench.release.pictures import write_pictures
-from rilbench.release.runs import SavedRun
-from rilbench.result import RunResult
+from rilbench_release import foreign, merged
+from rilbench_release.pictures import write_pictures
+from rilbench_release.runs import SavedRun
 
 UNET = "unet/diffusion_pytorch_model.safetensors"
 TEXT = "text_encoder/model.safetensors"

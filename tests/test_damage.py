@@ -16,16 +16,16 @@ import toy
 from PIL import Image
 from safetensors.torch import load_file
 
-from rilbench import engine
+from rilbench.analysis.comparison import compare
+from rilbench.analysis.sources import load_runs
 from rilbench.cli.main import main
-from rilbench.compare.comparison import compare
-from rilbench.compare.sources import load_runs
-from rilbench.errors import RilbenchError
-from rilbench.progress import Reporter
-from rilbench.release.export import Export
-from rilbench.release.pictures import write_pictures
-from rilbench.release.runs import open_run
-from rilbench.report.html.page import write_report
+from rilbench.contracts.errors import RilbenchError
+from rilbench.engine import run as engine
+from rilbench.engine.progress import Reporter
+from rilbench_release.export import Export
+from rilbench_release.pictures import write_pictures
+from rilbench_release.runs import open_run
+from rilbench_report.page import write_report
 
 RUN = ("rewards=[red,dark]", "train.samples=4", "strategies.rid.group=true")
 SAMPLE = int(os.environ.get("RILBENCH_DAMAGE", "24"))  # cases of the random test; all there are take minutes

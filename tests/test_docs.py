@@ -13,7 +13,7 @@ from broken_plugins import CASES, Case
 
 from rilbench import Metric, Reward, Strategy
 from rilbench.cli.main import app
-from rilbench.contracts import Component
+from rilbench.contracts.components import Component
 from rilbench.host import control
 from rilbench.host.discovery import GROUPS
 from rilbench.testing import checks_for
@@ -52,7 +52,7 @@ def test_every_group_and_variable_is_described() -> None:
 
 
 def test_the_code_shown_is_the_code_written() -> None:
-    template = (ROOT / "rilbench/scaffold/templates/reward/module.txt").read_text()
+    template = (ROOT / "commands/rilbench_plugins/scaffold/templates/reward/module.txt").read_text()
     written = Template(template).safe_substitute(name="my-reward", module="my_reward", cls="MyReward")
     (shown,) = (block for block in re.findall(r"```python\n(.*?)```", PAGE, re.S) if "def __call__" in block)
     assert shown in written

@@ -11,10 +11,13 @@ import torch
 import toy
 from torch import Tensor
 
-from rilbench.config import ModelConfig, TrainConfig
-from rilbench.contracts import NoSettings, Stage
-from rilbench.model.adapters import AdapterGroup, LoraPair
+from rilbench.contracts.components import NoSettings
+from rilbench.contracts.pair import LoraPair
+from rilbench.contracts.strategy import Stage
+from rilbench.model.adapters import AdapterGroup
+from rilbench.model.config import ModelConfig
 from rilbench.model.text_to_image import TextToImage
+from rilbench.training.config import TrainConfig
 from rilbench.training.step import WeightedReward, begin_step, draw_batch
 from rilbench_rid import RID, RIDSettings
 

@@ -9,8 +9,8 @@ import pytest
 import tiny_pipelines
 import toy
 
-from rilbench import engine
-from rilbench.explain import explain
+from rilbench.engine import run as engine
+from rilbench_explain.explain import explain
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # in diffusers' Euler
 

@@ -20,16 +20,17 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from rilbench.cli import export as command
-from rilbench.errors import ConfigError, RilbenchError, UsageError
-from rilbench.model.adapters import AdapterGroup, LoraPair
+from rilbench.contracts.errors import ConfigError, RilbenchError, UsageError
+from rilbench.contracts.pair import LoraPair
+from rilbench.model.adapters import AdapterGroup
+from rilbench.model.randomness import evaluation_noise
 from rilbench.model.text_to_image import TextToImage
-from rilbench.randomness import evaluation_noise
-from rilbench.release import hub, lora
-from rilbench.release.card import model_card
-from rilbench.release.export import Export, own_files
-from rilbench.release.runs import SavedRun, open_run
-from rilbench.report.tables import markdown
+from rilbench.store.tables import markdown
+from rilbench_release import export_command as command
+from rilbench_release import hub, lora
+from rilbench_release.card import model_card
+from rilbench_release.export import Export, own_files
+from rilbench_release.runs import SavedRun, open_run
 
 PROMPTS = ["a red circle", "a blue square"]
 TOLERANCE = 1e-5
@@ -302,7 +303,7 @@ def test_a_merge_that_is_planned_otherwise_now_is_refused(place: Path) -> None:
 
 
 def test_the_command(place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
-    monkeypatch.setattr("rilbench.cli.export.catalog", lambda given: toy.catalog())
+    monkeypatch.setattr("rilbench_release.export_command.catalog", lambda given: toy.catalog())
     monkeypatch.chdir(tmp_path)
     command.export(str(place / "runs" / "rid"), stage=1)
     name = opened(place, "rid").result.name

@@ -12,12 +12,14 @@ import toy
 from diffusers import DiffusionPipeline
 from torch import Tensor
 
-from rilbench.config import ModelConfig, RunConfig
-from rilbench.model.adapters import AdapterGroup, LoraPair
+from rilbench.contracts.pair import LoraPair
+from rilbench.engine.config import RunConfig
+from rilbench.model.adapters import AdapterGroup
+from rilbench.model.config import ModelConfig
 from rilbench.model.text_to_image import TextToImage
-from rilbench.release import lora, merged
-from rilbench.release.attach import Lora, attach
-from rilbench.release.models import denoiser, scheduler_of
+from rilbench_release import lora, merged
+from rilbench_release.attach import Lora, attach
+from rilbench_release.models import denoiser, scheduler_of
 
 FAMILIES = sorted(tiny_pipelines.FAMILIES)
 TARGETS = RunConfig().adapter.targets

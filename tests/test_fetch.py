@@ -22,11 +22,13 @@ from safetensors.torch import save_file
 from typer.testing import CliRunner
 from web import COMMIT, Web, git_hash, serving
 
-from rilbench import NeededFile, RilbenchError, engine, pipeline_files
+from rilbench import NeededFile, RilbenchError
 from rilbench.cli.main import app
-from rilbench.fetch.download import get
-from rilbench.progress import Reporter
+from rilbench.engine import run as engine
+from rilbench.engine.progress import Reporter
+from rilbench.files import pipelines as pipeline_files
 from rilbench_aesthetic import LinearHead
+from rilbench_fetch.download import get
 
 CONTENTS = bytes(range(256)) * 20
 SHA = hashlib.sha256(CONTENTS).hexdigest()
@@ -401,7 +403,7 @@ def test_a_listing_that_cannot_be_had_does_not_stop_the_others(web: Web, place: 
 
 
 def test_a_model_published_in_half_precision_only(web: Web, place: Path) -> None:
-    from rilbench.config import load
+    from rilbench.engine.config import load
     from rilbench.model.text_to_image import TextToImage
 
     base = f"/some/pipeline/resolve/{COMMIT}/"
@@ -452,7 +454,7 @@ def test_a_run_before_fetch_names_the_files_and_the_command(place: Path, monkeyp
 
 
 def run(place: Path) -> Any:
-    from rilbench.config import load
+    from rilbench.engine.config import load
 
     return engine.run(load(str(place / "toy.yaml")), catalog=toy.catalog(), reporter=Reporter(quiet=True)).result
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from rilbench.result import MetricInfo, ResultMatrix, Row, RunResult
+from rilbench.contracts.result import MetricInfo, ResultMatrix, Row, RunResult
 
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT / "benchmarks"))

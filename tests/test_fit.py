@@ -13,16 +13,18 @@ import toy
 import yaml  # type: ignore[import-untyped]
 from torch import Tensor
 
-from rilbench import engine
-from rilbench.config import ModelConfig, RunConfig
-from rilbench.contracts import NoSettings
-from rilbench.errors import ConfigError
-from rilbench.model.adapters import AdapterGroup, LoraPair
+from rilbench.contracts.components import NoSettings
+from rilbench.contracts.errors import ConfigError
+from rilbench.contracts.pair import LoraPair
+from rilbench.engine import run as engine
+from rilbench.engine.budget import fits as fit
+from rilbench.engine.budget.memory import Memory, count, under
+from rilbench.engine.config import RunConfig
+from rilbench.engine.progress import Reporter
+from rilbench.engine.session import Session
+from rilbench.model.adapters import AdapterGroup
+from rilbench.model.config import ModelConfig
 from rilbench.model.text_to_image import TextToImage
-from rilbench.progress import Reporter
-from rilbench.session import Session
-from rilbench.training import fit
-from rilbench.training.memory import Memory, count, under
 
 TARGETS = ("to_q", "to_k", "to_v", "to_out.0")
 MEMORY = Memory(
@@ -304,7 +306,7 @@ def test_the_remedy_is_enough(workplace: Path, monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_explain_says_whether_it_fits(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from rilbench.explain import explain
+    from rilbench_explain.explain import explain
 
     def told(free: int) -> dict[str, Any]:
         monkeypatch.setattr(fit, "free_bytes", lambda device: free)
@@ -325,7 +327,7 @@ def test_explain_says_whether_it_fits(workplace: Path, monkeypatch: pytest.Monke
     ("place", "told"),
     [
         (
-            "rilbench.training.trainer.begin_step",
+            "rilbench.training.stage.begin_step",
             r"in stage 2 \(dark\)\. Finished .* lower train.micro_batch",
         ),
         ("toy.Redness.__call__", r"measuring after no training\. Finished .* lower evaluate"),

@@ -13,20 +13,20 @@ from diffusers import StableDiffusionPipeline
 from peft import LoraConfig
 from safetensors.torch import load_file, save_file
 
-from rilbench.cli import evaluate as command
-from rilbench.compare.comparison import compare
-from rilbench.errors import ConfigError, UsageError
+from rilbench.analysis.comparison import compare
+from rilbench.contracts.errors import ConfigError, UsageError
+from rilbench.contracts.result import RunResult
+from rilbench.engine.progress import Reporter
 from rilbench.evaluation.evaluate import generate, to_pixels
 from rilbench.model.adapters import AdapterGroup
+from rilbench.model.randomness import evaluation_noise
 from rilbench.model.text_to_image import TextToImage
-from rilbench.progress import Reporter
-from rilbench.randomness import evaluation_noise
-from rilbench.release import foreign
-from rilbench.release.attach import Lora, attach
-from rilbench.release.export import Export
-from rilbench.release.runs import SavedRun, open_run
-from rilbench.report.html import write_report
-from rilbench.result import RunResult
+from rilbench_release import evaluate_command as command
+from rilbench_release import foreign
+from rilbench_release.attach import Lora, attach
+from rilbench_release.export import Export
+from rilbench_release.runs import SavedRun, open_run
+from rilbench_report import write_report
 
 
 @pytest.fixture(scope="module")
@@ -122,7 +122,7 @@ def test_a_model_alone_is_nobodys_base(place: Path, tmp_path: Path) -> None:
 
 
 def test_the_command(place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr("rilbench.cli.evaluate.catalog", lambda given: toy.catalog())
+    monkeypatch.setattr("rilbench_release.evaluate_command.catalog", lambda given: toy.catalog())
     monkeypatch.setattr("sys.argv", ["rilbench", "evaluate", "it"])
     toy.config(place)
     file, model = str(place / "toy.yaml"), str(place / "pipeline")

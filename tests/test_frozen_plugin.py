@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 import toy
 
-from rilbench import engine
-from rilbench.contracts import API_VERSION, SUPPORTED
-from rilbench.progress import Reporter
+from rilbench.contracts.components import API_VERSION, SUPPORTED
+from rilbench.engine import run as engine
+from rilbench.engine.progress import Reporter
 
 FROZEN = Path(__file__).parent / "frozen_v1.py"
 SHA256 = "5dcbaec2ab81a5126eb3a80ec582f27b962e1d6c8cfa5eb369aca0d24831a917"
@@ -20,7 +20,7 @@ POINTS = [
     EntryPoint("frozen_contrast", "frozen_v1:Contrast", "rilbench.metrics"),
     EntryPoint("brightest", "frozen_v1:Brightest", "rilbench.metrics"),
     EntryPoint("twice", "frozen_v1:Twice", "rilbench.strategies"),
-    EntryPoint("diary", "frozen_v1:Diary", "rilbench.hooks"),
+    EntryPoint("diary", "frozen_v1:Diary", "rilbench.contracts.hooks"),
 ]
 
 

@@ -11,10 +11,10 @@ import toy
 from PIL import Image
 from typer.testing import CliRunner
 
-from rilbench.cli.generate import _numbers, generate
 from rilbench.cli.main import app
-from rilbench.errors import UsageError
-from rilbench.release.runs import SavedRun, open_run
+from rilbench.contracts.errors import UsageError
+from rilbench_release.generate_command import _numbers, generate
+from rilbench_release.runs import SavedRun, open_run
 
 PROMPTS = ["a red circle", "a blue square", "a green ring"]
 
@@ -39,7 +39,7 @@ def evaluated(run: SavedRun, stage: int, number: int) -> np.ndarray:
 @pytest.fixture
 def draw(run: SavedRun, monkeypatch: pytest.MonkeyPatch) -> object:
     """The command on the run, whose components are toys."""
-    monkeypatch.setattr("rilbench.cli.generate.catalog", lambda given: toy.catalog())
+    monkeypatch.setattr("rilbench_release.generate_command.catalog", lambda given: toy.catalog())
     return lambda **options: generate(str(run.folder), **options)
 
 
@@ -113,6 +113,6 @@ def test_interrupted(monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupt(*arguments: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("rilbench.release.runs.open_run", interrupt)
+    monkeypatch.setattr("rilbench_release.runs.open_run", interrupt)
     done = CliRunner().invoke(app, ["generate", "run", "--prompt", "a"])
     assert (done.exit_code, done.stderr, done.stdout) == (130, "interrupted\n", "")

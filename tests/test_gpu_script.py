@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from rilbench.config import RunConfig
+from rilbench.engine.config import RunConfig
 
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT / "benchmarks"))

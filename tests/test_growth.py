@@ -10,11 +10,11 @@ import pytest
 import toy
 from test_fit import MEMORY
 
-from rilbench import engine
-from rilbench.errors import ConfigError, MemoryFullError
-from rilbench.explain import explain
-from rilbench.training import growth
-from rilbench.training.memory import Memory
+from rilbench.contracts.errors import ConfigError, MemoryFullError
+from rilbench.engine import run as engine
+from rilbench.engine.budget import growth
+from rilbench.engine.budget.memory import Memory
+from rilbench_explain.explain import explain
 
 
 def linear(sides: list[int]) -> Callable[[int], Memory]:
@@ -43,7 +43,7 @@ def test_the_bound_is_exact_for_a_power_and_only_sides_below_are_tried(monkeypat
 
 def test_time_that_grows_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = iter([0.0, 1.0, 1.0, 5.0])  # 1 s, then 4 s: 64 s for a side of 128
-    monkeypatch.setattr("rilbench.training.growth.time.monotonic", lambda: next(clock))
+    monkeypatch.setattr("rilbench.engine.budget.growth.time.monotonic", lambda: next(clock))
     with pytest.raises(MemoryFullError, match="128 pixels a side needs at least 1 min a step on cpu: take another"):
         check(linear([]), 128, 10**12)
 

@@ -17,12 +17,14 @@ import torch
 import toy
 from torch import Tensor
 
-from rilbench import MeanMetric, Strategy, engine, global_state, hookimpl
-from rilbench.errors import PluginError, blamed
-from rilbench.global_state import warn_once
-from rilbench.host import threads
-from rilbench.progress import Reporter
-from rilbench.result import RunResult
+from rilbench import MeanMetric, Strategy, hookimpl
+from rilbench.contracts.errors import PluginError
+from rilbench.contracts.result import RunResult
+from rilbench.engine import run as engine
+from rilbench.engine.progress import Reporter
+from rilbench.host import global_state, threads
+from rilbench.host.global_state import warn_once
+from rilbench.host.guard import blamed
 
 SHORT = ("rewards=[red]", "train.samples=4", "evaluate.metrics=[toy_contrast]")
 
@@ -228,7 +230,7 @@ def with_hook(workplace: Path, cls: str, warnings: list[str]) -> engine.Outcome:
         def warn(self, text: str) -> None:
             warnings.append(text)
 
-    point = EntryPoint("odd", f"test_guard:{cls}", "rilbench.hooks")
+    point = EntryPoint("odd", f"test_guard:{cls}", "rilbench.contracts.hooks")
     config = toy.config(workplace, *SHORT, "tracking=true")
     return engine.run(config, catalog=toy.catalog(point), reporter=Loud(quiet=True))
 

@@ -15,15 +15,16 @@ import fabricate
 import pytest
 import toy
 
-from rilbench import engine, hookimpl
+from rilbench import hookimpl
 from rilbench.cli import main
-from rilbench.errors import PluginError, RilbenchError
-from rilbench.hooks import NAMES, Hooks
+from rilbench.contracts.errors import PluginError, RilbenchError
+from rilbench.contracts.hooks import NAMES, Hooks
+from rilbench.contracts.result import ResultMatrix, RunResult
+from rilbench.engine import run as engine
+from rilbench.engine.progress import Reporter
 from rilbench.host.catalog import Catalog
 from rilbench.host.moments import Moments
-from rilbench.progress import Reporter
-from rilbench.result import ResultMatrix, RunResult
-from rilbench.store import read_json
+from rilbench.store.files import read_json
 
 PAGE = Path(__file__).parent.parent / "docs" / "plugins.md"
 calls: list[tuple[str, dict[str, Any]]] = []
@@ -80,7 +81,7 @@ def quiet(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def recorded(workplace: Path, *overrides: str) -> engine.Outcome:
-    recorder = EntryPoint("recorder", "test_hooks:Recorder", "rilbench.hooks")
+    recorder = EntryPoint("recorder", "test_hooks:Recorder", "rilbench.contracts.hooks")
     config = toy.config(workplace, "tracking=true", *overrides)
     return engine.run(config, catalog=toy.catalog(recorder), reporter=Reporter(quiet=True))
 
@@ -149,7 +150,7 @@ def test_hook_find_runs() -> None:
 def with_hooks(*classes: str) -> tuple[Moments, list[str]]:
     """The hook plugins of some classes of this module, and the list their warnings go to."""
     warnings: list[str] = []
-    points = [EntryPoint(name.lower(), f"test_hooks:{name}", "rilbench.hooks") for name in classes]
+    points = [EntryPoint(name.lower(), f"test_hooks:{name}", "rilbench.contracts.hooks") for name in classes]
     return Moments(toy.catalog(*points), warnings.append), warnings
 
 
@@ -222,7 +223,7 @@ class Vandal:
 
 
 def test_a_hook_cannot_change_the_result(workplace: Path) -> None:
-    vandal = EntryPoint("vandal", "test_hooks:Vandal", "rilbench.hooks")
+    vandal = EntryPoint("vandal", "test_hooks:Vandal", "rilbench.contracts.hooks")
     config = toy.config(workplace, "tracking=true")
     result = engine.run(config, catalog=toy.catalog(vandal), reporter=Reporter(quiet=True)).result
     assert all(row.values for row in result.matrix.rows)

@@ -24,12 +24,12 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.select import Select
 from selenium.webdriver.support.wait import WebDriverWait
 
-from rilbench.cli.report import report
-from rilbench.errors import UsageError
-from rilbench.report.html import pictures, write_report
-from rilbench.report.html.pareto import front
-from rilbench.report.html.pictures import SIDE, data_uri
-from rilbench.store import read_json, read_text, write_json, write_sealed
+from rilbench.contracts.errors import UsageError
+from rilbench.store.files import read_json, read_text, write_json, write_sealed
+from rilbench_report import pictures, write_report
+from rilbench_report.command import report
+from rilbench_report.pareto import front
+from rilbench_report.pictures import SIDE, data_uri
 
 EVIL = "<script>alert(1)</script>"
 RUNS = [("baseline", "red,dark", 0), ("baseline", "red,dark", 1), ("rid", "red,dark", 0), ("rid", "red,dark", 1)]

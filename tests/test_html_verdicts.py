@@ -10,24 +10,24 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from rilbench.compare.statistics import Spread
-from rilbench.report.html import differences, measures, tables
-from rilbench.report.html.bases import other_bases
-from rilbench.report.html.checks import checks
-from rilbench.report.html.figure import Style
-from rilbench.report.html.heat import ROW, TICK, ticks
-from rilbench.report.html.lines import lines
-from rilbench.report.html.measures import average, forgotten, learned
-from rilbench.report.html.pareto import pareto
-from rilbench.report.html.ratio import ratio
-from rilbench.report.html.runs import Run, read_runs, told_apart
-from rilbench.report.html.study import Study
-from rilbench.report.html.summary import sentences
-from rilbench.report.html.variants import variant
-from rilbench.report.html.verdicts import paired, verdicts
-from rilbench.report.html.words import percent_from_zero
-from rilbench.result import MetricInfo, ResultMatrix, Row, RunResult
-from rilbench.store import write_json, write_text
+from rilbench.analysis.statistics import Spread
+from rilbench.contracts.result import MetricInfo, ResultMatrix, Row, RunResult
+from rilbench.store.files import write_json, write_text
+from rilbench_report import differences, measures, tables
+from rilbench_report.bases import other_bases
+from rilbench_report.checks import checks
+from rilbench_report.figure import Style
+from rilbench_report.heat import ROW, TICK, ticks
+from rilbench_report.lines import lines
+from rilbench_report.measures import average, forgotten, learned
+from rilbench_report.pareto import pareto
+from rilbench_report.ratio import ratio
+from rilbench_report.runs import Run, read_runs, told_apart
+from rilbench_report.study import Study
+from rilbench_report.summary import sentences
+from rilbench_report.variants import variant
+from rilbench_report.verdicts import paired, verdicts
+from rilbench_report.words import percent_from_zero
 
 NAMES = ("a", "b", "a@jpeg", "compressibility@jpeg")
 METRICS = tuple(MetricInfo(name=name, higher_is_better=True, target_of=(name,)) for name in NAMES[:2]) + tuple(

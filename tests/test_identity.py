@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from huggingface_hub import constants
 
-from rilbench.config import load
-from rilbench.identity import base_document
+from rilbench.engine.config import load
+from rilbench.engine.identity import base_document
 
 COMMIT = "c" * 40
 

@@ -13,7 +13,7 @@ import torch
 import toy
 from safetensors.torch import load_file
 
-from rilbench.errors import DamagedError, RilbenchError
+from rilbench.contracts.errors import DamagedError, RilbenchError
 from rilbench.evaluation import evaluate as evaluation
 from rilbench.evaluation.images import KeptImages, written
 

@@ -14,11 +14,11 @@ from typing import Any
 import pytest
 import toy
 
-from rilbench import engine
-from rilbench.errors import DivergedError
-from rilbench.progress import Reporter
-from rilbench.result import MetricInfo, ResultMatrix, Row, RunResult
-from rilbench.store import write_json
+from rilbench.contracts.errors import DivergedError
+from rilbench.contracts.result import MetricInfo, ResultMatrix, Row, RunResult
+from rilbench.engine import run as engine
+from rilbench.engine.progress import Reporter
+from rilbench.store.files import write_json
 from rilbench_jsonl import JsonLog
 
 UPDATES = 4  # a stage of `toy.config`

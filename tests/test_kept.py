@@ -13,12 +13,13 @@ import pytest
 import toy
 from PIL import Image
 
-from rilbench import engine, hookimpl
-from rilbench.errors import RilbenchError
-from rilbench.progress import Reporter
-from rilbench.release import foreign
-from rilbench.result import RunResult
-from rilbench.training import trainer
+from rilbench import hookimpl
+from rilbench.contracts.errors import RilbenchError
+from rilbench.contracts.result import RunResult
+from rilbench.engine import run as engine
+from rilbench.engine.progress import Reporter
+from rilbench.training import stage as trainer
+from rilbench_release import foreign
 
 SHORT = ("rewards=[red]", "train.samples=4")
 
@@ -83,10 +84,10 @@ def test_a_failure_while_a_finished_run_is_repeated_leaves_its_result(
     def stop(*arguments: object) -> None:
         raise error("stopped")
 
-    monkeypatch.setattr("rilbench.session.Session.row", stop)
+    monkeypatch.setattr("rilbench.engine.session.Session.row", stop)
     monkeypatch.setenv("RILBENCH_DISABLE_PLUGINS", "mlflow,jsonl")
     monkeypatch.setattr(Diary, "told", [])
-    hook = EntryPoint("diary", "test_kept:Diary", "rilbench.hooks")
+    hook = EntryPoint("diary", "test_kept:Diary", "rilbench.contracts.hooks")
     config = toy.config(place, *SHORT, "tracking=true")
     with pytest.raises(error):
         engine.run(config, catalog=toy.catalog(hook), reporter=Reporter(quiet=True))
@@ -148,7 +149,7 @@ def test_a_lost_record_of_a_training_keeps_its_duration(place: Path) -> None:
 
 
 def test_a_missing_picture_is_drawn_and_not_measured(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("rilbench.session.evaluate", lambda *a, **n: pytest.fail("measured again"))
+    monkeypatch.setattr("rilbench.engine.session.evaluate", lambda *a, **n: pytest.fail("measured again"))
     monkeypatch.setattr(trainer.StageTraining, "run", lambda self: pytest.fail("trained again"))
     pictures = list((place / "runs").rglob("sample-*.png"))
     before = {path: Image.open(path).convert("RGB").tobytes() for path in pictures}

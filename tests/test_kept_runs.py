@@ -16,12 +16,12 @@ import pytest
 import toy
 from filelock import FileLock
 
-from rilbench import temporary
+from rilbench.analysis.comparison import compare
+from rilbench.analysis.sources import load_runs
 from rilbench.cli.main import main
-from rilbench.compare.comparison import compare
-from rilbench.compare.sources import load_runs
-from rilbench.result import RunResult
-from rilbench.store import read_json, write_json, write_text
+from rilbench.contracts.result import RunResult
+from rilbench.store import temporary
+from rilbench.store.files import read_json, write_json, write_text
 
 SHORT = ("train.samples=4", "strategy=baseline")
 OLD = time.time() - 24 * 3600

@@ -13,12 +13,12 @@ import toy
 from safetensors.torch import save_file
 from torch import Tensor
 
-from rilbench.config import ModelConfig
-from rilbench.errors import ConfigError, UsageError
+from rilbench.contracts.errors import ConfigError, UsageError
 from rilbench.evaluation.evaluate import generate
+from rilbench.model.config import ModelConfig
+from rilbench.model.randomness import evaluation_noise
 from rilbench.model.text_to_image import TextToImage
-from rilbench.randomness import evaluation_noise
-from rilbench.release.attach import Lora, attach
+from rilbench_release.attach import Lora, attach
 
 UNET = "down_blocks.0.attentions.0.transformer_blocks.0.attn1.to_q"
 OUT = "mid_block.attentions.0.transformer_blocks.0.attn2.to_out.0"

@@ -13,7 +13,7 @@ import toy
 from safetensors.torch import load_file
 from torch import Tensor
 
-from rilbench.errors import ConfigError
+from rilbench.contracts.errors import ConfigError
 
 BATCH = ("train.samples=10", "train.batch_size=5")
 

@@ -10,9 +10,10 @@ import torch
 from diffusers import DiffusionPipeline, StableDiffusionPipeline
 from safetensors.torch import load_file
 
-from rilbench.config import ModelConfig
-from rilbench.model.adapters import AdapterGroup, LoraPair
-from rilbench.release import merged
+from rilbench.contracts.pair import LoraPair
+from rilbench.model.adapters import AdapterGroup
+from rilbench.model.config import ModelConfig
+from rilbench_release import merged
 
 NOT_FETCHED = {
     "safety_checker": ["stable_diffusion", "StableDiffusionSafetyChecker"],

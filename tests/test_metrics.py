@@ -17,8 +17,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from rilbench import ConfigError, NoSettings
+from rilbench.contracts.settings import build
 from rilbench.encoders import ClipEncoder
-from rilbench.settings import build
 from rilbench_jpeg.sizes import JpegSize, JpegSizeSettings, PngSize
 from rilbench_metrics.clip_score import ClipScore, ClipScoreSettings
 from rilbench_metrics.fid import FID, FIDSettings, frechet, statistics

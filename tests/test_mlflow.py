@@ -17,10 +17,10 @@ import pluggy
 import pytest
 from PIL import Image
 
-from rilbench.errors import RilbenchError
-from rilbench.hooks import Hooks
-from rilbench.result import MetricInfo, ResultMatrix, Row, RunResult
-from rilbench.store import write_json, write_text
+from rilbench.contracts.errors import RilbenchError
+from rilbench.contracts.hooks import Hooks
+from rilbench.contracts.result import MetricInfo, ResultMatrix, Row, RunResult
+from rilbench.store.files import write_json, write_text
 from rilbench_mlflow import MlflowTracker, location, sync
 from rilbench_mlflow.ui import serve
 

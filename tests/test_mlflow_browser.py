@@ -19,7 +19,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait
 from small_runs import write_run
 
-from rilbench.result import RunResult
+from rilbench.contracts.result import RunResult
 from rilbench_mlflow.fetch import find
 from rilbench_mlflow.upload import sync_study
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from small_runs import write_run
 
-from rilbench.errors import RilbenchError
-from rilbench.result import RunResult
+from rilbench.contracts.errors import RilbenchError
+from rilbench.contracts.result import RunResult
 from rilbench_mlflow import MlflowTracker, database, sync
 from rilbench_mlflow.address import absolute
 from rilbench_mlflow.address import database as file_of

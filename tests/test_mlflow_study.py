@@ -19,14 +19,14 @@ import pytest
 from small_runs import write_run
 
 from rilbench.cli import main
-from rilbench.errors import RilbenchError, UsageError
-from rilbench.hooks import Hooks
+from rilbench.contracts.errors import RilbenchError, UsageError
+from rilbench.contracts.hooks import Hooks
+from rilbench.contracts.result import MetricInfo, ResultMatrix, Row, RunResult
+from rilbench.contracts.settings import flat
+from rilbench.engine.identity import digest
 from rilbench.host.catalog import Catalog
 from rilbench.host.moments import Moments
-from rilbench.identity import digest
-from rilbench.result import MetricInfo, ResultMatrix, Row, RunResult
-from rilbench.settings import flat
-from rilbench.store import write_json
+from rilbench.store.files import write_json
 from rilbench_mlflow import MlflowTracker, saved, sync
 from rilbench_mlflow.fetch import find, parse
 from rilbench_mlflow.groups import examples, labels
@@ -89,7 +89,7 @@ def test_a_study_gets_tags_and_views(place: Path) -> None:
         assert lines[f"mlflow {name}"] == f"http://127.0.0.1:5000{path} (rilbench ui serves it)"
         assert view(place, f"colours-{name}")["name"] == f"colours: {name}"
     for name, run in logged(place).items():
-        assert run.data.tags["rilbench.label"] == run.data.tags[f"rilbench.study.{study}"] == name.split("-")[0]
+        assert run.data.tags["rilbench.label"] == run.data.tags[f"rilbench_study.{study}"] == name.split("-")[0]
 
 
 def test_grouped_views_chart_every_metric_and_nothing_else(place: Path) -> None:
@@ -97,7 +97,7 @@ def test_grouped_views_chart_every_metric_and_nothing_else(place: Path) -> None:
     sync_study([place / "colours"])
     final, forgetting = view(place, "colours-final"), view(place, "colours-forgetting")
     for state in (final, forgetting):
-        name = f"rilbench.study.{tag(place / 'colours')}"
+        name = f"rilbench_study.{tag(place / 'colours')}"
         assert state["groupBy"]["groupByKeys"] == [{"mode": "tag", "groupByData": name}]
         assert state["groupsExpanded"] == {f"tag.{name}.baseline": False, f"tag.{name}.rid": False}
         keys = [card["metricKey"] for card in state["compareRunCharts"]]
@@ -143,7 +143,7 @@ def test_a_repeated_study_replaces_its_views_and_another_leaves_them(place: Path
     tags = [key for key in experiment(place).tags if key.startswith("mlflow.sharedViewState.")]
     assert len(tags) == 10
     after = logged(place)[last.name].data.tags
-    assert after == before | {f"rilbench.study.{tag(place / 'more')}": "rid"}, "another study's labels stay"
+    assert after == before | {f"rilbench_study.{tag(place / 'more')}": "rid"}, "another study's labels stay"
     for study, count in (("colours", 4), ("more", 2)):
         filtered = client(place).search_runs(
             [experiment(place).experiment_id], view(place, f"{study}-final")["searchFilter"]
@@ -181,7 +181,7 @@ def test_variants_of_a_strategy_are_told_apart(place: Path) -> None:
         write_run(place / "colours", "rid", lam=lam)
     write_run(place / "colours", "baseline")
     sync_study([place / "colours"])
-    names = {name: run.data.tags[f"rilbench.study.{tag(place / 'colours')}"] for name, run in logged(place).items()}
+    names = {name: run.data.tags[f"rilbench_study.{tag(place / 'colours')}"] for name, run in logged(place).items()}
     assert names == {
         "rid-red-blue-seed0-1": "rid lam=1",
         "rid-red-blue-seed0-30": "rid lam=30",

@@ -14,16 +14,16 @@ import torch
 import toy
 from safetensors.torch import load_file, save_file
 
-from rilbench.engine import planned_run
-from rilbench.errors import ConfigError, DivergedError
+from rilbench.contracts.errors import ConfigError, DivergedError
+from rilbench.contracts.settings import build
+from rilbench.engine.progress import Reporter
+from rilbench.engine.run import planned_run
+from rilbench.engine.session import Session
 from rilbench.evaluation.evaluate import ImagesError
+from rilbench.files.model_path import check_local
 from rilbench.model.loading import load_backbone
-from rilbench.model_path import check_local
-from rilbench.progress import Reporter
-from rilbench.release import foreign
-from rilbench.release.attach import Lora
-from rilbench.session import Session
-from rilbench.settings import build
+from rilbench_release import foreign
+from rilbench_release.attach import Lora
 
 
 def test_nan_images_of_the_model_itself(workplace: Path) -> None:

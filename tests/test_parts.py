@@ -12,8 +12,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from rilbench.config import ModelConfig
-from rilbench.errors import ConfigError
+from rilbench.contracts.errors import ConfigError
+from rilbench.model.config import ModelConfig
 from rilbench.model.text_to_image import TextToImage
 
 State = dict[str, Tensor]

@@ -16,12 +16,12 @@ from small_runs import write_run
 from typer.testing import CliRunner
 
 from rilbench.cli.main import app
-from rilbench.errors import ConfigError, UsageError
-from rilbench.picture_files import opened
-from rilbench.report.grid import save_grid
-from rilbench.report.html.pictures import data_uri
+from rilbench.contracts.errors import ConfigError, UsageError
+from rilbench.store.grid import save_grid
+from rilbench.store.picture_files import opened
 from rilbench_metrics.folder import images_in, read_rgb
 from rilbench_metrics.reference import read_image
+from rilbench_report.pictures import data_uri
 
 RAMP = np.arange(256, dtype=np.uint8).reshape(16, 16)
 RGB = np.stack([RAMP, RAMP.T, RAMP[::-1]], axis=-1)

@@ -53,8 +53,8 @@ def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def rilbench(place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Done]:
     """The command line in this process."""
     monkeypatch.chdir(place)
-    monkeypatch.setattr("rilbench.cli.runs.quiet_libraries", lambda: None)  # it changes this process for good
-    monkeypatch.setattr("rilbench.cli.plugins.quiet_libraries", lambda: None)
+    monkeypatch.setattr("rilbench.cli.run.quiet_libraries", lambda: None)  # it changes this process for good
+    monkeypatch.setattr("rilbench_plugins.command.quiet_libraries", lambda: None)
 
     def call(*arguments: str) -> Done:
         monkeypatch.setattr(sys, "argv", ["rilbench", *arguments])
@@ -324,7 +324,7 @@ def test_distributions_without_a_name_are_all_seen(installed: Path) -> None:
 def test_two_hooks_of_one_name_cost_one_warning(installed: Path, rilbench: Callable[..., Done]) -> None:
     hook = "from rilbench import hookimpl\nclass Hook:\n    @hookimpl\n    def run_started(self):\n        pass\n"
     for n in (1, 2):
-        points = f"[rilbench.hooks]\ntwin = twin_{n}:Hook\n"
+        points = f"[rilbench.contracts.hooks]\ntwin = twin_{n}:Hook\n"
         fabricate.distribution(installed, f"twin-{n}", points, {f"twin_{n}": hook})
     done = rilbench("run", *GROUNDED, "--rewards", "compressibility")
     assert done.err.count("claimed by twin-1 1.2") == 1

@@ -12,7 +12,7 @@ import studies
 import toy
 
 from rilbench.cli import main
-from rilbench.progress import Lines, Pace, Reporter
+from rilbench.engine.progress import Lines, Pace, Reporter
 
 
 class Clock:

@@ -10,18 +10,18 @@ import tiny_pipelines
 import torch
 import toy
 
-from rilbench.engine import planned_run
-from rilbench.errors import ConfigError
+from rilbench.contracts.errors import ConfigError
+from rilbench.engine.progress import Reporter
+from rilbench.engine.run import planned_run
+from rilbench.engine.session import Session
 from rilbench.evaluation.bootstrap import interval
+from rilbench.files.prompts import evaluation_prompts, read_prompts
+from rilbench.files.resources import resolve
 from rilbench.model.captions import Captions
 from rilbench.model.loading import load_backbone
+from rilbench.model.randomness import generator_for
 from rilbench.model.reading import readings
-from rilbench.progress import Reporter
-from rilbench.prompts import evaluation_prompts, read_prompts
-from rilbench.randomness import generator_for
-from rilbench.release.merged import write_merged
-from rilbench.resources import resolve
-from rilbench.session import Session
+from rilbench_release.merged import write_merged
 from rilbench_shapes import captions
 
 EVALUATED = "package:rilbench_shapes/prompts/eval.txt"

@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 import toy
 
-from rilbench import engine
-from rilbench.config import load
+from rilbench.engine import run as engine
+from rilbench.engine.config import load
+from rilbench.engine.progress import Reporter
 from rilbench.host.catalog import Catalog
-from rilbench.progress import Reporter
-from rilbench.study import definition
+from rilbench_study import definition
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()

@@ -14,23 +14,23 @@ import toy
 from PIL import Image
 from small_runs import write_run
 
-from rilbench.cli.export import export
-from rilbench.compare.recorded import settings
-from rilbench.compare.scores import prompt_means
-from rilbench.compare.sources import load_runs
-from rilbench.errors import ConfigError, RilbenchError, UsageError
-from rilbench.fetch.download import _Counted
-from rilbench.received import inside, name, printable, relative
-from rilbench.release.export import Export
-from rilbench.release.runs import open_run
-from rilbench.report.html.pictures import album
-from rilbench.report.html.runs import read_runs
-from rilbench.report.html.study import Study
-from rilbench.result import RunResult
-from rilbench.terminal import Terminal, echo
+from rilbench.analysis.recorded import settings
+from rilbench.analysis.scores import prompt_means
+from rilbench.analysis.sources import load_runs
+from rilbench.contracts.errors import ConfigError, RilbenchError, UsageError
+from rilbench.contracts.received import inside, name, printable, relative
+from rilbench.contracts.result import RunResult
+from rilbench.engine.terminal import Terminal, echo
+from rilbench_fetch.download import _Counted
 from rilbench_jsonl import JsonLog
 from rilbench_mlflow import pictures, sync
 from rilbench_mlflow.upload import runs_in
+from rilbench_release.export import Export
+from rilbench_release.export_command import export
+from rilbench_release.runs import open_run
+from rilbench_report.pictures import album
+from rilbench_report.runs import read_runs
+from rilbench_report.study import Study
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:mlflow.*")
 SECRET = "what the link leads to"

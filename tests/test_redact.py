@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from rilbench.errors import RilbenchError
-from rilbench.redact import argument, complete, public, redacted, values
-from rilbench.remote import NeededFile
+from rilbench.contracts.errors import RilbenchError
+from rilbench.contracts.redact import argument, complete, public, redacted, values
+from rilbench.files.published import NeededFile
 
 PASSWORD = "S3cr3t"
 

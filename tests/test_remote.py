@@ -11,8 +11,9 @@ import pytest
 from huggingface_hub import constants
 from web import git_hash
 
-from rilbench import ConfigError, NeededFile, remote
-from rilbench.resources import resolve
+from rilbench import ConfigError, NeededFile
+from rilbench.files import published as remote
+from rilbench.files.resources import resolve
 
 SHA = hashlib.sha256(b"weights").hexdigest()
 MD5 = hashlib.md5(b"weights").hexdigest()

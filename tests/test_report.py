@@ -6,9 +6,9 @@ from pathlib import Path
 
 from PIL import Image
 
-from rilbench.report import tables
-from rilbench.report.grid import save_grid
-from rilbench.result import MetricInfo, ResultMatrix, Row, RunResult
+from rilbench.contracts.result import MetricInfo, ResultMatrix, Row, RunResult
+from rilbench.store import tables
+from rilbench.store.grid import save_grid
 
 METRICS = (
     MetricInfo(name="a", higher_is_better=True, target_of=("a",)),

@@ -7,11 +7,11 @@ import math
 import pytest
 import torch
 
-from rilbench.compare.quantities import Quantity, value
+from rilbench.analysis.quantities import Quantity, value
+from rilbench.contracts.result import MetricInfo, ResultMatrix, Row, RunResult
 from rilbench.evaluation.bootstrap import interval
-from rilbench.randomness import evaluation_noise, generator_for
-from rilbench.report.tables import rows as terminal_rows
-from rilbench.result import MetricInfo, ResultMatrix, Row, RunResult
+from rilbench.model.randomness import evaluation_noise, generator_for
+from rilbench.store.tables import rows as terminal_rows
 
 METRICS = (
     MetricInfo(name="aesthetic", higher_is_better=True, target_of=("aesthetic",)),

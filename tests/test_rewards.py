@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from rilbench import ConfigError, Reward
-from rilbench.settings import build
+from rilbench.contracts.settings import build
 from rilbench_aesthetic import Aesthetic, AestheticSettings, LinearHead
 from rilbench_hps import HPS, HPSSettings
 from rilbench_jpeg import Compressibility, CompressibilitySettings

@@ -18,16 +18,16 @@ import torch
 import toy
 from rich.console import Console
 
-from rilbench import engine
-from rilbench import explain as explaining
-from rilbench.config import ModelConfig
-from rilbench.errors import ConfigError, MemoryFullError
-from rilbench.explain import explain
+from rilbench.contracts.errors import ConfigError, MemoryFullError
+from rilbench.engine import run as engine
+from rilbench.engine.budget import fits as fit
+from rilbench.engine.budget.weights import check_weights, weight_bytes
+from rilbench.engine.progress import Reporter
+from rilbench.model.config import ModelConfig
 from rilbench.model.text_to_image import TextToImage
-from rilbench.progress import Reporter
-from rilbench.report.explained import show
-from rilbench.training import fit
-from rilbench.training.room import check_weights, weight_bytes
+from rilbench_explain import explain as explaining
+from rilbench_explain.explain import explain
+from rilbench_explain.view import show
 
 main = importlib.import_module("rilbench.cli.main")
 FULL = [torch.OutOfMemoryError("tried 2 GiB"), MemoryError(), RuntimeError("CUDA error: out of memory")]
@@ -108,10 +108,19 @@ def test_weights_that_do_not_fit_are_not_loaded(
 @pytest.mark.parametrize(
     ("place", "told"),
     [
-        ("rilbench.session.TextToImage.load", r"loading the model\. .*; set model.precision=bf16, or choose another"),
+        (
+            "rilbench.engine.session.TextToImage.load",
+            r"loading the model\. .*; set model.precision=bf16, or choose another",
+        ),
         ("toy.Redness.__init__", r"loading rewards and metrics\. .*; set model.precision=bf16, or choose another"),
-        ("rilbench.session.count", r"trying one image\. .*; .* lower model.resolution, or set model.precision=bf16"),
-        ("rilbench.explain.measure", r"timing a forward\. .*; .* lower model.resolution, or set model.precision=bf16"),
+        (
+            "rilbench.engine.session.count",
+            r"trying one image\. .*; .* lower model.resolution, or set model.precision=bf16",
+        ),
+        (
+            "rilbench_explain.explain.measure",
+            r"timing a forward\. .*; .* lower model.resolution, or set model.precision=bf16",
+        ),
     ],
 )
 @pytest.mark.parametrize("error", FULL)
@@ -143,7 +152,7 @@ def test_explain_times_as_many_images_as_fit(workplace: Path, monkeypatch: pytes
         return measure(model, images)
 
     monkeypatch.setattr(explaining, "measure", noted)
-    monkeypatch.setattr("rilbench.training.memory.Memory.evaluation", lambda self, images, slicing: images * 10**6)
+    monkeypatch.setattr("rilbench.engine.budget.memory.Memory.evaluation", lambda self, images, slicing: images * 10**6)
     for free in (10**9, 2_500_000):
         monkeypatch.setattr(fit, "free_bytes", lambda device, free=free: free)
         assert explained(workplace)["estimate"]["seconds"] > 0

@@ -13,11 +13,11 @@ import torch
 import toy
 from safetensors.torch import load_file
 
-from rilbench import engine
-from rilbench.errors import ConfigError, DivergedError, PluginError, RilbenchError
-from rilbench.progress import Reporter
-from rilbench.result import RunResult
-from rilbench.training import trainer
+from rilbench.contracts.errors import ConfigError, DivergedError, PluginError, RilbenchError
+from rilbench.contracts.result import RunResult
+from rilbench.engine import run as engine
+from rilbench.engine.progress import Reporter
+from rilbench.training import stage as trainer
 
 
 def run(folder: Path, *overrides: str, extra: tuple[EntryPoint, ...] = ()) -> tuple[Path, RunResult]:
@@ -229,7 +229,7 @@ def test_a_broken_hook_costs_a_warning(
     workplace: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("RILBENCH_DISABLE_PLUGINS", "mlflow")
-    broken = EntryPoint("noisy", "toy:BrokenHook", "rilbench.hooks")
+    broken = EntryPoint("noisy", "toy:BrokenHook", "rilbench.contracts.hooks")
     config = toy.config(workplace, "tracking=true")
     result = engine.run(config, catalog=toy.catalog(broken), reporter=Reporter()).result
     assert result.status == "finished"
@@ -243,7 +243,7 @@ def test_a_full_disk_is_a_clear_error(workplace: Path, monkeypatch: pytest.Monke
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patched:
-        patched.setattr("rilbench.tensors.save_file", full)
+        patched.setattr("rilbench.store.tensors.save_file", full)
         with pytest.raises(RilbenchError, match=r"cannot write .*No space left on device.*choose another store"):
             run(workplace)
     (images,) = (workplace / "runs").rglob("*.safetensors")  # of the base model, written before and whole
@@ -256,7 +256,7 @@ def test_interrupted_before_the_first_row(workplace: Path, monkeypatch: pytest.M
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr("rilbench.session.evaluate", interrupt)
+        patched.setattr("rilbench.engine.session.evaluate", interrupt)
         with pytest.raises(KeyboardInterrupt):
             run(workplace)
     (folder,) = (workplace / "runs").glob("rid-*")

@@ -15,10 +15,10 @@ from pathlib import Path
 import pytest
 import toy
 
-from rilbench.contracts import API_VERSION
-from rilbench.errors import RilbenchError, UsageError
+from rilbench.contracts.components import API_VERSION
+from rilbench.contracts.errors import RilbenchError, UsageError
 from rilbench.host.discovery import GROUPS
-from rilbench.scaffold import KINDS, create
+from rilbench_plugins.scaffold import KINDS, create
 
 ENVIRON = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"} | {"OMP_NUM_THREADS": "1"}
 

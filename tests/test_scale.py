@@ -11,14 +11,17 @@ import torch
 import toy
 from torch import Tensor
 
-from rilbench.config import ModelConfig, TrainConfig
-from rilbench.contracts import NoSettings, Reward, Stage, Strategy
-from rilbench.model.adapters import AdapterGroup, LoraPair
+from rilbench.contracts.components import NoSettings, Reward
+from rilbench.contracts.pair import LoraPair
+from rilbench.contracts.strategy import Stage, Strategy
+from rilbench.model.adapters import AdapterGroup
+from rilbench.model.config import ModelConfig
 from rilbench.model.text_to_image import TextToImage
 from rilbench.training import optimisers
+from rilbench.training.config import TrainConfig
 from rilbench.training.gradient import clip
+from rilbench.training.stage import StageTraining
 from rilbench.training.step import WeightedReward
-from rilbench.training.trainer import StageTraining
 from rilbench_baseline import Baseline, BaselineSettings
 from rilbench_joint import Joint, JointSettings
 from rilbench_rid import RID, RIDSettings

@@ -12,22 +12,23 @@ import pytest
 import toy
 from torch import Tensor
 
-from rilbench import Reward, engine, setting
-from rilbench.components import Components
-from rilbench.config import load
-from rilbench.errors import ConfigError, PluginError
-from rilbench.explain import explain
+from rilbench import Reward, setting
+from rilbench.contracts.errors import ConfigError, PluginError
+from rilbench.engine import run as engine
+from rilbench.engine.components import Components
+from rilbench.engine.config import load
+from rilbench.engine.progress import Reporter
+from rilbench.engine.secret_settings import command_line, hidden_study
 from rilbench.host.catalog import Catalog
-from rilbench.progress import Reporter
-from rilbench.release.export import Export
-from rilbench.release.runs import open_run
-from rilbench.report.html import write_report
-from rilbench.secret_settings import command_line, hidden_study
-from rilbench.study import definition
-from rilbench.study.cells import make_cells
-from rilbench.study.graph import Graph
-from rilbench.study.run import StudyRun
+from rilbench_explain.explain import explain
 from rilbench_mlflow import sync
+from rilbench_release.export import Export
+from rilbench_release.runs import open_run
+from rilbench_report import write_report
+from rilbench_study import definition
+from rilbench_study.cells import make_cells
+from rilbench_study.graph import Graph
+from rilbench_study.run import StudyRun
 
 MARKER = "Mark3r-S3cret"
 ADDRESS = f"url:https://me:{MARKER}@host/weights.pt?token={MARKER}"

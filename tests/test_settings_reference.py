@@ -14,12 +14,12 @@ from torch import Tensor
 from typer.testing import CliRunner, Result
 
 from rilbench import Reward
-from rilbench import settings_reference as reference
 from rilbench.cli.main import app
-from rilbench.errors import ConfigError
+from rilbench.contracts.errors import ConfigError
+from rilbench.contracts.settings import setting
 from rilbench.host import control
 from rilbench.host.catalog import Catalog
-from rilbench.settings import setting
+from rilbench_explain import reference as reference
 
 PAGE = Path(__file__).parent.parent / "docs" / "settings.md"
 

@@ -10,8 +10,8 @@ import torch
 from torch import nn
 
 import rilbench_shapes
-from rilbench.errors import ConfigError
-from rilbench.prompts import read_prompts
+from rilbench.contracts.errors import ConfigError
+from rilbench.files.prompts import read_prompts
 from rilbench_shapes import captions, rules
 from rilbench_shapes.oracle import agreement
 from rilbench_shapes.recipe import fit as fitting

@@ -10,15 +10,18 @@ import pytest
 import torch
 import toy
 
-from rilbench import engine
-from rilbench.config import ModelConfig, TrainConfig
-from rilbench.contracts import NoSettings, Stage
-from rilbench.errors import ConfigError
+from rilbench.contracts.components import NoSettings
+from rilbench.contracts.errors import ConfigError
+from rilbench.contracts.pair import LoraPair
+from rilbench.contracts.settings import build
+from rilbench.contracts.strategy import Stage
+from rilbench.engine import run as engine
+from rilbench.engine.progress import Reporter
 from rilbench.host.catalog import Catalog
-from rilbench.model.adapters import AdapterGroup, LoraPair
+from rilbench.model.adapters import AdapterGroup
+from rilbench.model.config import ModelConfig
 from rilbench.model.text_to_image import TextToImage
-from rilbench.progress import Reporter
-from rilbench.settings import build
+from rilbench.training.config import TrainConfig
 from rilbench.training.gradient import Gradient
 from rilbench.training.step import TrainingStep, WeightedReward, begin_step, draw_batch
 from rilbench_baseline import Baseline, BaselineSettings

@@ -15,7 +15,7 @@ import small_runs
 import toy
 
 from rilbench.cli import main
-from rilbench.result import RunResult
+from rilbench.contracts.result import RunResult
 
 
 def called(patched: pytest.MonkeyPatch, *arguments: str, out: TextIO, err: TextIO | None = None) -> int:

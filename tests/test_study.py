@@ -12,14 +12,16 @@ import pytest
 import toy
 from studies import SMALL, planned, study_file
 
-from rilbench import config, engine, settings
-from rilbench.errors import ConfigError, RilbenchError, UsageError
+from rilbench.contracts import settings
+from rilbench.contracts.errors import ConfigError, RilbenchError, UsageError
+from rilbench.contracts.result import RunResult
+from rilbench.engine import config
+from rilbench.engine import run as engine
+from rilbench.engine.progress import Reporter
 from rilbench.host.catalog import Catalog
-from rilbench.progress import Reporter
-from rilbench.result import RunResult
-from rilbench.study import definition, orders
-from rilbench.study.cells import Cell, make_cells
-from rilbench.study.schedule import Schedule
+from rilbench_study import definition, orders
+from rilbench_study.cells import Cell, make_cells
+from rilbench_study.schedule import Schedule
 
 
 @pytest.mark.parametrize(

@@ -22,15 +22,17 @@ import toy
 from filelock import FileLock
 from studies import SMALL, TWO, command, numbers, planned, started, study_file, weights
 
-from rilbench import config, engine, hookimpl
-from rilbench.prompts import read_prompts
-from rilbench.result import RunResult
-from rilbench.store import write_json
-from rilbench.study import definition
-from rilbench.study.cells import make_cells
-from rilbench.study.cost import Estimates
-from rilbench.study.graph import Graph
-from rilbench.study.run import StudyRun
+from rilbench import hookimpl
+from rilbench.contracts.result import RunResult
+from rilbench.engine import config
+from rilbench.engine import run as engine
+from rilbench.files.prompts import read_prompts
+from rilbench.store.files import write_json
+from rilbench_study import definition
+from rilbench_study.cells import make_cells
+from rilbench_study.cost import Estimates
+from rilbench_study.graph import Graph
+from rilbench_study.run import StudyRun
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -39,7 +41,7 @@ def one_thread() -> Iterator[None]:
     threads, handler = torch.get_num_threads(), signal.getsignal(signal.SIGTERM)
     path = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr("rilbench.cli.study.quiet_libraries", lambda: None)  # pytest has its own way with warnings
+        patched.setattr("rilbench_study.command.quiet_libraries", lambda: None)  # pytest has its own way with warnings
         patched.setenv("OMP_NUM_THREADS", "1")
         patched.setenv("PYTHONPATH", path)
         torch.set_num_threads(1)
@@ -199,7 +201,7 @@ def test_one_set_of_hook_plugins_serves_all_runs(workplace: Path, monkeypatch: p
     asked = definition.load(
         str(study_file(workplace)), [*SMALL, "tracking=true"], strategies="rid,baseline", rewards="red"
     )
-    catalog = toy.catalog(EntryPoint("counter", "test_study_run:Counter", "rilbench.hooks"))
+    catalog = toy.catalog(EntryPoint("counter", "test_study_run:Counter", "rilbench.contracts.hooks"))
     graph = Graph(make_cells(asked, catalog, print))
     run = StudyRun(asked, graph, catalog, workers=1, command="again")
     run.run()

@@ -13,17 +13,18 @@ import pytest
 from rich.table import Table
 from small_runs import write_run
 
+from rilbench.analysis.comparison import compare
 from rilbench.cli.output import print_table
-from rilbench.compare import formats
-from rilbench.compare.comparison import compare
-from rilbench.compare.records import as_csv, records
-from rilbench.compare.sheets import sheets
-from rilbench.report import explained, tables
-from rilbench.report.html import write_report
-from rilbench.result import ResultMatrix, RunResult
-from rilbench.store import write_json
-from rilbench.study import overview
-from rilbench.terminal import Terminal
+from rilbench.contracts.result import ResultMatrix, RunResult
+from rilbench.engine.terminal import Terminal
+from rilbench.store import tables
+from rilbench.store.files import write_json
+from rilbench_compare import formats
+from rilbench_compare.records import as_csv, records
+from rilbench_compare.sheets import sheets
+from rilbench_explain import view as explained
+from rilbench_report import write_report
+from rilbench_study import overview
 
 LABEL = "[v2] a|b <i>*c*</i>"
 METRIC = "kb|[red]"

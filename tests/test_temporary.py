@@ -12,13 +12,13 @@ import pytest
 import torch
 import toy
 
-from rilbench import temporary
-from rilbench.errors import ConfigError, DamagedError, RilbenchError
-from rilbench.progress import Reporter
-from rilbench.release import foreign
-from rilbench.store import replacing, write_json
-from rilbench.tensors import load_checkpoint, save_checkpoint
-from rilbench.training import trainer
+from rilbench.contracts.errors import ConfigError, DamagedError, RilbenchError
+from rilbench.engine.progress import Reporter
+from rilbench.store import temporary
+from rilbench.store.files import replacing, write_json
+from rilbench.store.tensors import load_checkpoint, save_checkpoint
+from rilbench.training import stage as trainer
+from rilbench_release import foreign
 
 KILLED = """
 import os, signal
@@ -78,7 +78,7 @@ def test_a_stage_that_is_taken_up_again_is_swept(workplace: Path, monkeypatch: p
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr("rilbench.session.save_pair", killed)
+        patched.setattr("rilbench.engine.session.save_pair", killed)
         with pytest.raises(KeyboardInterrupt):
             toy.run(workplace, "rewards=[red]", "train.samples=2")
     (stage,) = (path.parent for path in (workplace / "runs").glob("stages/*/stage.json"))

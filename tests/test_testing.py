@@ -20,9 +20,10 @@ from broken_settings import NeedySettings, Quitter
 from good_components import GOOD, GoodMetric, GoodReward, Planner
 from transformers import CLIPConfig, CLIPModel
 
-from rilbench import global_state
-from rilbench.contracts import Component, Metric, Reward, Stage, Strategy
-from rilbench.errors import ConfigError
+from rilbench.contracts.components import Component, Metric, Reward
+from rilbench.contracts.errors import ConfigError
+from rilbench.contracts.strategy import Stage, Strategy
+from rilbench.host import global_state
 from rilbench.host.catalog import Catalog
 from rilbench.testing import CheckResult, check_component, checks_for, summary, tiny
 from rilbench.testing.surroundings import watched

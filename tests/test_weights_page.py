@@ -11,11 +11,11 @@ from huggingface_hub import constants
 from typer.testing import CliRunner
 
 from rilbench.cli.main import app
-from rilbench.components import Components
-from rilbench.config import load
-from rilbench.fetch.needed import needed
+from rilbench.engine.components import Components
+from rilbench.engine.config import load
+from rilbench.engine.needed import needed
+from rilbench.files.published import NeededFile
 from rilbench.host.catalog import Catalog
-from rilbench.remote import NeededFile
 
 ROOT = Path(__file__).parent.parent
 PAGE = (ROOT / "docs" / "weights.md").read_text()

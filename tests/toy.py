@@ -9,12 +9,14 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from rilbench import MeanMetric, Reward, Stage, Step, Strategy, engine, hookimpl
-from rilbench.config import RunConfig, load
+from rilbench import MeanMetric, Reward, Stage, Step, Strategy, hookimpl
+from rilbench.contracts.pair import LoraPair
+from rilbench.engine import run as engine
+from rilbench.engine.config import RunConfig, load
+from rilbench.engine.progress import Reporter
 from rilbench.host.catalog import Catalog
 from rilbench.host.discovery import from_entry_point
-from rilbench.model.adapters import AdapterGroup, LoraPair
-from rilbench.progress import Reporter
+from rilbench.model.adapters import AdapterGroup
 from rilbench.testing.tiny import save_pipeline as save_pipeline
 
 

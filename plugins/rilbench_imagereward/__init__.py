@@ -10,8 +10,8 @@ from torch import Tensor
 
 from rilbench import ConfigError, NeededFile, Reward, setting
 from rilbench.encoders import check_sha256, read_tensors, resize
-from rilbench.remote import hub_files, is_hub_id, named
-from rilbench.resources import resolve
+from rilbench.files.published import hub_files, is_hub_id, named
+from rilbench.files.resources import resolve
 from rilbench_imagereward.model import Network, filled
 from rilbench_imagereward.sizes import Sizes, read_sizes
 from rilbench_imagereward.tokens import FILES, Tokens

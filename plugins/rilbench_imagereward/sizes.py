@@ -9,7 +9,7 @@ from typing import Any
 
 from rilbench import ConfigError
 from rilbench.encoders import brief
-from rilbench.resources import resolve
+from rilbench.files.resources import resolve
 
 LENGTH = 35  # tokens of a prompt, the rest is cut off
 WITHOUT_EFFECT = {  # of med_config.json: for training, or the same for every model
@@ -70,7 +70,7 @@ def _divisible(name: str, size: int, parts: str, number: int) -> None:
 
 def read_sizes(path: str | None) -> Sizes:
     """The published sizes, or those of a JSON file; ConfigError when it is missing, corrupt or has unknown keys."""
-    from rilbench.settings import build  # its parser takes a while to import
+    from rilbench.contracts.settings import build  # its parser takes a while to import
 
     if path is None:
         return Sizes()

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from rilbench import ConfigError
 from rilbench.encoders import brief
-from rilbench.remote import hub_folder, is_hub_id
-from rilbench.resources import resolve
+from rilbench.files.published import hub_folder, is_hub_id
+from rilbench.files.resources import resolve
 from rilbench_imagereward.sizes import LENGTH
 
 FILES = ("tokenizer.json", "tokenizer_config.json", "vocab.txt")  # of a Hub id

@@ -20,9 +20,9 @@ from pathlib import Path
 from typing import Any
 
 from rilbench import hookimpl
-from rilbench.redact import redacted
-from rilbench.result import RunResult
-from rilbench.store import read_json
+from rilbench.contracts.redact import redacted
+from rilbench.contracts.result import RunResult
+from rilbench.store.files import read_json
 from rilbench_jsonl.log import opened
 
 FILE = "log.jsonl"

@@ -11,8 +11,8 @@ from typing import Any, BinaryIO
 
 from filelock import FileLock
 
-from rilbench.received import open_own
-from rilbench.store import finite
+from rilbench.contracts.received import open_own
+from rilbench.store.files import finite
 
 LOCK_SECONDS = 60
 

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from rilbench import hookimpl
-from rilbench.errors import ConfigError
+from rilbench.contracts.errors import ConfigError
 
 
 class Commands:
@@ -50,11 +50,11 @@ def _make(
     import torch
     from safetensors.torch import save_file
 
-    from rilbench.config import load
+    from rilbench.contracts.settings import build
+    from rilbench.engine.config import load
+    from rilbench.engine.progress import Reporter
     from rilbench.model.loading import pick_device
-    from rilbench.progress import Reporter
-    from rilbench.settings import build
-    from rilbench.store import replacing
+    from rilbench.store.files import replacing
     from rilbench_metrics.extractors import make_extractor
     from rilbench_metrics.fid import FIDSettings
     from rilbench_metrics.folder import images_in
@@ -77,7 +77,7 @@ def _make(
 
 
 def _place(reference: str, config: str) -> Path:
-    from rilbench.remote import is_reference
+    from rilbench.files.published import is_reference
 
     if reference.startswith("package:") or is_reference(reference):
         raise ConfigError(f"metric.fid.reference of {config} is {reference}, not a path to write to; give --output")

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from rilbench import ConfigError, NeededFile
 from rilbench.encoders import ClipEncoder, brief, clip_files, read_tensors
-from rilbench.remote import is_reference
-from rilbench.resources import resolve
+from rilbench.files.published import is_reference
+from rilbench.files.resources import resolve
 
 EXTRACTORS = ("clip", "inception")
 INCEPTION = (

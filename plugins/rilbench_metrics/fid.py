@@ -12,8 +12,8 @@ from torch import Tensor
 
 from rilbench import ConfigError, Metric, NeededFile, setting
 from rilbench.encoders import CLIP_MODEL, read_tensors
-from rilbench.remote import is_reference, named
-from rilbench.resources import resolve
+from rilbench.files.published import is_reference, named
+from rilbench.files.resources import resolve
 from rilbench_metrics.extractors import EXTRACTORS, Extractor, extractor_files, make_extractor
 
 

@@ -19,8 +19,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
-from rilbench.errors import UsageError
-from rilbench.picture_files import opened, suffixes
+from rilbench.contracts.errors import UsageError
+from rilbench.store.picture_files import opened, suffixes
 
 UNREADABLE = {  # endings of pictures that Pillow does not read
     *(".heic", ".heif", ".jxl", ".svg", ".psd", ".exr", ".hdr", ".eps", ".pdf", ".ico", ".xcf", ".jxr", ".avif"),

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from rilbench.progress import OnBatch
+from rilbench.engine.progress import OnBatch
 from rilbench_metrics.extractors import Extractor
 from rilbench_metrics.folder import read_rgb
 

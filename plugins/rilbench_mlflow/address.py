@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from rilbench.redact import public as public
+from rilbench.contracts.redact import public as public
 
 SPECIAL = {"%": "%25", "?": "%3F", "#": "%23"}  # what a path in a URI cannot hold as it is
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from rilbench.result import RunResult
+from rilbench.contracts.result import RunResult
 
 
 @contextmanager

@@ -9,8 +9,8 @@ from typing import Annotated
 import typer
 
 from rilbench.cli.options import Quiet
-from rilbench.progress import Reporter
-from rilbench.terminal import echo
+from rilbench.engine.progress import Reporter
+from rilbench.engine.terminal import echo
 from rilbench_mlflow.ui import PORT
 
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from filelock import FileLock
 
-from rilbench.errors import RilbenchError
+from rilbench.contracts.errors import RilbenchError
 from rilbench_mlflow import database as databases
 from rilbench_mlflow.address import database, experiment_id, experiment_name, is_http, public
 

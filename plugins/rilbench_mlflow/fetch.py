@@ -12,9 +12,9 @@ from urllib.parse import parse_qsl, urlsplit
 
 from rich.markup import escape
 
-from rilbench.errors import RilbenchError
-from rilbench.result import RunResult
-from rilbench.terminal import Terminal
+from rilbench.contracts.errors import RilbenchError
+from rilbench.contracts.result import RunResult
+from rilbench.engine.terminal import Terminal
 from rilbench_mlflow import artifacts, connection, saved
 from rilbench_mlflow.address import absolute, database, experiment_id, experiment_name, is_http, public, tracking_uri
 from rilbench_mlflow.labels import FOLDER

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rilbench.compare.comparable import telling
-from rilbench.result import RunResult
+from rilbench.analysis.comparable import telling
+from rilbench.contracts.result import RunResult
 from rilbench_mlflow.labels import params
 
 

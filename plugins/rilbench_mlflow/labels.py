@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from rilbench.received import inside
-from rilbench.result import RunResult
-from rilbench.settings import flat
-from rilbench.store import read_json
+from rilbench.contracts.received import inside
+from rilbench.contracts.result import RunResult
+from rilbench.contracts.settings import flat
+from rilbench.store.files import read_json
 from rilbench_mlflow.connection import KEY as KEY
 from rilbench_mlflow.shown import clean
 
@@ -22,7 +22,7 @@ RUN, LABEL, FOLDER = "rilbench.run", "rilbench.label", "rilbench.folder"
 
 def settings(folder: Path) -> dict[str, Any]:
     """The resolved configuration of a run, by dotted key; empty when it has none."""
-    from rilbench.layers import values_in
+    from rilbench.engine.layers import values_in
 
     file = inside(folder, "config.yaml")
     return flat(values_in(file)) if file else {}

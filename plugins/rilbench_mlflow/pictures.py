@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from rilbench.errors import RilbenchError
-from rilbench.prompts import evaluation_prompts
-from rilbench.received import inside
-from rilbench.result import RunResult
+from rilbench.contracts.errors import RilbenchError
+from rilbench.contracts.received import inside
+from rilbench.contracts.result import RunResult
+from rilbench.files.prompts import evaluation_prompts
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -81,8 +81,8 @@ def _number(file: Path) -> int:
 
 def _prompts(folder: Path) -> list[str]:
     """The evaluation prompts of a run; none when the file is on another machine."""
-    from rilbench.layers import values_in
-    from rilbench.settings import flat
+    from rilbench.contracts.settings import flat
+    from rilbench.engine.layers import values_in
 
     try:
         return evaluation_prompts(str(flat(values_in(folder / "config.yaml")).get("evaluate.prompts")))

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from rilbench.result import RunResult
-from rilbench.store import read_json
+from rilbench.contracts.result import RunResult
+from rilbench.store.files import read_json
 from rilbench_mlflow.shown import START, clean, shown_as
 
 AVERAGE = "summary/average gain percent - higher is better"

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from rilbench.errors import RilbenchError
-from rilbench.redact import redacted
+from rilbench.contracts.errors import RilbenchError
+from rilbench.contracts.redact import redacted
 
 
 def reason(error: Exception) -> str:

@@ -7,8 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from rilbench.errors import RilbenchError
-from rilbench.result import RunResult
+from rilbench.contracts.errors import RilbenchError
+from rilbench.contracts.result import RunResult
 from rilbench_mlflow import connection, labels
 from rilbench_mlflow.address import tracking_uri
 from rilbench_mlflow.alive import absent

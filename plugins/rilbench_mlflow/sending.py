@@ -11,9 +11,9 @@ from typing import Any
 
 from filelock import FileLock
 
-from rilbench import received
-from rilbench.errors import RilbenchError
-from rilbench.result import RunResult
+from rilbench.contracts import received
+from rilbench.contracts.errors import RilbenchError
+from rilbench.contracts.result import RunResult
 from rilbench_mlflow import connection, labels, pictures
 from rilbench_mlflow.address import experiment, public, tracking_uri
 from rilbench_mlflow.pictures import Picture

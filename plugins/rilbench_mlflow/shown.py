@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from math import isfinite
 
-from rilbench.result import MetricInfo, RunResult
+from rilbench.contracts.result import MetricInfo, RunResult
 
 LOWER, HIGHER = "lower is better", "higher is better"
 START = "start"  # the section of the base model's values; MLflow sorts sections, and these stand behind `final`

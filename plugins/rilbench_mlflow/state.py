@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from rilbench.errors import ConfigError
-from rilbench.store import read_json, write_json
+from rilbench.contracts.errors import ConfigError
+from rilbench.store.files import read_json, write_json
 from rilbench_mlflow.address import database, experiment, is_http, public, tracking_uri
 
 FILE = "mlflow.json"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from rilbench.errors import RilbenchError
-from rilbench.result import RunResult
+from rilbench.contracts.errors import RilbenchError
+from rilbench.contracts.result import RunResult
 from rilbench_mlflow import connection
 from rilbench_mlflow.address import tracking_uri
 from rilbench_mlflow.labels import FOLDER

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from rilbench.compare.comparable import strategies_of
-from rilbench.errors import RilbenchError
-from rilbench.identity import digest
-from rilbench.result import RunResult
+from rilbench.analysis.comparable import strategies_of
+from rilbench.contracts.errors import RilbenchError
+from rilbench.contracts.result import RunResult
+from rilbench.engine.identity import digest
 from rilbench_mlflow import connection, labels, pictures, saved
 from rilbench_mlflow.address import is_http, public, tracking_uri
 from rilbench_mlflow.groups import differing, examples
@@ -20,7 +20,7 @@ from rilbench_mlflow.state import here, load
 from rilbench_mlflow.ui import DEFAULT
 from rilbench_mlflow.views import NAMES, Study, views
 
-STUDY = "rilbench.study"  # and the key of the study: a tag of its runs, whose value is the label of the run in it
+STUDY = "rilbench_study"  # and the key of the study: a tag of its runs, whose value is the label of the run in it
 Sent = Sequence[tuple[Any, RunResult]]  # MLflow's run, our result
 
 

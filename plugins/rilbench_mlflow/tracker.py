@@ -12,8 +12,8 @@ from pathlib import Path
 from rich.markup import escape
 
 from rilbench import hookimpl
-from rilbench.result import RunResult
-from rilbench.terminal import Terminal
+from rilbench.contracts.result import RunResult
+from rilbench.engine.terminal import Terminal
 from rilbench_mlflow import commands
 from rilbench_mlflow.address import public, tracking_uri
 from rilbench_mlflow.alive import Presence

@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 
-from rilbench.errors import RilbenchError
+from rilbench.contracts.errors import RilbenchError
 from rilbench_mlflow.address import database, is_http, public, tracking_uri
 
 HOST, PORT = "127.0.0.1", 5000

@@ -6,11 +6,11 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from rilbench import received
-from rilbench.errors import RilbenchError, UsageError
-from rilbench.progress import OnBatch
-from rilbench.result import RunResult
-from rilbench.store import read_json
+from rilbench.contracts import received
+from rilbench.contracts.errors import RilbenchError, UsageError
+from rilbench.contracts.result import RunResult
+from rilbench.engine.progress import OnBatch
+from rilbench.store.files import read_json
 from rilbench_mlflow.address import public, tracking_uri
 from rilbench_mlflow.alive import absent
 from rilbench_mlflow.reasons import reason

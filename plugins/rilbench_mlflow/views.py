@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from math import isfinite
 from typing import Any
 
-from rilbench.result import RunResult
+from rilbench.contracts.result import RunResult
 from rilbench_mlflow.pictures import AFTER_EACH, AFTER_LAST
 from rilbench_mlflow.points import AVERAGE
 from rilbench_mlflow.shown import START, Shown, all_shown

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from rilbench import NeededFile, Reward, setting
 from rilbench.encoders import resize
-from rilbench.remote import hub_files, is_hub_id
+from rilbench.files.published import hub_files, is_hub_id
 from rilbench_pickscore.load import MODEL, TOKENIZER, load_model, load_tokenizer
 
 __all__ = ["PickScore", "PickScoreSettings"]

@@ -10,8 +10,8 @@ import torch
 
 from rilbench import ConfigError
 from rilbench.encoders import brief, check_sha256
-from rilbench.remote import hub_folder, is_hub_id
-from rilbench.resources import resolve
+from rilbench.files.published import hub_folder, is_hub_id
+from rilbench.files.resources import resolve
 
 WEIGHTS = "model.safetensors"
 MODEL = ("config.json", WEIGHTS)

@@ -9,8 +9,8 @@ import typer
 from rich.markup import escape
 
 from rilbench.cli.quick import QuickGroup
-from rilbench.errors import reason
-from rilbench.terminal import Terminal, echo
+from rilbench.contracts.errors import reason
+from rilbench.engine.terminal import Terminal, echo
 
 
 class Commands(QuickGroup):

@@ -11,14 +11,24 @@ from typing import Any
 import typer
 from rich.markup import escape
 
-from rilbench.cli import compare, evaluate, export, fetch, generate, kept, plugins, report, runs, settings, study
+from rilbench.cli import run as runs
 from rilbench.cli.group import Commands
 from rilbench.cli.output import plugin_traceback
 from rilbench.cli.streams import lasting
-from rilbench.errors import ConfigError, RilbenchError, is_out_of_memory, reason
+from rilbench.contracts.errors import ConfigError, RilbenchError, is_out_of_memory, reason
+from rilbench.contracts.redact import redacted
+from rilbench.engine.terminal import Terminal
 from rilbench.host.threads import left_behind
-from rilbench.redact import redacted
-from rilbench.terminal import Terminal
+from rilbench_compare import command as compare
+from rilbench_explain import settings_command as settings
+from rilbench_fetch import command as fetch
+from rilbench_plugins import command as plugins
+from rilbench_release import evaluate_command as evaluate
+from rilbench_release import export_command as export
+from rilbench_release import generate_command as generate
+from rilbench_report import command as report
+from rilbench_runs import command as kept
+from rilbench_study import command as study
 
 app = typer.Typer(
     cls=Commands,

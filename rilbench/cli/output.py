@@ -8,13 +8,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rilbench.errors import PluginError
-from rilbench.libraries import quiet_libraries as quiet_libraries
-from rilbench.store import finite
-from rilbench.terminal import Terminal, echo
+from rilbench.contracts.errors import PluginError
+from rilbench.engine.terminal import Terminal, echo
+from rilbench.model.libraries import quiet_libraries as quiet_libraries
+from rilbench.store.files import finite
 
 if TYPE_CHECKING:
-    from rilbench.engine import Outcome
+    from rilbench.engine.run import Outcome
 
 ENGINE = str(Path(__file__).resolve().parent.parent)
 
@@ -32,7 +32,7 @@ def print_json(value: Any) -> None:
 
 def print_outcome(outcome: Outcome) -> None:
     """The table of a finished run and where everything is."""
-    from rilbench.report.tables import terminal
+    from rilbench.store.tables import terminal
 
     console = stdout()
     console.print(terminal(outcome.result))

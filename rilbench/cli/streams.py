@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout, suppress
 from typing import Any
 
-from rilbench.errors import RilbenchError
+from rilbench.contracts.errors import RilbenchError
 
 PLAIN = {"↑": "^", "↓": "v", "†": "#", "±": "+-", "…": "..."}  # signs of our tables where an encoding has none
 ERRORS = "rilbench"  # the name of the error handler

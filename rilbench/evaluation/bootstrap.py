@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from rilbench.randomness import generator_for
+from rilbench.model.randomness import generator_for
 
 AT_ONCE = 4_000_000  # observations that are drawn at a time, 32 MB a tensor
 

@@ -10,14 +10,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rilbench.components import images_kept, scores_of
-from rilbench.config import EvaluateConfig
-from rilbench.contracts import Metric
-from rilbench.errors import DivergedError, blamed
+from rilbench.contracts.components import Metric
+from rilbench.contracts.errors import DivergedError
 from rilbench.evaluation.bootstrap import interval
+from rilbench.evaluation.config import EvaluateConfig
+from rilbench.host.guard import blamed, images_kept, scores_of
+from rilbench.model.randomness import evaluation_noise
 from rilbench.model.reading import groups
 from rilbench.model.text_to_image import TextToImage
-from rilbench.randomness import evaluation_noise
 
 
 @dataclass(frozen=True)

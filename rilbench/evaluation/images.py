@@ -18,9 +18,9 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from rilbench import temporary
-from rilbench.checksums import damaged
-from rilbench.store import share, unwritable
+from rilbench.store import temporary
+from rilbench.store.checksums import damaged
+from rilbench.store.files import share, unwritable
 
 BATCH = 64  # images that are checked at a time
 

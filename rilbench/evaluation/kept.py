@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rilbench.errors import DamagedError
+from rilbench.contracts.errors import DamagedError
 from rilbench.evaluation.evaluate import Evaluation
-from rilbench.report.grid import save_picture, why_no_picture
-from rilbench.store import read_json, write_json
-from rilbench.tensors import load_tensors, save_tensors
+from rilbench.store.files import read_json, write_json
+from rilbench.store.grid import save_picture, why_no_picture
+from rilbench.store.tensors import load_tensors, save_tensors
 
 NUMBERS, SCORES = "metrics.json", "scores.safetensors"
 AGAIN = "Repeat the run's command to have it measured again."

@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 import inspect
 
-from rilbench.contracts import API_VERSION, SUPPORTED, Component, Metric, Reward, Strategy
+from rilbench.contracts.components import API_VERSION, SUPPORTED, Component, Metric, Reward
+from rilbench.contracts.strategy import Strategy
 
 CONTRACTS: dict[str, type[Component]] = {"reward": Reward, "metric": Metric, "strategy": Strategy}
 

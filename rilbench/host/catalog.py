@@ -10,9 +10,8 @@ from functools import cached_property
 from importlib import import_module
 from typing import Any
 
-from rilbench import global_state
-from rilbench.errors import ConfigError, PluginError, reason, unknown
-from rilbench.host import admission, control, discovery, threads
+from rilbench.contracts.errors import ConfigError, PluginError, reason, unknown
+from rilbench.host import admission, control, discovery, global_state, threads
 from rilbench.host.discovery import GROUPS, OK, Entry
 from rilbench.host.known import pip_line
 

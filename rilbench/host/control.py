@@ -13,10 +13,10 @@ from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 
-from rilbench import global_state
-from rilbench.contracts import Metric, Reward, Strategy
-from rilbench.errors import PluginError, UsageError, reason
-from rilbench.host import threads
+from rilbench.contracts.components import Metric, Reward
+from rilbench.contracts.errors import PluginError, UsageError, reason
+from rilbench.contracts.strategy import Strategy
+from rilbench.host import global_state, threads
 from rilbench.host.discovery import NAME, OK, Entry, normalised
 
 ALLOW, DISABLE, STRICT = "RILBENCH_PLUGINS", "RILBENCH_DISABLE_PLUGINS", "RILBENCH_STRICT_PLUGINS"

@@ -8,13 +8,13 @@ from dataclasses import dataclass, replace
 from importlib.metadata import Distribution, EntryPoint, PackageMetadata, distributions
 from pathlib import Path
 
-from rilbench.errors import reason, unknown
+from rilbench.contracts.errors import reason, unknown
 
 GROUPS = {
     "reward": "rilbench.rewards",
     "metric": "rilbench.metrics",
     "strategy": "rilbench.strategies",
-    "hook": "rilbench.hooks",
+    "hook": "rilbench.contracts.hooks",
 }
 NAME = re.compile(r"[^\W_][\w.-]*")  # names become parts of folders, `a,b` is a list, `a+b` a joint stage
 OK = "ok"

@@ -1,5 +1,5 @@
-"""Calls the hooks of `rilbench.hooks`. Every hook plugin has a pluggy manager of its own: one that is broken or raises
-is reported and left out, the others and the run go on."""
+"""Calls the hooks of `rilbench.contracts.hooks`. Every hook plugin has a pluggy manager of its own: one that is
+broken or raises is reported and left out, the others and the run go on."""
 
 from __future__ import annotations
 
@@ -11,14 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import pluggy
 
-from rilbench import global_state
-from rilbench.errors import PluginError, RilbenchError, reason
-from rilbench.hooks import Hooks
-from rilbench.host import control
+from rilbench.contracts.errors import PluginError, RilbenchError, reason
+from rilbench.contracts.hooks import Hooks
+from rilbench.host import control, global_state
 from rilbench.host.catalog import Catalog, Plugin
 
 if TYPE_CHECKING:
-    from rilbench.result import RunResult
+    from rilbench.contracts.result import RunResult
 
 Warn = Callable[[str], None]
 

@@ -8,7 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 from packaging.requirements import InvalidRequirement, Requirement
 
-from rilbench.errors import ConfigError, PluginError
+from rilbench.contracts.errors import ConfigError, PluginError
 
 
 def check(requires: Iterable[str]) -> None:

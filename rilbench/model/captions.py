@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from rilbench.errors import ConfigError
+from rilbench.contracts.errors import ConfigError
 
 FILE = "captions.json"
 

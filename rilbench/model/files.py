@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from rilbench.checksums import damaged
-from rilbench.config import AdapterConfig
-from rilbench.errors import DamagedError
-from rilbench.model.adapters import LoraPair
-from rilbench.store import read_json, write_text
-from rilbench.tensors import TRAIN, load_tensors, save_tensors
+from rilbench.contracts.errors import DamagedError
+from rilbench.contracts.pair import LoraPair
+from rilbench.model.config import AdapterConfig
+from rilbench.store.checksums import damaged
+from rilbench.store.files import read_json, write_text
+from rilbench.store.tensors import TRAIN, load_tensors, save_tensors
 
 WEIGHTS = "adapter_model.safetensors"
 CONFIG = "adapter_config.json"

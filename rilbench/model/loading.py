@@ -7,15 +7,15 @@ from typing import Any
 
 import torch
 
-from rilbench.config import ModelConfig
-from rilbench.errors import ConfigError, RilbenchError, reason
+from rilbench.contracts.errors import ConfigError, RilbenchError, reason
+from rilbench.files.model_path import check_local
+from rilbench.files.pipelines import in_cache
+from rilbench.files.published import INDEX, hub_folder, is_hub_id, require_published
+from rilbench.files.resources import resolve
 from rilbench.model.backbones import BACKBONES, Backbone
 from rilbench.model.backbones.base import DTYPES
+from rilbench.model.config import ModelConfig
 from rilbench.model.parts import load_parts
-from rilbench.model_path import check_local
-from rilbench.pipeline_files import in_cache
-from rilbench.remote import INDEX, hub_folder, is_hub_id, require_published
-from rilbench.resources import resolve
 
 
 def load_backbone(config: ModelConfig) -> Backbone:

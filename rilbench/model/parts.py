@@ -10,9 +10,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from rilbench.errors import ConfigError, reason
-from rilbench.libraries import silent
-from rilbench.pipeline_files import SKIPPED, variant_of
+from rilbench.contracts.errors import ConfigError, reason
+from rilbench.files.pipelines import SKIPPED, variant_of
+from rilbench.model.libraries import silent
 
 LIBRARIES = ("diffusers", "transformers")
 ADAPTER = "adapter_config.json"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from rilbench.libraries import silent
+from rilbench.model.libraries import silent
 
 
 class TextInput(NamedTuple):

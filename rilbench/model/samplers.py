@@ -14,8 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rilbench.config import ModelConfig
-from rilbench.errors import ConfigError
+from rilbench.contracts.errors import ConfigError
+from rilbench.model.config import ModelConfig
 
 PREDICTIONS = ("epsilon", "v_prediction", "sample")  # what a network of a diffusion puts out
 

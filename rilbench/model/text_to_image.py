@@ -8,10 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from rilbench.config import ModelConfig
 from rilbench.model.backbones import Backbone, Condition
 from rilbench.model.backbones.base import DTYPES
 from rilbench.model.captions import Captions
+from rilbench.model.config import ModelConfig
 from rilbench.model.loading import load_backbone, pipeline_folder
 from rilbench.model.reading import Reading, readings, remarks
 

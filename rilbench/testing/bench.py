@@ -13,15 +13,18 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from rilbench.config import ModelConfig, TrainConfig
-from rilbench.contracts import NoSettings, Reward, Stage, Strategy
-from rilbench.model.adapters import AdapterGroup, LoraPair
+from rilbench.contracts.components import NoSettings, Reward
+from rilbench.contracts.pair import LoraPair
+from rilbench.contracts.strategy import Stage, Strategy
+from rilbench.model.adapters import AdapterGroup
 from rilbench.model.backbones.stable_diffusion import StableDiffusion
+from rilbench.model.config import ModelConfig
+from rilbench.model.randomness import generator_for
 from rilbench.model.text_to_image import TextToImage
-from rilbench.randomness import generator_for
 from rilbench.testing import inputs, tiny
+from rilbench.training.config import TrainConfig
+from rilbench.training.stage import StageTraining
 from rilbench.training.step import TrainingStep, WeightedReward, begin_step, draw_batch
-from rilbench.training.trainer import StageTraining
 
 STAGE = Stage(rewards={"warmth": 1.0})
 OnUpdate = Callable[[int], None]

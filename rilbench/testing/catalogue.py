@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from rilbench.contracts import Component, Metric, Reward, Strategy
+from rilbench.contracts.components import Component, Metric, Reward
+from rilbench.contracts.strategy import Strategy
 from rilbench.testing import common, gradients, metrics, own_plan, parts, plans, resources, rewards, training
 from rilbench.testing.check import Check
 

@@ -6,11 +6,12 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rilbench import identity, settings
-from rilbench.contracts import SUPPORTED
-from rilbench.described import settings_document
-from rilbench.errors import ConfigError, PluginError, reason
-from rilbench.remote import NeededFile
+from rilbench.contracts import settings
+from rilbench.contracts.components import SUPPORTED
+from rilbench.contracts.errors import ConfigError, PluginError, reason
+from rilbench.engine import identity
+from rilbench.engine.described import settings_document
+from rilbench.files.published import NeededFile
 from rilbench.testing.check import Fault, check, require
 from rilbench.testing.subject import Subject
 

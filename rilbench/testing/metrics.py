@@ -9,7 +9,7 @@ from typing import TypeAlias
 import torch
 from torch import Tensor
 
-from rilbench.contracts import MeanMetric, Metric
+from rilbench.contracts.components import MeanMetric, Metric
 from rilbench.testing import inputs
 from rilbench.testing.check import Check, check, require
 from rilbench.testing.common import can_be_made

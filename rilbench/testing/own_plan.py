@@ -8,8 +8,8 @@ from tempfile import TemporaryDirectory
 
 from torch import Tensor
 
-from rilbench.contracts import Stage
-from rilbench.model.adapters import LoraPair
+from rilbench.contracts.pair import LoraPair
+from rilbench.contracts.strategy import Stage
 from rilbench.testing.bench import Bench
 from rilbench.testing.check import Check, check, require
 from rilbench.testing.plans import StrategySubject, only_plans, stages_are_well_formed

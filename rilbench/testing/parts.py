@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from rilbench.randomness import generator_for
+from rilbench.model.randomness import generator_for
 from rilbench.testing import inputs
 from rilbench.testing.bench import Bench, training_config
 from rilbench.testing.check import Check, check, require

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
-from rilbench.contracts import Stage, Strategy
+from rilbench.contracts.strategy import Stage, Strategy
 from rilbench.testing.check import Check, check, require
 from rilbench.testing.common import can_be_made
 from rilbench.testing.subject import Subject

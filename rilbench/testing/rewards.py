@@ -7,8 +7,8 @@ from typing import get_args, get_type_hints
 import torch
 from torch import Tensor
 
-from rilbench.contracts import Reward
-from rilbench.errors import reason
+from rilbench.contracts.components import Reward
+from rilbench.contracts.errors import reason
 from rilbench.testing.check import Check, Fault, check, require
 from rilbench.testing.common import can_be_made
 from rilbench.testing.scoring import BATCH, LARGE, RewardSubject, brief, distance, pictures, rounding, score

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from rilbench.contracts import Component, Metric, Reward, Strategy
-from rilbench.errors import ConfigError, reason, unknown
+from rilbench.contracts.components import Component, Metric, Reward
+from rilbench.contracts.errors import ConfigError, reason, unknown
+from rilbench.contracts.strategy import Strategy
 from rilbench.testing.report import CheckResult
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import TypeAlias
 import torch
 from torch import Tensor
 
-from rilbench.contracts import Reward
+from rilbench.contracts.components import Reward
 from rilbench.testing import inputs
 from rilbench.testing.subject import Subject
 

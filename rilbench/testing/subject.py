@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any, Generic, TypeVar
 
-from rilbench import settings
-from rilbench.contracts import Component
-from rilbench.secret_settings import resolved
+from rilbench.contracts import settings
+from rilbench.contracts.components import Component
+from rilbench.engine.secret_settings import resolved
 from rilbench.testing import inputs
 from rilbench.testing.check import Check
 from rilbench.testing.report import CheckResult

@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from rilbench.global_state import changed, generators, modes, restore, snapshot
+from rilbench.host.global_state import changed, generators, modes, restore, snapshot
 
 UNUSUAL_THREADS = 7  # a number that nobody would set
 UNUSUAL_SEED = 602_214

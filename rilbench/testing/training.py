@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 import torch
 from torch import Tensor
 
-from rilbench.model.adapters import LoraPair
+from rilbench.contracts.pair import LoraPair
 from rilbench.testing.bench import Bench, gradients, same
 from rilbench.testing.check import Check, check, require
 from rilbench.testing.common import can_be_made

@@ -8,8 +8,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from rilbench.contracts import Strategy
-from rilbench.errors import DivergedError, PluginError, blamed
+from rilbench.contracts.errors import DivergedError, PluginError
+from rilbench.contracts.strategy import Strategy
+from rilbench.host.guard import blamed
 from rilbench.training.step import TrainingStep
 
 

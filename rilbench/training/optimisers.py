@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from rilbench.config import TrainConfig
-from rilbench.errors import ConfigError
+from rilbench.contracts.errors import ConfigError
+from rilbench.training.config import TrainConfig
 
 
 def make(factors: Sequence[Tensor], config: TrainConfig) -> torch.optim.Optimizer:

@@ -8,13 +8,14 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from rilbench.components import images_kept, scores_of
-from rilbench.config import TrainConfig
-from rilbench.contracts import Reward
-from rilbench.errors import DivergedError, PluginError, blamed
-from rilbench.model.adapters import AdapterGroup, LoraPair
+from rilbench.contracts.components import Reward
+from rilbench.contracts.errors import DivergedError, PluginError
+from rilbench.contracts.pair import LoraPair
+from rilbench.host.guard import blamed, images_kept, scores_of
+from rilbench.model.adapters import AdapterGroup
+from rilbench.model.randomness import generator_for
 from rilbench.model.text_to_image import TextToImage
-from rilbench.randomness import generator_for
+from rilbench.training.config import TrainConfig
 
 
 @dataclass

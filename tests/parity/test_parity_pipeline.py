@@ -14,14 +14,15 @@ from parity_records import Figure, Figures
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from rilbench import engine
-from rilbench.cli import export as command
-from rilbench.config import ModelConfig, load
+from rilbench.engine import run as engine
+from rilbench.engine.config import load
+from rilbench.engine.progress import Reporter
 from rilbench.host.catalog import Catalog
 from rilbench.model.adapters import AdapterGroup
+from rilbench.model.config import ModelConfig
 from rilbench.model.text_to_image import TextToImage
-from rilbench.progress import Reporter
-from rilbench.release.runs import open_run
+from rilbench_release import export_command as command
+from rilbench_release.runs import open_run
 
 REFERENCE = f"diffusers {version('diffusers')}"
 PROMPT, STEPS, GUIDANCE = PROMPTS[0], 4, 7.5

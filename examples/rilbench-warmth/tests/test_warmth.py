@@ -10,7 +10,7 @@ import torch
 from rilbench_warmth import WarmShare, Warmth, WarmthSettings
 
 from rilbench import ConfigError, NoSettings
-from rilbench.settings import build
+from rilbench.contracts.settings import build
 from rilbench.testing import parametrize_with_checks
 
 SRGB = {  # colour: (R, G, B), and a*, b* as tables of CIELAB under D65 print them

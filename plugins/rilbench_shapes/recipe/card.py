@@ -11,9 +11,9 @@ from PIL import Image
 from torch import Tensor
 
 from rilbench.evaluation.evaluate import generate
+from rilbench.model.randomness import evaluation_noise
 from rilbench.model.text_to_image import TextToImage
-from rilbench.randomness import evaluation_noise
-from rilbench.report.grid import save_grid
+from rilbench.store.grid import save_grid
 from rilbench_shapes import captions
 from rilbench_shapes.oracle import agreement
 from rilbench_shapes.recipe.fit import generator_for

@@ -8,9 +8,9 @@ from typing import Any
 
 import open_clip
 
-from rilbench.config import ModelConfig
+from rilbench.files.prompts import read_prompts
+from rilbench.model.config import ModelConfig
 from rilbench.model.text_to_image import TextToImage
-from rilbench.prompts import read_prompts
 from rilbench_aesthetic.head import LinearHead
 from rilbench_shapes.recipe import aesthetic, card, clip, hps, vae
 

@@ -10,8 +10,8 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from rilbench.config import ModelConfig
-from rilbench.errors import ConfigError
+from rilbench.contracts.errors import ConfigError
+from rilbench.model.config import ModelConfig
 from rilbench.model.reading import TextInput
 from rilbench.model.samplers import Sampler, sampler_for
 

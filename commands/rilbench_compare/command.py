@@ -1,0 +1,109 @@
+"""`rilbench compare`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from rilbench.analysis.quantities import Quantity
+from rilbench.cli.options import AsJson
+from rilbench.cli.output import print_json, stdout
+from rilbench.contracts.errors import UsageError
+from rilbench.engine.terminal import echo
+
+if TYPE_CHECKING:
+    from rilbench.analysis.comparison import Comparison
+    from rilbench.contracts.result import RunResult
+
+
+class Format(StrEnum):
+    """How results are printed."""
+
+    TERMINAL = "terminal"
+    MARKDOWN = "markdown"
+    LATEX = "latex"
+    CSV = "csv"
+    JSON = "json"
+
+
+Sources = Annotated[
+    list[str], typer.Argument(help="Run folders, stores, study folders, addresses of experiments; any mix")
+]
+Wanted = Annotated[Quantity, typer.Option("--quantity", "-q", help="What is compared; final comes with forgetting")]
+Against = Annotated[str | None, typer.Option(help="The strategy the others are tested against [default: rid]")]
+Strategies = Annotated[str | None, typer.Option(help="Only these, in this order: rid,baseline")]
+Rewards = Annotated[str | None, typer.Option("--rewards", "-r", help="Only runs of this order: aesthetic,hps")]
+Means = Annotated[bool, typer.Option("--means", help="Only the means over orders and seeds")]
+Paper = Annotated[bool, typer.Option("--paper", help="Put the paper's numbers beside; it had another model")]
+Chosen = Annotated[Format | None, typer.Option("--format", "-f", help="How to print [default: terminal]")]
+AsMarkdown = Annotated[bool, typer.Option("--markdown", help="Print Markdown")]
+
+
+def compare(
+    sources: Sources,
+    quantity: Wanted = Quantity.FINAL,
+    against: Against = None,
+    strategies: Strategies = None,
+    rewards: Rewards = None,
+    means: Means = False,
+    paper: Paper = False,
+    format: Chosen = None,
+    as_json: AsJson = False,
+    as_markdown: AsMarkdown = False,
+) -> None:
+    """Put finished runs side by side: by order, as means over orders and seeds, and tested against each other."""
+    from rilbench.analysis.comparison import compare as compared
+    from rilbench.analysis.sources import load_runs
+    from rilbench.contracts.values import split_names
+    from rilbench.engine.progress import Reporter
+    from rilbench_compare.paper import PUBLISHED
+
+    chosen = _format(format, as_json=as_json, as_markdown=as_markdown)
+    if paper and quantity not in PUBLISHED:
+        raise UsageError(f"--paper: the paper gives no {quantity}; it gives {' and '.join(PUBLISHED)}")
+    comparison = compared(
+        load_runs(sources, _find_runs),
+        quantity=quantity,
+        against=against,
+        strategies=split_names(strategies) if strategies else None,
+        rewards=split_names(rewards) if rewards else None,
+        warn=Reporter().warn,
+    )
+    _print(comparison, chosen, means=means, paper=paper)
+
+
+def _format(given: Format | None, *, as_json: bool, as_markdown: bool) -> Format:
+    asked = {given} - {None} | ({Format.JSON} if as_json else set()) | ({Format.MARKDOWN} if as_markdown else set())
+    if len(asked) > 1:
+        raise UsageError(f"one format at a time, not {' and '.join(sorted(filter(None, asked)))}")
+    return next(filter(None, asked), Format.TERMINAL)
+
+
+def _find_runs(source: str) -> Sequence[RunResult]:
+    """Ask the hook plugins, which are imported for an address only."""
+    from rilbench.cli.options import catalog
+    from rilbench.engine.progress import Reporter
+    from rilbench.host.moments import Moments
+
+    return Moments(catalog(), Reporter().warn).find_runs(source)
+
+
+def _print(comparison: Comparison, chosen: Format, *, means: bool, paper: bool) -> None:
+    from rilbench_compare import formats, records, sheets
+
+    tables = records.records(comparison, only_means=means, published=paper)
+    shown = sheets.sheets(comparison, only_means=means, published=paper)
+    if chosen is Format.JSON:
+        print_json(tables)
+    elif chosen is Format.CSV:
+        echo(records.as_csv(tables), nl=False)
+    elif chosen is Format.TERMINAL:
+        console = stdout()
+        for sheet in shown:
+            formats.show(sheet, console)
+    else:
+        layout = formats.markdown if chosen is Format.MARKDOWN else formats.latex
+        echo("\n".join(map(layout, shown)), nl=False)

@@ -1,0 +1,1 @@
+"""`rilbench explain` and `rilbench settings`."""

@@ -1,0 +1,154 @@
+"""What a run would do and cost, without doing it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from rilbench.contracts.strategy import Stage
+from rilbench.engine import config as configuration
+from rilbench.engine import effect, identity, secret_settings
+from rilbench.engine.budget import fits as fit
+from rilbench.engine.budget.memory import Memory
+from rilbench.engine.budget.past import MEASURED, PROBED, Past
+from rilbench.engine.budget.time import PROBE, Cost, measure
+from rilbench.engine.components import Components
+from rilbench.engine.config import RunConfig
+from rilbench.engine.plan import PlannedStage, planned_stages
+from rilbench.engine.progress import Reporter
+from rilbench.engine.session import Session
+from rilbench.files.prompts import evaluation_prompts
+from rilbench.files.published import MissingFilesError, NeededFile, is_reference
+from rilbench.host.catalog import Catalog
+from rilbench.model.files import has_pair
+from rilbench.model.loading import pick_device
+
+NO_FILES = "not known: files are missing"
+UNKNOWN = "not known: not one image fits, so nothing was timed"
+
+
+def explain(
+    config: RunConfig, components: Components, plan: list[PlannedStage], reporter: Reporter | None = None
+) -> dict[str, Any]:
+    """The plan, resolved settings, samples, updates, trainable parameters, and what it takes.
+
+    Time is what the like took in the store, or comes from two timed forwards; memory is counted in one.
+    """
+    session = Session(config, components, plan, reporter or Reporter(quiet=True))
+    trained = [planned for planned in plan if planned.train]
+    memory = session.count_memory(trained)  # first: what does not fit must not be tried
+    free = fit.free_bytes(session.model.device)
+    layers = session.group.layers.values()
+    trainable = sum(config.adapter.rank * (layer.in_features + layer.out_features) for layer in layers)
+    images = len(evaluation_prompts(config.evaluate.prompts)) * config.evaluate.images_per_prompt
+    probed = fit.largest(PROBE, lambda n: memory.evaluation(n, slicing=False), free)
+    with session.enough_memory("timing a forward", fit.hopeless(config.model)):
+        cost = measure(session.model, probed)
+    evaluation = identity.digest(components.evaluation_document())
+    past = Past(Path(config.store))
+    stages = [_stage(planned, config, cost, past, evaluation, images, trainable) for planned in plan]
+    measured = all(stage.pop("measured") for stage in stages)
+    return {
+        "strategy": config.strategy,
+        "rewards": list(config.rewards),
+        "device": session.model.device,
+        "parameters": {"frozen": cost.parameters, "trainable": trainable, "adapted_layers": len(layers)},
+        "evaluation_images": images,
+        "stages": stages,
+        "estimate": {
+            "seconds": sum(stage["seconds"] for stage in stages),
+            "how": MEASURED if measured else PROBED if probed else UNKNOWN,
+        },
+        "memory": _memory(config, session, trained, memory, free),
+        "settings": configuration.as_mapping(secret_settings.public(config, components.catalog)),
+    }
+
+
+def outline(config: RunConfig, catalog: Catalog, absent: MissingFilesError, given: Mapping[str, Any]) -> dict[str, Any]:
+    """What `explain` says without needed files: plan, settings and samples; what only the files tell is None."""
+    components = Components(config, catalog, device=pick_device(config.model.device))
+    stages = planned_stages(config, components)
+    effect.require(effect.without(given, components, effect.trained(config, stages)))
+    evaluate = config.evaluate
+    known = not is_reference(evaluate.prompts) or NeededFile.parse(evaluate.prompts).present
+    return {
+        "strategy": config.strategy,
+        "rewards": list(config.rewards),
+        "device": components.device,
+        "parameters": None,
+        "evaluation_images": len(evaluation_prompts(evaluate.prompts)) * evaluate.images_per_prompt if known else None,
+        "stages": [_outlined(stage, config, components) for stage in (Stage(), *stages)],
+        "estimate": {"seconds": None, "how": NO_FILES},
+        "memory": None,
+        "missing": [{"name": f.name, "source": f.source, "place": str(f.place), "size": f.size} for f in absent.files],
+        "remedies": list(absent.remedies),
+        "settings": configuration.as_mapping(secret_settings.public(config, components.catalog)),
+    }
+
+
+def _outlined(stage: Stage, config: RunConfig, components: Components) -> dict[str, Any]:
+    by = stage.by or config.strategy
+    train = (
+        components.train_for((by, config.strategy), list(stage.rewards)) if stage.rewards and not stage.merge else None
+    )
+    return {
+        "label": stage.label if stage.rewards or stage.merge else "base",
+        "id": None,
+        "trained_by": by if train else None,
+        "start": stage.start,
+        "samples": train.samples if train else 0,
+        "updates": train.updates if train else 0,
+        "trainable_parameters": None,
+        "in_store": None,
+        "seconds": None,
+        "train": asdict(train) if train else None,
+    }
+
+
+def _stage(
+    planned: PlannedStage, config: RunConfig, cost: Cost, past: Past, evaluation: str, images: int, trainable: int
+) -> dict[str, Any]:
+    folder = Path(config.store) / "stages" / planned.id
+    train = planned.train
+    trained = train is None or has_pair(folder)
+    evaluated = (folder / "evaluations" / evaluation / "metrics.json").exists()
+    took: list[float | None] = []
+    seconds = 0.0
+    if not evaluated:
+        took.append(past.evaluation(evaluation, images))
+        seconds += cost.sampling(images, config.model.steps) if took[-1] is None else took[-1]
+    if train is not None and not trained:
+        took.append(past.training(planned.document))
+        probed = cost.training(train.samples, config.model.steps, train.last_steps)
+        seconds += probed if took[-1] is None else took[-1]
+    return {
+        "measured": None not in took,
+        "label": planned.stage.label if planned.stage.rewards or planned.stage.merge else "base",
+        "id": planned.id,
+        "trained_by": planned.by or None,
+        "start": planned.stage.start,
+        "samples": train.samples if train else 0,
+        "updates": train.updates if train else 0,
+        "trainable_parameters": trainable if train else 0,
+        "in_store": trained and evaluated,
+        "seconds": round(seconds, 1),
+        "train": asdict(train) if train else None,
+    }
+
+
+def _memory(
+    config: RunConfig, session: Session, stages: list[PlannedStage], memory: Memory, free: int
+) -> dict[str, Any]:
+    """Gigabytes, counted in one forward; what does not fit comes with the settings that would."""
+    work, recount = session.work(stages), partial(session.count_memory, stages)
+    wanted = fit.needed(config, work, memory)
+    return {
+        "weights_gb": round(memory.weights / 1e9, 3),
+        "needed_gb": round(wanted / 1e9, 3),
+        "free_gb": round(free / 1e9, 3),
+        "fits": wanted <= free,
+        "remedies": [] if wanted <= free else fit.remedies(config, work, memory, free, recount),
+    }

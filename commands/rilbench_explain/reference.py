@@ -1,0 +1,161 @@
+"""Every setting there is: those of a run, of a study file, and of every installed component."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rilbench.contracts.components import NoSettings
+from rilbench.contracts.errors import ConfigError, PluginError
+from rilbench.contracts.settings import Declared, Described, described
+from rilbench.contracts.yaml_text import dump
+from rilbench.engine.components import SECTIONS
+from rilbench.engine.config import STUDY, RunConfig
+from rilbench.host import control
+from rilbench.host.catalog import Catalog, Plugin
+from rilbench_study.definition import StudyConfig
+
+TYPES = {
+    "str": "text",
+    "int": "whole number",
+    "float": "number",
+    "bool": "true or false",
+    "str | None": "text or null",
+    "int | None": "whole number or null",
+    "float | None": "number or null",
+    "tuple[str, ...]": "list of texts",
+    "tuple[int, ...]": "list of whole numbers",
+    "tuple[float, ...]": "list of numbers",
+    "Any": "any",
+}
+BASE = Described(
+    key="base",
+    type="str | None",
+    default=None,
+    declared=Declared(
+        meaning="in a file: the configuration, named or a path, whose values hold where the file has none"
+    ),
+)
+
+
+@dataclass(frozen=True)
+class Section:
+    """Settings that stand together; `about` says whose they are."""
+
+    name: str
+    about: str
+    settings: tuple[Described, ...]
+
+
+def of_runs() -> list[Section]:
+    """The engine's own, without importing a component."""
+    run = [BASE, *described(RunConfig)]
+    names = ["", *dict.fromkeys(one.key.partition(".")[0] for one in run if "." in one.key)]
+    sections = [
+        Section(name or "run", _about(name), tuple(one for one in run if one.key.rpartition(".")[0] == name))
+        for name in names
+    ]
+    return [*sections, Section(STUDY, "The section `study:` of a study file.", tuple(described(StudyConfig, "study.")))]
+
+
+def of_component(plugin: Plugin) -> Section:
+    """Those of a component, which is imported; PluginError when it cannot be."""
+    name = f"{SECTIONS[plugin.kind]}.{plugin.name}"
+    settings = plugin.load().Settings
+    found = () if settings is NoSettings else tuple(described(settings, f"{name}."))
+    return Section(name, f"Of the {plugin.kind} `{plugin.name}`.", found)
+
+
+def sections(catalog: Catalog, warn: Callable[[str], None]) -> Iterator[Section]:
+    """All of them; `warn` hears of components that cannot be imported."""
+    yield from of_runs()
+    for plugin in catalog.plugins:
+        if plugin.kind in SECTIONS and not control.off(plugin):
+            try:
+                yield of_component(plugin)
+            except PluginError as error:
+                warn(str(error))
+
+
+def find(key: str, catalog: Catalog, warn: Callable[[str], None]) -> list[Section]:
+    """The setting of a key, or the settings below it; ConfigError, with the nearest key, when there is none.
+
+    Components are imported only for keys that are not the engine's.
+    """
+    if found := list(_under(key, of_runs())):
+        return found
+    kind = next((kind for kind, section in SECTIONS.items() if key.split(".")[0] == section), None)
+    every = list(sections(catalog, warn)) if kind else of_runs()
+    if found := list(_under(key, every)):
+        return found
+    known = [name for section in every for name in (section.name, *(one.key for one in section.settings))]
+    close = [name for name in known if name.endswith(f".{key}")] or difflib.get_close_matches(key, known, cutoff=0.5)
+    hint = f" Did you mean {close[0]!r}?" if close else ""
+    raise ConfigError(f"unknown setting {key!r}.{hint} `rilbench settings` prints all of them.")
+
+
+def _under(key: str, among: Sequence[Section]) -> Iterator[Section]:
+    for section in among:
+        below = section.name == key or section.name.startswith(f"{key}.")
+        found = section.settings if below else tuple(one for one in section.settings if one.key == key)
+        if found or below:
+            yield dataclasses.replace(section, settings=found)
+
+
+def _about(name: str) -> str:
+    if not name:
+        return "At the top of a configuration."
+    kind: Any = next(field.default_factory for field in dataclasses.fields(RunConfig) if field.name == name)
+    return (kind.__doc__ or "").strip()
+
+
+def fields(one: Described) -> dict[str, Any]:
+    """A setting for people: key, type, default, range, meaning."""
+    kind = "mapping" if one.type.startswith("dict") else TYPES.get(one.type, one.type)
+    secret = " (secret: never written or printed)" if one.declared.secret else ""
+    return {
+        "key": one.key,
+        "type": kind,
+        "default": _written(one.default),
+        "range": one.declared.allowed,
+        "meaning": one.declared.meaning + secret,
+    }
+
+
+def _written(value: Any) -> str:
+    """A default as it is written in a file; one that must be given has none."""
+    if value is dataclasses.MISSING:
+        return "must be given"
+    if isinstance(value, tuple | list):
+        return f"[{', '.join(map(str, value))}]"
+    if value in ("", {}):
+        return '""' if value == "" else "{}"
+    return dump(value).removesuffix("...\n").strip() if isinstance(value, str | int | float | None) else str(value)
+
+
+def markdown(found: Sequence[Section]) -> str:
+    """The page docs/settings.md."""
+    lines = [
+        "# Settings",
+        "",
+        "Written by `RILBENCH_PLUGINS= rilbench settings --markdown > docs/settings.md`. `rilbench settings` prints",
+        "the same for what is installed, third-party plugins included; `rilbench settings train.lr` prints one.",
+        "",
+        "Every one is `key=value` on the command line, or stands in a configuration file. Texts have at most",
+        "10,000 characters where nothing else is said; numbers are never NaN or infinite.",
+    ]
+    for section in found:
+        if section.settings:
+            lines += ["", f"## {section.name}", "", section.about, ""]
+            lines += ["| setting | type | default | range | meaning |", "|---|---|---|---|---|"]
+            lines += [_row(fields(one)) for one in section.settings]
+    bare = ", ".join(f"`{section.name}`" for section in found if not section.settings)
+    return "\n".join([*lines, "", f"Without settings: {bare}."]) + "\n"
+
+
+def _row(values: dict[str, Any]) -> str:
+    cells = (values["type"], f"`{values['default']}`", values["range"], values["meaning"])
+    return " | ".join([f"| `{values['key']}`", *(cell.replace("|", "\\|") for cell in cells)]) + " |"

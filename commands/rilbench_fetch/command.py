@@ -1,0 +1,159 @@
+"""`rilbench fetch`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from rilbench.cli.options import AsJson, Config, Given, Quiet, Rewards, Seed, Settings, Strategy, catalog
+from rilbench.cli.output import print_fields, print_json, print_table, quiet_libraries
+from rilbench.contracts.redact import public
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+    from rilbench.engine.config import RunConfig
+    from rilbench.engine.progress import Reporter
+    from rilbench.files.published import NeededFile
+    from rilbench_fetch.download import OnBytes
+    from rilbench_fetch.fetch import Bar, State
+
+Check = Annotated[bool, typer.Option("--check", help="Download nothing; say what is missing, present or corrupt")]
+
+
+def fetch(
+    settings: Settings = None,
+    strategy: Strategy = None,
+    rewards: Rewards = None,
+    config: Config = "shapes",
+    seed: Seed = None,
+    plugin: Given = None,
+    quiet: Quiet = False,
+    check: Check = False,
+    as_json: AsJson = False,
+) -> None:
+    """Get the published files a run needs, so that it works without a network. Takes the options of `rilbench run`.
+
+    Downloads resume and are checked by size and hash. Exit code 0: all files are there.
+    """
+    from rilbench.engine import effect
+    from rilbench.engine.components import Components
+    from rilbench.engine.config import load
+    from rilbench.engine.layers import values_of
+    from rilbench.engine.plan import planned_stages
+    from rilbench_fetch import fetch as fetching
+
+    quiet_libraries()
+    loaded = load(config, settings or (), strategy=strategy, rewards=rewards, seed=seed)
+    with redirect_stdout(sys.stderr):  # whatever a plugin prints
+        components = Components(loaded, catalog(plugin))
+        components.check()
+        stages = effect.trained(loaded, planned_stages(loaded, components))
+        effect.require(effect.without(values_of(settings or ()), components, stages))
+        try:
+            work = fetching.check if check or _offline() else fetching.fetch
+            with _bars(quiet) as bar:
+                states = work(loaded, components, bar)
+        except KeyboardInterrupt:  # Typer would turn it into a silent exit
+            from rilbench.engine.terminal import echo
+
+            echo("interrupted; what came is kept, the same command continues", err=True)
+            raise typer.Exit(130) from None
+    _show(states, loaded, as_json)
+    raise typer.Exit(0 if all(state.state == fetching.PRESENT for state in states) else 1)
+
+
+def _offline() -> bool:
+    from huggingface_hub import constants
+
+    return bool(constants.is_offline_mode())
+
+
+@contextmanager
+def _bars(quiet: bool) -> Iterator[Bar]:
+    """Bars on a terminal, plain lines elsewhere, nothing when quiet."""
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+
+    from rilbench.engine.progress import Reporter
+
+    reporter = Reporter(quiet=quiet)
+    if quiet or not reporter.console.is_terminal:
+        yield lambda file: _lines(reporter, file)
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    with Progress(*columns, TimeRemainingColumn(), console=reporter.console, transient=True) as progress:
+        yield lambda file: _bar(progress, file)
+
+
+@contextmanager
+def _lines(reporter: Reporter, file: NeededFile) -> Iterator[OnBytes]:
+    from rilbench.engine.progress import Lines
+
+    if file.present:  # hashing a large one takes a while
+        reporter.say(f"checking {file.name}")
+    lines = Lines(reporter.say, f"downloading {file.name}", _size)
+    yield lambda there, size: lines.advance(there, size)
+
+
+def _size(there: int, total: int | None) -> str:
+    from rich.filesize import decimal
+
+    return decimal(there) if total is None else f"{decimal(there)} of {decimal(total)}"
+
+
+@contextmanager
+def _bar(progress: Progress, file: NeededFile) -> Iterator[OnBytes]:
+    task = progress.add_task(file.name, total=file.size)
+    try:
+        yield lambda there, size: progress.update(task, completed=there, total=size)
+    finally:
+        progress.remove_task(task)
+
+
+def _show(states: list[State], config: RunConfig, as_json: bool) -> None:
+    from rilbench.files.published import INDEX
+    from rilbench_fetch.fetch import PRESENT, prompts_line
+
+    if as_json:
+        print_json([_told(state) for state in states])
+        return
+    if states:
+        head = ["file", "for", "from", "licence", "size", "state"]
+        print_table(head, [[*_row(state), state.state] for state in states])
+    lines = {state.need.file.name: state.reason for state in states if state.reason}
+    index = [state for state in states if state.need.file.name == INDEX and not state.need.file.present]
+    lines |= {"model": f"its weights and other files are listed once {INDEX} is here"} if index else {}
+    lines |= {"offline": "HF_HUB_OFFLINE is set; nothing was downloaded"} if _offline() else {}
+    if all(state.state == PRESENT for state in states):
+        lines |= {
+            "prompts": prompts_line(config),
+            "files": f"all {len(states)} are there" if states else "none to fetch",
+        }
+    else:
+        lines["files"] = (
+            f"{sum(state.state != PRESENT for state in states)} of {len(states)} are not there as published"
+        )
+    print_fields(lines)
+
+
+def _row(state: State) -> list[str]:
+    from rich.filesize import decimal
+
+    file, size = state.need.file, state.size
+    return [file.name, ", ".join(state.need.by), file.origin, file.licence or "-", decimal(size) if size else "?"]
+
+
+def _told(state: State) -> dict[str, Any]:
+    file = state.need.file
+    told: dict[str, Any] = {
+        "name": file.name,
+        "for": list(state.need.by),
+        "source": public(file.source),
+        "place": str(file.place),
+    }
+    told |= {"licence": file.licence, "size": state.size, "sha256": file.sha256, "md5": file.md5}
+    return told | {"state": state.state, "reason": state.reason}

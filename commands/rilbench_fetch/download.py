@@ -1,0 +1,118 @@
+"""One published file onto this machine: it resumes, and has its name only once it is known to be the published one."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from rilbench.contracts import redact
+from rilbench.contracts.errors import RilbenchError
+from rilbench.contracts.received import open_own
+from rilbench.files.cache import alone
+from rilbench.files.published import NeededFile, etag_fault
+
+NOTHING_LEFT = 416  # HTTP: the part has all bytes already, when nobody said how many there are
+OnBytes = Callable[[int, int | None], None]  # bytes there, of how many
+
+
+def get(file: NeededFile, on_bytes: OnBytes) -> None:
+    """Download a published file to its place, unless the right one lies there.
+
+    RilbenchError when it cannot be had, or is not the published one. What came of a cut download stays beside the
+    place as `.part` and the next call goes on with it; a wrong one is deleted.
+    """
+    try:
+        # one process at a time appends to a file's part
+        with alone(hashlib.sha256(str(file.place).encode()).hexdigest()[:16]):
+            if file.fault() is None:
+                return  # another process was quicker
+            if file.hub:
+                _from_hub(file, on_bytes)
+            else:
+                _fetch(file, redact.complete(file.address), file.place, on_bytes, size=file.size)
+    except RilbenchError:
+        raise
+    except Exception as error:  # of the Hub's client, the connection or the disk
+        raise RilbenchError(redact.redacted(f"cannot get {file.source}: {_reason(error, file)}")) from None
+
+
+def _from_hub(file: NeededFile, on_bytes: OnBytes) -> None:
+    """Into the Hub's own cache: the blob by us, because its client starts cut downloads again; the links by it."""
+    from huggingface_hub import constants, get_hf_file_metadata, hf_hub_download, hf_hub_url
+    from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]
+
+    assert file.hub
+    repo, name, revision = file.hub
+    headers = build_hf_headers()
+    url = hf_hub_url(repo, name, revision=revision)
+    published = get_hf_file_metadata(url, headers=headers)
+    if published.etag is None:
+        raise RilbenchError(f"cannot get {file.source}: the Hub gives no hash of it; try again, or name another source")
+    if file.present and (file.fault() or etag_fault(file.place, published.etag)):
+        file.place.resolve().unlink()
+        file.place.unlink(missing_ok=True)
+    blob = Path(constants.HF_HUB_CACHE) / f"models--{repo.replace('/', '--')}" / "blobs" / published.etag
+    if not blob.exists() or etag_fault(blob, published.etag):
+        _fetch(file, url, blob, on_bytes, size=published.size, etag=published.etag, headers=headers)
+    hf_hub_download(repo, name, revision=revision)
+
+
+def _fetch(
+    file: NeededFile,
+    url: str,
+    place: Path,
+    on_bytes: OnBytes,
+    *,
+    size: int | None,
+    etag: str = "",
+    headers: Mapping[str, str] | None = None,
+) -> None:
+    """`url` to `place`, by way of `.part`."""
+    from huggingface_hub.file_download import http_get
+
+    place.parent.mkdir(parents=True, exist_ok=True)
+    part = place.with_name(f"{place.name}.part")
+    with _Counted(part, lambda there: on_bytes(there, size)) as stream:
+        if size is not None and stream.tell() > size:
+            stream.seek(0)
+            stream.truncate()
+        try:
+            http_get(url, stream, resume_size=stream.tell(), headers=dict(headers or {}), expected_size=size)
+        except Exception as error:
+            if _status(error) != NOTHING_LEFT:
+                raise
+    fault = file.fault_of(part) or etag_fault(part, etag)
+    if fault:
+        part.unlink()
+        raise RilbenchError(f"{file.source} {fault}: what came from {url} is not the published file, and was deleted")
+    os.replace(part, place)
+
+
+class _Counted(io.FileIO):
+    """A file to append to that tells how long it is."""
+
+    def __init__(self, path: Path, on_length: Callable[[int], None]) -> None:
+        super().__init__(path, "ab", opener=open_own)
+        self._on_length = on_length
+
+    def write(self, data: bytes, /) -> int:  # type: ignore[override]
+        written = super().write(data)
+        self._on_length(self.tell())
+        return written
+
+
+def _reason(error: Exception, file: NeededFile) -> str:
+    text = " ".join(str(error).split()).partition(" For more information")[0][:300]
+    status = _status(error)
+    if status in (401, 403) and file.hub:
+        return f"{text}. Accept its licence on https://huggingface.co/{file.hub[0]} and log in (HF_TOKEN)"
+    kept = "" if status else "; what came is kept, and the same command continues"
+    return f"{type(error).__name__}: {text}{kept}"
+
+
+def _status(error: Exception) -> int | None:
+    """The HTTP status of an error that is a server's answer."""
+    return getattr(getattr(error, "response", None), "status_code", None)

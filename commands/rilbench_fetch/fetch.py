@@ -1,0 +1,90 @@
+"""Everything a configuration needs onto this machine, and what is there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+
+from rilbench.contracts.errors import RilbenchError, reason
+from rilbench.engine.components import Components
+from rilbench.engine.config import RunConfig
+from rilbench.engine.needed import Need, hub_model, needed
+from rilbench.files import pipelines as pipeline_files
+from rilbench.files.prompts import read_prompts
+from rilbench.files.published import NeededFile
+from rilbench_fetch.download import OnBytes, get
+
+PRESENT, MISSING, CORRUPT, FAILED = "present", "missing", "corrupt", "failed"
+Bar = Callable[[NeededFile], AbstractContextManager[OnBytes]]
+
+
+@dataclass(frozen=True)
+class State:
+    """A needed file as it is on this machine; `reason` says why it is not as it should be."""
+
+    need: Need
+    state: str
+    reason: str = ""
+
+    @property
+    def size(self) -> int | None:
+        """Bytes here, or published."""
+        return self.need.file.place.stat().st_size if self.need.file.present else self.need.file.size
+
+
+def check(config: RunConfig, components: Components, bar: Bar) -> list[State]:
+    """The state of every needed file, its contents checked; nothing is downloaded."""
+    return [_checked(need, bar) for need in needed(config, components)]
+
+
+def _checked(need: Need, bar: Bar) -> State:
+    with bar(need.file):  # large files take seconds
+        return state_of(need)
+
+
+def state_of(need: Need, failure: str = "") -> State:
+    """Present, missing or corrupt; `failure` is why it, or what it lists, could not be fetched."""
+    fault = need.file.fault()
+    if fault is None:
+        return State(need, FAILED, failure) if failure else State(need, PRESENT)
+    advice = failure or (f"make it with: {need.file.made_by}" if need.file.made_by else "")
+    if not need.file.present:
+        return State(need, MISSING, advice)
+    return State(need, CORRUPT, "; ".join(part for part in (fault, advice) if part))
+
+
+def fetch(config: RunConfig, components: Components, bar: Bar) -> list[State]:
+    """Get what is missing or corrupt, one file after another; a file that cannot be had does not stop the others."""
+    failures = dict(_fetched(config, components, bar))
+    return [state_of(need, failures.get(need.file.source, "")) for need in needed(config, components)]
+
+
+def _fetched(config: RunConfig, components: Components, bar: Bar) -> Iterator[tuple[str, str]]:
+    """Fetch; yields source and reason of each failure."""
+    for need in needed(config, components):
+        if need.file.published:
+            yield from _got(need.file, bar)
+    model = hub_model(config.model)
+    if model and (index := pipeline_files.index_of(*model)).present:
+        try:
+            listed = pipeline_files.on_hub(*model)
+        except Exception as error:  # of the Hub's client
+            yield index.source, f"cannot list the files of {model[0]}: {reason(error)[:300]}"
+            return
+        for file in listed:
+            yield from _got(file, bar)
+
+
+def _got(file: NeededFile, bar: Bar) -> Iterator[tuple[str, str]]:
+    try:
+        with bar(file) as on_bytes:
+            get(file, on_bytes)
+    except RilbenchError as error:
+        yield file.source, str(error)
+
+
+def prompts_line(config: RunConfig) -> str:
+    """How many prompts there are for training and evaluation, and how many in both, which measure nothing new."""
+    train, evaluate = set(read_prompts(config.train.prompts)), set(read_prompts(config.evaluate.prompts))
+    return f"{len(train)} for training, {len(evaluate)} for evaluation, {len(train & evaluate)} in both"

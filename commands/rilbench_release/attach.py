@@ -1,0 +1,180 @@
+"""A LoRA made elsewhere on a pipeline: diffusers', PEFT's and kohya's files.
+
+It is a branch beside the weights. Every tensor of the file must find its place, or the file is refused: a LoRA that is
+half loaded gives numbers of no model at all. Names that are not the pipeline's are renamed by diffusers' converters.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from rilbench.contracts.errors import ConfigError, UsageError
+from rilbench.model.libraries import silent
+from rilbench_release.lora_file import Factors, LoraFile
+from rilbench_release.models import denoiser
+
+CONFIG = "adapter_config.json"
+PEFT_WEIGHTS = "adapter_model.safetensors"
+SHOWN = 5  # layers in a message
+ENCODERS = ("text_encoder", "text_encoder_2", "text_encoder_3")
+RENAMED = {"to_q": "q_proj", "to_k": "k_proj", "to_v": "v_proj", "to_out": "out_proj"}  # in old files' text encoders
+
+
+@dataclass(frozen=True)
+class Lora:
+    """A LoRA's file or folder, and the factor of its weight change."""
+
+    path: Path
+    scale: float = 1.0
+
+    @classmethod
+    def parse(cls, text: str) -> Lora:
+        """`PATH` or `PATH:SCALE`; UsageError when there is nothing, or nothing that can be a LoRA."""
+        path, _, scale = text.rpartition(":")
+        lora = cls(Path(text))
+        if path and not lora.path.exists():
+            try:
+                lora = cls(Path(path), float(scale))
+            except ValueError:
+                raise UsageError(f"--lora {text}: {scale!r} is no scale, and there is no file of that name") from None
+        if not math.isfinite(lora.scale):
+            raise UsageError(f"--lora {text}: the scale {scale!r} is not a finite number")
+        if not lora.path.exists():
+            raise UsageError(f"--lora {text}: there is no file or folder at {lora.path}; download it first")
+        lora.file  # noqa: B018 - checks it
+        return lora
+
+    @property
+    def file(self) -> Path:
+        """The safetensors file; UsageError when there is none, or no telling which."""
+        if self.path.is_file():
+            found = [self.path]
+        else:
+            known = [self.path / n for n in (PEFT_WEIGHTS, "pytorch_lora_weights.safetensors")]
+            found = [f for f in known if f.exists()][:1] or sorted(self.path.glob("*.safetensors"))
+        if len(found) != 1:
+            raise UsageError(f"{self.path} holds {len(found)} safetensors files; name the one that is the LoRA")
+        if found[0].suffix != ".safetensors":
+            raise UsageError(f"{found[0]} is no safetensors file; others may run code when they are read")
+        return found[0]
+
+    @property
+    def config(self) -> Path | None:
+        """PEFT's settings beside the file, which hold its alpha; None for the other formats."""
+        beside = self.file.with_name(CONFIG)
+        return beside if (self.path.is_dir() or self.file.name == PEFT_WEIGHTS) and beside.exists() else None
+
+
+def attach(pipeline: Any, lora: Lora) -> None:
+    """Add a LoRA to a pipeline's denoiser and text encoders: x_o = W x_i + scale alpha / r up down x_i.
+
+    ConfigError, naming tensors or layers, when the file is damaged, not a plain LoRA, or of another model.
+    """
+    factors = LoraFile.read(lora.file, lora.config).factors()
+    for module, pair in _placed(pipeline, factors, lora):
+        module.register_forward_hook(_Branch(pair, lora.scale, module))
+
+
+class _Branch:
+    """What a layer's output gains; a forward hook."""
+
+    def __init__(self, pair: Factors, scale: float, module: nn.Module) -> None:
+        weight: Any = module.weight
+        self.down, self.up = pair.down.to(weight), (scale * pair.up).to(weight)
+
+    def __call__(self, layer: Any, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
+        x = inputs[0]
+        if isinstance(layer, nn.Linear):
+            return output + F.linear(F.linear(x, self.down), self.up)
+        inner = F.conv2d(x, self.down, None, layer.stride, layer.padding, layer.dilation)
+        return output + F.conv2d(inner, self.up)
+
+
+def _placed(pipeline: Any, factors: Mapping[str, Factors], lora: Lora) -> list[tuple[nn.Module, Factors]]:
+    """Every layer's module and factors; ConfigError when a layer has no place, or one of another shape."""
+    places = _places(pipeline)
+    found = {layer: _place(layer, places, pipeline) for layer in factors}
+    if lost := sorted(layer for layer, name in found.items() if name is None):
+        factors = _converted(pipeline, factors)
+        found = {layer: _place(layer, places, pipeline) for layer in factors}
+    if not factors or None in found.values() or len(set(found.values())) < len(found):
+        names = ", ".join(lost[:SHOWN]) + (", ..." if len(lost) > SHOWN else "")
+        raise ConfigError(
+            f"{len(factors or lost)} layers have weights in the LoRA {lora.file}, and not all have a place in the "
+            f"model: not {names or 'some, which are there twice'}. Was it made for another model?"
+        )
+    modules = {layer: places[name] for layer, name in found.items() if name is not None}
+    return [(module, _fitting(factors[layer], module, layer, lora)) for layer, module in modules.items()]
+
+
+def _places(pipeline: Any) -> dict[str, nn.Module]:
+    """The layers that a LoRA can change, by network and name with underscores, as kohya's format has them."""
+    network = denoiser(pipeline)[0]
+    parts = {name: pipeline.components.get(name) for name in (network, *ENCODERS)}
+    return {
+        f"{part} {inside.removeprefix('text_model.').replace('.', '_')}": module
+        for part, whole in parts.items()
+        if isinstance(whole, nn.Module)
+        for inside, module in whole.named_modules()
+        if isinstance(module, nn.Linear | nn.Conv2d)
+    }
+
+
+def _place(layer: str, places: Mapping[str, nn.Module], pipeline: Any) -> str | None:
+    """The key in `places` of a layer of a file; None when it has none there under any format's name."""
+    network = denoiser(pipeline)[0]
+    name = re.sub(r"^(base_model\.model\.)?(lora_)?", "", layer).replace(".processor.", ".")
+    encoder = re.match(r"(te1?|te2|te3|text_encoder(?:_[23])?)[._](?:text_model[._])?(.+)", name)
+    if encoder:
+        number = re.sub(r"\D", "", encoder[1])
+        part, inside = ENCODERS[int(number or 1) - 1], encoder[2]
+        old = re.fullmatch(r"(.+\.)(to_q|to_k|to_v|to_out)", inside)
+        inside = old[1] + RENAMED[old[2]] if old else inside
+    else:
+        part, inside = network, name.removeprefix(f"{network}{'.' if '.' in name else '_'}")
+    keys = [f"{part} {inside.replace('.', '_')}{end}" for end in ("", "_0")]  # older files lack the number of to_out
+    return next((key for key in keys if key in places), None)
+
+
+def _converted(pipeline: Any, factors: Mapping[str, Factors]) -> dict[str, Factors]:
+    """The factors under diffusers' names; none when its converters do not know them, or lose some."""
+    kohya = all(layer.startswith("lora_") for layer in factors)
+    down, up = ("lora_down", "lora_up") if kohya else ("lora_A", "lora_B")
+    state = {f"{layer}.{down}.weight": pair.down for layer, pair in factors.items()}
+    state |= {f"{layer}.{up}.weight": pair.up for layer, pair in factors.items()}
+    options = {"unet_config": pipeline.unet.config} if denoiser(pipeline)[0] == "unet" else {}
+    try:
+        with silent(), warnings.catch_warnings(action="ignore"):
+            answer = pipeline.lora_state_dict(state, **options)
+            renamed: dict[str, Tensor] = answer[0] if isinstance(answer, tuple) else answer
+        made = LoraFile(Path(), renamed, {}).factors()
+    except Exception:  # of a dozen kinds; the caller names what has no place
+        return {}
+    before, after = (sum(pair.squared_norm for pair in pairs.values()) for pairs in (factors, made))
+    return made if len(made) >= len(factors) and math.isclose(before, after, rel_tol=1e-4) else {}
+
+
+def _fitting(pair: Factors, module: nn.Module, layer: str, lora: Lora) -> Factors:
+    """The factors in the form of the layer's weight; a linear layer and a convolution of one pixel are the same."""
+    weight: Any = module.weight
+    if pair.down.ndim > weight.ndim and pair.down[0, 0].numel() == 1:
+        pair = Factors(pair.down.flatten(1), pair.up.flatten(1))
+    elif pair.down.ndim < weight.ndim:
+        pair = Factors(pair.down[..., None, None], pair.up[..., None, None])
+    grouped = isinstance(module, nn.Conv2d) and (module.groups != 1 or module.padding_mode != "zeros")
+    if grouped or (len(pair.up), *pair.down.shape[1:]) != tuple(weight.shape):
+        shape = (len(pair.up), *pair.down.shape[1:])
+        raise ConfigError(
+            f"cannot use the LoRA {lora.file}: {layer} changes weights of shape {shape}, the model's have "
+            f"{tuple(weight.shape)}. Was it made for another model?"
+        )
+    return pair

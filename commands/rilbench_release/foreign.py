@@ -1,0 +1,111 @@
+"""A model or LoRA that was not trained here, measured and stored as a run is: same prompts, noise and metrics."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from rilbench.contracts.result import ResultMatrix, RunResult
+from rilbench.contracts.strategy import Stage
+from rilbench.engine import effect, identity, secret_settings
+from rilbench.engine.components import Components, versions
+from rilbench.engine.config import RunConfig
+from rilbench.engine.needed import require
+from rilbench.engine.plan import Chain, PlannedStage
+from rilbench.engine.progress import Reporter
+from rilbench.engine.run import run_name
+from rilbench.engine.run_folder import RunFolder
+from rilbench.engine.session import Session
+from rilbench.evaluation.evaluate import cause
+from rilbench.files.contents import file_digest
+from rilbench.files.prompts import read_prompts
+from rilbench.host import requirements
+from rilbench.host.catalog import Catalog
+from rilbench.model.loading import pick_device
+from rilbench_release.attach import Lora, attach
+
+
+class ForeignSession(Session):
+    """A session whose one stage is a LoRA from elsewhere."""
+
+    lora: Lora | None = None
+
+    def _cause(self, planned: PlannedStage) -> str:
+        if planned.chain and self.lora:
+            return f"the LoRA {self.lora.path} makes them so at scale {self.lora.scale:g}; try less, PATH:SCALE"
+        return cause(trained=False)
+
+    def _named(self, planned: PlannedStage) -> str:
+        return "adding the LoRA" if planned.chain else "no training"
+
+    def _load(self, chain: Chain) -> None:
+        if chain and self.lora:
+            self.__dict__.pop("model", None)  # a new one: a text encoder with the LoRA must forget what it encoded
+            attach(self.model.backbone.pipeline, self.lora)
+
+
+def evaluate(
+    config: RunConfig,
+    lora: Lora | None,
+    *,
+    catalog: Catalog,
+    reporter: Reporter,
+    command: str = "",
+    given: Mapping[str, Any] | None = None,
+) -> tuple[Path, RunResult]:
+    """Measure the model at `config.model.path`, and with a LoRA if there is one; what the store has is not repeated.
+
+    The rewards are columns and the order the result is listed under in comparisons; nothing counts as trained, so the
+    table shows every metric's forgetting against the bare model. given: nested values of `key=value` settings, which
+    must have an effect.
+    """
+    config = identity.pinned(config)
+    requirements.check(config.requires)
+    catalog.survey(reporter.warn)
+    components = Components(config, catalog, device=pick_device(config.model.device))
+    components.check()
+    effect.require(effect.without(given or {}, components, ()))
+    require(config, components)
+    read_prompts(config.evaluate.prompts)
+    config = replace(config, strategy="lora" if lora else "model", tracking=False)
+    plan = _plan(config, lora)
+    result = _result(config, components, plan, command)
+    folder = RunFolder.at(Path(config.store) / result.name, reporter.warn)
+    session = ForeignSession(config, components, plan, reporter, earlier=folder.finished)
+    session.lora = lora
+    with components.discreet():
+        rows = [session.row(planned) for planned in plan]
+    if lora:
+        rows[1] = replace(rows[1], label=config.label or lora.path.stem)
+    folder.open(secret_settings.public(config, catalog), components.device, session.evaluations())
+    result = replace(result, matrix=replace(result.matrix, rows=tuple(rows)))
+    return folder.path, folder.finish(result, session.prompts[: config.evaluate.samples])
+
+
+def _plan(config: RunConfig, lora: Lora | None) -> list[PlannedStage]:
+    base = identity.base_document(config)
+    plan = [PlannedStage(stage=Stage(), id=identity.digest(base), document=base, below=(), chain=())]
+    if lora:
+        files = [lora.file, *([lora.config] if lora.config else [])]
+        document = base | {"lora": [file_digest(file) for file in files], "scale": lora.scale}
+        key = identity.digest(document)
+        plan.append(PlannedStage(stage=Stage(), id=key, document=document, below=(), chain=((key, 1.0),)))
+    return plan
+
+
+def _result(config: RunConfig, components: Components, plan: list[PlannedStage], command: str) -> RunResult:
+    names = components.metric_names()
+    used = {kind: [n for n in names if components.metric_kind(n) == kind] for kind in ("reward", "metric")}
+    columns = tuple(replace(info, target_of=()) for info in components.metric_infos())
+    return RunResult(
+        name=run_name(config, components, plan),
+        strategy=config.strategy,
+        label=config.label,
+        rewards=tuple(config.rewards),
+        seed=config.seed,
+        matrix=ResultMatrix((), columns),
+        command=command,
+        plugins=versions(components.catalog, used),
+    )

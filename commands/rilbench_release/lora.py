@@ -1,0 +1,53 @@
+"""A chain of pairs as one ordinary LoRA, in the files that diffusers, PEFT and the web interfaces read.
+
+Concatenating the factors of T pairs of rank r gives one pair of rank T r with the same weight change, exactly; alpha
+equals the rank everywhere, so that no reader scales it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from rilbench.contracts.pair import LoraPair
+from rilbench.store.files import write_text
+from rilbench.store.tensors import save_tensors
+
+DIFFUSERS = "pytorch_lora_weights.safetensors"  # the name `load_lora_weights` looks for in a folder
+
+
+def rank_of(pair: LoraPair) -> int:
+    """The rank of a pair."""
+    return next(iter(pair.b.values())).shape[0]
+
+
+def write_diffusers(folder: Path, pair: LoraPair, *, prefix: str, targets: Sequence[str], name: str) -> None:
+    """The file of `pipe.load_lora_weights(folder)` and, for a UNet, `NAME-webui.safetensors` beside it.
+
+    prefix: the pipeline's name of the network, unet or transformer. Web interfaces read kohya's names for UNets; for
+    transformers those name layers that diffusers splits, and the interfaces that run these models read the first file.
+    """
+    rank = rank_of(pair)
+    config = {"r": rank, "lora_alpha": rank, "target_modules": list(targets)}
+    metadata = {"lora_adapter_metadata": json.dumps({f"{prefix}.{key}": value for key, value in config.items()})}
+    state = pair.state(prefix)
+    save_tensors(folder / DIFFUSERS, state, metadata={"format": "pt"} | metadata)
+    if prefix == "unet":
+        from diffusers.utils import convert_state_dict_to_kohya
+
+        metadata = {"ss_network_module": "networks.lora", "ss_network_dim": str(rank), "ss_network_alpha": str(rank)}
+        save_tensors(folder / f"{name}-webui.safetensors", convert_state_dict_to_kohya(state), metadata=metadata)
+
+
+def write_peft(folder: Path, pair: LoraPair, *, targets: Sequence[str], base: str) -> None:
+    """The files of `peft.PeftModel.from_pretrained(pipe.unet, folder)`; base: what the card of the adapter names."""
+    from peft import LoraConfig
+
+    rank = rank_of(pair)
+    config = LoraConfig(
+        r=rank, lora_alpha=rank, target_modules=list(targets), base_model_name_or_path=base, inference_mode=True
+    )
+    values = {key: sorted(value) if isinstance(value, set) else value for key, value in config.to_dict().items()}
+    write_text(folder / "adapter_config.json", json.dumps(values, indent=1))  # PEFT warns of a checksum
+    save_tensors(folder / "adapter_model.safetensors", pair.state("base_model.model"))

@@ -1,0 +1,38 @@
+"""A whole pipeline with a chain of pairs in its weights."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from rilbench.contracts.pair import LoraPair
+from rilbench.model import captions
+from rilbench.model.config import ModelConfig
+from rilbench.model.loading import load_pipeline, pipeline_folder
+from rilbench_release.models import denoiser, hub_id
+
+
+def write_merged(folder: Path, config: ModelConfig, chain: Sequence[tuple[LoraPair, float]]) -> str:
+    """W + sum c_i A_i B_i in a diffusers folder, float32 safetensors; everything but the denoiser is the base's.
+
+    Answers the pipeline's name of the denoiser.
+    """
+    from diffusers import ConfigMixin
+
+    pipeline = load_pipeline(config, torch.float32)  # what is merged in less would be rounded away
+    prefix, network = denoiser(pipeline)
+    with torch.no_grad():
+        for pair, coefficient in chain:
+            for name, a in pair.a.items():
+                network.get_submodule(name).weight += coefficient * (a @ pair.b[name])
+    for part in (pipeline, *pipeline.components.values()):
+        if isinstance(part, ConfigMixin):
+            part.register_to_config(_name_or_path=hub_id(config.path) or "")  # not a path of this machine
+    pipeline.save_pretrained(str(folder), safe_serialization=True)
+    described = pipeline_folder(config) / captions.FILE
+    if described.is_file():
+        shutil.copyfile(described, folder / captions.FILE)
+    return prefix

@@ -1,0 +1,54 @@
+"""Where this package touches the model: the pipeline's denoiser and its name in files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from safetensors import safe_open
+
+from rilbench.contracts.errors import ConfigError
+from rilbench.files.resources import resolve
+from rilbench.model.config import ModelConfig
+from rilbench.model.files import WEIGHTS
+from rilbench.model.loading import pipeline_folder
+
+DENOISERS = ("unet", "transformer")  # what pipelines call their denoiser
+
+
+def hub_id(path: str) -> str | None:
+    """A model path as an id on the Hub; None for one of this disk."""
+    return None if path.startswith("package:") or Path(resolve(path)).exists() else path
+
+
+def prefix_of(folder: Path) -> str:
+    """The pipeline's name of the denoiser a pair on disk belongs to: unet or transformer."""
+    with safe_open(folder / WEIGHTS, framework="pt") as file:
+        prefix = str(next(iter(file.keys()), "")).partition(".")[0]
+    if prefix not in DENOISERS:
+        raise ConfigError(f"{folder / WEIGHTS} holds no pair of a {' or '.join(DENOISERS)}: its keys begin otherwise")
+    return prefix
+
+
+def denoiser(pipeline: Any) -> tuple[str, Any]:
+    """Name and module of a pipeline's denoiser; ConfigError for a pipeline without one."""
+    parts = pipeline.components
+    for name in DENOISERS:
+        if parts.get(name) is not None:
+            return name, parts[name]
+    raise ConfigError(f"a {type(pipeline).__name__} has no {' or '.join(DENOISERS)}, so there is nothing to adapt")
+
+
+def scheduler_of(config: ModelConfig, prefix: str) -> str | None:
+    """The diffusers scheduler that samples as rilbench does; None when it is the pipeline's own."""
+    from diffusers import DiffusionPipeline
+
+    if prefix != "unet":
+        return None
+    if config.sampler == "lcm":
+        return "LCMScheduler"
+    try:
+        own = DiffusionPipeline.load_config(pipeline_folder(config))["scheduler"][1]
+    except (OSError, LookupError, ConfigError):  # it is not on this machine
+        own = None
+    return None if config.sampler == "auto" and own == "LCMScheduler" else "DDIMScheduler"

@@ -1,0 +1,138 @@
+"""A run's folder as a place to take models from: which pairs make the model after each of its stages."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rilbench.contracts.errors import ConfigError, UsageError
+from rilbench.contracts.received import name
+from rilbench.contracts.result import ResultMatrix, Row, RunResult
+from rilbench.engine import identity
+from rilbench.engine.components import Components
+from rilbench.engine.config import RunConfig, load
+from rilbench.engine.plan import Chain, merged_chain, planned_stages
+from rilbench.host.catalog import Catalog
+from rilbench.store import stage_record
+from rilbench.store.files import read_text
+from rilbench.store.inventory import is_run
+
+if TYPE_CHECKING:
+    from rilbench.contracts.pair import LoraPair
+
+
+@dataclass(frozen=True)
+class SavedRun:
+    """A run, finished or not: every stage that has a row can be used."""
+
+    result: RunResult
+    config: RunConfig
+    catalog: Catalog
+
+    @property
+    def rows(self) -> Sequence[Row]:
+        return self.result.matrix.rows
+
+    @property
+    def folder(self) -> Path:
+        assert self.result.folder is not None
+        return self.result.folder
+
+    def stage_folder(self, stage_id: str) -> Path:
+        """Where the store keeps a stage."""
+        return self.folder.parent / "stages" / stage_id
+
+    def stage(self, number: int | None) -> int:
+        """A stage's number, checked; None is the last one. UsageError when there is none of that number."""
+        last = len(self.rows) - 1
+        if number is None:
+            return last
+        if not 0 <= number <= last:
+            raise UsageError(f"--stage {number}: {self.result.name} has the stages {self._listed()}")
+        return number
+
+    def up_to(self, stage: int) -> RunResult:
+        """The result as it was after a stage."""
+        matrix = self.result.matrix
+        return replace(self.result, matrix=ResultMatrix(matrix.rows[: stage + 1], matrix.metrics))
+
+    def chain(self, stage: int) -> Chain:
+        """The pairs, with coefficients, that make the model after a stage; none for the base model."""
+        if stage == 0:
+            return ()
+        key = self.rows[stage].stage_id
+        if document := self.document(stage):
+            where = str(self.stage_folder(key))
+            return (*((name(below, where), float(c)) for below, c in document["chain"]), (key, 1.0))
+        if (self.stage_folder(key) / "adapter_model.safetensors").exists():  # averaged factors are one pair
+            return ((key, 1.0),)
+        return self._merged(stage)
+
+    def pairs(self, stage: int, device: str = "cpu") -> list[tuple[LoraPair, float]]:
+        """`chain` loaded."""
+        from rilbench.model.files import load_pair
+
+        return [(load_pair(self.stage_folder(key), device), c) for key, c in self.chain(stage)]
+
+    def check_base(self) -> None:
+        """ConfigError when the base model at `model.path` is not the one the stages were trained on, or measured."""
+        documents = (self.document(stage) for stage in range(1, len(self.rows)))
+        if not self._is_base(next(filter(None, documents), {})):
+            path = self.config.model.path
+            raise ConfigError(f"{path!r} is not the model this run was trained on; name that: model.path=...")
+
+    def _is_base(self, document: Mapping[str, Any]) -> bool:
+        """Whether the weights are those of a stage's document, or without one those the first row was measured with."""
+        if document:
+            now = identity.weights_document(self.config.model)
+            return all(document["model"].get(key) == now.get(key) for key in ("path", "revision", "half"))
+        recorded, model = load(str(self.folder / "config.yaml")), self.config.model
+        measured = replace(recorded, model=replace(recorded.model, path=model.path, revision=model.revision))
+        return identity.digest(identity.base_document(measured)) == self.rows[0].stage_id
+
+    def document(self, stage: int) -> dict[str, Any]:
+        """What a stage was trained from; empty for one that was not trained. DamagedError when its record is gone."""
+        row = self.rows[stage]
+        found: dict[str, Any] = stage_record.read(self.stage_folder(row.stage_id))["document"] if row.rewards else {}
+        return found
+
+    def _merged(self, stage: int) -> Chain:
+        """A merge leaves no record but its identity, so the strategy is asked again and its answer compared."""
+        planned = planned_stages(self.config, Components(self.config, self.catalog))
+        chain: Chain = ()
+        if stage <= len(planned) and planned[stage - 1].merge:
+            chain = merged_chain(planned[stage - 1].merge, [self.chain(i + 1) for i in range(stage - 1)])
+        trained = next((d for i in range(1, len(self.rows)) if (d := self.document(i))), {})
+        base = {key: trained.get(key) for key in ("version", "model")}
+        if identity.digest(base | {"merge": [list(link) for link in chain]}) != self.rows[stage].stage_id:
+            where = self.stage_folder(self.rows[stage].stage_id)
+            raise ConfigError(
+                f"stage {stage} cannot be put together: {where} holds no pair, and the strategy "
+                f"{self.config.strategy!r} plans another merge than when the run was made"
+            )
+        return chain
+
+    def _listed(self) -> str:
+        return ", ".join(f"{i} ({row.label})" for i, row in enumerate(self.rows))
+
+
+def open_run(name: str, catalog: Catalog, settings: Sequence[str] = ()) -> SavedRun:
+    """The run in a folder, or of a name in the store `runs`, with `key=value` settings in place of its own.
+
+    UsageError when there is no run, or none with a row yet.
+    """
+    store = Path(RunConfig().store)
+    folder = next((f for f in (Path(name), store / name) if is_run(f)), None)
+    if folder is None:
+        known = [f.parent.name for f in store.glob("*/result.json")]
+        close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+        hint = f" Did you mean {close[0]!r}?" if close else ""
+        raise UsageError(f"no run at {name!r}: it is neither a run's folder nor a run's name in {str(store)!r}.{hint}")
+    result = RunResult.load(folder)
+    if not result.matrix.rows:
+        raise UsageError(f"{folder} holds no stage yet; continue it with: {result.command}")
+    read_text(folder / "config.yaml", sealed=True)
+    return SavedRun(result, load(str(folder / "config.yaml"), settings), catalog)

@@ -1,0 +1,36 @@
+"""`rilbench report`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from rilbench.cli.options import Given, Quiet, catalog
+from rilbench.cli.output import quiet_libraries
+from rilbench.engine.terminal import echo
+
+Sources = Annotated[list[str], typer.Argument(help="Run folders, stores, study folders, addresses; any mix")]
+
+
+def report(
+    sources: Sources,
+    output: Annotated[Path, typer.Option("--output", "-o", help="The HTML file to write")] = Path("report.html"),
+    plugin: Given = None,
+    quiet: Quiet = False,
+) -> None:
+    """Write one HTML file about many runs, readable without anything else and without a network."""
+    from rilbench.contracts.errors import UsageError
+    from rilbench.engine.progress import Reporter
+    from rilbench_report import write_report
+    from rilbench_report.words import counted
+
+    if output.is_dir():
+        raise UsageError(f"{output} is a folder; name the file to write: -o {output / 'report.html'}")
+    quiet_libraries()
+    reporter = Reporter(quiet=quiet)
+    study, album = write_report(sources, output, catalog(plugin), reporter.warn, reporter.say)
+    echo(str(output))
+    size = output.stat().st_size / 1e6
+    echo(f"{counted(len(study.runs), 'run')}, pictures of {len(album.runs)} of them, {size:.1f} MB", err=True)

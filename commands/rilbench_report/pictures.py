@@ -1,0 +1,87 @@
+"""Sample pictures for the page: as data URIs, each once, as many runs as fit."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rilbench.store.grid import check_picture
+from rilbench.store.picture_files import opened
+from rilbench_report.runs import Run
+from rilbench_report.study import Study
+
+PROMPTS = 4
+SIDE = 256  # pixels; larger pictures are made smaller
+BUDGET = 6_000_000  # characters of data URIs
+
+
+@dataclass
+class Album:
+    """What the page shows. `uris` are the pictures, `runs` refer to them by number."""
+
+    uris: list[str] = field(default_factory=list)
+    runs: list[dict[str, Any]] = field(default_factory=list)
+    of: int = 0  # runs that have pictures
+
+    def to_json(self) -> dict[str, Any]:
+        return {"uris": self.uris, "runs": self.runs}
+
+
+def album(study: Study) -> Album:
+    """The first prompts of every run, until the budget is spent.
+
+    One order and seed of all strategies after the other, those that most strategies have first.
+    """
+    made, numbers = Album(), dict[Path, int]()
+    strategies = Counter(map(_case, study.runs))
+    for run in sorted(
+        study.runs, key=lambda run: (-strategies[_case(run)], *_case(run), study.strategies.index(run.label))
+    ):
+        stages = [_samples(run, row.evaluation) for row in run.matrix.rows]
+        if not all(stages):
+            continue
+        made.of += 1
+        if sum(map(len, made.uris)) > BUDGET:
+            continue
+        for file in (file for files in stages for file in files if file not in numbers):
+            numbers[file] = len(made.uris)
+            made.uris.append(data_uri(file))
+        made.runs.append(_described(run) | {"pictures": [[numbers[file] for file in files] for files in stages]})
+    return made
+
+
+def _case(run: Run) -> tuple[int, str]:
+    return run.result.seed, run.order
+
+
+def _samples(run: Run, folder: str) -> list[Path]:
+    files = [run.in_store(f"{folder}/sample-{i}.png") for i in range(PROMPTS)] if folder else []
+    return [file for file in files if file]
+
+
+def _described(run: Run) -> dict[str, Any]:
+    labels = [row.label for row in run.matrix.rows]
+    prompts: Sequence[str] = run.prompts[:PROMPTS] or [f"prompt {i + 1}" for i in range(PROMPTS)]
+    return {"strategy": run.label, "order": run.order, "seed": run.result.seed, "stages": labels, "prompts": prompts}
+
+
+def data_uri(file: Path) -> str:
+    """A small picture as it is; a large one as a JPEG of at most SIDE pixels."""
+    check_picture(file)
+    with opened(file) as image:
+        if max(image.size) <= SIDE // 2:
+            return _uri("png", file.read_bytes())
+        smaller = image.convert("RGB")
+    smaller.thumbnail((SIDE, SIDE))
+    buffer = io.BytesIO()
+    smaller.save(buffer, "JPEG", quality=82)
+    return _uri("jpeg", buffer.getvalue())
+
+
+def _uri(kind: str, data: bytes) -> str:
+    return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"

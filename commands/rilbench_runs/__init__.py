@@ -1,0 +1,1 @@
+"""`rilbench runs`."""

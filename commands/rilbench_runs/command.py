@@ -1,0 +1,170 @@
+"""`rilbench runs list`, `show`, `remove` and `clean`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from rilbench.cli.options import AsJson
+from rilbench.cli.output import print_fields, print_json, print_table, stdout
+from rilbench.cli.quick import QuickCommand, QuickGroup
+from rilbench.engine.terminal import echo
+
+if TYPE_CHECKING:
+    from rilbench.store.inventory import KeptRun
+    from rilbench_runs.cleaning import Rubbish
+
+app = typer.Typer(cls=QuickGroup, help="See, remove and tidy what a store keeps.", no_args_is_help=True)
+Store = Annotated[Path, typer.Argument(metavar="[STORE]", help="The store's folder")]
+InStore = Annotated[Path, typer.Option("--store", help="The store that names of runs are looked up in")]
+Dry = Annotated[bool, typer.Option("--dry-run", help="Only print what would be deleted")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask")]
+RUNS = Path("runs")
+
+
+@app.command("list", cls=QuickCommand)
+def list_runs(store: Store = RUNS, as_json: AsJson = False) -> None:
+    """Every run of a store: status, stages, size with its stages, date, and the settings that differ in a label."""
+    from rilbench.store.inventory import runs_in
+
+    runs = runs_in(store)
+    told = [_listed(run, runs) for run in runs]
+    if as_json:
+        print_json(told)
+        return
+    head = ["run", "label", "strategy", "rewards", "seed", "status", "stages", "size", "changed", "differs in"]
+    print_table(head, [[_cell(key, value) for key, value in each.items() if key != "damage"] for each in told])
+    _warn_of([run for run in runs if run.damage])
+
+
+@app.command(cls=QuickCommand)
+def show(
+    run: Annotated[str, typer.Argument(metavar="RUN", help="A run's folder, or its name in the store")],
+    store: InStore = RUNS,
+    as_json: AsJson = False,
+) -> None:
+    """A run's settings, stages with their folders, and its table of results."""
+    from rilbench.store.inventory import STAGES, find
+
+    (kept,) = find([run], store)
+    told = _listed(kept, [kept])
+    settings, stages = _settings(kept), [str(kept.folder.parent / STAGES / stage) for stage in sorted(kept.stages)]
+    if as_json:
+        result = kept.result.to_json() if kept.result else None
+        print_json(told | {"folder": str(kept.folder), "settings": settings, "stage_folders": stages, "result": result})
+        return
+    fields = {key: _cell(key, value) for key, value in told.items() if value not in ("", None, {})}
+    command = {"repeat": kept.result.command} if kept.result and kept.result.command else {}
+    print_fields(fields | {"folder": str(kept.folder), "stage folders": "\n".join(stages)} | command)
+    print_table(["setting", "value"], [[key, str(value)] for key, value in settings.items()])
+    if kept.result and kept.result.matrix.rows:
+        from rilbench.store.tables import terminal
+
+        stdout().print(terminal(kept.result))
+
+
+@app.command(cls=QuickCommand)
+def remove(
+    run: Annotated[list[str], typer.Argument(metavar="RUN...", help="Runs' folders, or their names in the store")],
+    store: InStore = RUNS,
+    yes: Yes = False,
+    dry_run: Dry = False,
+) -> None:
+    """Delete runs, with the stages and evaluations that no other run of the store needs."""
+    from rilbench.engine.progress import Reporter
+    from rilbench.store.inventory import find
+    from rilbench_runs.cleaning import of_runs
+
+    runs = find(run, store)
+    rubbish: list[Rubbish] = []
+    for folder in dict.fromkeys(each.folder.parent for each in runs):
+        rubbish += of_runs([each for each in runs if each.folder.parent == folder], Reporter().warn)
+    _delete(rubbish, yes=yes, dry_run=dry_run)
+
+
+@app.command(cls=QuickCommand)
+def clean(store: Store = RUNS, yes: Yes = False, dry_run: Dry = False) -> None:
+    """Delete what no run needs: temporary files, stages and evaluations of no run, checkpoints of trained stages.
+
+    What another process works on stays, and what was changed in the last hour.
+    """
+    from rilbench.engine.progress import Reporter
+    from rilbench_runs.cleaning import of_store
+
+    _delete(of_store(store, Reporter().warn), yes=yes, dry_run=dry_run)
+
+
+def _delete(rubbish: Sequence[Rubbish], *, yes: bool, dry_run: bool) -> None:
+    """Print what goes and how much that frees, ask, delete."""
+    from rilbench_runs.cleaning import delete
+
+    for each in rubbish:
+        echo(f"{_bytes(each.size):>9}  {each.path}  ({each.why})")
+    total = f"{len(rubbish)} to delete, {_bytes(sum(each.size for each in rubbish))}"
+    echo(total if rubbish else "nothing to delete", err=True)
+    if not rubbish or dry_run:
+        return
+    if not yes and not typer.confirm("Delete?", err=True):
+        raise typer.Exit(1)
+    delete(rubbish)
+
+
+def _listed(run: KeptRun, runs: Sequence[KeptRun]) -> dict[str, Any]:
+    result, planned = run.result, run.planned
+    rows = len(result.matrix.rows) if result else 0
+    return {
+        "name": run.folder.name,
+        "label": result.label if result else "",
+        "strategy": result.strategy if result else "",
+        "rewards": list(result.rewards) if result else [],
+        "seed": result.seed if result else None,
+        "status": run.status,
+        "stages": f"{max(0, rows - 1)} of {len(planned) - 1}" if planned else str(max(0, rows - 1)),
+        "size": run.size(),
+        "changed": run.changed.isoformat(timespec="seconds"),
+        "differs": _differing(run, runs),
+        "damage": run.damage,
+    }
+
+
+def _differing(run: KeptRun, runs: Sequence[KeptRun]) -> Mapping[str, str]:
+    from rilbench.analysis.apart import differing
+    from rilbench.contracts.errors import ConfigError
+
+    try:
+        return differing(run.result, [other.result for other in runs if other.result]) if run.result else {}
+    except ConfigError:  # `show` says what is wrong
+        return {}
+
+
+def _settings(run: KeptRun) -> Mapping[str, Any]:
+    from rilbench.analysis.recorded import settings
+
+    return settings(run.result) if run.result else {}
+
+
+def _cell(key: str, value: Any) -> str:
+    if key == "size":
+        return _bytes(value)
+    if key == "changed":
+        return str(value)[:16].replace("T", " ")
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {text}" for name, text in value.items())
+    return ", ".join(value) if isinstance(value, list) else "" if value is None else str(value)
+
+
+def _bytes(count: int) -> str:
+    for unit, size in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if count >= size:
+            return f"{count / size:.1f} {unit}"
+    return f"{count} B"
+
+
+def _warn_of(damaged: Sequence[KeptRun]) -> None:
+    from rilbench.engine.progress import Reporter
+
+    for run in damaged:
+        Reporter().warn(run.damage)

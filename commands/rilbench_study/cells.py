@@ -1,0 +1,128 @@
+"""The cells of a study: one run each, with the stages to train and to measure that it needs."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from rilbench.contracts.errors import ConfigError
+from rilbench.contracts.result import RunResult
+from rilbench.engine import effect, identity
+from rilbench.engine import run as engine
+from rilbench.engine.components import Components
+from rilbench.engine.config import RunConfig
+from rilbench.engine.plan import PlannedStage
+from rilbench.host import requirements
+from rilbench.host.catalog import Catalog
+from rilbench.host.moments import Warn
+from rilbench.model.files import has_pair
+from rilbench_study.definition import Study
+
+
+@dataclass(frozen=True)
+class Work:
+    """Something that is done once, however many cells need it: a stage trained, or a stage measured.
+
+    key: the stage's identity, for a measurement with the evaluation's behind a slash; also the folder in the store.
+    """
+
+    key: str
+    planned: PlannedStage
+    training: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """One run of a study; `name` is its folder in the store."""
+
+    config: RunConfig
+    name: str
+    plan: tuple[PlannedStage, ...]
+    evaluation: str  # identity of what is measured, and on what
+
+    def __str__(self) -> str:
+        return f"{self.config.label} {' > '.join(self.config.rewards)} seed {self.config.seed}"
+
+    @property
+    def store(self) -> Path:
+        return Path(self.config.store)
+
+    @cached_property
+    def work(self) -> tuple[Work, ...]:
+        """In the order in which it is done."""
+        every = []
+        for planned in self.plan:
+            if planned.train is not None:
+                every.append(Work(planned.id, planned, training=True))
+            every.append(Work(f"{planned.id}/{self.evaluation}", planned, training=False))
+        return tuple(every)
+
+    def done(self, work: Work) -> bool:
+        """Whether the store has it."""
+        folder = self.store / "stages" / work.planned.id
+        if work.training:
+            return has_pair(folder)
+        return (folder / "evaluations" / self.evaluation / "metrics.json").exists()
+
+    def result(self) -> RunResult | None:
+        """The finished run, when it is in the store; a damaged one is not."""
+        try:
+            result = RunResult.load(self.store / self.name)
+        except ConfigError:
+            return None
+        return result if result.status == "finished" else None
+
+    def command(self, plugins: Sequence[str]) -> str:
+        """The shell line that repeats this run alone."""
+        given = [text for plugin in plugins for text in ("--plugin", plugin)]
+        return shlex.join(["rilbench", "run", "--config", str(self.store / self.name / "config.yaml"), *given])
+
+
+def make_cells(study: Study, catalog: Catalog, warn: Warn) -> list[Cell]:
+    """Every run of a study, planned and checked without loading a weight; one seed after the other.
+
+    Names, settings and files are checked once for each method and each set of rewards, not for each run.
+    """
+    methods = {label: identity.pinned(config) for label, config in study.methods.items()}
+    for config in methods.values():
+        requirements.check(config.requires)
+    catalog.survey(warn)
+    sets = {frozenset(order): order for order in study.orders}
+    components = {
+        (label, rewards): engine.checked(replace(config, rewards=order), catalog)
+        for rewards, order in sets.items()
+        for label, config in methods.items()
+    }
+    cells = [
+        _cell(replace(config, rewards=order, seed=seed), components[label, frozenset(order)])
+        for seed in study.seeds
+        for order in study.orders
+        for label, config in methods.items()
+    ]
+    by_components = {(cell.config.label, frozenset(cell.config.rewards)): cell for cell in cells}
+    _require_effect(study.given, [(components[key], cell) for key, cell in by_components.items()])
+    return cells
+
+
+def _require_effect(given: Mapping[str, Any], of: Sequence[tuple[Components, Cell]]) -> None:
+    """ConfigError for a `key=value` setting that changes no run."""
+    faults = [
+        effect.without(given, components, effect.trained(cell.config, [planned.stage for planned in cell.plan]))
+        for components, cell in of
+    ]
+    nowhere = [key for key in faults[0] if all(key in others for others in faults)]
+    effect.require({key: f"in no run of this study ({faults[0][key]})" for key in nowhere})
+
+
+def _cell(config: RunConfig, components: Components) -> Cell:
+    plan = engine.planned(config, components)
+    return Cell(
+        config=config,
+        name=engine.run_name(config, components, plan),
+        plan=tuple(plan),
+        evaluation=identity.digest(components.evaluation_document()),
+    )

@@ -1,0 +1,146 @@
+"""`rilbench study`."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import redirect_stdout
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from rilbench.cli.options import AsJson, Given, Quiet, Rewards, Settings, catalog
+from rilbench.cli.output import print_json, quiet_libraries, stdout
+from rilbench.engine.terminal import Terminal
+
+if TYPE_CHECKING:
+    from rilbench_study.graph import Graph
+    from rilbench_study.run import StudyRun
+
+FAILED = 4  # exit code of a study some of whose runs failed
+
+Strategies = Annotated[str | None, typer.Option("--strategies", "-s", help="To compare: rid,baseline")]
+Orders = Annotated[
+    list[str] | None,
+    typer.Option("--orders", help="all, random:N, or an order such as hps,aesthetic; may be given several times"),
+]
+Seeds = Annotated[str | None, typer.Option(help="How many (3 means 0, 1, 2), or which: 0,5,7")]
+StudyFile = Annotated[str | None, typer.Option("--config", "-c", help="A study file, or the name of a shipped one")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the plan and its cost; train nothing")]
+Time = Annotated[
+    bool, typer.Option("--time", help="With --dry-run: time two forwards of what the store has no times of")
+]
+Workers = Annotated[int, typer.Option(min=1, help="Processes on this machine that share the work")]
+
+
+def study(
+    settings: Settings = None,
+    strategies: Strategies = None,
+    rewards: Rewards = None,
+    orders: Orders = None,
+    seeds: Seeds = None,
+    config: StudyFile = None,
+    dry_run: DryRun = False,
+    time: Time = False,
+    workers: Workers = 1,
+    plugin: Given = None,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
+    """Run strategies x orders x seeds; equal stages are trained once.
+
+    The same command continues a stopped study, repeats what failed, and prints a finished one at once. Exit code 4:
+    some runs failed, the others are finished.
+    """
+    from rilbench.engine.progress import Reporter
+    from rilbench.engine.secret_settings import command_line
+    from rilbench_study import definition
+    from rilbench_study.cells import make_cells
+    from rilbench_study.graph import Graph
+    from rilbench_study.run import StudyRun
+
+    quiet_libraries()
+    with redirect_stdout(sys.stderr):  # whatever a plugin prints; stdout is for results
+        found = catalog(plugin)
+        asked = definition.load(
+            config,
+            settings or (),
+            strategies=strategies,
+            rewards=rewards,
+            orders=orders or (),
+            seeds=seeds,
+            catalog=found,
+        )
+        graph = Graph(make_cells(asked, found, Reporter().warn), probe=time or not dry_run)
+    if dry_run:
+        _show_plan(graph, workers, as_json)
+        return
+    if not quiet:
+        _print_plan(graph, workers, stdout(stderr=True))
+    command = command_line(sys.argv[1:], found)
+    run = StudyRun(asked, graph, found, workers=workers, command=command, plugins=plugin or (), quiet=quiet)
+    try:
+        with redirect_stdout(sys.stderr):
+            run.run()
+            told = run.finish()
+    except KeyboardInterrupt:  # Typer would turn it into a silent exit
+        Terminal(stderr=True).print("interrupted; finished work is kept, the same command continues")
+        raise typer.Exit(130) from None
+    _show(run, told, as_json)
+    raise typer.Exit(FAILED if run.failures else 0)
+
+
+def _show_plan(graph: Graph, workers: int, as_json: bool) -> None:
+    if as_json:
+        print_json(graph.to_json(workers))
+    else:
+        _print_plan(graph, workers, stdout())
+
+
+def _print_plan(graph: Graph, workers: int, console: Terminal) -> None:
+    from rilbench_study.overview import plan_table
+
+    if graph.seconds:
+        console.print(plan_table(graph))
+        orders = "; ".join(" > ".join(order) for order in graph.orders)
+        console.print(f"orders    {orders}", soft_wrap=True, highlight=False, markup=False)
+        console.print(f"time      {_time(graph, workers)}", soft_wrap=True, highlight=False, markup=False)
+
+
+def _time(graph: Graph, workers: int) -> str:
+    from rilbench.engine.progress import duration
+
+    if graph.estimates.unknown:
+        return graph.how
+    among = "" if workers == 1 else f", shared by {workers} workers"
+    return f"{duration(60 * graph.minutes(workers))}{among} ({graph.how})"
+
+
+def _show(run: StudyRun, told: dict[str, str], as_json: bool) -> None:
+    from dataclasses import asdict
+
+    from rilbench_study import overview
+
+    results, failed = run.finished, run.failed_json()
+    if as_json:
+        lines = [asdict(line) for line in overview.lines(results)]
+        values: dict[str, Any] = {"name": run.study.name, "folder": str(run.folder), "failed": failed}
+        print_json(values | {"finished": [result.name for result in results], "overview": lines, "plugins": told})
+        return
+    console = stdout()
+    if results:
+        console.print(overview.table(results))
+    if failed:
+        console.print(overview.failed_table(failed))
+    for name, value in (_pointers(run) | told).items():
+        console.print(f"{name:9} {value}", soft_wrap=True, highlight=False, markup=False)
+
+
+def _pointers(run: StudyRun) -> dict[str, str]:
+    """Where everything is, and how to go on."""
+    lines = {"study": str(run.folder / "study.json")}
+    if run.failures:
+        lines["continue"] = f"{run.command}  (repeats what failed, keeps the rest)"
+        lines["one"] = f"{run.failed[0].command(run.plugins)}  (the first failure alone, in full)"
+    else:
+        lines["repeat"] = run.command
+    return lines

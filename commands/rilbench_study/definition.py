@@ -1,0 +1,130 @@
+"""What a study is: a file's `study:` section and run settings, with options on top."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from rilbench.contracts import settings
+from rilbench.contracts.errors import ConfigError, UsageError
+from rilbench.contracts.settings import setting
+from rilbench.engine import identity
+from rilbench.engine.config import STUDY, RunConfig, check_name, compose
+from rilbench.engine.layers import read, values_of
+from rilbench.engine.secret_settings import hidden_study
+from rilbench.files.resources import config_file
+from rilbench.host.catalog import Catalog
+from rilbench_study.orders import Order, once, read_orders, read_seeds
+
+CELL = {"strategy": "strategies", "rewards": "rewards", "seed": "seeds", "label": "methods"}  # setting -> study's key
+MOST_RUNS = 10_000
+SHARED = ("rewards", "seed", "label", "store", "tracking", "requires")  # what a method cannot have for itself
+
+
+@dataclass(frozen=True)
+class StudyConfig:
+    """The `study:` section."""
+
+    name: str = setting("", "of the study's folder; its methods and a hash when empty")
+    base: str = setting("shapes", "the run configuration it extends", path=True)
+    strategies: tuple[str, ...] = setting((), "each a method under its own name", longest=200)
+    rewards: tuple[str, ...] = setting((), "of every run", longest=200)
+    orders: Any = setting(None, "all, random:N, an order, or a list of orders")
+    seeds: Any = setting(1, "how many, or a list")
+    methods: dict[str, dict[str, Any]] = setting({}, "a label to a `strategy` and any run settings", later=True)
+
+    def __post_init__(self) -> None:
+        check_name("name", self.name)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Study:
+    """A checked study. `methods` maps every label to the configuration its runs have but for rewards and seed."""
+
+    name: str
+    methods: Mapping[str, RunConfig]
+    orders: tuple[Order, ...]
+    seeds: tuple[int, ...]
+    definition: Mapping[str, Any]  # what was asked for, JSON-able
+    given: Mapping[str, Any]  # the `key=value` settings, nested
+
+
+def load(
+    file: str | None,
+    overrides: Sequence[str] = (),
+    *,
+    strategies: str | None = None,
+    rewards: str | None = None,
+    orders: Sequence[str] = (),
+    seeds: str | None = None,
+    catalog: Catalog | None = None,
+) -> Study:
+    """The study in a file (or, without one, on the configuration `shapes`), changed by options and `key=value`.
+
+    catalog: knows which settings are secret and take no part in the name of a study without one.
+    """
+    values = read(file) if file is not None else {STUDY: {}}
+    section = values.pop(STUDY, None)
+    if not isinstance(section, dict):
+        raise ConfigError(
+            f"{config_file(file or '')} configures a run: it has no `study:` section. Write a study file that names it "
+            f"as `base: {file}`, or start a run with: rilbench run --config {file}"
+        )
+    options = {"strategies": strategies, "rewards": rewards, "orders": list(orders) or None, "seeds": seeds}
+    asked = _section({**section, **{key: value for key, value in options.items() if value is not None}})
+    base, last = read(asked.base), values_of(overrides)
+    if STUDY in base:
+        raise ConfigError(f"study.base: {asked.base!r} is itself a study; name the configuration of a run")
+    for key in (key for key in CELL if key in values or key in last):
+        raise ConfigError(f"{key}: a study has many; name them in study.{CELL[key]} or with --{CELL[key]}")
+    sequences, numbers = read_orders(asked.orders, asked.rewards), read_seeds(asked.seeds)
+    runs = len(sequences) * len(numbers) * (len(asked.strategies) + len(asked.methods))
+    if runs > MOST_RUNS:
+        raise UsageError(f"a study of {runs} runs; split it into studies of at most {MOST_RUNS}")
+    definition = asdict(asked) | {"orders": sequences, "seeds": numbers, "settings": values, "overrides": last}
+    return Study(
+        name=asked.name or _name(asked, hidden_study(definition, catalog)),
+        methods=_methods(asked, base, values, last),
+        orders=sequences,
+        seeds=numbers,
+        definition=definition,
+        given=last,
+    )
+
+
+def _section(values: Mapping[str, Any]) -> StudyConfig:
+    return settings.build(StudyConfig, values, STUDY)
+
+
+def _methods(asked: StudyConfig, *layers: Mapping[str, Any]) -> dict[str, RunConfig]:
+    """The configuration of every label; the layers are base, file and `key=value`, and a method comes before the last.
+
+    Of two that set the same key the later one wins.
+    """
+    once("strategies", asked.strategies)
+    given = {name: {"strategy": name} for name in asked.strategies}
+    for label, method in asked.methods.items():
+        if label in given:
+            raise ConfigError(f"study.methods.{label}: a strategy of that name is in the study; choose another label")
+        _check(f"study.methods.{label}", method)
+    methods = {**given, **asked.methods}
+    if not methods:
+        raise UsageError("name what the study compares, for example --strategies rid,baseline")
+    *below, last = layers
+    return {label: compose([*below, method, last, {"label": label}]) for label, method in methods.items()}
+
+
+def _check(where: str, method: Mapping[str, Any]) -> None:
+    """An error in a method names the method."""
+    if not method.get("strategy"):
+        raise ConfigError(f"{where}: say which strategy it is, for example strategy: rid")
+    for key in (key for key in SHARED if key in method):
+        raise ConfigError(f"{where}.{key}: belongs to the whole study, not to one of its methods")
+    settings.build(RunConfig, method, where)
+
+
+def _name(asked: StudyConfig, definition: Mapping[str, Any]) -> str:
+    """Of a study without one: its methods, and the definition's hash."""
+    labels = "-".join([*asked.strategies, *asked.methods])
+    return f"{labels[:60]}-{identity.digest(definition)[:8]}"

@@ -1,0 +1,111 @@
+"""Worker processes: spawned, given jobs, replaced when they die, stopped when the user says so."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from multiprocessing import get_context
+from multiprocessing.connection import wait
+
+from rilbench_study.worker import Event, Job, Setup, work
+
+GRACE_SECONDS = 30.0  # to save what a stopped run has, and for trackers to hear of it
+
+Next = Callable[[int], Job | None]
+Handle = Callable[[int, Event], None]
+
+
+class Member:
+    """One worker process and the pipe to it."""
+
+    def __init__(self, setup: Setup) -> None:
+        context = get_context("spawn")
+        self.connection, theirs = context.Pipe()
+        self.process = context.Process(target=work, args=(theirs, setup), name=f"rilbench-{setup.number}")
+        with _deaf():
+            self.process.start()
+        theirs.close()  # so that its death is heard at this end
+
+    def death(self) -> str:
+        """How the process ended."""
+        self.process.join()
+        code = self.process.exitcode or 0
+        if code == -signal.SIGKILL:
+            return "its process was killed, most likely because memory ran out"
+        return f"its process died of {signal.Signals(-code).name}" if code < 0 else f"its process exited with {code}"
+
+
+class Pool:
+    """Several workers. `next` gives a worker's next job, `handle` hears its events and `lost` when it died."""
+
+    def __init__(self, setups: Sequence[Setup], next_job: Next, handle: Handle) -> None:
+        self.setups, self.next_job, self.handle = setups, next_job, handle
+        self.members: dict[int, Member] = {}
+        self.busy: set[int] = set()
+
+    def run(self) -> None:
+        """Do all jobs. Whatever is raised here, KeyboardInterrupt included, stops the workers first."""
+        try:
+            for setup in self.setups:
+                self._give(setup.number)
+            while self.busy:
+                connections = {self.members[number].connection: number for number in self.busy}
+                for ready in wait(list(connections)):
+                    self._hear(connections[ready])  # type: ignore[index]
+            self._dismiss()
+        finally:
+            self._stop()
+
+    def _give(self, number: int) -> None:
+        """The next job for a worker, which is started when it is not there."""
+        job = self.next_job(number)
+        if job is None:
+            return
+        if number not in self.members:
+            self.members[number] = Member(self.setups[number])
+        self.busy.add(number)
+        with suppress(BrokenPipeError):  # it died; `_hear` sees that
+            self.members[number].connection.send(job)
+
+    def _hear(self, number: int) -> None:
+        try:
+            event = self.members[number].connection.recv()
+        except (EOFError, ConnectionResetError):
+            event = Event("lost", self.members.pop(number).death())
+        self.handle(number, event)
+        if event.kind in ("over", "lost"):
+            self.busy.discard(number)
+            self._give(number)
+
+    def _dismiss(self) -> None:
+        for member in self.members.values():
+            with suppress(BrokenPipeError):
+                member.connection.send(None)
+        self._join()
+
+    def _join(self) -> None:
+        deadline = time.monotonic() + GRACE_SECONDS
+        for member in self.members.values():
+            member.process.join(max(0.0, deadline - time.monotonic()))
+
+    def _stop(self) -> None:
+        """End every process that still lives, gently first; a second Ctrl-C does not wait."""
+        for member in self.members.values():
+            member.process.terminate()
+        try:
+            self._join()
+        finally:
+            for member in self.members.values():
+                member.process.kill()
+
+
+@contextmanager
+def _deaf() -> Iterator[None]:
+    """A process started within ignores Ctrl-C, which a terminal sends to all processes of a command."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)

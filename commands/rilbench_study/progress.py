@@ -1,0 +1,105 @@
+"""How far a study is, and the time left: bars on a terminal, plain lines elsewhere; when quiet, failures alone."""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Mapping
+from typing import Self
+
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, TaskID, TextColumn
+
+from rilbench.engine.progress import Pace, duration
+from rilbench.engine.terminal import Terminal
+from rilbench_study.cells import Cell
+from rilbench_study.schedule import Schedule
+from rilbench_study.worker import Event
+
+
+class StudyProgress:
+    """Follows a schedule. `seconds` are the estimates of all work that was missing at the start."""
+
+    def __init__(
+        self, schedule: Schedule, seconds: Mapping[str, float], *, runs: int, workers: int, quiet: bool = False
+    ) -> None:
+        self.schedule, self.seconds, self.runs, self.workers = schedule, seconds, runs, workers
+        self.over = runs - len(schedule.waiting)
+        self.console, self.quiet = Terminal(stderr=True), quiet
+        self.begun: float | None = None  # when the first worker had loaded its libraries
+        self.fractions: dict[int, tuple[str, float]] = {}  # worker -> the work it is at, how much of it is done
+        columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[left]}"))
+        self.live = self.console.is_terminal and not quiet
+        self.bars = Progress(*columns, console=self.console, disable=not self.live, transient=True)
+        self.total = self.bars.add_task("", total=sum(seconds.values()), left="")
+        self.lines: dict[int, TaskID] = {}
+        self.doing: dict[int, str] = {}  # worker -> the cell and the work it is at
+        self.paces: defaultdict[int, Pace] = defaultdict(Pace)
+        self.warned: set[str] = set()
+
+    def __enter__(self) -> Self:
+        self._refresh()
+        self.bars.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.bars.stop()
+
+    def warn(self, text: str) -> None:
+        """Say it once, though every run of the study may find it."""
+        if text not in self.warned:
+            self.warned.add(text)
+            self.console.print(f"[yellow]warning:[/yellow] {escape(text)}", soft_wrap=True, highlight=False)
+
+    def work(self, worker: int, event: Event) -> None:
+        """A worker began, advanced or ended a piece of work."""
+        self.begun = self.begun or time.monotonic()
+        self.fractions[worker] = (event.text, event.fraction)
+        if worker not in self.lines:
+            self.lines[worker] = self.bars.add_task("", total=1.0, left="")
+        if event.kind == "begun":
+            self.doing[worker] = f"{self.schedule.running[worker]}, {event.label}"
+            self.bars.update(self.lines[worker], description=f"  {escape(self.doing[worker])}")
+        self.bars.update(self.lines[worker], completed=event.fraction)
+        self._refresh()
+        if event.kind == "update" and not (self.live or self.quiet) and self.paces[worker].due():
+            self._line(f"{escape(self.doing[worker])}: {escape(event.label)}")
+
+    def finished(self, worker: int, cell: Cell, failure: str) -> None:
+        """A cell is over."""
+        self.over += 1
+        self.fractions.pop(worker, None)
+        if worker in self.lines:
+            self.bars.remove_task(self.lines.pop(worker))
+        self._refresh()
+        if failure:
+            self._line(f"{escape(str(cell))} [red]failed:[/red] {escape(failure)}")
+        elif not self.quiet:
+            self._line(f"{escape(str(cell))} finished")
+
+    def _line(self, text: str) -> None:
+        left = f" ({self._left()})" if self._left() else ""
+        self.console.print(f"{self._heading()}: {text}{left}", soft_wrap=True, highlight=False)
+
+    def _refresh(self) -> None:
+        self.bars.update(self.total, description=self._heading(), completed=self._done(), left=self._left())
+
+    def _heading(self) -> str:
+        return f"{self.over} of {self.runs} runs"
+
+    def _done(self) -> float:
+        """Estimated seconds of the work that is done, parts included."""
+        left = self.schedule.left()
+        parts = {key: fraction for key, fraction in self.fractions.values() if key in left}
+        remaining = sum(self.seconds.get(key, 0.0) * (1 - parts.get(key, 0.0)) for key in left)
+        return sum(self.seconds.values()) - remaining
+
+    def _left(self) -> str:
+        """The time that is left: by the estimates, and once a twentieth is done as fast as that went."""
+        total, done = sum(self.seconds.values()), self._done()
+        if done >= total:
+            return ""
+        pace = 1 / self.workers
+        if self.begun is not None and done > total / 20:
+            pace = (time.monotonic() - self.begun) / done
+        return f"{duration((total - done) * pace)} left"

@@ -1,0 +1,167 @@
+"""A study from its graph to its results: every cell that is not finished is run, and the record follows."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from rilbench.contracts.errors import ConfigError, RilbenchError
+from rilbench.contracts.result import RunResult
+from rilbench.engine.secret_settings import hidden_study
+from rilbench.host.catalog import Catalog
+from rilbench.host.moments import Moments
+from rilbench.store.files import finite, read_json, write_json
+from rilbench_study.cells import Cell
+from rilbench_study.definition import Study
+from rilbench_study.graph import Graph
+from rilbench_study.pool import Pool
+from rilbench_study.progress import StudyProgress
+from rilbench_study.schedule import Schedule
+from rilbench_study.worker import Event, Job, Runner, Setup
+
+SCHEMA = 1
+
+
+class StudyRun:
+    """A study under way. `results` and `failures` are by the name of the run; `plugins` were given by `--plugin`."""
+
+    def __init__(
+        self,
+        study: Study,
+        graph: Graph,
+        catalog: Catalog,
+        *,
+        workers: int,
+        command: str,
+        plugins: Sequence[str] = (),
+        quiet: bool = False,
+    ) -> None:
+        self.study, self.graph, self.catalog, self.command, self.plugins = study, graph, catalog, command, plugins
+        self.results: dict[str, RunResult] = dict(graph.results)
+        self.failures: dict[str, str] = {}
+        waiting = [cell for cell in graph.cells if cell.name not in self.results]
+        self.workers = min(workers, len(waiting))
+        self.schedule = Schedule(waiting, graph.done)
+        self.progress = StudyProgress(self.schedule, graph.seconds, runs=len(graph.cells), workers=workers, quiet=quiet)
+        self.tracking = graph.cells[0].config.tracking
+        self.moments = Moments(catalog, self.progress.warn, enabled=self.tracking)
+
+    @property
+    def folder(self) -> Path:
+        return self.graph.cells[0].store / f"study-{self.study.name}"
+
+    @property
+    def finished(self) -> list[RunResult]:
+        """The finished runs in the order of the study."""
+        return [self.results[cell.name] for cell in self.graph.cells if cell.name in self.results]
+
+    @property
+    def failed(self) -> list[Cell]:
+        """The failed cells in the order of the study."""
+        return [cell for cell in self.graph.cells if cell.name in self.failures]
+
+    def run(self) -> None:
+        """Run what is not finished; a failed cell does not keep the others from it.
+
+        KeyboardInterrupt passes, after workers are stopped and the record is written.
+        """
+        if self.schedule.waiting:  # a finished study may lie where nothing can be written
+            self._record("running")
+        try:
+            with self.progress:
+                self._here() if self.workers <= 1 else self._in_processes()
+        except BaseException:
+            with suppress(RilbenchError):  # a full disk must not hide the error
+                self._record("interrupted")
+            raise
+        self._record("failed" if self.failures else "finished")
+
+    def finish(self) -> dict[str, str]:
+        """Tell the hook plugins of the finished runs; the lines they want to be printed, name to text."""
+        return self.moments.study_finished(folder=self.folder, results=self.finished)
+
+    def _here(self) -> None:
+        runner = Runner(self.catalog, self.moments, partial(self._handle, 0))
+        while (job := self._next(0)) is not None:
+            runner.run(job)
+
+    def _in_processes(self) -> None:
+        import torch
+
+        threads = max(1, torch.get_num_threads() // self.workers)
+        setup = Setup(number=0, threads=threads, extra=self.catalog.extra, tracking=self.tracking)
+        Pool([replace(setup, number=i) for i in range(self.workers)], self._next, self._handle).run()
+
+    def _next(self, worker: int) -> Job | None:
+        cell = self.schedule.take(worker)
+        return None if cell is None else Job(cell.config, cell.command(self.plugins))
+
+    def _handle(self, worker: int, event: Event) -> None:
+        """Follow what a worker tells."""
+        match event.kind:
+            case "warning":
+                self.progress.warn(event.text)
+            case "over":
+                self._over(worker, event.text)
+            case "lost":
+                self._lost(worker, event.text)
+            case _:
+                if event.kind == "done":
+                    self.schedule.done.add(event.text)
+                self.progress.work(worker, event)
+
+    def _over(self, worker: int, failure: str) -> None:
+        cell = self.schedule.close(worker)
+        result = cell.result()
+        if failure or result is None:
+            failure = failure or "its result is not where the plan has it; was a file changed while the study ran?"
+            self.failures[cell.name] = failure
+        else:
+            self.results[cell.name] = result
+            self.schedule.done.update(work.key for work in cell.work)
+        self.progress.finished(worker, cell, failure)
+        self._record("running")
+
+    def _lost(self, worker: int, death: str) -> None:
+        """A worker that died once is replaced; a cell that took two with it has failed."""
+        cell = self.schedule.running[worker]
+        if self.schedule.retry(worker):
+            self.progress.warn(f"{cell}: {death}; the run is tried once more")
+        else:
+            self._over(worker, f"{death}, twice")
+
+    def _record(self, status: str) -> None:
+        """Write `study.json`: what the study is, its runs' folders, and how far it is; unless it says so already."""
+        values: dict[str, Any] = {
+            "schema": SCHEMA,
+            "name": self.study.name,
+            "status": status,
+            "command": self.command,
+            "definition": hidden_study(self.study.definition, self.catalog),
+            "runs": [cell.name for cell in self.graph.cells],
+            "finished": [result.name for result in self.finished],
+            "failed": self.failed_json(),
+        }
+        file = self.folder / "study.json"
+        with suppress(ConfigError):  # missing or damaged
+            if read_json(file) | {"command": self.command} == json.loads(json.dumps(finite(values))):
+                return
+        write_json(file, values)
+
+    def failed_json(self) -> list[dict[str, Any]]:
+        """Run, method, order, seed and reason of every failed cell."""
+        return [
+            {
+                "run": cell.name,
+                "label": cell.config.label,
+                "rewards": list(cell.config.rewards),
+                "seed": cell.config.seed,
+                "reason": self.failures[cell.name],
+            }
+            for cell in self.failed
+        ]

@@ -1,0 +1,52 @@
+"""Which cell a free worker takes, so that workers rarely wait for each other."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from itertools import takewhile
+
+from rilbench_study.cells import Cell
+
+
+class Schedule:
+    """Waiting and running cells, and the work that is done."""
+
+    def __init__(self, cells: Iterable[Cell], done: Collection[str]) -> None:
+        self.waiting = list(cells)
+        self.running: dict[int, Cell] = {}  # by worker
+        self.done = set(done)
+        self._retried: set[str] = set()
+
+    def take(self, worker: int) -> Cell | None:
+        """The cell a worker does next: the one that soonest has work nobody else is about to do; None when none waits.
+
+        Two workers never train one stage: the second waits for the lock of the stage and then finds it done.
+        """
+        if not self.waiting:
+            return None
+        others = {key for cell in self.running.values() for key in self.missing(cell)}
+        cell = min(self.waiting, key=lambda cell: sum(1 for _ in takewhile(others.__contains__, self.missing(cell))))
+        self.waiting.remove(cell)
+        self.running[worker] = cell
+        return cell
+
+    def missing(self, cell: Cell) -> list[str]:
+        """The cell's work that is not done, in order."""
+        return [work.key for work in cell.work if work.key not in self.done]
+
+    def left(self) -> set[str]:
+        """All work that is not done and somebody needs."""
+        return {key for cell in (*self.waiting, *self.running.values()) for key in self.missing(cell)}
+
+    def close(self, worker: int) -> Cell:
+        """A worker's cell is over."""
+        return self.running.pop(worker)
+
+    def retry(self, worker: int) -> bool:
+        """Let the cell of a worker that died wait again; False when that happened to it before."""
+        cell = self.running[worker]
+        if cell.name in self._retried:
+            return False
+        self._retried.add(cell.name)
+        self.waiting.insert(0, self.close(worker))
+        return True

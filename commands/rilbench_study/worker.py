@@ -1,0 +1,156 @@
+"""Runs cells, in this process or in a worker's, and tells what happens in small events."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from multiprocessing import parent_process
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from rilbench.contracts.errors import RilbenchError
+from rilbench.engine.config import RunConfig
+from rilbench.engine.progress import Advance, Reporter
+from rilbench.host.catalog import Catalog
+from rilbench.host.discovery import Entry
+from rilbench.host.moments import Moments
+from rilbench.host.threads import left_behind
+
+
+class Job(NamedTuple):
+    """A cell for a worker: what to run, and the command that repeats it."""
+
+    config: RunConfig
+    command: str
+
+
+class Event(NamedTuple):
+    """`begun`, `update` and `done` of a piece of work (text is its key), `warning`, or `over` (text is the failure).
+
+    label: what is begun, or how far it is.
+    """
+
+    kind: str
+    text: str
+    label: str = ""
+    fraction: float = 0.0
+
+
+Tell = Callable[[Event], None]
+
+
+class CellReporter(Reporter):
+    """Tells events instead of drawing."""
+
+    def __init__(self, tell: Tell) -> None:
+        super().__init__(quiet=True)
+        self.tell = tell
+
+    def warn(self, text: str) -> None:
+        self.tell(Event("warning", text))
+
+    def waiting(self, folder: Path) -> None:
+        """Another worker is at it; it tells of its progress itself."""
+
+    @contextmanager
+    def work(self, doing: str, unit: str, key: str = "") -> Iterator[Advance]:
+        self.tell(Event("begun", key, doing))
+
+        def advance(done: int, total: int, remark: str) -> None:
+            counted = f"{unit} {done} of {total}"
+            self.tell(Event("update", key, f"{counted}, {remark}" if remark else counted, done / total))
+
+        yield advance
+        self.tell(Event("done", key))
+
+
+class Runner:
+    """Runs cells one after the other with one set of hook plugins."""
+
+    def __init__(self, catalog: Catalog, moments: Moments, tell: Tell) -> None:
+        self.catalog, self.moments, self.tell = catalog, moments, tell
+
+    def run(self, job: Job) -> None:
+        """Run a cell; whatever it raises is told in the event `over` and ends nothing but the cell."""
+        from rilbench.engine import run as engine
+
+        reporter, failure = CellReporter(self.tell), ""
+        try:
+            with _warnings_to(reporter.warn):
+                engine.run(
+                    job.config, catalog=self.catalog, reporter=reporter, command=job.command, moments=self.moments
+                )
+        except RilbenchError as error:
+            failure = str(error)
+        except Exception as error:  # an engine's fault or an exhausted device must not end the other cells
+            failure = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        self.tell(Event("over", failure))
+
+
+@contextmanager
+def _warnings_to(warn: Callable[[str], None]) -> Iterator[None]:
+    """Python's warnings are told too, so that they are said once and not in the middle of a bar."""
+    before = warnings.showwarning
+    warnings.showwarning = lambda message, *_, **__: warn(str(message))
+    try:
+        yield
+    finally:
+        warnings.showwarning = before
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setup:
+    """What a worker process needs to know."""
+
+    number: int
+    threads: int
+    extra: tuple[Entry, ...]  # of the catalog
+    tracking: bool
+
+
+def work(connection: Connection, setup: Setup) -> None:
+    """The life of a worker process: jobs come in until None, events go out.
+
+    Ctrl-C is the parent's business; SIGTERM, which also comes when the parent has died, stops a run cleanly.
+    """
+    stopped = threading.Event()  # for the case that a library swallows the exception, as some do while imported
+
+    def stop(signum: int, frame: Any) -> None:
+        stopped.set()
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, stop)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    try:
+        with left_behind():
+            runner = _runner(connection.send, setup)
+            while not stopped.is_set() and (job := connection.recv()) is not None:
+                runner.run(job)
+    except (KeyboardInterrupt, BrokenPipeError, EOFError):  # stopped, or the parent is gone
+        raise SystemExit(1) from None
+
+
+def _runner(tell: Tell, setup: Setup) -> Runner:
+    import torch
+
+    from rilbench.model.libraries import quiet_libraries
+
+    quiet_libraries()
+    torch.set_num_threads(setup.threads)
+    if torch.cuda.is_available():
+        torch.cuda.set_device(setup.number % torch.cuda.device_count())  # what the device `cuda` then means
+    catalog = Catalog(setup.extra)
+    return Runner(catalog, Moments(catalog, CellReporter(tell).warn, enabled=setup.tracking), tell)
+
+
+def _end_with_parent() -> None:
+    parent = parent_process()
+    assert parent is not None
+    parent.join()
+    os.kill(os.getpid(), signal.SIGTERM)

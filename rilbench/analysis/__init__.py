@@ -1,0 +1,1 @@
+"""Finished runs compared: one table, one definition of every quantity and test."""

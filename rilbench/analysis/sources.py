@@ -1,0 +1,104 @@
+"""Where finished runs are read from: run folders, stores, study folders and addresses that a plugin knows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from rilbench.analysis.names import some
+from rilbench.contracts import received
+from rilbench.contracts.errors import ConfigError, UsageError
+from rilbench.contracts.result import RunResult
+from rilbench.engine.progress import Reporter
+from rilbench.store.files import read_json
+
+FindRuns = Callable[[str], Sequence[RunResult]]
+Warn = Callable[[str], None]
+
+
+def load_runs(sources: Sequence[str], find_runs: FindRuns, *, warn: Warn | None = None) -> list[RunResult]:
+    """The finished runs at all sources, each once, in the order found.
+
+    sources: run folders; stores, for all runs in them; study folders; anything else is given to `find_runs`, which is
+        `Moments.find_runs`. A run of a name found before is the same run; the one on this disk is kept, for its scores.
+    warn: hears one line about the runs that are left out, not finished or not readable; default: stderr.
+
+    Raises UsageError for a source without runs, and when no run is finished.
+    """
+    found: dict[str, RunResult] = {}
+    missing: list[str] = []
+    broken: list[str] = []
+    for source in sources:
+        for run in _at(source, find_runs, missing, broken):
+            if run.name not in found or found[run.name].folder is None:
+                found[run.name] = run
+    finished = [run for run in found.values() if _finished(run)]
+    begun = [*(run.name for run in found.values() if not _finished(run)), *dict.fromkeys(missing)]
+    text = _left_out(len(finished), begun, list(dict.fromkeys(broken)))
+    if not finished:
+        raise UsageError(f"no finished run at {', '.join(sources)}: {text or '`rilbench run` makes one'}")
+    if text:
+        (warn or Reporter().warn)(text)
+    return finished
+
+
+def _left_out(finished: int, begun: Sequence[str], broken: Sequence[str]) -> str:
+    """One line about the runs that are left out; empty when there are none."""
+    total, told = finished + len(begun) + len(broken), []
+    if begun:
+        told.append(
+            f"{len(begun)} of {total} runs are not finished and left out: {some(begun)}; their commands continue them"
+        )
+    if broken:
+        told.append(f"{len(broken)} of {total} runs cannot be read and are left out: {some(broken)}")
+    return "; ".join(told)
+
+
+def _finished(run: RunResult) -> bool:
+    return run.status == "finished" and bool(run.matrix.rows)
+
+
+def _at(source: str, find_runs: FindRuns, missing: list[str], broken: list[str]) -> list[RunResult]:
+    """Every run at a source that can be read, finished or not; the others' names are added to `missing` when they
+    have no result yet, or why they cannot be read to `broken`."""
+    folder = Path(source)
+    folders = _run_folders(folder) if folder.is_dir() else []
+    written = [each for each in folders if (each / "result.json").exists()]
+    missing += [each.name for each in folders if each not in written]
+    runs = [run for each in written if (run := _read(each, broken))] if folders else list(find_runs(source))
+    if not runs and not folders:
+        raise UsageError(
+            f"no runs at {source!r}: it is no folder of a run, a store or a study, and no plugin knows runs there"
+        )
+    return runs
+
+
+def _run_folders(folder: Path) -> list[Path]:
+    """The folders of runs that a folder stands for: a study's, its own, or those in it."""
+    if (folder / "study.json").exists():
+        return _study(folder)
+    return [folder] if _is_run(folder) else [inside for inside in sorted(folder.iterdir()) if _is_run(inside)]
+
+
+def _is_run(folder: Path) -> bool:
+    """Whether a run began here: it leaves its environment at once, and a result after the first row."""
+    began = any((folder / name).exists() for name in ("result.json", "environment.json"))
+    return began and not (folder / "study.json").exists()
+
+
+def _study(folder: Path) -> list[Path]:
+    """The folders of a study's runs, which lie beside it in the store."""
+    file = folder / "study.json"
+    study = read_json(file)
+    names = study.get("runs") if isinstance(study, dict) else None
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise ConfigError(f'{file}: "runs" is not a list of names of run folders')
+    return [folder.resolve().parent / received.name(name, str(file)) for name in names]
+
+
+def _read(folder: Path, broken: list[str]) -> RunResult | None:
+    try:
+        return RunResult.load(folder)
+    except ConfigError as error:
+        broken.append(str(error))
+        return None

@@ -1,0 +1,71 @@
+"""What can go wrong through a user's input. The command line prints the message and exits with the class's code."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+OUT_OF_MEMORY = (  # what torch says where its error has no class of its own, or is the reason of another one
+    "can't allocate memory",
+    "Cannot allocate memory",
+    "CUDA out of memory",
+    "CUDA error: out of memory",
+    "CUBLAS_STATUS_ALLOC_FAILED",
+)
+
+
+class RilbenchError(Exception):
+    """A failed run: exit code 1. The message says what is wrong, where, and what to do next."""
+
+    exit_code = 1
+
+
+class UsageError(RilbenchError):
+    """A wrong command line: exit code 2."""
+
+    exit_code = 2
+
+
+class ConfigError(RilbenchError):
+    """A wrong configuration, prompt file, weight file or plugin: exit code 3."""
+
+    exit_code = 3
+
+
+class PluginError(ConfigError):
+    """A plugin that is missing, broken or breaks its contract: exit code 3. Its cause is the plugin's own error."""
+
+
+class DamagedError(ConfigError):
+    """A file of the store that does not hold what was written: exit code 3. The message says what heals it."""
+
+
+class MemoryFullError(ConfigError):
+    """The device or the host has no memory left: exit code 3. The message says for what, and what would take less."""
+
+
+class DivergedError(RilbenchError):
+    """A reward, loss or gradient that is no longer finite."""
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether torch, which is not imported here, or Python found no memory on a GPU or on the host."""
+    told = any(text in str(error) for text in OUT_OF_MEMORY)
+    return told or isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
+
+
+def reason(error: BaseException) -> str:
+    """Class and message of an error on one line; a stranger's message may itself raise."""
+    try:
+        message = " ".join(str(error).split())
+    except Exception:
+        message = "its message cannot be read"
+    return f"{type(error).__name__}: {message}"
+
+
+def unknown(kind: str, name: str, known: Iterable[str]) -> str:
+    """One line about an unknown name, with the nearest known one and the whole choice."""
+    names = sorted(known)
+    close = difflib.get_close_matches(name[:80], names, n=1, cutoff=0.5)
+    hint = f" Did you mean {close[0]!r}?" if close else ""
+    return f"unknown {kind} {name[:80]!r}.{hint} Known: {', '.join(names) or 'none'}."

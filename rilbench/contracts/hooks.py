@@ -1,0 +1,64 @@
+"""The moments of a run that plugins can take part in (pluggy, entry-point group `rilbench.contracts.hooks`).
+
+A hook plugin is a class without constructor arguments, or a module, with functions marked `hookimpl`. A hook may take
+any of the arguments below, by name. docs/plugins.md describes each with the plugin that uses it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import pluggy
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from rilbench.contracts.result import RunResult
+
+hookspec = pluggy.HookspecMarker("rilbench")
+hookimpl = pluggy.HookimplMarker("rilbench")
+
+
+class Hooks:
+    """`folder` is the run's folder, where configuration and finished results lie. A hook that raises is reported and
+    left out for the rest of the run; it cannot stop the training."""
+
+    @hookspec
+    def run_started(self, folder: Path, result: RunResult) -> None:
+        """The plan is made, the configuration is written, nothing is measured yet."""
+
+    @hookspec
+    def stage_finished(self, folder: Path, result: RunResult, stage: int) -> None:
+        """A row of the result is measured and stored; stage 0 is the untouched base model."""
+
+    @hookspec
+    def run_finished(self, folder: Path, result: RunResult) -> None:
+        """All stages are measured and `result.json` is written."""
+
+    @hookspec
+    def run_failed(self, folder: Path, result: RunResult, error: BaseException) -> None:
+        """The run stopped early; the finished stages are in the store. `result` is the finished one, with that status,
+        when it was a repetition that stopped."""
+
+    @hookspec
+    def summary(self, folder: Path, result: RunResult) -> Mapping[str, str]:  # type: ignore[empty-body]
+        """Lines to print under a finished result, name to text: where the plugin put it."""
+
+    @hookspec
+    def study_finished(self, folder: Path, results: Sequence[RunResult]) -> Mapping[str, str]:  # type: ignore[empty-body]
+        """A study is over; `folder` is its own, `results` are its finished runs. Answers lines as `summary` does."""
+
+    @hookspec
+    def find_runs(self, source: str) -> Sequence[RunResult]:  # type: ignore[empty-body]
+        """The runs kept at an address that is no folder, such as a tracking server's; None when it is not yours.
+
+        Raise a RilbenchError that says why when it is yours and cannot be read.
+        """
+
+    @hookspec
+    def commands(self) -> Mapping[str, Callable[..., None]]:  # type: ignore[empty-body]
+        """Commands to add to `rilbench`, name to a function that Typer can read: annotated, with a docstring."""
+
+
+NAMES = tuple(name for name in vars(Hooks) if not name.startswith("_"))

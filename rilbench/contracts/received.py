@@ -1,0 +1,55 @@
+"""Names, paths and texts from files and plugins, which may come from anybody: checked where they are read."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from rilbench.contracts.errors import ConfigError
+
+LONGEST = 255  # bytes of a name that file systems take
+# what moves the cursor, rings, recolours or turns the direction of writing; line ends and tabs are for the reader
+CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ufeff]")
+
+
+def name(value: Any, what: str) -> str:
+    """A name of a file or folder, without folders; ConfigError names `what` holds another."""
+    told = f"{what}: {str(value)[:80]!r} is no name of a file or folder"
+    if not isinstance(value, str) or CONTROL.search(value) or re.search(r"[/\\\n\t]", value):
+        raise ConfigError(f"{told}; the file was damaged, or was made to lead elsewhere")
+    if not value or value.startswith(".") or len(value.encode(errors="replace")) > LONGEST:
+        raise ConfigError(f"{told}; the file was damaged, or was made to lead elsewhere")
+    return value
+
+
+def relative(value: Any, what: str) -> str:
+    """A path of names, below the folder it counts from; empty for none."""
+    if value == "":
+        return ""
+    if not isinstance(value, str):
+        raise ConfigError(f"{what}: {value!r} is no path")
+    return str(PurePosixPath(*(name(part, what) for part in value.split("/"))))
+
+
+def inside(folder: Path, path: str | Path) -> Path | None:
+    """A file or folder below `folder`; None when it is not there, or a link leads out of `folder` on the way to it."""
+    there = folder / path
+    within = there.exists() and there.resolve().is_relative_to(folder.resolve())
+    return there if within else None
+
+
+def open_own(path: str, flags: int) -> int:
+    """An opener for `open` that follows no link to write somewhere else."""
+    try:
+        return os.open(path, flags | os.O_NOFOLLOW, 0o666)
+    except OSError as error:
+        if Path(path).is_symlink():
+            raise OSError(error.errno, "it is a link, which is not written through; remove it", path) from None
+        raise
+
+
+def printable(text: str) -> str:
+    """A text for a terminal: what would control it is shown as `?`."""
+    return CONTROL.sub("?", text)

@@ -1,0 +1,224 @@
+"""Typed settings from plain mappings, and what they may be.
+
+`setting` declares a field of a frozen dataclass with its meaning and range; `build` makes an instance. Unknown keys,
+wrong types and values outside the range are errors that name the place and a remedy.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
+from typing import Any, TypeVar, get_type_hints
+
+from rilbench.contracts.errors import ConfigError, PluginError, reason, unknown
+from rilbench.contracts.values import LONGEST, as_type, checked
+
+T = TypeVar("T")
+DECLARED = "rilbench"  # the key of a field's metadata
+MOST_ELEMENTS = 1000  # of a list or mapping
+COMPONENT = 255  # bytes of one name in a file system
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Declared:
+    """What a setting means and may be. `choices` and `longest` hold for each element of a list
+    or mapping."""
+
+    meaning: str = ""
+    at_least: float | None = None
+    above: float | None = None
+    at_most: float | None = None
+    below: float | None = None
+    choices: Sequence[str] = ()
+    longest: int = LONGEST
+    path: bool = False
+    secret: bool = False
+    later: bool = False
+
+    @property
+    def allowed(self) -> str:
+        """The range in words; empty when nothing is declared."""
+        if self.choices:
+            return f"one of {', '.join(self.choices)}"
+        if self.at_least is not None and self.at_most is not None:
+            return f"between {_bound(self.at_least)} and {_bound(self.at_most)}"
+        bounds = {"at least": self.at_least, "above": self.above, "at most": self.at_most, "below": self.below}
+        said = [f"{words} {_bound(bound)}" for words, bound in bounds.items() if bound is not None]
+        return " and ".join(said) or (f"at most {self.longest} characters" if self.longest != LONGEST else "")
+
+    def check(self, value: Any, key: str) -> None:
+        """ConfigError for a value, or an element of one, outside the range."""
+        if isinstance(value, Mapping | list | tuple):
+            if len(value) > MOST_ELEMENTS:
+                raise ConfigError(f"{key}: has {len(value)} values; it may have {MOST_ELEMENTS}")
+            for element in value.values() if isinstance(value, Mapping) else value:
+                self.check(element, key)
+        elif isinstance(value, str):
+            self._check_text(value, key)
+        elif isinstance(value, int | float) and not isinstance(value, bool) and not self._holds(value):
+            raise ConfigError(f"{key}: {value} is not {self.allowed}")
+
+    def _holds(self, number: float) -> bool:
+        low = (self.at_least is None or number >= self.at_least) and (self.above is None or number > self.above)
+        return low and (self.at_most is None or number <= self.at_most) and (self.below is None or number < self.below)
+
+    def _check_text(self, text: str, key: str) -> None:
+        if self.choices and text not in self.choices:
+            raise ConfigError(f"{key}: {text[:70]!r} is not {self.allowed}")
+        if len(text) > self.longest:
+            raise ConfigError(f"{key}: the text has {len(text)} characters; it may have {self.longest}")
+        if self.path and not text.strip():
+            raise ConfigError(f"{key}: is empty; name a file or folder")
+        if self.path and not text.startswith("url:") and max(len(p.encode()) for p in text.split("/")) > COMPONENT:
+            raise ConfigError(f"{key}: {text[:40]!r}... holds a name of more than {COMPONENT} bytes; use a shorter one")
+
+
+def setting(
+    default: T,
+    meaning: str,
+    *,
+    at_least: float | None = None,
+    above: float | None = None,
+    at_most: float | None = None,
+    below: float | None = None,
+    choices: Sequence[str] = (),
+    longest: int | None = None,
+    path: bool = False,
+    secret: bool = False,
+    later: bool = False,
+) -> T:
+    """A field of a settings dataclass: its default, what it means (one line, with the unit) and what it may be.
+
+    Numbers have bounds, which are never NaN or infinite; a text has `choices` or at most `longest` characters. path:
+    it names a file, folder or reference. secret: it is never written, printed or hashed, and its value is best
+    `env:NAME`. later: values inside keep the form they were given in, because another dataclass declares them.
+    """
+    declared = Declared(
+        meaning=meaning,
+        at_least=at_least,
+        above=above,
+        at_most=at_most,
+        below=below,
+        choices=tuple(choices),
+        longest=LONGEST if longest is None else longest,
+        path=path,
+        secret=secret,
+        later=later,
+    )
+    metadata = {DECLARED: declared}
+    if isinstance(default, dict | list):
+        made: Any = dataclasses.field(default_factory=lambda: type(default)(default), metadata=metadata)
+    else:
+        made = dataclasses.field(default=default, metadata=metadata, repr=not secret)
+    field: T = made  # as `dataclasses.field`, which type checkers know
+    return field
+
+
+def _bound(number: float) -> str:
+    return f"{number:g}" if isinstance(number, float) else str(number)
+
+
+def declared(field: dataclasses.Field[Any]) -> Declared:
+    """What a field declares; a field without `setting` declares nothing."""
+    found = field.metadata.get(DECLARED)
+    return found if isinstance(found, Declared) else Declared()
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Described:
+    """One setting, for a reference: `key` is dotted, `default` as a user would write it."""
+
+    key: str
+    type: str
+    default: Any
+    declared: Declared
+
+
+def described(cls: type, prefix: str = "") -> Iterator[Described]:
+    """Every setting of a dataclass, nested sections included, in the order of declaration."""
+    hints = types_of(cls)
+    for field in dataclasses.fields(cls):
+        key, kind = f"{prefix}{field.name}", hints[field.name]
+        if dataclasses.is_dataclass(kind) and isinstance(kind, type):
+            yield from described(kind, f"{key}.")
+        else:
+            name = field.type if isinstance(field.type, str) else getattr(field.type, "__name__", str(field.type))
+            yield Described(key=key, type=name, default=_default(field), declared=declared(field))
+
+
+def _default(field: dataclasses.Field[Any]) -> Any:
+    """MISSING when the setting must be given."""
+    return field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
+
+
+def flat(values: Mapping[Any, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested mappings as one of dotted keys; lists and empty mappings are values."""
+    found: dict[str, Any] = {}
+    for key, value in values.items():
+        name = f"{prefix}{key}"
+        found |= flat(value, f"{name}.") if isinstance(value, Mapping) and value else {name: value}
+    return found
+
+
+def build(cls: type[T], values: Mapping[str, Any], where: str) -> T:
+    """A frozen dataclass `cls` from a mapping; ConfigError names `where` the wrong key or value stands."""
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    read = typed(cls, values, where)
+    try:
+        built = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(cls), read))
+    except ConfigError as error:  # of a dataclass that checks itself
+        raise ConfigError(_placed(str(error), cls, where)) from None
+    except OmegaConfBaseException as error:
+        key = ".".join(part for part in (where, error.full_key) if part)
+        said = str(error.msg or error).splitlines()[0][:300]
+        raise ConfigError(f"{key or 'configuration'}: {said}") from None
+    except (ValueError, TypeError) as error:
+        raise ConfigError(f"{where or 'configuration'}: {error}") from None
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # whatever a plugin's __post_init__ raises
+        raise PluginError(f"{where or 'configuration'}: {cls.__name__} failed: {reason(error)}") from error
+    assert isinstance(built, cls)
+    return built
+
+
+def _placed(text: str, cls: type, where: str) -> str:
+    """The message of a dataclass about itself with its place: it begins with the name of a setting, or does not."""
+    name = text.partition(":")[0].partition(".")[0]
+    joint = "." if name in {field.name for field in dataclasses.fields(cls)} else ": "
+    return f"{where}{joint}{text}" if where else text
+
+
+@cache
+def types_of(cls: type) -> dict[str, Any]:
+    """The types of a dataclass's fields; annotations are texts, which take long to read."""
+    return get_type_hints(cls)
+
+
+def typed(cls: type, values: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """The given values by the types and ranges that `cls` declares; unknown ones are errors."""
+    if not isinstance(values, Mapping):
+        raise ConfigError(f"{where or 'configuration'}: is not a mapping of settings")
+    fields = {field.name: field for field in dataclasses.fields(cls)}
+    try:
+        hints = types_of(cls)
+    except NameError as error:  # an annotation that only the type checker can see
+        said = str(error).splitlines()[0]
+        raise ConfigError(f"{where or 'configuration'}: the types of {cls.__name__} cannot be read: {said}") from None
+    read: dict[str, Any] = {}
+    for name, value in values.items():
+        key = f"{where}.{name}" if where else str(name)
+        kind = hints.get(name)
+        if name not in fields:
+            if not issubclass(cls, dict):
+                raise ConfigError(unknown(f"setting in {where}" if where else "setting", str(name), fields))
+            read[name] = checked(value, key)
+        elif isinstance(kind, type) and dataclasses.is_dataclass(kind):
+            read[name] = typed(kind, value, key)
+        else:
+            read[name] = as_type(value, kind, key, as_written=declared(fields[name]).later)
+            declared(fields[name]).check(read[name], key)
+    return read

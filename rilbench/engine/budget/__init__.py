@@ -1,0 +1,1 @@
+"""Whether a run fits: memory and time before the start."""

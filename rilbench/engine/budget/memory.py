@@ -1,0 +1,179 @@
+"""How much memory a training step keeps for its backward pass, counted in one forward of one image.
+
+The forward runs with a hook that sees every tensor autograd would save and drops it, so counting needs no more memory
+than a forward without gradient.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.multiprocessing.reductions import StorageWeakRef
+
+from rilbench.contracts.components import Metric, Reward
+from rilbench.contracts.pair import LoraPair
+from rilbench.host.guard import blamed
+from rilbench.model.adapters import AdapterGroup
+from rilbench.model.backbones.base import DTYPES
+from rilbench.model.config import ModelConfig
+from rilbench.model.randomness import generator_for
+from rilbench.model.text_to_image import TextToImage
+
+SLACK = 1.15  # the backward pass's own tensors, over what was saved
+LIVE = 4  # tensors of the largest size that a forward without gradient holds at a time
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Bytes. Activations are those of one image."""
+
+    weights: int  # of the model, the rewards, the metrics and the adapters
+    folding: int  # what the adapters will add
+    condition: int  # of one prompt; the model keeps them all
+    plain: int  # kept for the backward pass of denoiser and decoder
+    checkpointed: int  # the same with gradient checkpointing: inputs of its blocks, and the largest block
+    rewards: Mapping[str, int]  # kept for each reward's
+    denoising: int  # the largest tensor of the denoiser, with guidance
+    decoding: int  # the largest tensor of the decoder
+    scoring: int  # the largest tensor of a reward
+
+    def standing(self, prompts: int) -> int:
+        """What stays beside the weights for a whole run on so many prompts."""
+        return self.folding + prompts * self.condition
+
+    def training(self, images: int, rewards: Iterable[str], *, checkpointing: bool) -> int:
+        """What a step on so many images needs beside weights and what stays."""
+        model = self.checkpointed if checkpointing else self.plain
+        return int(SLACK * images * (model + sum(self.rewards[name] for name in rewards)))
+
+    def evaluation(self, images: int, *, slicing: bool) -> int:
+        """What generating and scoring so many images without gradient needs beside weights and what stays."""
+        return max(self.without_gradient(images, 1 if slicing else images))
+
+    def without_gradient(self, images: int, decoded: int) -> tuple[int, int, int]:
+        """What denoising, decoding and scoring need so, `decoded` images being decoded at a time."""
+        return LIVE * images * self.denoising, LIVE * decoded * self.decoding, LIVE * images * self.scoring
+
+
+class _Counter:
+    """Bytes of the tensors that autograd saves, each storage once, inside and outside of checkpointed regions."""
+
+    def __init__(self, weights: Mapping[int, int]) -> None:
+        self.weights = weights  # address to size of storages that are there anyway
+        self.outside = self.inside = self.inputs = self.region = self.largest_region = self.largest = 0
+        self.depth = 0
+        self._seen: dict[int, StorageWeakRef] = {}
+
+    def saved(self, tensor: Tensor) -> None:
+        size = self._new(tensor)
+        self.largest = max(self.largest, size)
+        if self.depth:
+            self.inside += size
+            self.region += size
+            self.largest_region = max(self.largest_region, self.region)
+        else:
+            self.outside += size
+
+    def checkpoint(self, function: Callable[..., Any], *inputs: Any) -> Any:
+        """Stands in for torch's checkpointing: counts what it would keep, and what it would make again."""
+        if not self.depth:
+            self.region = 0
+            self.inputs += sum(t.untyped_storage().nbytes() for t in inputs if isinstance(t, Tensor))
+        self.depth += 1
+        try:
+            return function(*inputs)
+        finally:
+            self.depth -= 1
+
+    def take_largest(self) -> int:
+        """Of what was saved since the last call."""
+        taken, self.largest = self.largest, 0
+        return taken
+
+    def _new(self, tensor: Tensor) -> int:
+        """Its storage's size, or 0 when it is a weight or was seen; an address may be used again by a later one."""
+        storage = tensor.untyped_storage()
+        address = storage.data_ptr()
+        if address in self.weights or (address in self._seen and not self._seen[address].expired()):  # type: ignore[no-untyped-call]
+            return 0
+        self._seen[address] = StorageWeakRef(storage)  # type: ignore[no-untyped-call]
+        return storage.nbytes()
+
+
+def count(
+    model: TextToImage,
+    group: AdapterGroup,
+    rewards: Mapping[str, Reward],
+    metrics: Iterable[Metric] = (),
+    *,
+    prompt: str,
+    last_steps: int,
+) -> Memory:
+    """Count what one image needs: the last steps, the decoder, each reward. The group is left without pairs."""
+    backbone = model.backbone
+    weights = dict(_storages([*backbone.parts, group.base, group.frozen, *rewards.values(), *metrics]))
+    counter = _Counter(weights)
+    pair = LoraPair.initialised(group.layers, rank=1, init="paper", generator=generator_for("memory"))
+    channels = backbone.channels * model.sampler.maps(last_steps)
+    z = torch.zeros(1, channels, *model.latent_shape[1:], device=model.device)
+    group.start(pair.trainable())
+    backbone.checkpoint(counter.checkpoint)
+    try:
+        with torch.autograd.graph.saved_tensors_hooks(counter.saved, _never):
+            z_0 = model.finish(z, [prompt], last_steps=last_steps)
+            denoising = counter.take_largest()
+            images = model.decode(z_0)
+            decoding = counter.take_largest()
+            outside, of_rewards = counter.outside, {}
+            for name, reward in rewards.items():
+                counter.outside = 0
+                with blamed(f"reward {name!r}"):
+                    reward(images, [prompt])
+                of_rewards[name] = counter.outside
+    finally:
+        backbone.checkpoint(None)
+        group.load_chain([])
+    one_branch = backbone.guided and not model.config.guidance_gradient  # both run at once without gradient
+    return Memory(
+        weights=sum(weights.values()),
+        folding=group.folding_bytes,
+        condition=sum(value.nbytes for value in model.encode([prompt]).values()),
+        plain=outside + counter.inside,
+        checkpointed=outside + counter.inputs + counter.largest_region,
+        rewards=of_rewards,
+        denoising=denoising * (2 if one_branch else 1),
+        decoding=decoding,
+        scoring=counter.take_largest(),
+    )
+
+
+def under(model: TextToImage, config: ModelConfig) -> TextToImage:
+    """The loaded model under other settings of gradient and precision, to be counted."""
+    backbone = copy.copy(model.backbone)
+    backbone.config = config
+    if backbone.vae_precision != model.backbone.vae_precision:
+        backbone.vae = nn.Module.to(copy.deepcopy(model.vae), DTYPES[backbone.vae_precision])
+        backbone.parts = [backbone.vae if part is model.vae else part for part in backbone.parts]
+    return TextToImage(backbone)
+
+
+def _storages(value: Any, depth: int = 4) -> Iterator[tuple[int, int]]:
+    """Address and size of the tensors in modules, containers and plain objects."""
+    if isinstance(value, Tensor):
+        yield value.untyped_storage().data_ptr(), value.untyped_storage().nbytes()
+    elif isinstance(value, nn.Module):
+        for tensor in (*value.parameters(), *value.buffers()):
+            yield from _storages(tensor)
+    elif depth:
+        inside = value.values() if isinstance(value, Mapping) else value if isinstance(value, list | tuple) else ()
+        for part in (*inside, *getattr(value, "__dict__", {}).values()):
+            yield from _storages(part, depth - 1)
+
+
+def _never(_: None) -> Tensor:
+    raise AssertionError("nothing is differentiated while counting")

@@ -1,0 +1,80 @@
+"""How long work took that is in the store, for estimates of the like."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from rilbench.contracts.errors import ConfigError
+from rilbench.store import stage_record
+from rilbench.store.files import read_json
+
+MEASURED = "as long as the like took in this store"  # where an estimate comes from
+PROBED = "from two timed forwards on this machine; rewards and metrics are left out"
+NOTHING = "not known: nothing like it is in the store; --time measures it with two forwards"
+Key = tuple[Any, ...]
+
+
+class Past:
+    """Seconds of trainings and evaluations in a store: the median of the like, or None when there is none."""
+
+    def __init__(self, store: Path) -> None:
+        stages = [values for path in store.glob("stages/*/stage.json") for values in _trained(path)]
+        self._training = _medians(
+            (key, s["seconds"] / samples) for s in stages for key, samples in _keys(s["document"])
+        )
+        files = store.glob("stages/*/evaluations/*/metrics.json")
+        evaluations = [(path.parent.name, values) for path in files for values in _measured(path)]
+        self._evaluation = _medians(((identity,), values["seconds"]) for identity, values in evaluations)
+        # one on other images or metrics; older stores do not say how many images there were
+        sized = [values for _, values in evaluations if values.get("images")]
+        self._image = _medians(((), values["seconds"] / values["images"]) for values in sized)
+
+    def training(self, document: Mapping[str, Any]) -> float | None:
+        """Of a stage, by the document of its identity."""
+        for key, samples in _keys(document):
+            if key in self._training:
+                return self._training[key] * samples
+        return None
+
+    def evaluation(self, identity: str, images: int) -> float | None:
+        """Of an evaluation: as the same one, or by the number of images as any took."""
+        known = self._evaluation.get((identity,))
+        per_image = self._image.get(())
+        return known if known is not None or per_image is None else per_image * images
+
+
+def _keys(document: Mapping[str, Any]) -> Iterator[tuple[Key, int]]:
+    """What trainings have in common that take equally long for a sample, from narrow to wide, each with the samples."""
+    train = document["train"]
+    like = (str(document["model"]), train["batch_size"], train["last_steps"])
+    strategy, rewards = document["strategy"]["name"], tuple(reward["name"] for reward in document["rewards"])
+    for key in ((*like, strategy, rewards), (*like, strategy), like):
+        yield key, train["samples"]
+
+
+def _medians(pairs: Iterable[tuple[Key, float]]) -> dict[Key, float]:
+    values: dict[Key, list[float]] = {}
+    for key, value in pairs:
+        values.setdefault(key, []).append(value)
+    return {key: median(found) for key, found in values.items()}
+
+
+def _trained(path: Path) -> list[dict[str, Any]]:
+    """The record of a training that says how long it took; none when it is damaged: an estimate is not worth an
+    error."""
+    try:
+        record = stage_record.read(path.parent)
+        return [record] if record["seconds"] and list(_keys(record["document"])) else []
+    except (ConfigError, LookupError, TypeError):
+        return []
+
+
+def _measured(path: Path) -> list[dict[str, Any]]:
+    """The numbers of an evaluation, likewise."""
+    try:
+        return [read_json(path, like={"seconds": float})]
+    except ConfigError:
+        return []

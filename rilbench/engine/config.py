@@ -1,0 +1,128 @@
+"""A run's configuration: defaults < file < options and `key=value`, checked, then frozen."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from rilbench.contracts import redact, settings
+from rilbench.contracts.errors import ConfigError
+from rilbench.contracts.settings import setting
+from rilbench.contracts.values import MOST
+from rilbench.contracts.yaml_text import dump
+from rilbench.engine.layers import merged, read, values_of
+from rilbench.evaluation.config import EvaluateConfig
+from rilbench.files.published import is_hub_id
+from rilbench.files.resources import config_file
+from rilbench.model.config import AdapterConfig, ModelConfig
+from rilbench.training.config import TrainConfig
+
+STUDY = "study"  # the section that makes a file a study's
+ANY = "any"  # the key of a recipe that holds for every strategy, or for every reward
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """Everything that determines a run."""
+
+    strategy: str = setting("rid", "the strategy that plans and trains", longest=200)
+    label: str = setting("", "what the run's method is called; the strategy's name when empty")
+    rewards: tuple[str, ...] = setting(("aesthetic", "hps"), "in training order", longest=200)
+    seed: int = setting(0, "of initial weights, training prompts and noise", at_least=0, at_most=MOST)
+    store: str = setting("runs", "folder of all results", path=True)
+    requires: tuple[str, ...] = setting(
+        (), "plugin distributions that must be installed, such as rilbench-warmth>=0.1", longest=200
+    )
+    model: ModelConfig = field(default_factory=ModelConfig)
+    adapter: AdapterConfig = field(default_factory=AdapterConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
+    evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
+    reward: dict[str, dict[str, Any]] = setting({}, "a reward's name to its plugin's settings", later=True)
+    metric: dict[str, dict[str, Any]] = setting({}, "a metric's name to its plugin's settings", later=True)
+    strategies: dict[str, dict[str, Any]] = setting({}, "a strategy's name to its plugin's settings", later=True)
+    recipes: dict[str, dict[str, dict[str, Any]]] = setting(
+        {}, "a strategy's name, or any, to a reward's, or any, to settings of `train`", later=True
+    )
+    check_memory: bool = setting(True, "refuse a run that does not fit before it starts")
+    tracking: bool = setting(True, "call the hook plugins, MLflow and the JSON-lines log among them")
+
+    def __post_init__(self) -> None:
+        repo, at, revision = self.model.path.partition("@")
+        if at and is_hub_id(self.model.path):
+            raise ConfigError(f"model.path: {self.model.path!r} is written model.path={repo} model.revision={revision}")
+        check_name("label", self.label)
+        if not self.rewards:
+            raise ConfigError("rewards: name at least one, for example --rewards aesthetic,hps")
+
+    def train_for(self, strategies: Sequence[str], rewards: Sequence[str]) -> TrainConfig:
+        """The training settings of a stage; later wins: train, any/any, any/REWARD, STRATEGY/any, STRATEGY/REWARD.
+
+        strategies: the one that trains the stage, then the one that planned it. Several rewards are `one+two`, in any
+            order.
+        """
+        values: dict[str, Any] = {}
+        for _, part in self.recipes_for(strategies, rewards):
+            values |= part
+        train = settings.build(TrainConfig, dict(asdict(self.train), **values), "train")
+        if train.samples < train.batch_size:
+            raise ConfigError(f"train.samples: {train.samples} is less than one batch of {train.batch_size}")
+        if not 1 <= train.last_steps <= self.model.steps:
+            raise ConfigError(f"train.last_steps: {train.last_steps} is not between 1 and model.steps")
+        return train
+
+    def recipes_for(self, strategies: Sequence[str], rewards: Sequence[str]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+        """The recipes of a stage as `STRATEGY.REWARD` and their settings; later ones win."""
+        for by in dict.fromkeys((ANY, *strategies)):
+            for on, part in sorted((self.recipes.get(by) or {}).items(), key=lambda item: item[0] != ANY):
+                if on == ANY or sorted(on.split("+")) == sorted(rewards):
+                    yield f"{by}.{on}", part
+
+
+def load(config: str, overrides: Sequence[str] = (), **options: Any) -> RunConfig:
+    """Compose the configuration named or stored at `config` with options (None is unset) and `key=value` strings."""
+    given = {key: value for key, value in options.items() if value is not None}
+    layers = [read(config), given, values_of(overrides)]
+    if STUDY in layers[0]:
+        file = config_file(config)
+        raise ConfigError(f"{file} describes a study, not a run; start it with: rilbench study --config {config}")
+    return compose(layers)
+
+
+def compose(layers: Sequence[Mapping[str, Any]]) -> RunConfig:
+    """The run configuration of layers of values, later ones win (`rilbench.engine.layers`)."""
+    values = merged(layers)
+    if isinstance(recipes := values.get("recipes"), Mapping):
+        values["recipes"] = {by: _typed_recipes(by, parts) for by, parts in recipes.items()}
+    return settings.build(RunConfig, values, "")
+
+
+def _typed_recipes(by: str, parts: Any) -> dict[str, Any]:
+    if not isinstance(parts, Mapping):
+        raise ConfigError(f"recipes.{by}: is not a mapping of a reward, or any, to settings of `train`")
+    return {on: settings.typed(TrainConfig, part, f"recipes.{by}.{on}") for on, part in parts.items()}
+
+
+def check_name(key: str, name: str) -> None:
+    """ConfigError for a name that makes no good part of a folder's; an empty one is none."""
+    if not re.fullmatch(r"[\w+-][\w.+-]{0,59}|", name):
+        raise ConfigError(f"{key}: {name[:80]!r} is not of at most 60 letters, digits and any of . _ + -")
+
+
+def as_mapping(config: RunConfig) -> dict[str, Any]:
+    """The configuration as plain, JSON-able values."""
+    plain = _plain(asdict(config))
+    assert isinstance(plain, dict)
+    return plain
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _plain(part) for key, part in value.items()}
+    return [_plain(part) for part in value] if isinstance(value, list | tuple) else value
+
+
+def to_yaml(config: RunConfig) -> str:
+    """The configuration as YAML that `load` reads back to the same one, but for the secrets in its addresses."""
+    return dump(redact.values(as_mapping(config)))

@@ -1,0 +1,80 @@
+"""Settings as what determines results: plain values that can be stored, files by their contents."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Mapping, Sequence
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+from rilbench.contracts import redact
+from rilbench.contracts.errors import ConfigError
+from rilbench.contracts.settings import declared
+from rilbench.files.contents import contents, published
+from rilbench.files.published import SCHEMES, NeededFile, commit_of, is_hub_id, named
+
+LIKE_A_PATH = re.compile(r".*[/\\\\].*|~.*|[^\s/]+\.[A-Za-z][A-Za-z0-9]{0,11}")  # a folder in it, or a file's ending
+
+
+def settings_document(settings: Any) -> dict[str, Any]:
+    """Name to value of a component's settings.
+
+    Paths to files and folders are replaced by the hash of their contents, ids of the Hub by the commit. A value is a
+    path when the setting is declared as one (`setting(..., path=True)`), is of type `Path`, or looks like one: with a
+    folder, a scheme, or the ending of a file. A name such as `baseline` is none, whatever the working folder holds.
+    Settings declared secret take no part, nor do the secrets of addresses. ConfigError for a value of a type that
+    cannot be stored.
+    """
+    fields = [field for field in dataclasses.fields(settings) if not declared(field).secret]
+    document: dict[str, Any] = redact.values({f.name: _of_field(f, getattr(settings, f.name)) for f in fields})
+    return document
+
+
+def files_document(files: Sequence[NeededFile], settings: Any) -> list[str]:
+    """The hashes of the declared files that are there, besides those that settings name by reference."""
+    sources = {file.source for file in named(settings)}
+    return [published(file) for file in files if file.source not in sources and file.present]
+
+
+def _of_field(field: dataclasses.Field[Any], value: Any) -> Any:
+    about = declared(field)
+    if about.path and isinstance(value, str):
+        return _contents(value)
+    return plain(value, field.name, paths=not about.choices)
+
+
+def plain(value: Any, name: str, *, paths: bool = True) -> Any:
+    """A value as JSON has it; ConfigError, naming the setting, for one that JSON has not."""
+    if isinstance(value, Enum):
+        return value.name
+    if isinstance(value, Path):
+        return _contents(str(value))
+    if isinstance(value, str):
+        return _contents(value) if paths and _is_path(value) else value
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    if isinstance(value, Mapping):
+        return {str(plain(key, name, paths=False)): plain(v, name, paths=paths) for key, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(v, name, paths=paths) for v in value]
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return settings_document(value)
+    told = "use numbers, texts, Enum, Path, and lists, mappings and dataclasses of these"
+    raise ConfigError(f"setting {name!r} is of type {type(value).__name__}, which cannot be stored; {told}")
+
+
+def _is_path(text: str) -> bool:
+    if not re.search(r"\w", text):  # a separator, such as `/`, which is the whole disk
+        return False
+    return text.startswith(("package:", *SCHEMES)) or bool(LIKE_A_PATH.fullmatch(text))
+
+
+def _contents(text: str) -> str:
+    """The hash of what is there; an id of the Hub with its commit, as far as the cache has it."""
+    if (found := contents(text)) != text or not is_hub_id(text):
+        return found
+    repo, _, revision = text.partition("@")
+    commit = commit_of(repo, revision or "main")
+    return text if commit == (revision or "main") else f"{repo}@{commit}"

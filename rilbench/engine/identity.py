@@ -1,0 +1,94 @@
+"""A stage's identity: the hash of everything that determines its weights. It names the stage's folder."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from rilbench.engine.config import RunConfig
+from rilbench.files.contents import contents, fingerprint, walked
+from rilbench.files.pipelines import half_parts
+from rilbench.files.published import commit_of, is_hub_id
+from rilbench.files.resources import resolve
+from rilbench.model.config import ModelConfig
+from rilbench.training.config import TrainConfig
+
+VERSION = 2  # raised when a change of the engine changes the numbers
+_BOOKKEEPING = ("log_gradients_every", "checkpoint_every")  # settings that change no weight
+
+_ROUNDING = ("device", "gradient_checkpointing", "vae_slicing")  # of the model, that change nothing but rounding
+
+
+def digest(document: Any) -> str:
+    """16 hexadecimal digits of a JSON-able document."""
+    return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def base_document(config: RunConfig) -> dict[str, Any]:
+    """What determines the untouched model's images."""
+    model = _telling(config.model, _ROUNDING) | weights_document(config.model)
+    return {"version": VERSION, "model": model}
+
+
+def weights_document(model: ModelConfig) -> dict[str, Any]:
+    """What determines the weights that loading reads: contents of a folder, or id and commit on the Hub."""
+    path = resolve(model.path)
+    if not is_hub_id(path):
+        return {"path": fingerprint(path) if Path(path).exists() else path, "revision": None}
+    commit = commit_of(path, model.revision or "main")
+    found: dict[str, Any] = {"path": path, "revision": commit}
+    if parts := half_parts(path, commit):
+        found["half"] = parts  # the same id may be read in full later
+    return found
+
+
+def pinned(config: RunConfig) -> RunConfig:
+    """The configuration with the commit that a branch or tag of a model on the Hub is now: what is planned is what is
+    loaded, in this run and from its record."""
+    if not is_hub_id(config.model.path):
+        return config
+    commit = commit_of(config.model.path, config.model.revision or "main")
+    return replace(config, model=replace(config.model, revision=commit))
+
+
+def stage_document(
+    config: RunConfig,
+    train: TrainConfig,
+    *,
+    strategy: Mapping[str, Any],
+    rewards: Sequence[Mapping[str, Any]],
+    index: int,
+    chain: Sequence[tuple[str, float]],
+    base: Mapping[str, Any],
+) -> dict[str, Any]:
+    """What determines a trained pair: the `base_document`, the pairs below it (`chain`), and the training."""
+    return {
+        **base,
+        "adapter": asdict(config.adapter),
+        "train": _telling(train, _BOOKKEEPING) | {"prompts": contents(train.prompts)},
+        "strategy": dict(strategy),
+        "rewards": list(rewards),
+        "seed": config.seed,
+        "index": index,
+        "chain": [list(link) for link in chain],
+    }
+
+
+def _telling(section: ModelConfig | TrainConfig, silent: Sequence[str]) -> dict[str, Any]:
+    """The settings of a section that determine weights."""
+    return {key: value for key, value in asdict(section).items() if key not in silent}
+
+
+def source(component: type) -> str:
+    """The hash of the Python files of the package, or of the single module, that defines a component."""
+    top = sys.modules.get(component.__module__.partition(".")[0])
+    folders = [Path(folder) for folder in getattr(top, "__path__", ())]
+    file = getattr(top, "__file__", None)
+    files = [path for folder in folders for path in walked(folder) if path.suffix == ".py"]
+    files = sorted(files) or ([Path(file)] if file else [])
+    return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()[:16]

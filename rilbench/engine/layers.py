@@ -1,0 +1,150 @@
+"""Settings as plain nested values, before their types are known: files with their `base`, `key=value`, and how one
+layer goes over another.
+
+A scalar is left as it was written (`rilbench.contracts.yaml_text`), because its type is known where its setting is
+declared.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rilbench.contracts.errors import ConfigError
+from rilbench.contracts.yaml_text import parse, plain
+from rilbench.files.resources import config_file
+
+BASE = "base"  # the key of a file that starts from another one
+TRAIN, RECIPES = "train", "recipes"
+SECTIONS = dict.fromkeys(("model", "adapter", TRAIN, "evaluate"), 1)
+NAMED = dict.fromkeys(("reward", "metric", "strategies"), 2) | {RECIPES: 3}  # mappings by name; depth of their settings
+LONGEST_KEY = 200
+LARGEST = 2**20  # bytes of a file
+
+
+def read(config: str, above: Sequence[Path] = ()) -> dict[str, Any]:
+    """The values in a configuration file, which is named or given as a path; not checked.
+
+    The key `base` names another one, whose values hold where the file has none. `above` are files that lead here.
+    """
+    file = config_file(config)
+    if file in above:
+        raise ConfigError(f"{above[-1]}: base leads back to {file}")
+    values = values_in(file)
+    base = values.pop(BASE, None)
+    if base is None:
+        return values
+    if not isinstance(base, str):
+        raise ConfigError(f"{file}: base is not the name of a configuration")
+    return merged([read(base, (*above, file)), values])
+
+
+def values_in(file: Path) -> dict[str, Any]:
+    """The values of one file alone; `base` is a key like any other."""
+    values = parse(_text(file), str(file))
+    if not isinstance(values, dict):
+        raise ConfigError(f"{file}: holds no settings; write them as `key: value`")
+    return values
+
+
+def _text(file: Path) -> str:
+    try:
+        if file.stat().st_size > LARGEST:
+            raise ConfigError(f"{file}: is larger than {LARGEST} bytes; it is no configuration file")
+        return file.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{file}: is not UTF-8 text at byte {error.start}; save it as UTF-8") from None
+    except OSError as error:
+        raise ConfigError(f"{file}: cannot be read ({error.strerror}); name another file") from None
+
+
+def values_of(overrides: Sequence[str]) -> dict[str, Any]:
+    """`key=value` strings as nested values; later ones win. A section may be given whole: `recipes={}`."""
+    values: dict[str, Any] = {}
+    for text in overrides:
+        key, equals, value = text.partition("=")
+        if not equals:
+            raise ConfigError(f"{text[:70]!r} is not a setting; write key=value, for example train.lr=1e-3")
+        *parents, last = _parts(key)
+        section: Any = values
+        for parent in parents:
+            section = section.setdefault(parent, {})
+            if not isinstance(section, dict):
+                raise ConfigError(f"{key}: {parent} itself is given another value in the same command")
+        if isinstance(section.get(last), dict):
+            raise ConfigError(f"{key}: settings inside it are given in the same command; give one or the other")
+        section[last] = parse(value, key) if _is_section(parents, last) else _scalar(value)
+    return values
+
+
+def _scalar(text: str) -> Any:
+    value = plain(text)
+    return text if value is None else value  # whether `null` is a text is known where the setting is declared
+
+
+def _parts(key: str) -> list[str]:
+    parts = key.split(".")
+    if "[" in key:
+        raise ConfigError(f"{key[:70]!r} is not a key; its parts are joined by dots, as in train.lr=1e-3")
+    if not all(part.strip() == part != "" for part in parts) or len(key) > LONGEST_KEY:
+        raise ConfigError(f"{key[:70]!r} is not a key; write key=value, for example train.lr=1e-3")
+    return parts
+
+
+def _is_section(parents: Sequence[str], last: str) -> bool:
+    return len(parents) < (SECTIONS | NAMED).get([*parents, last][0], 0)
+
+
+def merged(layers: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Layers of values; later ones win.
+
+    The `train` of a layer also wins over the recipes of the layers below it. In the mappings by name (`NAMED`) null or
+    an empty mapping clears what the layers below have.
+    """
+    found: dict[str, Any] = {}
+    for layer in _own_revisions(layers):
+        found = _over(_without(found, layer.get(TRAIN)), layer, ())
+    return found
+
+
+def _without(values: dict[str, Any], train: Any) -> dict[str, Any]:
+    """The values without the recipes' settings that `train` sets."""
+    recipes = values.get(RECIPES)
+    if not isinstance(train, Mapping) or not isinstance(recipes, Mapping):
+        return values
+    return {**values, RECIPES: {by: _struck(of, train) for by, of in recipes.items()}}
+
+
+def _struck(recipes: Any, train: Mapping[str, Any]) -> Any:
+    if not isinstance(recipes, Mapping):
+        return recipes
+    kept = {on: part for on, part in recipes.items() if not isinstance(part, Mapping)}
+    parts = {on: part for on, part in recipes.items() if isinstance(part, Mapping)}
+    return kept | {on: {key: value for key, value in part.items() if key not in train} for on, part in parts.items()}
+
+
+def _over(below: Mapping[str, Any], layer: Mapping[str, Any], path: tuple[str, ...]) -> dict[str, Any]:
+    """One mapping over another, `path` being their place."""
+    result = dict(below)
+    for key, value in layer.items():
+        place = (*path, key)
+        named = NAMED.get(place[0], 0)
+        if isinstance(value, Mapping) and (value or not named):
+            old = result.get(key)
+            result[key] = _over(old if isinstance(old, Mapping) else {}, value, place)
+        elif value is None and len(place) <= named:
+            result[key] = {}
+        else:
+            result[key] = value
+    return result
+
+
+def _own_revisions(layers: Sequence[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
+    """The layers; one that names another model than those before it does not have that one's revision."""
+    path = None
+    for layer in layers:
+        model = layer.get("model")
+        if isinstance(model, Mapping) and (named := model.get("path", path)) != path:
+            path, layer = named, {**layer, "model": {"revision": None, **model}}
+        yield layer

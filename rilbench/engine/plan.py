@@ -1,0 +1,117 @@
+"""From a strategy's stages to a resolved plan: identities, chains of adapter pairs, training settings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rilbench.contracts.errors import ConfigError, PluginError
+from rilbench.contracts.strategy import Stage, Strategy
+from rilbench.engine import identity
+from rilbench.engine.components import Components
+from rilbench.engine.config import RunConfig
+from rilbench.host.guard import blamed
+from rilbench.training.config import TrainConfig
+
+Chain = tuple[tuple[str, float], ...]  # (stage identity, coefficient): the pairs that make the model
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlannedStage:
+    """A stage with all that is needed to train it or find it in the store. `train` is None when nothing is trained."""
+
+    stage: Stage
+    id: str
+    document: dict[str, Any]
+    below: Chain  # the frozen pairs it trains on
+    chain: Chain  # the model after it
+    by: str = ""
+    initial: str | None = None  # the stage whose pair it goes on with; None is a new pair
+    index: int = 0  # how many stages were trained on the way to it, itself included
+    train: TrainConfig | None = None
+
+
+def make_plan(config: RunConfig, components: Components) -> list[PlannedStage]:
+    """The untouched base first, then every stage of the strategy."""
+    stages = planned_stages(config, components)
+    document = components.base_document
+    plan = [PlannedStage(stage=Stage(), id=identity.digest(document), document=document, below=(), chain=())]
+    for stage in stages:
+        plan.append(_merged(stage, plan) if stage.merge else _trained(stage, plan, config, components))
+    return plan
+
+
+def planned_stages(config: RunConfig, components: Components) -> list[Stage]:
+    """The strategy's answer, checked: PluginError when it is no list of stages, or misses a reward."""
+    names = list(config.rewards)
+    with blamed(f"strategy {config.strategy!r}"):
+        stages = components.new_strategy(config.strategy).plan(names)
+    if not isinstance(stages, list) or not all(isinstance(s, Stage) and isinstance(s.rewards, Mapping) for s in stages):
+        raise PluginError(f"strategy {config.strategy!r} must plan a list of Stage, it planned {stages!r:.200}")
+    missing = set(names) - {r for stage in stages for r in stage.rewards}
+    if missing:
+        raise PluginError(f"strategy {config.strategy!r} plans no stage for {', '.join(sorted(missing))}")
+    return stages
+
+
+def merged_chain(merge: Mapping[int, float], chains: Sequence[Chain]) -> Chain:
+    """The weighted sum of the chains of earlier stages (0 is the first trained one); the same in any order."""
+    total: dict[str, float] = {}
+    for i, coefficient in merge.items():
+        for key, c in chains[i]:
+            total[key] = total.get(key, 0.0) + coefficient * c
+    return tuple(sorted(total.items()))
+
+
+def _trained(stage: Stage, plan: Sequence[PlannedStage], config: RunConfig, components: Components) -> PlannedStage:
+    by = stage.by or config.strategy
+    if type(components.strategy(by)).loss is Strategy.loss:
+        raise ConfigError(f"strategy {by!r} only plans; it cannot train stages (strategies.{config.strategy}.by)")
+    for name in stage.rewards:
+        if not components.plugin("reward", name).load().differentiable:
+            raise PluginError(f"reward {name!r} is not differentiable; it can be measured, not trained on")
+    before = plan[0] if stage.start == "base" else plan[-1]
+    initial = before.id if stage.start == "continue" and before.train else None
+    below = before.chain[:-1] if initial else before.chain
+    index = before.index + 1
+    train = components.train_for((by, config.strategy), list(stage.rewards))
+    rewards = [components.describe("reward", name) | {"weight": w} for name, w in stage.rewards.items()]
+    document = identity.stage_document(
+        config,
+        train,
+        strategy=components.describe("strategy", by),
+        rewards=rewards,
+        index=index,
+        chain=below,
+        base=plan[0].document,
+    )
+    if initial:
+        document |= {"initial": initial}
+    key = identity.digest(document)
+    return PlannedStage(
+        stage=stage,
+        id=key,
+        document=document,
+        below=below,
+        chain=(*below, (key, 1.0)),
+        by=by,
+        initial=initial,
+        index=index,
+        train=train,
+    )
+
+
+def _merged(stage: Stage, plan: Sequence[PlannedStage]) -> PlannedStage:
+    """The weighted sum of the weight changes, or of the factors, of earlier stages of the plan.
+
+    Its index is the largest of theirs: a stage trained on it draws prompts, noise and a pair of its own.
+    """
+    parts = merged_chain(stage.merge, [planned.chain for planned in plan[1:]])
+    document = plan[0].document | {"merge": [list(link) for link in parts]}
+    if stage.average == "factors":
+        document |= {"average": "factors"}
+    key = identity.digest(document)
+    chain = ((key, 1.0),) if stage.average == "factors" else parts
+    index = max(plan[1:][i].index for i in stage.merge)
+    return PlannedStage(stage=stage, id=key, document=document, below=parts, chain=chain, index=index)

@@ -1,0 +1,133 @@
+"""Progress on stderr: bars on a terminal, plain lines elsewhere, neither when quiet. Warnings always."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from rilbench.contracts.redact import redacted
+from rilbench.engine.terminal import Terminal
+
+OnUpdate = Callable[[int, int, dict[str, float]], None]  # update, of how many, its logged values
+OnBatch = Callable[[int, int], None]  # images, of how many
+Advance = Callable[[int, int, str], None]  # done, of how many, a remark such as the reward
+Count = Callable[[int, int | None], str]  # done, of how many if that is known, as text
+SOON, LATER = 5.0, 30.0  # seconds from one plain line to the next: of the first two, and at most
+
+
+class Reporter:
+    """Where the engine says what it is doing."""
+
+    def __init__(self, *, stages: int = 0, quiet: bool = False) -> None:
+        self.console = Terminal(stderr=True)
+        self.stages, self.quiet = stages, quiet
+
+    def say(self, text: str) -> None:
+        """What is going on."""
+        if not self.quiet:
+            self.console.print(text, style="dim", markup=False, soft_wrap=True, highlight=False)
+
+    def warn(self, text: str) -> None:
+        """Something the user should know, always."""
+        self.console.print(f"[yellow]warning:[/yellow] {escape(redacted(text))}", soft_wrap=True, highlight=False)
+
+    def waiting(self, folder: Path) -> None:
+        """Another process holds the lock of a stage."""
+        self.warn(f"another process works on {folder}; waiting for it")
+
+    @contextmanager
+    def stage(self, index: int, label: str, key: str = "") -> Iterator[OnUpdate]:
+        """The training of a stage, whose identity is `key`; yields the function to call after each update."""
+        with self.work(f"stage {index} of {self.stages}: {label}", "update", key) as advance:
+            yield lambda update, total, values: advance(update, total, shown(values))
+
+    @contextmanager
+    def evaluation(self, label: str, key: str = "") -> Iterator[OnBatch]:
+        """The evaluation of a stage, `key` names both; yields the function to call after each batch."""
+        with self.work(f"measuring after {label}", "image", key) as advance:
+            yield lambda done, total: advance(done, total, "")
+
+    @contextmanager
+    def images(self, doing: str) -> Iterator[OnBatch]:
+        """Images that are made outside a run; yields the function to call after each batch."""
+        with self.work(doing, "image") as advance:
+            yield lambda done, total: advance(done, total, "")
+
+    @contextmanager
+    def work(self, doing: str, unit: str, key: str = "") -> Iterator[Advance]:
+        """A piece of work that is counted in units; yields the function to call when it advances."""
+        if not self.console.is_terminal or self.quiet:
+            yield Lines(self.say, doing, partial(_counted, unit)).advance
+            return
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        with Progress(*columns, console=self.console, transient=True) as progress:
+            task = progress.add_task(escape(doing), total=None)
+
+            def advance(done: int, total: int, remark: str) -> None:
+                progress.update(task, completed=done, total=total, description=escape(f"{doing}  {remark}"))
+
+            yield advance
+
+
+class Pace:
+    """When the next plain line is due: the first at once, more of them early, then one every `LATER` seconds."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock, self._wait, self._next = clock, SOON, clock()
+
+    def due(self) -> bool:
+        """Whether it is time; then the next is due later."""
+        now = self._clock()
+        if now < self._next:
+            return False
+        self._next, self._wait = now + self._wait, min(2 * self._wait, LATER)
+        return True
+
+
+class Lines:
+    """Plain lines about one piece of work: when it begins to advance, from time to time, and when it is done."""
+
+    def __init__(
+        self, say: Callable[[str], None], doing: str, count: Count, *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._say, self._doing, self._count, self._clock = say, doing, count, clock
+        self._pace = Pace(clock)
+        self._begun: tuple[float, int] | None = None  # the first call: its time and what was done then
+
+    def advance(self, done: int, total: int | None, remark: str = "") -> None:
+        """Hear that `done` of `total` units are done."""
+        if self._begun is None:
+            self._begun = self._clock(), done
+        if self._pace.due() or done == total:
+            parts = [f"{self._doing}: {self._count(done, total)}", remark, self._left(done, total)]
+            self._say(", ".join(part for part in parts if part))
+
+    def _left(self, done: int, total: int | None) -> str:
+        """At the speed since the first call, before which a model was loaded or a checkpoint read."""
+        assert self._begun
+        begun, before = self._begun
+        if total is None or not before < done < total:
+            return ""
+        return f"{duration((self._clock() - begun) / (done - before) * (total - done))} left"
+
+
+def _counted(unit: str, done: int, total: int | None) -> str:
+    return f"{unit} {done} of {total}"
+
+
+def shown(values: Mapping[str, float]) -> str:
+    """Of what an update logs: reward and loss."""
+    return ", ".join(f"{key} {values[key]:.4g}" for key in ("reward", "loss") if key in values)
+
+
+def duration(seconds: float) -> str:
+    """An estimate for people."""
+    if seconds < 90:
+        return f"about {seconds:.0f} s"
+    return f"about {seconds / 60:.0f} min" if seconds < 5400 else f"about {seconds / 3600:.1f} h"

@@ -1,0 +1,148 @@
+"""A run, from configuration to result: plan, train, measure, report to the hooks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from rilbench.contracts.result import ResultMatrix, Row, RunResult
+from rilbench.engine import effect, identity, secret_settings
+from rilbench.engine.components import Components, versions
+from rilbench.engine.config import RunConfig
+from rilbench.engine.plan import PlannedStage, make_plan
+from rilbench.engine.progress import Reporter
+from rilbench.engine.run_folder import RunFolder
+from rilbench.engine.session import Session
+from rilbench.host import requirements
+from rilbench.host.catalog import Catalog
+from rilbench.host.moments import Moments, Warn
+
+LONGEST = 120  # characters of a run's name that are its rewards
+
+
+def prepare(
+    config: RunConfig, catalog: Catalog, warn: Warn, given: Mapping[str, Any] | None = None
+) -> tuple[Components, list[PlannedStage]]:
+    """Check everything that can be checked without loading a weight, and plan; `warn` hears of broken plugins.
+
+    given: the nested values of `key=value` settings; ConfigError for one that has no effect.
+    """
+    requirements.check(config.requires)
+    catalog.survey(warn)
+    components, plan = planned_run(config, catalog)
+    effect.require(effect.without(given or {}, components, effect.trained(config, [planned.stage for planned in plan])))
+    return components, plan
+
+
+def planned_run(config: RunConfig, catalog: Catalog) -> tuple[Components, list[PlannedStage]]:
+    """The checked components and the plan of a run whose plugins are looked through and whose files are there."""
+    components = checked(config, catalog)
+    return components, planned(config, components)
+
+
+def checked(config: RunConfig, catalog: Catalog) -> Components:
+    """The components of a configuration whose names, settings and files are all there."""
+    from rilbench.engine.needed import require
+    from rilbench.files.prompts import read_prompts
+    from rilbench.model.loading import pick_device
+
+    components = Components(config, catalog, device=pick_device(config.model.device))
+    components.check()
+    require(config, components)
+    read_prompts(config.evaluate.prompts)
+    return components
+
+
+def planned(config: RunConfig, components: Components) -> list[PlannedStage]:
+    """The plan of a run. Its configuration may differ from that of the components in the order of rewards and in the
+    seed."""
+    from rilbench.files.prompts import read_prompts
+
+    plan = make_plan(config, components)
+    for path in {stage.train.prompts for stage in plan if stage.train is not None}:
+        read_prompts(path)
+    return plan
+
+
+class Outcome(NamedTuple):
+    """A finished run: its folder, its result, and where its hook plugins put it (name to text)."""
+
+    folder: Path
+    result: RunResult
+    summary: dict[str, str]
+
+
+def run(
+    config: RunConfig,
+    *,
+    catalog: Catalog,
+    reporter: Reporter,
+    command: str = "",
+    moments: Moments | None = None,
+    given: Mapping[str, Any] | None = None,
+) -> Outcome:
+    """Do what is not in the store yet.
+
+    A finished stage is never trained again, so the same call continues a stopped run and repeats a finished one
+    at once. `moments` are the hook plugins when they serve several runs; by default every run has its own.
+    `given` are the nested values of `key=value` settings, which must have an effect.
+    """
+    config = identity.pinned(config)
+    components, plan = prepare(config, catalog, reporter.warn, given)
+    reporter.stages = sum(planned.train is not None for planned in plan)
+    if moments is None:
+        moments = Moments(catalog, reporter.warn, enabled=config.tracking)
+    result = _begun(config, components, plan, command, hooks=list(moments.managers))
+    folder = RunFolder.at(Path(config.store) / result.name, reporter.warn)
+    session = Session(config, components, plan, reporter, earlier=folder.finished)
+    with components.discreet():
+        session.check_memory()
+    folder.open(secret_settings.public(config, catalog), components.device, session.evaluations())
+    moments.run_started(folder=folder.path, result=result)
+    rows: list[Row] = []
+    try:
+        for i, planned in enumerate(plan):
+            with components.discreet():
+                rows.append(session.row(planned))
+            result = replace(result, matrix=ResultMatrix(tuple(rows), result.matrix.metrics))
+            folder.write(result)
+            moments.stage_finished(folder=folder.path, result=result, stage=i)
+        result = folder.finish(result, session.prompts[: config.evaluate.samples])
+    except BaseException as error:
+        moments.run_failed(folder=folder.path, result=folder.fail(result), error=error)
+        raise
+    moments.run_finished(folder=folder.path, result=result)
+    return Outcome(folder.path, result, moments.summary(folder=folder.path, result=result))
+
+
+def run_name(config: RunConfig, components: Components, plan: list[PlannedStage]) -> str:
+    """Label, rewards and seed for people; the hash of the plan and of what is measured for uniqueness."""
+    document = [[planned.id for planned in plan], components.evaluation_document()]
+    label, rewards = config.label or config.strategy, "-".join(config.rewards)
+    if len(rewards) > LONGEST:  # of a long sequence; file systems take 255 characters
+        rewards = f"{rewards[:LONGEST]}-{identity.digest(rewards)[:8]}"
+    return f"{label}-{rewards}-seed{config.seed}-{identity.digest(document)[:8]}"
+
+
+def _begun(
+    config: RunConfig, components: Components, plan: list[PlannedStage], command: str, *, hooks: list[str]
+) -> RunResult:
+    """The result of a run before its first row."""
+    used = {
+        "strategy": sorted({config.strategy, *(planned.by for planned in plan if planned.by)}),
+        "reward": [r for r in components.metric_names() if components.metric_kind(r) == "reward"],
+        "metric": [m for m in components.metric_names() if components.metric_kind(m) == "metric"],
+        "hook": hooks,
+    }
+    return RunResult(
+        name=run_name(config, components, plan),
+        strategy=config.strategy,
+        label=config.label,
+        rewards=tuple(config.rewards),
+        seed=config.seed,
+        matrix=ResultMatrix((), components.metric_infos()),
+        command=command,
+        plugins=versions(components.catalog, used),
+    )

@@ -1,0 +1,112 @@
+"""The folder of a run: settings, surroundings, result, table, pictures. A finished result is never replaced by less."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from rilbench.contracts.errors import ConfigError, DamagedError, RilbenchError
+from rilbench.contracts.result import RunResult
+from rilbench.engine import config as configuration
+from rilbench.engine import environment
+from rilbench.engine.config import RunConfig
+from rilbench.host.moments import Warn
+from rilbench.store import temporary
+from rilbench.store.files import read_json, read_text, write_json, write_sealed, write_text
+from rilbench.store.grid import save_grid, why_no_picture
+from rilbench.store.inventory import EVALUATIONS, PLAN
+from rilbench.store.tables import markdown
+
+RESULT, SETTINGS, SURROUNDINGS, TABLE, PICTURES = (
+    "result.json",
+    "config.yaml",
+    "environment.json",
+    "table.md",
+    "samples.png",
+)
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """`finished` is the result that was there before, when it was a finished one that can be read."""
+
+    path: Path
+    finished: RunResult | None
+
+    @classmethod
+    def at(cls, path: Path, warn: Warn) -> RunFolder:
+        """A folder that is there or will be; a result that is damaged is told to `warn` and counts as none."""
+        if not (path / RESULT).exists():
+            return cls(path, None)
+        try:
+            result = RunResult.load(path)
+        except ConfigError as error:
+            warn(f"{error} This is done now")
+            return cls(path, None)
+        return cls(path, result if result.status == "finished" else None)
+
+    def open(self, config: RunConfig, device: str, evaluations: Sequence[Path]) -> None:
+        """Write what a run begins with; of a finished run only what is missing or damaged.
+
+        evaluations: the folders in the store that its rows come from, which `rilbench runs clean` leaves it.
+        """
+        temporary.sweep(self.path)
+        if not self._reads(SURROUNDINGS):
+            write_json(self.path / SURROUNDINGS, environment.describe(device))
+        if self.finished is None or not self._reads(PLAN):
+            write_json(self.path / PLAN, {EVALUATIONS: [path.as_posix() for path in evaluations]})
+        if self.finished is None or not self._reads(SETTINGS):
+            write_sealed(self.path / SETTINGS, configuration.to_yaml(config))
+
+    def write(self, result: RunResult) -> None:
+        """Write an unfinished result, unless there is a finished one."""
+        if self.finished is None:
+            write_json(self.path / RESULT, result.to_json())
+
+    def fail(self, result: RunResult) -> RunResult:
+        """The result after a failure: the finished one where there is one, else written as failed."""
+        if self.finished is not None:
+            return self.finished
+        failed = replace(result, status="failed")
+        with suppress(RilbenchError):  # a full disk must not hide the error
+            self.write(failed)
+        return failed
+
+    def finish(self, result: RunResult, prompts: Sequence[str]) -> RunResult:
+        """Write a finished result with its table and pictures of `prompts`; one that says the same as what is there
+        leaves it as it is, but for what is missing or damaged."""
+        same = self.finished is not None and _numbers(result) == _numbers(self.finished)
+        result = self.finished if same and self.finished else replace(result, status="finished")
+        table = markdown(result) + "\n"
+        if not same or self._text(TABLE) != table:
+            write_text(self.path / TABLE, table)
+        if not same or why_no_picture(self.path / PICTURES):
+            columns = [(row.label, self.path.parent / row.evaluation) for row in result.matrix.rows]
+            save_grid(self.path / PICTURES, columns=columns, prompts=prompts)
+        if not same:
+            write_json(self.path / RESULT, result.to_json())
+        return result
+
+    def _reads(self, name: str) -> bool:
+        """Whether a file is there and is what was written."""
+        try:
+            if name.endswith(".json"):
+                read_json(self.path / name, like={"packages": dict} if name == SURROUNDINGS else {EVALUATIONS: list})
+            else:
+                read_text(self.path / name, sealed=True)
+        except DamagedError:
+            return False
+        return True
+
+    def _text(self, name: str) -> str:
+        with suppress(DamagedError):
+            return read_text(self.path / name)
+        return ""
+
+
+def _numbers(result: RunResult) -> object:
+    """What two results of one run may differ in when a stage was trained or measured again."""
+    values = result.to_json()
+    return values["metrics"], values["stages"]

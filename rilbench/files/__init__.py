@@ -1,0 +1,1 @@
+"""Published files: references, the cache, prompts, pipelines."""

@@ -1,0 +1,84 @@
+"""Files and folders by their contents: neither where they lie nor when they were written nor what lies beside them."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
+from pathlib import Path
+
+from rilbench.contracts.errors import ConfigError
+from rilbench.files.pipelines import read_files
+from rilbench.files.published import INDEX, NeededFile
+from rilbench.files.resources import resolve
+
+BESIDE = re.compile(r"\..*|(readme|licen[cs]e|notice|changelog)(\.(md|rst|txt))?|__pycache__|.*\.py[co]", re.I)
+
+
+def fingerprint(path: str | Path) -> str:
+    """The hash of what is read of a file, of a diffusers pipeline's folder or of any other folder.
+
+    Links are followed. ConfigError for a file that cannot be read.
+    """
+    root = Path(path)
+    try:
+        return file_digest(root) if root.is_file() else _of_files(root, _names(root))
+    except OSError as error:
+        raise ConfigError(f"cannot read {path}: {error}") from None
+
+
+def contents(path: str) -> str:
+    """The fingerprint of what a setting names: a path, a `package:` path or a reference; as it is when nothing is
+    there."""
+    try:
+        found = Path(resolve(path))
+        return fingerprint(found) if found.exists() else path
+    except (ConfigError, OSError, ValueError):  # not there, or no name of a file at all
+        return path
+
+
+def published(file: NeededFile) -> str:
+    """The hash of a file that is there; the Hub's cache names large ones by it, which is checked when they are read."""
+    name = file.place.resolve().name
+    return name if file.hub and re.fullmatch(r"[0-9a-f]{64}", name) else file_digest(file.place)
+
+
+def file_digest(path: Path) -> str:
+    """The sha256 of a file; read again only after its time or size changed."""
+    state = path.stat()
+    return _digest(path, state.st_mtime_ns, state.st_size, state.st_ino)
+
+
+def walked(folder: Path, above: tuple[Path, ...] = ()) -> Iterator[Path]:
+    """The files in a folder and, through links too, in those inside; without hidden ones and those that describe it."""
+    real = folder.resolve()
+    if real in above:  # a link that leads back
+        return
+    for path in sorted(folder.iterdir()):
+        if BESIDE.fullmatch(path.name):
+            continue
+        if path.is_dir():
+            yield from walked(path, (*above, real))
+        elif path.is_file():
+            yield path
+
+
+def _names(root: Path) -> Iterable[str]:
+    if (root / INDEX).is_file():
+        try:
+            return read_files(root)
+        except ConfigError:  # no pipeline: loading says why
+            pass
+    return [path.relative_to(root).as_posix() for path in walked(root)]
+
+
+def _of_files(root: Path, names: Iterable[str]) -> str:
+    lines = [f"{name}\0{file_digest(root / name)}\n" for name in names]
+    return hashlib.sha256("".join(sorted(lines)).encode(errors="surrogateescape")).hexdigest()
+
+
+@lru_cache(maxsize=4096)
+def _digest(path: Path, changed: int, size: int, node: int) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

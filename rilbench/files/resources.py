@@ -1,0 +1,62 @@
+"""Where files are: configurations of the installation, `package:` paths into an installed package, fetched files."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import os
+import re
+from pathlib import Path
+
+from rilbench.contracts.errors import ConfigError, unknown
+from rilbench.files import published as remote
+
+
+def resolve(path: str) -> str:
+    """`package:NAME/FOLDER` as a path in the installed package NAME, a reference (`rilbench.files.published`) as the
+    path of the fetched file; anything else (paths, Hub ids) as it is. ConfigError for what is not there."""
+    if remote.is_reference(path):
+        return str(remote.located(path))
+    if not path.startswith("package:"):
+        return os.path.expanduser(path)
+    name, _, inside = path.removeprefix("package:").partition("/")
+    if not re.fullmatch(r"[^\W\d]\w*", name):
+        raise ConfigError(f"{path}: {name!r} is not the name of a package; write package:NAME/FOLDER")
+    spec = importlib.util.find_spec(name)
+    if spec is None or not spec.submodule_search_locations:
+        raise ConfigError(f"{path}: the package {name!r} is not installed")
+    found = Path(spec.submodule_search_locations[0]) / inside
+    if not found.exists():
+        raise ConfigError(f"{path}: {name} has no {inside!r} (looked for {found})")
+    return str(found)
+
+
+def checked(path: str) -> str:
+    """`resolve` for a file to be read; ConfigError when that of a reference is not the published one."""
+    return str(remote.verified(path)) if remote.is_reference(path) else resolve(path)
+
+
+def config_file(name: str) -> Path:
+    """The file of a configuration given as a path or as the name of one that comes with rilbench."""
+    if name.endswith((".yaml", ".yml")) or os.sep in name:
+        try:
+            there = Path(name).is_file()
+        except OSError:  # of a name too long for the file system
+            there = False
+        if not there:
+            raise ConfigError(f"no configuration file at {name[:200]!r}")
+        return Path(name)
+    shipped = shipped_configs()
+    if name not in shipped:
+        raise ConfigError(f"{unknown('configuration', name, shipped)} Or give the path of a .yaml file.")
+    return shipped[name]
+
+
+def shipped_configs() -> dict[str, Path]:
+    """Name to file of the configurations beside a source checkout, or in the installed distribution."""
+    checkout = Path(__file__).resolve().parent.parent
+    if (checkout / "pyproject.toml").is_file():
+        return {path.stem: path for path in sorted((checkout / "configs").glob("*.yaml"))}
+    files = importlib.metadata.files("rilbench") or []
+    found = [Path(str(f.locate())) for f in files if "rilbench/configs/" in str(f) and f.suffix == ".yaml"]
+    return {path.stem: path for path in sorted(found)}

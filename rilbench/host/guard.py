@@ -1,0 +1,51 @@
+"""A plugin's code under guard: what it raises names it, and what it returns or changes is checked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from rilbench.contracts.errors import PluginError, RilbenchError, is_out_of_memory, reason
+from rilbench.host.global_state import modes_kept
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@contextmanager
+def blamed(what: str) -> Iterator[None]:
+    """Within, a plugin's code runs: whatever it raises becomes a PluginError that names it, and the modes of torch it
+    changes are put back with a warning. Ctrl-C is the user's."""
+    try:
+        with modes_kept(what):
+            yield
+    except (RilbenchError, KeyboardInterrupt, GeneratorExit):
+        raise
+    except BaseException as error:  # a plugin may even call sys.exit
+        if is_out_of_memory(error):  # whose turn it was says little
+            raise
+        raise PluginError(f"{what} failed: {reason(error)}") from error
+
+
+def scores_of(what: str, scores: Any, n: int) -> Tensor:
+    """The scores of n images; PluginError when `what` returned something else than a tensor (n,)."""
+    from torch import Tensor
+
+    if not isinstance(scores, Tensor) or scores.shape != (n,):
+        got = tuple(scores.shape) if isinstance(scores, Tensor) else type(scores).__name__
+        raise PluginError(f"{what} must return a tensor of scores of shape ({n},), it returned {got}")
+    return scores
+
+
+@contextmanager
+def images_kept(what: str, *images: Tensor) -> Iterator[None]:
+    """Within, `what` is shown images; PluginError when it changes them, by whatever way: others see the same ones."""
+    import torch
+
+    before = [image.detach().clone() for image in images]
+    yield
+    for image, known in zip(images, before, strict=True):
+        same = image.shape == known.shape and torch.allclose(image.detach(), known, rtol=0, atol=0, equal_nan=True)
+        if not same:
+            raise PluginError(f"{what} changes the images in place; let it work on a copy")

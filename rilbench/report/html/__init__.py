@@ -1,5 +1,0 @@
-"""`rilbench report`: one HTML file about many runs, for somebody who was not there."""
-
-from rilbench.report.html.page import write_report
-
-__all__ = ["write_report"]

@@ -1,0 +1,73 @@
+"""Checksums that files carry in themselves, so that a file and its checksum appear in one step.
+
+The checksum is the SHA-256 of the file with the checksum's own digits written as zeros. It stands near the beginning:
+`"checksum": "..."` in JSON and in the header of safetensors, `checksum: ...` in a text's first line. A file without one
+is taken as it is: people write configurations and results by hand.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import re
+from pathlib import Path
+from typing import BinaryIO
+
+from rilbench.contracts.errors import DamagedError
+
+KEY = "checksum"
+ZEROS = "0" * 64
+AGAIN = "Repeat the run's command to have it made again."
+_STATED = re.compile(  # at the beginning of safetensors, JSON, YAML and checkpoints
+    rb'\A(?:.{8}\{"__metadata__":\{[^{}]*|\{\s*"|# )?checksum"?: ?"?([0-9a-f]{64})', re.DOTALL
+)
+_HEAD, _CHUNK = 1 << 16, 1 << 22  # bytes
+
+
+def seal(path: Path) -> None:
+    """Write the checksum of a file in the place of the zeros it has for it."""
+    with path.open("r+b") as file:
+        place, _, found = _digests(file)
+        file.seek(place)
+        file.write(found.encode())
+
+
+def check(path: Path, remedy: str = AGAIN) -> None:
+    """DamagedError when a file is not what was written; OSError when it cannot be read."""
+    with path.open("rb") as file:
+        _check(file, path, remedy)
+
+
+def checked(path: Path, remedy: str = AGAIN, *, needed: bool = False) -> bytes:
+    """The bytes of a small file; errors as those of `check`, and when it has no checksum although one is `needed`."""
+    data = path.read_bytes()
+    _check(io.BytesIO(data), path, remedy, needed=needed)
+    return data
+
+
+def damaged(path: Path, why: object, remedy: str = AGAIN) -> DamagedError:
+    """What to say of a file that does not hold what was written."""
+    if path.is_dir():
+        return DamagedError(f"{path} is damaged: there is a folder in the place of the file. Remove it. {remedy}")
+    return DamagedError(f"{path} is damaged: {' '.join(str(why).split())[:200].rstrip('.')}. {remedy}")
+
+
+def _check(file: BinaryIO, path: Path, remedy: str, *, needed: bool = False) -> None:
+    _, stated, found = _digests(file)
+    if needed and not stated:
+        raise damaged(path, "it has no checksum, so it is not what rilbench wrote", remedy)
+    if stated and stated != found:
+        raise damaged(path, "its content is not that of its checksum, which has to go after an edit by hand", remedy)
+
+
+def _digests(file: BinaryIO) -> tuple[int, str, str]:
+    """Where the checksum stands, what it is, empty when there is none, and what it should be."""
+    head = file.read(_HEAD)
+    match = _STATED.search(head)
+    if match is None:
+        return 0, "", ""
+    start, end = match.span(1)
+    digest = hashlib.sha256(head[:start] + ZEROS.encode() + head[end:])
+    while chunk := file.read(_CHUNK):
+        digest.update(chunk)
+    return start, match.group(1).decode(), digest.hexdigest()

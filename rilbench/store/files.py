@@ -1,0 +1,122 @@
+"""Text files of finished and unfinished work. Everything is written to a temporary name, then renamed; what is read
+again carries a checksum."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+
+from rilbench.contracts.errors import RilbenchError
+from rilbench.store import temporary
+from rilbench.store.checksums import AGAIN, KEY, ZEROS, checked, damaged, seal
+
+_UMASK = os.umask(0)
+os.umask(_UMASK)  # reading it is setting it
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A temporary name beside `path` that becomes it when the block succeeds.
+
+    RilbenchError when the disk is full or not writable; then `path` is what it was.
+    """
+    part = temporary.beside(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.sweep(path.parent, path.name)
+        yield part
+        share(part)
+        os.replace(part, path)
+    except (OSError, SafetensorError, RuntimeError) as error:
+        raise unwritable(path, error) from None
+    finally:
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
+
+
+def unwritable(path: Path, error: Exception) -> RilbenchError:
+    """What to say of a file of the store that cannot be written."""
+    if path.is_dir():
+        return RilbenchError(f"cannot write {path}: there is a folder of that name. Remove it.")
+    return RilbenchError(f"cannot write {path}: {error}. Free the disk or choose another store=.")
+
+
+def in_the_way(folder: Path, mark: str) -> bool:
+    """Whether there is anything but an empty folder, or one of ours, which has a file of the name `mark`."""
+    return folder.exists() and not (folder / mark).exists() and (not folder.is_dir() or any(folder.iterdir()))
+
+
+def share(path: Path) -> None:
+    """Give a file the mode of any new one: safetensors writes them for their owner alone."""
+    path.chmod(0o666 & ~_UMASK)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a whole text file or none."""
+    with replacing(path) as part:
+        part.write_text(text, encoding="utf-8")
+
+
+def write_sealed(path: Path, text: str) -> None:
+    """Write YAML, or another text in which `#` begins a comment, with its checksum in the first line."""
+    with replacing(path) as part:
+        part.write_text(f"# {KEY}: {ZEROS}\n{text}", encoding="utf-8")
+        seal(part)
+
+
+def read_text(path: Path, *, sealed: bool = False) -> str:
+    """Read a text; DamagedError when it is missing, or its checksum is wrong or, of a `sealed` one, missing."""
+    try:
+        return checked(path, needed=sealed).decode()
+    except FileNotFoundError:
+        raise damaged(path, "there is no such file") from None
+    except (OSError, ValueError) as error:
+        raise damaged(path, error) from None
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write JSON, an object with its checksum; NaN and infinities become null."""
+    value = finite(value)
+    if isinstance(value, Mapping):
+        value = {KEY: ZEROS, **{key: v for key, v in value.items() if key != KEY}}
+    with replacing(path) as part:
+        part.write_text(json.dumps(value, indent=1), encoding="utf-8")
+        if isinstance(value, Mapping):
+            seal(part)
+
+
+def read_json(path: Path, *, like: Mapping[str, type] | None = None, remedy: str = AGAIN) -> Any:
+    """Read JSON without its checksum; DamagedError when it is missing, is no JSON or its checksum is wrong.
+
+    like: keys the object must have, and of what type their values are.
+    """
+    try:
+        value = json.loads(checked(path, remedy))
+    except FileNotFoundError:
+        raise damaged(path, "there is no such file", remedy) from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise damaged(path, error, remedy) from None
+    if isinstance(value, dict):
+        value.pop(KEY, None)
+    for key, kind in (like or {}).items():
+        if not isinstance(value, dict) or not isinstance(value.get(key), kind):
+            raise damaged(path, f"it holds no {key!r} as rilbench writes it", remedy)
+    return value
+
+
+def finite(value: Any) -> Any:
+    """The same JSON-able value with NaN and infinities as None."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {key: finite(v) for key, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(v) for v in value]
+    return value

@@ -1,0 +1,118 @@
+"""What a store holds: runs, and the stages and evaluations that each of them needs."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+from pathlib import Path
+
+from rilbench.contracts.errors import ConfigError, DamagedError, UsageError
+from rilbench.contracts.result import RunResult
+from rilbench.store.files import read_json
+
+STAGES, EVALUATIONS, PLAN = "stages", "evaluations", "plan.json"
+MARKS = ("result.json", "environment.json", PLAN)  # any of them makes a folder a run's
+_EVALUATION = re.compile(r"stages/([\w-]+)/evaluations/[\w-]+")
+
+
+@dataclass(frozen=True)
+class KeptRun:
+    """A run's folder. `result` is None when there is none yet, or none that can be read; then `damage` says why."""
+
+    folder: Path
+    result: RunResult | None
+    damage: str
+
+    @classmethod
+    def at(cls, folder: Path) -> KeptRun:
+        """The run in a folder."""
+        if not (folder / "result.json").exists():
+            return cls(folder, None, "")
+        try:
+            return cls(folder, RunResult.load(folder), "")
+        except ConfigError as error:
+            return cls(folder, None, str(error))
+
+    @property
+    def status(self) -> str:
+        """`finished`, `running`, `failed`; `begun` before the first row and `damaged` when it cannot be read."""
+        return self.result.status if self.result else "damaged" if self.damage else "begun"
+
+    @property
+    def changed(self) -> datetime:
+        """When its result was written."""
+        file = self.folder / "result.json"
+        return datetime.fromtimestamp((file if file.exists() else self.folder).stat().st_mtime).astimezone()
+
+    @cached_property
+    def planned(self) -> list[str] | None:
+        """The evaluations that make its rows, as folders in the store; None when that is not known."""
+        try:
+            listed = read_json(self.folder / PLAN, like={EVALUATIONS: list})[EVALUATIONS]
+        except DamagedError:
+            return None
+        return [path for path in listed if isinstance(path, str) and _EVALUATION.fullmatch(path)]
+
+    @property
+    def evaluations(self) -> set[str]:
+        """The evaluations it needs, as far as it says."""
+        rows = self.result.matrix.rows if self.result else ()
+        return {path for path in (*(row.evaluation for row in rows), *(self.planned or ())) if _stage(path)}
+
+    @property
+    def stages(self) -> set[str]:
+        """The identities of the stages it needs."""
+        return {stage for path in self.evaluations if (stage := _stage(path))}
+
+    @property
+    def certain(self) -> bool:
+        """Whether `stages` are all that it needs."""
+        return self.status == "finished" or self.planned is not None
+
+    def size(self) -> int:
+        """Bytes of its folder and its stages, shared ones included."""
+        return size_of([self.folder, *(self.folder.parent / STAGES / stage for stage in self.stages)])
+
+
+def runs_in(store: Path) -> list[KeptRun]:
+    """The runs of a store, by name; UsageError when there is no such folder."""
+    if not store.is_dir():
+        raise UsageError(f"no store at {str(store)!r}; `rilbench run` makes one")
+    return [KeptRun.at(folder) for folder in sorted(store.iterdir()) if is_run(folder)]
+
+
+def is_run(folder: Path) -> bool:
+    """Whether a folder is a run's."""
+    visible = not folder.name.startswith(".") and not folder.is_symlink() and not (folder / "study.json").exists()
+    return visible and any((folder / name).exists() for name in MARKS)
+
+
+def find(names: Sequence[str], store: Path) -> list[KeptRun]:
+    """The runs in folders, or of names in a store, each once; UsageError for one that is not there."""
+    found = {}
+    for name in names:
+        folder = next((folder for folder in (Path(name), store / name) if is_run(folder)), None)
+        if folder is None:
+            raise UsageError(f"no run at {name!r}: it is neither a run's folder nor a run's name in {str(store)!r}")
+        found[folder.resolve()] = KeptRun.at(folder.resolve())
+    return list(found.values())
+
+
+def size_of(paths: Iterable[Path]) -> int:
+    """Bytes of files and of all files in folders."""
+    return sum(file.lstat().st_size for path in paths for file in _files(path))
+
+
+def _files(path: Path) -> Iterator[Path]:
+    if path.is_dir() and not path.is_symlink():
+        yield from (file for file in path.rglob("*") if file.is_symlink() or file.is_file())
+    elif path.exists() or path.is_symlink():
+        yield path
+
+
+def _stage(evaluation: str) -> str:
+    match = _EVALUATION.fullmatch(evaluation)
+    return match.group(1) if match else ""

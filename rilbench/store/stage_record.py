@@ -1,0 +1,44 @@
+"""`stage.json`: what a stage was trained from, how long it took and its curves."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rilbench.contracts.errors import DamagedError
+from rilbench.store.checksums import damaged
+from rilbench.store.files import read_json, write_json
+
+if TYPE_CHECKING:
+    from rilbench.engine.plan import PlannedStage
+
+FILE = "stage.json"
+AGAIN = "Repeat the run's command to have it written again."
+DOCUMENT = {"model", "train", "chain"}  # what others read of it
+LIKE = {"label": str, "seconds": float, "document": dict, "log": list}
+
+
+def write(
+    folder: Path, planned: PlannedStage, *, seconds: float, log: Sequence[Mapping[str, float]], legacy: bool
+) -> None:
+    """Write the record of a training; `legacy`: whether the strategy left something for the next stage."""
+    values = {"label": planned.stage.label, "seconds": float(seconds), "document": planned.document, "legacy": legacy}
+    write_json(folder / FILE, values | {"log": list(log)})
+
+
+def read(folder: Path) -> dict[str, Any]:
+    """The record in a stage's folder; DamagedError when it is missing or not what was written."""
+    values: dict[str, Any] = read_json(folder / FILE, like=LIKE, remedy=AGAIN)
+    if missing := DOCUMENT - values["document"].keys():
+        raise damaged(folder / FILE, f"its document holds no {', '.join(sorted(missing))}", AGAIN)
+    return values
+
+
+def damage(folder: Path) -> str:
+    """What is wrong with the record; empty when it can be used."""
+    try:
+        read(folder)
+    except DamagedError as error:
+        return str(error).removesuffix(f". {AGAIN}")
+    return ""

@@ -1,0 +1,76 @@
+"""The stage x metric table in the paper's form: values, forgetting in brackets, `-` where it is masked."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+
+from rich.table import Table
+from rich.text import Text
+
+from rilbench.contracts.result import MetricInfo, ResultMatrix, RunResult
+
+
+def header(info: MetricInfo) -> str:
+    """Name, unit and direction of a column."""
+    unit = f" {info.unit}" if info.unit and info.unit.lower() not in info.name.lower() else ""
+    return f"{info.name}{unit} {'↑' if info.higher_is_better else '↓'}"
+
+
+def number(value: float, like: float | None = None) -> str:
+    """Four significant digits; `like` fixes the decimals, so that a column lines up."""
+    if math.isnan(value):
+        return "-"
+    size = abs(value if like is None or math.isnan(like) else like)
+    decimals = 1 if size >= 100 else 2 if size >= 10 else 3 if size >= 0.1 else 5
+    return f"{value:z.{decimals}f}"
+
+
+def cell(matrix: ResultMatrix, metric: str, stage: int) -> str:
+    """A value and, in brackets, how much of the best so far is forgotten."""
+    values = matrix.values(metric)
+    text = number(values[stage], values[0])
+    if stage == 0:
+        return text
+    lost = "-" if matrix.masked(metric, stage) else number(matrix.forgetting(metric, stage), values[0])
+    return f"{text} ({lost})"
+
+
+def rows(result: RunResult) -> list[list[str]]:
+    """All cells, a list a stage, the stage's label first."""
+    matrix = result.matrix
+    labels = [row.label if i == 0 else f"{i} {row.label}" for i, row in enumerate(matrix.rows)]
+    return [[label, *(cell(matrix, info.name, i) for info in matrix.shown)] for i, label in enumerate(labels)]
+
+
+def terminal(result: RunResult) -> Table:
+    """The table for a terminal."""
+    table = Table(title=Text(f"{result.label}: value (forgetting) after each stage, seed {result.seed}"))
+    table.add_column("stage", no_wrap=True)
+    for info in result.matrix.shown:
+        table.add_column(Text(header(info)), justify="right")
+    for row in rows(result):
+        table.add_row(*map(Text, row))
+    return table
+
+
+def markdown(result: RunResult) -> str:
+    """The table in Markdown."""
+    return markdown_table(["stage", *map(header, result.matrix.shown)], rows(result))
+
+
+def markdown_table(head: Sequence[str], body: Sequence[Sequence[str]]) -> str:
+    """A Markdown table of plain texts, the first column left, the others right."""
+    lines = [[*map(escaped, head)], ["---", *["---:"] * (len(head) - 1)], *([*map(escaped, line)] for line in body)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+class Marked(str):
+    """A text in Markdown that has marks of its own, of which only the end of a cell is escaped."""
+
+
+def escaped(text: str) -> str:
+    """A plain text in Markdown, on one line: no mark, tag, link or end of a cell in it is one."""
+    marks = r"|" if isinstance(text, Marked) else r"\\|`*<\["
+    return re.sub(rf"([{marks}])", r"\\\1", " ".join(text.splitlines()))
