@@ -15,6 +15,7 @@ from typing import Any
 import fabricate
 import numpy as np
 import pytest
+from checkout import ROOT
 from rich.console import Console
 from stores import BACKWARDS, FORWARDS, METRICS, A, C, H, save
 from typer.testing import CliRunner, Result
@@ -316,7 +317,7 @@ def test_one_format_at_a_time(store: Path) -> None:
 
 
 def test_the_page_describes_every_quantity_and_table(store: Path) -> None:
-    page = (Path(__file__).parent.parent / "docs" / "compare.md").read_text()
+    page = (ROOT / "docs" / "compare.md").read_text()
     assert re.findall(r"^\| `(\w+)` \|", page, re.M) == list(Quantity)
     assert all(f"`{name}`" in page for name in json.loads(printed(store, "--json", "--paper")))
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from pathlib import Path
 from string import Template
 
 import pytest
 import typer
 from broken_plugins import CASES, Case
+from checkout import ROOT
 
 from rilbench import Metric, Reward, Strategy
 from rilbench.cli.main import app
@@ -18,7 +18,6 @@ from rilbench.host import control
 from rilbench.host.discovery import GROUPS
 from rilbench.testing import checks_for
 
-ROOT = Path(__file__).parent.parent
 PAGE = (ROOT / "docs" / "plugins.md").read_text()
 TITLES = {"Rewards also:": Reward, "Metrics also:": Metric, "Strategies also:": Strategy}
 

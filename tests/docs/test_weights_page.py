@@ -7,6 +7,7 @@ import shlex
 from pathlib import Path
 
 import pytest
+from checkout import ROOT
 from huggingface_hub import constants
 from typer.testing import CliRunner
 
@@ -17,7 +18,6 @@ from rilbench.engine.needed import needed
 from rilbench.files.published import NeededFile
 from rilbench.host.catalog import Catalog
 
-ROOT = Path(__file__).parent.parent
 PAGE = (ROOT / "docs" / "weights.md").read_text()
 
 

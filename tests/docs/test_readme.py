@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import toy
+from checkout import ROOT
 
 from rilbench.engine import run as engine
 from rilbench.engine.config import load
@@ -19,7 +20,6 @@ from rilbench.engine.progress import Reporter
 from rilbench.host.catalog import Catalog
 from rilbench_study import definition
 
-ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
 COMMANDS = sorted(set(re.findall(r"^    (rilbench .*?)(?:  +#.*)?$", README, re.M)))
 SHORT = [

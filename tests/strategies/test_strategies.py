@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 import toy
+from checkout import ROOT
 
 from rilbench.contracts.components import NoSettings
 from rilbench.contracts.errors import ConfigError
@@ -299,9 +300,7 @@ def test_rid_refuses_impossible_settings(values: dict[str, object]) -> None:
 
 
 def test_every_strategy_folder_is_registered() -> None:
-    folders = {
-        p.name.removeprefix("rilbench_") for p in (Path(__file__).parent.parent / "strategies").glob("rilbench_*")
-    }
+    folders = {p.name.removeprefix("rilbench_") for p in (ROOT / "strategies").glob("rilbench_*")}
     assert folders == set(Catalog().names("strategy"))
 
 

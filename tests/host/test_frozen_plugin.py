@@ -8,12 +8,13 @@ from pathlib import Path
 
 import pytest
 import toy
+from checkout import ROOT
 
 from rilbench.contracts.components import API_VERSION, SUPPORTED
 from rilbench.engine import run as engine
 from rilbench.engine.progress import Reporter
 
-FROZEN = Path(__file__).parent / "frozen_v1.py"
+FROZEN = ROOT / "tests" / "support" / "frozen_v1.py"
 SHA256 = "5dcbaec2ab81a5126eb3a80ec582f27b962e1d6c8cfa5eb369aca0d24831a917"
 POINTS = [
     EntryPoint("window", "frozen_v1:Window", "rilbench.rewards"),

@@ -7,10 +7,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from checkout import ROOT
 
-ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT / "tests" / "parity"))
-from parity_records import Figure, Figures, put, table  # noqa: E402
+from parity_records import Figure, Figures, put, table
 
 RECORDED = ROOT / "docs" / "data" / "parity.jsonl"
 

@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from checkout import ROOT
 
 from rilbench.engine.config import RunConfig
 
-ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT / "benchmarks"))
-import gpu  # noqa: E402
+import gpu
 
 
 def lines(path: Path) -> list[dict[str, Any]]:

@@ -7,9 +7,9 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
+from checkout import ROOT
 from torch import Tensor
 from typer.testing import CliRunner, Result
 
@@ -21,7 +21,7 @@ from rilbench.host import control
 from rilbench.host.catalog import Catalog
 from rilbench_explain import reference as reference
 
-PAGE = Path(__file__).parent.parent / "docs" / "settings.md"
+PAGE = ROOT / "docs" / "settings.md"
 
 
 @dataclass(frozen=True)

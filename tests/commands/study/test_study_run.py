@@ -19,6 +19,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 import toy
+from checkout import ROOT
 from filelock import FileLock
 from studies import SMALL, TWO, command, numbers, planned, started, study_file, weights
 
@@ -39,7 +40,7 @@ from rilbench_study.run import StudyRun
 def one_thread() -> Iterator[None]:
     """The numbers depend on how many there are. Workers inherit the environment."""
     threads, handler = torch.get_num_threads(), signal.getsignal(signal.SIGTERM)
-    path = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
+    path = os.pathsep.join([str(ROOT / "tests" / "support"), os.environ.get("PYTHONPATH", "")])
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr("rilbench_study.command.quiet_libraries", lambda: None)  # pytest has its own way with warnings
         patched.setenv("OMP_NUM_THREADS", "1")

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from checkout import ROOT
 
 from rilbench import setting
 from rilbench.contracts import settings
@@ -18,7 +19,7 @@ from rilbench.files.resources import resolve, shipped_configs
 from rilbench.host.catalog import Catalog
 
 PUBLISHED = ("sd15", "sdxl", "sd35", "flux")
-CONFIGS = Path(__file__).parent.parent / "configs"
+CONFIGS = ROOT / "configs"
 
 
 def test_precedence_defaults_file_options_overrides(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 import fabricate
 import pytest
 import toy
+from checkout import ROOT
 
 from rilbench import hookimpl
 from rilbench.cli import main
@@ -26,7 +27,7 @@ from rilbench.host.catalog import Catalog
 from rilbench.host.moments import Moments
 from rilbench.store.files import read_json
 
-PAGE = Path(__file__).parent.parent / "docs" / "plugins.md"
+PAGE = ROOT / "docs" / "plugins.md"
 calls: list[tuple[str, dict[str, Any]]] = []
 
 

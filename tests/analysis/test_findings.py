@@ -9,13 +9,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from checkout import ROOT
 from scipy import stats
 
 from rilbench.contracts.result import MetricInfo, ResultMatrix, Row, RunResult
 
-ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT / "benchmarks"))
-import findings  # noqa: E402
+import findings
 
 RECORDED = ROOT / "docs" / "data" / "study_shapes.jsonl.gz"
 PAGE = (ROOT / "REPRODUCIBILITY.md").read_text()
