@@ -37,7 +37,7 @@ def _contract(kind: str, loaded: type[Component]) -> dict[str, Any]:
 
 
 def _hook(loaded: Any) -> dict[str, Any]:
-    return {"contract": "rilbench.contracts.hooks", "hooks": [name for name in NAMES if hasattr(loaded, name)]}
+    return {"contract": "rilbench.hooks", "hooks": [name for name in NAMES if hasattr(loaded, name)]}
 
 
 def _settings(cls: Any) -> list[dict[str, str]]:

@@ -29,7 +29,7 @@ def describe(device: str) -> dict[str, Any]:
 
 def commit() -> str | None:
     """The commit of the checkout rilbench runs from, with `+` when it has changes; None outside a checkout."""
-    folder = Path(__file__).resolve().parent.parent
+    folder = Path(__file__).resolve().parents[2]
     if not (folder / ".git").exists():
         return None
     try:

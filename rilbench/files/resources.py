@@ -54,7 +54,7 @@ def config_file(name: str) -> Path:
 
 def shipped_configs() -> dict[str, Path]:
     """Name to file of the configurations beside a source checkout, or in the installed distribution."""
-    checkout = Path(__file__).resolve().parent.parent
+    checkout = Path(__file__).resolve().parents[2]
     if (checkout / "pyproject.toml").is_file():
         return {path.stem: path for path in sorted((checkout / "configs").glob("*.yaml"))}
     files = importlib.metadata.files("rilbench") or []

@@ -14,7 +14,7 @@ GROUPS = {
     "reward": "rilbench.rewards",
     "metric": "rilbench.metrics",
     "strategy": "rilbench.strategies",
-    "hook": "rilbench.contracts.hooks",
+    "hook": "rilbench.hooks",
 }
 NAME = re.compile(r"[^\W_][\w.-]*")  # names become parts of folders, `a,b` is a list, `a+b` a joint stage
 OK = "ok"

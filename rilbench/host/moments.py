@@ -1,4 +1,4 @@
-"""Calls the hooks of `rilbench.contracts.hooks`. Every hook plugin has a pluggy manager of its own: one that is
+"""Calls the hooks of `rilbench.hooks`. Every hook plugin has a pluggy manager of its own: one that is
 broken or raises is reported and left out, the others and the run go on."""
 
 from __future__ import annotations

@@ -72,7 +72,7 @@ def test_a_disk_that_fills_up_is_one_clear_error(tmp_path: Path, limit: int) -> 
     code = f"""
 import resource, signal, torch
 from pathlib import Path
-from rilbench.errors import DamagedError, RilbenchError
+from rilbench.contracts.errors import DamagedError, RilbenchError
 from rilbench.evaluation.images import KeptImages, written
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}))

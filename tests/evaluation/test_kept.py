@@ -87,7 +87,7 @@ def test_a_failure_while_a_finished_run_is_repeated_leaves_its_result(
     monkeypatch.setattr("rilbench.engine.session.Session.row", stop)
     monkeypatch.setenv("RILBENCH_DISABLE_PLUGINS", "mlflow,jsonl")
     monkeypatch.setattr(Diary, "told", [])
-    hook = EntryPoint("diary", "test_kept:Diary", "rilbench.contracts.hooks")
+    hook = EntryPoint("diary", "test_kept:Diary", "rilbench.hooks")
     config = toy.config(place, *SHORT, "tracking=true")
     with pytest.raises(error):
         engine.run(config, catalog=toy.catalog(hook), reporter=Reporter(quiet=True))

@@ -21,7 +21,7 @@ POINTS = [
     EntryPoint("frozen_contrast", "frozen_v1:Contrast", "rilbench.metrics"),
     EntryPoint("brightest", "frozen_v1:Brightest", "rilbench.metrics"),
     EntryPoint("twice", "frozen_v1:Twice", "rilbench.strategies"),
-    EntryPoint("diary", "frozen_v1:Diary", "rilbench.contracts.hooks"),
+    EntryPoint("diary", "frozen_v1:Diary", "rilbench.hooks"),
 ]
 
 

@@ -230,7 +230,7 @@ def with_hook(workplace: Path, cls: str, warnings: list[str]) -> engine.Outcome:
         def warn(self, text: str) -> None:
             warnings.append(text)
 
-    point = EntryPoint("odd", f"test_guard:{cls}", "rilbench.contracts.hooks")
+    point = EntryPoint("odd", f"test_guard:{cls}", "rilbench.hooks")
     config = toy.config(workplace, *SHORT, "tracking=true")
     return engine.run(config, catalog=toy.catalog(point), reporter=Loud(quiet=True))
 

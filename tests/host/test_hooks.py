@@ -82,7 +82,7 @@ def quiet(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def recorded(workplace: Path, *overrides: str) -> engine.Outcome:
-    recorder = EntryPoint("recorder", "test_hooks:Recorder", "rilbench.contracts.hooks")
+    recorder = EntryPoint("recorder", "test_hooks:Recorder", "rilbench.hooks")
     config = toy.config(workplace, "tracking=true", *overrides)
     return engine.run(config, catalog=toy.catalog(recorder), reporter=Reporter(quiet=True))
 
@@ -151,7 +151,7 @@ def test_hook_find_runs() -> None:
 def with_hooks(*classes: str) -> tuple[Moments, list[str]]:
     """The hook plugins of some classes of this module, and the list their warnings go to."""
     warnings: list[str] = []
-    points = [EntryPoint(name.lower(), f"test_hooks:{name}", "rilbench.contracts.hooks") for name in classes]
+    points = [EntryPoint(name.lower(), f"test_hooks:{name}", "rilbench.hooks") for name in classes]
     return Moments(toy.catalog(*points), warnings.append), warnings
 
 
@@ -224,7 +224,7 @@ class Vandal:
 
 
 def test_a_hook_cannot_change_the_result(workplace: Path) -> None:
-    vandal = EntryPoint("vandal", "test_hooks:Vandal", "rilbench.contracts.hooks")
+    vandal = EntryPoint("vandal", "test_hooks:Vandal", "rilbench.hooks")
     config = toy.config(workplace, "tracking=true")
     result = engine.run(config, catalog=toy.catalog(vandal), reporter=Reporter(quiet=True)).result
     assert all(row.values for row in result.matrix.rows)

@@ -324,7 +324,7 @@ def test_distributions_without_a_name_are_all_seen(installed: Path) -> None:
 def test_two_hooks_of_one_name_cost_one_warning(installed: Path, rilbench: Callable[..., Done]) -> None:
     hook = "from rilbench import hookimpl\nclass Hook:\n    @hookimpl\n    def run_started(self):\n        pass\n"
     for n in (1, 2):
-        points = f"[rilbench.contracts.hooks]\ntwin = twin_{n}:Hook\n"
+        points = f"[rilbench.hooks]\ntwin = twin_{n}:Hook\n"
         fabricate.distribution(installed, f"twin-{n}", points, {f"twin_{n}": hook})
     done = rilbench("run", *GROUNDED, "--rewards", "compressibility")
     assert done.err.count("claimed by twin-1 1.2") == 1

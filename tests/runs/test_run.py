@@ -229,7 +229,7 @@ def test_a_broken_hook_costs_a_warning(
     workplace: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("RILBENCH_DISABLE_PLUGINS", "mlflow")
-    broken = EntryPoint("noisy", "toy:BrokenHook", "rilbench.contracts.hooks")
+    broken = EntryPoint("noisy", "toy:BrokenHook", "rilbench.hooks")
     config = toy.config(workplace, "tracking=true")
     result = engine.run(config, catalog=toy.catalog(broken), reporter=Reporter()).result
     assert result.status == "finished"

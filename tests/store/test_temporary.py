@@ -23,7 +23,7 @@ from rilbench_release import foreign
 KILLED = """
 import os, signal
 from pathlib import Path
-from rilbench.store import replacing
+from rilbench.store.files import replacing
 with replacing(Path("result.json")) as part:
     part.write_text("half")
     os.kill(os.getpid(), signal.SIGKILL)

@@ -42,4 +42,4 @@ def hook(folder: Path, name: str, source: str) -> None:
     """A distribution with one hook plugin, the class `Hook` of `source`, which may use `hookimpl`."""
     module = name.replace("-", "_")
     text = f"from rilbench import hookimpl\n{source}"
-    distribution(folder, name, f"[rilbench.contracts.hooks]\n{name} = {module}:Hook\n", {module: text})
+    distribution(folder, name, f"[rilbench.hooks]\n{name} = {module}:Hook\n", {module: text})

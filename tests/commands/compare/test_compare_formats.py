@@ -397,7 +397,7 @@ def test_an_address_is_asked_of_a_plugin(store: Path, tmp_path: Path, monkeypatc
     source = f"""
 from dataclasses import replace
 from pathlib import Path
-from rilbench.result import RunResult
+from rilbench.contracts.result import RunResult
 
 class Hook:
     @hookimpl

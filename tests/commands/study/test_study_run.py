@@ -202,7 +202,7 @@ def test_one_set_of_hook_plugins_serves_all_runs(workplace: Path, monkeypatch: p
     asked = definition.load(
         str(study_file(workplace)), [*SMALL, "tracking=true"], strategies="rid,baseline", rewards="red"
     )
-    catalog = toy.catalog(EntryPoint("counter", "test_study_run:Counter", "rilbench.contracts.hooks"))
+    catalog = toy.catalog(EntryPoint("counter", "test_study_run:Counter", "rilbench.hooks"))
     graph = Graph(make_cells(asked, catalog, print))
     run = StudyRun(asked, graph, catalog, workers=1, command="again")
     run.run()
