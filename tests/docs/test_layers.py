@@ -1,4 +1,4 @@
-"""The layers of docs/design.md: imports point down, in no circle, and packages outside the core use public names only."""
+"""The layers of docs/design.md: imports point down, in no circle, and packages outside the core use public names."""
 
 from __future__ import annotations
 
