@@ -86,9 +86,9 @@ def _find_runs(source: str) -> Sequence[RunResult]:
     """Ask the hook plugins, which are imported for an address only."""
     from rilbench.cli.options import catalog
     from rilbench.engine.progress import Reporter
-    from rilbench.host.moments import Moments
+    from rilbench.host.hook_caller import HookCaller
 
-    return Moments(catalog(), Reporter().warn).find_runs(source)
+    return HookCaller(catalog(), Reporter().warn).find_runs(source)
 
 
 def _print(comparison: Comparison, chosen: Format, *, means: bool, paper: bool) -> None:

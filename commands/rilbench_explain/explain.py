@@ -10,11 +10,11 @@ from typing import Any
 
 from rilbench.contracts.strategy import Stage
 from rilbench.engine import config as configuration
-from rilbench.engine import effect, identity, secret_settings
-from rilbench.engine.budget import fits as fit
+from rilbench.engine import identity, secret_settings, unused_settings
+from rilbench.engine.budget import memory_check
 from rilbench.engine.budget.memory import Memory
-from rilbench.engine.budget.past import MEASURED, PROBED, Past
 from rilbench.engine.budget.time import PROBE, Cost, measure
+from rilbench.engine.budget.timings import MEASURED, PROBED, Timings
 from rilbench.engine.components import Components
 from rilbench.engine.config import RunConfig
 from rilbench.engine.plan import PlannedStage, planned_stages
@@ -40,16 +40,16 @@ def explain(
     session = Session(config, components, plan, reporter or Reporter(quiet=True))
     trained = [planned for planned in plan if planned.train]
     memory = session.count_memory(trained)  # first: what does not fit must not be tried
-    free = fit.free_bytes(session.model.device)
+    free = memory_check.free_bytes(session.model.device)
     layers = session.group.layers.values()
     trainable = sum(config.adapter.rank * (layer.in_features + layer.out_features) for layer in layers)
     images = len(evaluation_prompts(config.evaluate.prompts)) * config.evaluate.images_per_prompt
-    probed = fit.largest(PROBE, lambda n: memory.evaluation(n, slicing=False), free)
-    with session.enough_memory("timing a forward", fit.hopeless(config.model)):
+    probed = memory_check.largest(PROBE, lambda n: memory.evaluation(n, slicing=False), free)
+    with session.enough_memory("timing a forward", memory_check.hopeless(config.model)):
         cost = measure(session.model, probed)
     evaluation = identity.digest(components.evaluation_document())
-    past = Past(Path(config.store))
-    stages = [_stage(planned, config, cost, past, evaluation, images, trainable) for planned in plan]
+    timings = Timings(Path(config.store))
+    stages = [_stage(planned, config, cost, timings, evaluation, images, trainable) for planned in plan]
     measured = all(stage.pop("measured") for stage in stages)
     return {
         "strategy": config.strategy,
@@ -71,7 +71,7 @@ def outline(config: RunConfig, catalog: Catalog, absent: MissingFilesError, give
     """What `explain` says without needed files: plan, settings and samples; what only the files tell is None."""
     components = Components(config, catalog, device=pick_device(config.model.device))
     stages = planned_stages(config, components)
-    effect.require(effect.without(given, components, effect.trained(config, stages)))
+    unused_settings.require_none(unused_settings.find(given, components, stages))
     evaluate = config.evaluate
     known = not is_reference(evaluate.prompts) or NeededFile.parse(evaluate.prompts).present
     return {
@@ -109,7 +109,7 @@ def _outlined(stage: Stage, config: RunConfig, components: Components) -> dict[s
 
 
 def _stage(
-    planned: PlannedStage, config: RunConfig, cost: Cost, past: Past, evaluation: str, images: int, trainable: int
+    planned: PlannedStage, config: RunConfig, cost: Cost, timings: Timings, evaluation: str, images: int, trainable: int
 ) -> dict[str, Any]:
     folder = Path(config.store) / "stages" / planned.id
     train = planned.train
@@ -118,10 +118,10 @@ def _stage(
     took: list[float | None] = []
     seconds = 0.0
     if not evaluated:
-        took.append(past.evaluation(evaluation, images))
+        took.append(timings.evaluation(evaluation, images))
         seconds += cost.sampling(images, config.model.steps) if took[-1] is None else took[-1]
     if train is not None and not trained:
-        took.append(past.training(planned.document))
+        took.append(timings.training(planned.document))
         probed = cost.training(train.samples, config.model.steps, train.last_steps)
         seconds += probed if took[-1] is None else took[-1]
     return {
@@ -144,11 +144,11 @@ def _memory(
 ) -> dict[str, Any]:
     """Gigabytes, counted in one forward; what does not fit comes with the settings that would."""
     work, recount = session.work(stages), partial(session.count_memory, stages)
-    wanted = fit.needed(config, work, memory)
+    wanted = memory_check.needed(config, work, memory)
     return {
         "weights_gb": round(memory.weights / 1e9, 3),
         "needed_gb": round(wanted / 1e9, 3),
         "free_gb": round(free / 1e9, 3),
         "fits": wanted <= free,
-        "remedies": [] if wanted <= free else fit.remedies(config, work, memory, free, recount),
+        "remedies": [] if wanted <= free else memory_check.remedies(config, work, memory, free, recount),
     }

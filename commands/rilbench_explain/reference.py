@@ -10,7 +10,7 @@ from typing import Any
 
 from rilbench.contracts.components import NoSettings
 from rilbench.contracts.errors import ConfigError, PluginError
-from rilbench.contracts.settings import Declared, Described, described
+from rilbench.contracts.settings import Declared, SettingInfo, setting_infos
 from rilbench.contracts.yaml_text import dump
 from rilbench.engine.components import SECTIONS
 from rilbench.engine.config import STUDY, RunConfig
@@ -31,7 +31,7 @@ TYPES = {
     "tuple[float, ...]": "list of numbers",
     "Any": "any",
 }
-BASE = Described(
+BASE = SettingInfo(
     key="base",
     type="str | None",
     default=None,
@@ -47,25 +47,28 @@ class Section:
 
     name: str
     about: str
-    settings: tuple[Described, ...]
+    settings: tuple[SettingInfo, ...]
 
 
 def of_runs() -> list[Section]:
     """The engine's own, without importing a component."""
-    run = [BASE, *described(RunConfig)]
+    run = [BASE, *setting_infos(RunConfig)]
     names = ["", *dict.fromkeys(one.key.partition(".")[0] for one in run if "." in one.key)]
     sections = [
         Section(name or "run", _about(name), tuple(one for one in run if one.key.rpartition(".")[0] == name))
         for name in names
     ]
-    return [*sections, Section(STUDY, "The section `study:` of a study file.", tuple(described(StudyConfig, "study.")))]
+    return [
+        *sections,
+        Section(STUDY, "The section `study:` of a study file.", tuple(setting_infos(StudyConfig, "study."))),
+    ]
 
 
 def of_component(plugin: Plugin) -> Section:
     """Those of a component, which is imported; PluginError when it cannot be."""
     name = f"{SECTIONS[plugin.kind]}.{plugin.name}"
     settings = plugin.load().Settings
-    found = () if settings is NoSettings else tuple(described(settings, f"{name}."))
+    found = () if settings is NoSettings else tuple(setting_infos(settings, f"{name}."))
     return Section(name, f"Of the {plugin.kind} `{plugin.name}`.", found)
 
 
@@ -112,7 +115,7 @@ def _about(name: str) -> str:
     return (kind.__doc__ or "").strip()
 
 
-def fields(one: Described) -> dict[str, Any]:
+def fields(one: SettingInfo) -> dict[str, Any]:
     """A setting for people: key, type, default, range, meaning."""
     kind = "mapping" if one.type.startswith("dict") else TYPES.get(one.type, one.type)
     secret = " (secret: never written or printed)" if one.declared.secret else ""

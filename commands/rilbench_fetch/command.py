@@ -40,7 +40,7 @@ def fetch(
 
     Downloads resume and are checked by size and hash. Exit code 0: all files are there.
     """
-    from rilbench.engine import effect
+    from rilbench.engine import unused_settings
     from rilbench.engine.components import Components
     from rilbench.engine.config import load
     from rilbench.engine.layers import values_of
@@ -52,8 +52,8 @@ def fetch(
     with redirect_stdout(sys.stderr):  # whatever a plugin prints
         components = Components(loaded, catalog(plugin))
         components.check()
-        stages = effect.trained(loaded, planned_stages(loaded, components))
-        effect.require(effect.without(values_of(settings or ()), components, stages))
+        stages = planned_stages(loaded, components)
+        unused_settings.require_none(unused_settings.find(values_of(settings or ()), components, stages))
         try:
             work = fetching.check if check or _offline() else fetching.fetch
             with _bars(quiet) as bar:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from rilbench.contracts import redact
 from rilbench.contracts.errors import RilbenchError
-from rilbench.contracts.received import open_own
+from rilbench.contracts.untrusted import open_own
 from rilbench.files.cache import alone
 from rilbench.files.published import NeededFile, etag_fault
 

@@ -28,10 +28,10 @@ def list_plugins(as_json: AsJson = False) -> None:
 
     found = catalog()
     if control.strict():
-        from rilbench.host.moments import Moments
+        from rilbench.host.hook_caller import HookCaller
 
         found.survey(lambda text: None)
-        Moments(found, lambda text: None)
+        HookCaller(found, lambda text: None)
     head = ["kind", "name", "distribution", "version", "status"]
     rows = [[getattr(plugin, key) for key in head] for plugin in found.plugins]
     if as_json:

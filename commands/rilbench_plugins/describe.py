@@ -10,8 +10,8 @@ from typing import Any
 from rilbench.contracts.components import Component, Metric, Reward
 from rilbench.contracts.hooks import NAMES
 from rilbench.contracts.settings import declared
-from rilbench.host.admission import CONTRACTS
 from rilbench.host.catalog import Plugin
+from rilbench.host.contract_check import CONTRACTS
 from rilbench.host.discovery import field
 
 

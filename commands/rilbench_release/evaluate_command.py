@@ -36,7 +36,7 @@ def evaluate(
     as_json: AsJson = False,
 ) -> None:
     """Measure any diffusers model or LoRA as runs are measured, and keep it beside them in the store."""
-    from rilbench.engine import effect
+    from rilbench.engine import unused_settings
     from rilbench.engine.config import load
     from rilbench.engine.layers import values_of
     from rilbench.engine.progress import Reporter
@@ -48,7 +48,7 @@ def evaluate(
     quiet_libraries()
     given = Lora.parse(lora) if lora else None
     values = values_of(settings or ())
-    effect.require(effect.unread(values, READ, "evaluate"))
+    unused_settings.require_none(unused_settings.unread(values, READ, "evaluate"))
     loaded = load(config, settings or (), rewards=rewards, label=label, model={"path": model})
     found = catalog(plugin)
     command = command_line(sys.argv[1:], found)

@@ -13,7 +13,7 @@ from safetensors import SafetensorError
 
 from rilbench.contracts.errors import ConfigError, RilbenchError, UsageError
 from rilbench.contracts.pair import LoraPair
-from rilbench.contracts.received import inside, relative
+from rilbench.contracts.untrusted import inside, relative
 from rilbench.engine import secret_settings
 from rilbench.engine.config import RunConfig, to_yaml
 from rilbench.files.prompts import evaluation_prompts

@@ -48,7 +48,7 @@ def export(
     quiet: Quiet = False,
 ) -> None:
     """Write the model after a stage as one ordinary LoRA or as a merged pipeline, with a model card."""
-    from rilbench.engine import effect
+    from rilbench.engine import unused_settings
     from rilbench.engine.layers import values_of
     from rilbench.engine.progress import Reporter
     from rilbench_release import hub
@@ -60,7 +60,7 @@ def export(
         raise UsageError("--private is about --push; name the repository")
     if push:
         hub.check(push)
-    effect.require(effect.unread(values_of(settings or ()), ("model",), "export"))
+    unused_settings.require_none(unused_settings.unread(values_of(settings or ()), ("model",), "export"))
     saved = open_run(run, catalog(plugin), settings or ())
     made = Export(run=saved, stage=saved.stage(stage), kind=format.value, license=license)
     folder = output or Path("exports") / f"{made.name}-{format.value}"

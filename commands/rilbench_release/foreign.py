@@ -9,7 +9,7 @@ from typing import Any
 
 from rilbench.contracts.result import ResultMatrix, RunResult
 from rilbench.contracts.strategy import Stage
-from rilbench.engine import effect, identity, secret_settings
+from rilbench.engine import identity, secret_settings, unused_settings
 from rilbench.engine.components import Components, versions
 from rilbench.engine.config import RunConfig
 from rilbench.engine.needed import require
@@ -19,7 +19,7 @@ from rilbench.engine.run import run_name
 from rilbench.engine.run_folder import RunFolder
 from rilbench.engine.session import Session
 from rilbench.evaluation.evaluate import cause
-from rilbench.files.contents import file_digest
+from rilbench.files.fingerprints import file_digest
 from rilbench.files.prompts import read_prompts
 from rilbench.host import requirements
 from rilbench.host.catalog import Catalog
@@ -66,7 +66,7 @@ def evaluate(
     catalog.survey(reporter.warn)
     components = Components(config, catalog, device=pick_device(config.model.device))
     components.check()
-    effect.require(effect.without(given or {}, components, ()))
+    unused_settings.require_none(unused_settings.find(given or {}, components, ()))
     require(config, components)
     read_prompts(config.evaluate.prompts)
     config = replace(config, strategy="lora" if lora else "model", tracking=False)

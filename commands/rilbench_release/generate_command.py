@@ -49,7 +49,7 @@ def generate(
     """Generate images with the model after a stage, or after several side by side, the same noise in each."""
     from dataclasses import replace
 
-    from rilbench.engine import effect
+    from rilbench.engine import unused_settings
     from rilbench.engine.layers import values_of
     from rilbench.engine.progress import Reporter
     from rilbench.files.prompts import read_prompts
@@ -62,7 +62,7 @@ def generate(
         raise UsageError('nothing to draw: give --prompt "..." or --prompts FILE')
     if not all(text.strip() for text in wanted):
         raise UsageError('--prompt "" says nothing to draw')
-    effect.require(effect.unread(values_of(settings or ()), READ, "generate"))
+    unused_settings.require_none(unused_settings.unread(values_of(settings or ()), READ, "generate"))
     saved = open_run(run, catalog(plugin), settings or ())
     numbers = _numbers(saved, stage)
     evaluate = saved.config.evaluate

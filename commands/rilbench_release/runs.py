@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rilbench.contracts.errors import ConfigError, UsageError
-from rilbench.contracts.received import name
 from rilbench.contracts.result import ResultMatrix, Row, RunResult
+from rilbench.contracts.untrusted import name
 from rilbench.engine import identity
 from rilbench.engine.components import Components
 from rilbench.engine.config import RunConfig, load

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from rilbench.host.catalog import Catalog
-from rilbench.host.moments import Moments, Warn
+from rilbench.host.hook_caller import HookCaller, Warn
 from rilbench.store.files import finite, write_text
 from rilbench.store.tables import header
 from rilbench_report import provenance, tables
@@ -38,7 +38,7 @@ def write_report(
     from plotly.offline import get_plotlyjs
 
     say("reading the runs")
-    runs, left_out, warnings = read_runs(sources, lambda source: Moments(catalog, warn).find_runs(source))
+    runs, left_out, warnings = read_runs(sources, lambda source: HookCaller(catalog, warn).find_runs(source))
     for line in (*left_out, *warnings):
         warn(line)
     say(f"comparing {counted(len(runs), 'run')}")

@@ -13,8 +13,8 @@ from typing import Any
 from rilbench.analysis import apart, comparable, mixed, recorded
 from rilbench.analysis.sources import FindRuns, load_runs
 from rilbench.contracts.errors import ConfigError
-from rilbench.contracts.received import inside
 from rilbench.contracts.result import ResultMatrix, RunResult
+from rilbench.contracts.untrusted import inside
 from rilbench.files.prompts import evaluation_prompts
 from rilbench.store import stage_record
 from rilbench.store.grid import check_picture

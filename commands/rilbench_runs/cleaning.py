@@ -21,7 +21,7 @@ PAIR, CHECKPOINT = "adapter_model.safetensors", "checkpoint.pt"
 
 
 @dataclass(frozen=True)
-class Rubbish:
+class Removable:
     """A file or folder that can be deleted, and why."""
 
     path: Path
@@ -33,7 +33,7 @@ class Rubbish:
         return size_of([self.path])
 
 
-def of_runs(runs: Sequence[KeptRun], warn: Callable[[str], None]) -> list[Rubbish]:
+def of_runs(runs: Sequence[KeptRun], warn: Callable[[str], None]) -> list[Removable]:
     """What goes when runs of one store do: their folders, and stages and evaluations that no other run needs.
 
     RilbenchError when another process works on one of their stages.
@@ -47,21 +47,21 @@ def of_runs(runs: Sequence[KeptRun], warn: Callable[[str], None]) -> list[Rubbis
         with _idle(store / STAGES / stage) as idle:
             if not idle:
                 raise RilbenchError(f"another process works on {store / STAGES / stage}; stop it first")
-    found = [Rubbish(run.folder, "the run") for run in runs]
+    found = [Removable(run.folder, "the run") for run in runs]
     if _all_known(others, warn):
         needed = {stage for run in others for stage in run.stages}
         measured = {path for run in others for path in run.evaluations}
-        found += [Rubbish(store / STAGES / stage, "a stage of no other run") for stage in sorted(stages - needed)]
+        found += [Removable(store / STAGES / stage, "a stage of no other run") for stage in sorted(stages - needed)]
         kept = [path for path in sorted(evaluations - measured) if path.split("/")[1] in needed]
-        found += [Rubbish(store / path, "an evaluation of no other run") for path in kept]
+        found += [Removable(store / path, "an evaluation of no other run") for path in kept]
     return [each for each in found if each.path.exists()]
 
 
-def of_store(store: Path, warn: Callable[[str], None]) -> list[Rubbish]:
+def of_store(store: Path, warn: Callable[[str], None]) -> list[Removable]:
     """What no run of a store needs: temporary files of processes that are gone, stages and evaluations without a run,
     checkpoints of stages that are trained. What another process works on is left out."""
     runs = runs_in(store)
-    found = [Rubbish(path, "left by a process that is gone") for path in _left(store)]
+    found = [Removable(path, "left by a process that is gone") for path in _left(store)]
     known = _all_known(runs, warn)
     stages = {stage for run in runs for stage in run.stages} if known else None
     evaluations = {path for run in runs for path in run.evaluations} if known else None
@@ -72,9 +72,9 @@ def of_store(store: Path, warn: Callable[[str], None]) -> list[Rubbish]:
     return found
 
 
-def delete(rubbish: Sequence[Rubbish]) -> None:
+def delete(removable: Sequence[Removable]) -> None:
     """Delete everything; a folder is renamed first, so that it is gone whole or not at all."""
-    for each in rubbish:
+    for each in removable:
         if not each.path.is_dir() or each.path.is_symlink():
             temporary.remove(each.path)
             continue
@@ -83,19 +83,21 @@ def delete(rubbish: Sequence[Rubbish]) -> None:
                 temporary.remove(each.path.rename(temporary.beside(each.path)))
 
 
-def _of_stage(folder: Path, stages: set[str] | None, evaluations: set[str] | None) -> Iterator[Rubbish]:
+def _of_stage(folder: Path, stages: set[str] | None, evaluations: set[str] | None) -> Iterator[Removable]:
     if stages is not None and folder.name not in stages:
         if not _recent(folder):
-            yield Rubbish(folder, "a stage of no run")
+            yield Removable(folder, "a stage of no run")
         return
     for place in (folder, folder / EVALUATIONS, *(folder / EVALUATIONS).glob("[!.]*")):
-        yield from (Rubbish(path, "left by a process that is gone") for path in temporary.leftovers(place, alone=True))
+        yield from (
+            Removable(path, "left by a process that is gone") for path in temporary.leftovers(place, alone=True)
+        )
     if (folder / PAIR).exists() and (folder / CHECKPOINT).exists():
-        yield Rubbish(folder / CHECKPOINT, "the checkpoint of a trained stage")
+        yield Removable(folder / CHECKPOINT, "the checkpoint of a trained stage")
     for path in sorted((folder / EVALUATIONS).glob("[!.]*")):
         name = f"{STAGES}/{folder.name}/{EVALUATIONS}/{path.name}"
         if evaluations is not None and name not in evaluations and not _recent(path):
-            yield Rubbish(path, "an evaluation of no run")
+            yield Removable(path, "an evaluation of no run")
 
 
 def _left(store: Path) -> Iterator[Path]:

@@ -15,7 +15,7 @@ from rilbench.engine.terminal import echo
 
 if TYPE_CHECKING:
     from rilbench.store.inventory import KeptRun
-    from rilbench_runs.cleaning import Rubbish
+    from rilbench_runs.cleaning import Removable
 
 app = typer.Typer(cls=QuickGroup, help="See, remove and tidy what a store keeps.", no_args_is_help=True)
 Store = Annotated[Path, typer.Argument(metavar="[STORE]", help="The store's folder")]
@@ -79,10 +79,10 @@ def remove(
     from rilbench_runs.cleaning import of_runs
 
     runs = find(run, store)
-    rubbish: list[Rubbish] = []
+    removable: list[Removable] = []
     for folder in dict.fromkeys(each.folder.parent for each in runs):
-        rubbish += of_runs([each for each in runs if each.folder.parent == folder], Reporter().warn)
-    _delete(rubbish, yes=yes, dry_run=dry_run)
+        removable += of_runs([each for each in runs if each.folder.parent == folder], Reporter().warn)
+    _delete(removable, yes=yes, dry_run=dry_run)
 
 
 @app.command(cls=QuickCommand)
@@ -97,19 +97,19 @@ def clean(store: Store = RUNS, yes: Yes = False, dry_run: Dry = False) -> None:
     _delete(of_store(store, Reporter().warn), yes=yes, dry_run=dry_run)
 
 
-def _delete(rubbish: Sequence[Rubbish], *, yes: bool, dry_run: bool) -> None:
+def _delete(removable: Sequence[Removable], *, yes: bool, dry_run: bool) -> None:
     """Print what goes and how much that frees, ask, delete."""
     from rilbench_runs.cleaning import delete
 
-    for each in rubbish:
+    for each in removable:
         echo(f"{_bytes(each.size):>9}  {each.path}  ({each.why})")
-    total = f"{len(rubbish)} to delete, {_bytes(sum(each.size for each in rubbish))}"
-    echo(total if rubbish else "nothing to delete", err=True)
-    if not rubbish or dry_run:
+    total = f"{len(removable)} to delete, {_bytes(sum(each.size for each in removable))}"
+    echo(total if removable else "nothing to delete", err=True)
+    if not removable or dry_run:
         return
     if not yes and not typer.confirm("Delete?", err=True):
         raise typer.Exit(1)
-    delete(rubbish)
+    delete(removable)
 
 
 def _listed(run: KeptRun, runs: Sequence[KeptRun]) -> dict[str, Any]:

@@ -11,14 +11,14 @@ from typing import Any
 
 from rilbench.contracts.errors import ConfigError
 from rilbench.contracts.result import RunResult
-from rilbench.engine import effect, identity
+from rilbench.engine import identity, unused_settings
 from rilbench.engine import run as engine
 from rilbench.engine.components import Components
 from rilbench.engine.config import RunConfig
 from rilbench.engine.plan import PlannedStage
 from rilbench.host import requirements
 from rilbench.host.catalog import Catalog
-from rilbench.host.moments import Warn
+from rilbench.host.hook_caller import Warn
 from rilbench.model.files import has_pair
 from rilbench_study.definition import Study
 
@@ -111,11 +111,10 @@ def make_cells(study: Study, catalog: Catalog, warn: Warn) -> list[Cell]:
 def _require_effect(given: Mapping[str, Any], of: Sequence[tuple[Components, Cell]]) -> None:
     """ConfigError for a `key=value` setting that changes no run."""
     faults = [
-        effect.without(given, components, effect.trained(cell.config, [planned.stage for planned in cell.plan]))
-        for components, cell in of
+        unused_settings.find(given, components, [planned.stage for planned in cell.plan]) for components, cell in of
     ]
     nowhere = [key for key in faults[0] if all(key in others for others in faults)]
-    effect.require({key: f"in no run of this study ({faults[0][key]})" for key in nowhere})
+    unused_settings.require_none({key: f"in no run of this study ({faults[0][key]})" for key in nowhere})
 
 
 def _cell(config: RunConfig, components: Components) -> Cell:

@@ -6,7 +6,7 @@ import math
 from pathlib import Path
 from typing import Any
 
-from rilbench.engine.budget.past import Past
+from rilbench.engine.budget.timings import Timings
 from rilbench.files.prompts import evaluation_prompts
 from rilbench_study.cells import Cell, Work
 
@@ -20,14 +20,16 @@ class Estimates:
     def __init__(self, store: Path, *, probe: bool = True) -> None:
         self.measured = self.probed = self.unknown = 0
         self._probe = probe
-        self._past = Past(store)
+        self._timings = Timings(store)
         self._probes: dict[Any, Any] = {}
 
     def seconds(self, cell: Cell, work: Work) -> float:
         """How long a piece of a cell's work takes."""
-        past = self._past
+        timings = self._timings
         known = (
-            past.training(work.planned.document) if work.training else past.evaluation(cell.evaluation, _images(cell))
+            timings.training(work.planned.document)
+            if work.training
+            else timings.evaluation(cell.evaluation, _images(cell))
         )
         if known is None and not self._probe:
             self.unknown += 1

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from rilbench.engine.budget.past import MEASURED, NOTHING, PROBED
+from rilbench.engine.budget.timings import MEASURED, NOTHING, PROBED
 from rilbench_study.cells import Cell
 from rilbench_study.cost import Estimates
 

@@ -14,7 +14,7 @@ from rilbench.contracts.errors import ConfigError, RilbenchError
 from rilbench.contracts.result import RunResult
 from rilbench.engine.secret_settings import hidden_study
 from rilbench.host.catalog import Catalog
-from rilbench.host.moments import Moments
+from rilbench.host.hook_caller import HookCaller
 from rilbench.store.files import finite, read_json, write_json
 from rilbench_study.cells import Cell
 from rilbench_study.definition import Study
@@ -49,7 +49,7 @@ class StudyRun:
         self.schedule = Schedule(waiting, graph.done)
         self.progress = StudyProgress(self.schedule, graph.seconds, runs=len(graph.cells), workers=workers, quiet=quiet)
         self.tracking = graph.cells[0].config.tracking
-        self.moments = Moments(catalog, self.progress.warn, enabled=self.tracking)
+        self.hooks = HookCaller(catalog, self.progress.warn, enabled=self.tracking)
 
     @property
     def folder(self) -> Path:
@@ -83,10 +83,10 @@ class StudyRun:
 
     def finish(self) -> dict[str, str]:
         """Tell the hook plugins of the finished runs; the lines they want to be printed, name to text."""
-        return self.moments.study_finished(folder=self.folder, results=self.finished)
+        return self.hooks.study_finished(folder=self.folder, results=self.finished)
 
     def _here(self) -> None:
-        runner = Runner(self.catalog, self.moments, partial(self._handle, 0))
+        runner = Runner(self.catalog, self.hooks, partial(self._handle, 0))
         while (job := self._next(0)) is not None:
             runner.run(job)
 

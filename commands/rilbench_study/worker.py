@@ -19,7 +19,7 @@ from rilbench.engine.config import RunConfig
 from rilbench.engine.progress import Advance, Reporter
 from rilbench.host.catalog import Catalog
 from rilbench.host.discovery import Entry
-from rilbench.host.moments import Moments
+from rilbench.host.hook_caller import HookCaller
 from rilbench.host.threads import left_behind
 
 
@@ -73,8 +73,8 @@ class CellReporter(Reporter):
 class Runner:
     """Runs cells one after the other with one set of hook plugins."""
 
-    def __init__(self, catalog: Catalog, moments: Moments, tell: Tell) -> None:
-        self.catalog, self.moments, self.tell = catalog, moments, tell
+    def __init__(self, catalog: Catalog, hooks: HookCaller, tell: Tell) -> None:
+        self.catalog, self.hooks, self.tell = catalog, hooks, tell
 
     def run(self, job: Job) -> None:
         """Run a cell; whatever it raises is told in the event `over` and ends nothing but the cell."""
@@ -83,9 +83,7 @@ class Runner:
         reporter, failure = CellReporter(self.tell), ""
         try:
             with _warnings_to(reporter.warn):
-                engine.run(
-                    job.config, catalog=self.catalog, reporter=reporter, command=job.command, moments=self.moments
-                )
+                engine.run(job.config, catalog=self.catalog, reporter=reporter, command=job.command, hooks=self.hooks)
         except RilbenchError as error:
             failure = str(error)
         except Exception as error:  # an engine's fault or an exhausted device must not end the other cells
@@ -146,7 +144,7 @@ def _runner(tell: Tell, setup: Setup) -> Runner:
     if torch.cuda.is_available():
         torch.cuda.set_device(setup.number % torch.cuda.device_count())  # what the device `cuda` then means
     catalog = Catalog(setup.extra)
-    return Runner(catalog, Moments(catalog, CellReporter(tell).warn, enabled=setup.tracking), tell)
+    return Runner(catalog, HookCaller(catalog, CellReporter(tell).warn, enabled=setup.tracking), tell)
 
 
 def _end_with_parent() -> None:

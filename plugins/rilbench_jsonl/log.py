@@ -11,7 +11,7 @@ from typing import Any, BinaryIO
 
 from filelock import FileLock
 
-from rilbench.contracts.received import open_own
+from rilbench.contracts.untrusted import open_own
 from rilbench.store.files import finite
 
 LOCK_SECONDS = 60

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from rilbench.contracts.received import inside
 from rilbench.contracts.result import RunResult
 from rilbench.contracts.settings import flat
+from rilbench.contracts.untrusted import inside
 from rilbench.store.files import read_json
 from rilbench_mlflow.connection import KEY as KEY
 from rilbench_mlflow.shown import clean

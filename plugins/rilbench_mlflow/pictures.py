@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from rilbench.contracts.errors import RilbenchError
-from rilbench.contracts.received import inside
 from rilbench.contracts.result import RunResult
+from rilbench.contracts.untrusted import inside
 from rilbench.files.prompts import evaluation_prompts
 
 if TYPE_CHECKING:

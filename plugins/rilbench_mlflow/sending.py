@@ -11,7 +11,7 @@ from typing import Any
 
 from filelock import FileLock
 
-from rilbench.contracts import received
+from rilbench.contracts import untrusted
 from rilbench.contracts.errors import RilbenchError
 from rilbench.contracts.result import RunResult
 from rilbench_mlflow import connection, labels, pictures
@@ -122,7 +122,7 @@ class Sending:
 
     def _files(self, names: tuple[str, ...]) -> None:
         for path in (self.folder / name for name in names):
-            if path.exists() and received.inside(self.folder.resolve().parent, path.absolute()) is None:
+            if path.exists() and untrusted.inside(self.folder.resolve().parent, path.absolute()) is None:
                 raise RilbenchError(f"{path} is a link out of the store, and is not sent. Put the file itself there")
             if path.exists():
                 self.client.log_artifact(self.state.run_id, str(path))

@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from rilbench.contracts import received
+from rilbench.contracts import untrusted
 from rilbench.contracts.errors import RilbenchError, UsageError
 from rilbench.contracts.result import RunResult
 from rilbench.engine.progress import OnBatch
@@ -66,7 +66,7 @@ def runs_in(folder: Path) -> list[Path]:
     if (folder / "study.json").exists():  # its runs lie beside it
         file = folder / "study.json"
         runs = read_json(file, like={"finished": list})["finished"]
-        return [folder.resolve().parent / received.name(run, str(file)) for run in runs]
+        return [folder.resolve().parent / untrusted.name(run, str(file)) for run in runs]
     found = [path.parent for level in ("", "*/", "*/*/") for path in sorted(folder.glob(f"{level}result.json"))]
     if not found:
         raise UsageError(f"{folder} is no run and holds none: there is no result.json")

@@ -7,9 +7,9 @@ from typing import Any
 
 from rilbench.contracts import redact
 from rilbench.contracts.errors import ConfigError, DamagedError
-from rilbench.contracts.received import inside
 from rilbench.contracts.result import RunResult
 from rilbench.contracts.settings import flat
+from rilbench.contracts.untrusted import inside
 from rilbench.engine.layers import values_in
 from rilbench.store.checksums import damaged
 from rilbench.store.files import read_json, read_text

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
-from rilbench.contracts.received import inside
 from rilbench.contracts.result import RunResult
+from rilbench.contracts.untrusted import inside
 from rilbench.store.checksums import check, damaged
 
 if TYPE_CHECKING:

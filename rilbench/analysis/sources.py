@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from rilbench.analysis.names import some
-from rilbench.contracts import received
+from rilbench.contracts import untrusted
 from rilbench.contracts.errors import ConfigError, UsageError
 from rilbench.contracts.result import RunResult
 from rilbench.engine.progress import Reporter
@@ -20,7 +20,7 @@ def load_runs(sources: Sequence[str], find_runs: FindRuns, *, warn: Warn | None 
     """The finished runs at all sources, each once, in the order found.
 
     sources: run folders; stores, for all runs in them; study folders; anything else is given to `find_runs`, which is
-        `Moments.find_runs`. A run of a name found before is the same run; the one on this disk is kept, for its scores.
+        `HookCaller.find_runs`. Of runs with the same name the one on this disk is kept, for its scores.
     warn: hears one line about the runs that are left out, not finished or not readable; default: stderr.
 
     Raises UsageError for a source without runs, and when no run is finished.
@@ -93,7 +93,7 @@ def _study(folder: Path) -> list[Path]:
     names = study.get("runs") if isinstance(study, dict) else None
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise ConfigError(f'{file}: "runs" is not a list of names of run folders')
-    return [folder.resolve().parent / received.name(name, str(file)) for name in names]
+    return [folder.resolve().parent / untrusted.name(name, str(file)) for name in names]
 
 
 def _read(folder: Path, broken: list[str]) -> RunResult | None:

@@ -33,10 +33,10 @@ class Commands(QuickGroup):
     def added(self) -> dict[str, Any]:
         """The commands of hook plugins. One that is taken or cannot be read is left out with a warning."""
         from rilbench.host.catalog import Catalog
-        from rilbench.host.moments import Moments
+        from rilbench.host.hook_caller import HookCaller
 
         found: dict[str, Any] = {}
-        for plugin, name, function in Moments(Catalog(), _warn).commands():
+        for plugin, name, function in HookCaller(Catalog(), _warn).commands():
             if not isinstance(name, str):
                 _warn(f"{plugin} adds a command whose name is {name!r}, no text; it is left out")
                 continue

@@ -1,4 +1,4 @@
-"""The moments of a run that plugins can take part in (pluggy, entry-point group `rilbench.hooks`).
+"""The points of a run that plugins can take part in (pluggy, entry-point group `rilbench.hooks`).
 
 A hook plugin is a class without constructor arguments, or a module, with functions marked `hookimpl`. A hook may take
 any of the arguments below, by name. docs/plugins.md describes each with the plugin that uses it.

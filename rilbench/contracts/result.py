@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from rilbench.contracts import received
+from rilbench.contracts import untrusted
 from rilbench.contracts.errors import ConfigError, DamagedError, reason
 from rilbench.contracts.redact import redacted
 from rilbench.store.checksums import AGAIN
@@ -169,7 +169,7 @@ class RunResult:
             metrics = tuple(_metric(info) for info in values["metrics"])
             rows = tuple(_row(stage, where) for stage in values["stages"])
             plain: dict[str, Any] = {k: _text(values[k]) for k in ("name", "strategy", "status", "command")}
-            plain |= {"name": received.name(plain["name"], where), "command": redacted(plain["command"])}
+            plain |= {"name": untrusted.name(plain["name"], where), "command": redacted(plain["command"])}
             plain |= {"seed": int(values["seed"]), "plugins": {str(k): str(v) for k, v in values["plugins"].items()}}
             label = _text(values.get("label", ""))  # absent in older files
             return cls(**plain, label=label, rewards=_texts(values["rewards"]), matrix=ResultMatrix(rows, metrics))
@@ -187,8 +187,8 @@ def _row(stage: Mapping[str, Any], where: str) -> Row:
     return Row(
         label=_text(stage["label"]),
         rewards=_texts(stage["rewards"]),
-        stage_id=received.name(stage["stage_id"], where) if stage["stage_id"] else "",
-        evaluation=received.relative(stage["evaluation"], where),
+        stage_id=untrusted.name(stage["stage_id"], where) if stage["stage_id"] else "",
+        evaluation=untrusted.relative(stage["evaluation"], where),
         values={k: NAN if v is None else float(v) for k, v in stage["values"].items()},
         intervals={k: (float(v[0]), float(v[1])) for k, v in stage["intervals"].items()},
         train_seconds=float(stage["train_seconds"]),

@@ -126,7 +126,7 @@ def declared(field: dataclasses.Field[Any]) -> Declared:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Described:
+class SettingInfo:
     """One setting, for a reference: `key` is dotted, `default` as a user would write it."""
 
     key: str
@@ -135,16 +135,16 @@ class Described:
     declared: Declared
 
 
-def described(cls: type, prefix: str = "") -> Iterator[Described]:
+def setting_infos(cls: type, prefix: str = "") -> Iterator[SettingInfo]:
     """Every setting of a dataclass, nested sections included, in the order of declaration."""
     hints = types_of(cls)
     for field in dataclasses.fields(cls):
         key, kind = f"{prefix}{field.name}", hints[field.name]
         if dataclasses.is_dataclass(kind) and isinstance(kind, type):
-            yield from described(kind, f"{key}.")
+            yield from setting_infos(kind, f"{key}.")
         else:
             name = field.type if isinstance(field.type, str) else getattr(field.type, "__name__", str(field.type))
-            yield Described(key=key, type=name, default=_default(field), declared=declared(field))
+            yield SettingInfo(key=key, type=name, default=_default(field), declared=declared(field))
 
 
 def _default(field: dataclasses.Field[Any]) -> Any:

@@ -15,9 +15,9 @@ from rilbench.contracts.result import MetricInfo
 from rilbench.contracts.strategy import Strategy
 from rilbench.engine import identity, secret_settings
 from rilbench.engine.config import ANY, RunConfig
-from rilbench.engine.described import files_document, settings_document
+from rilbench.engine.documents import files_document, settings_document
 from rilbench.evaluation.columns import Perturbed, RewardMetric
-from rilbench.files.contents import contents
+from rilbench.files.fingerprints import resolved_fingerprint
 from rilbench.host import control, global_state
 from rilbench.host.catalog import Catalog, Plugin
 from rilbench.host.guard import blamed
@@ -164,7 +164,10 @@ class Components:
         if not self.config.evaluate.perturb:
             del evaluate["perturb"]
         metrics = [self.describe(self.metric_kind(name), name) for name in sorted(self.metric_names())]
-        return {"evaluate": evaluate | {"prompts": contents(self.config.evaluate.prompts)}, "metrics": metrics}
+        return {
+            "evaluate": evaluate | {"prompts": resolved_fingerprint(self.config.evaluate.prompts)},
+            "metrics": metrics,
+        }
 
     def metric_kind(self, name: str) -> str:
         if name in self.catalog.names("metric"):

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from rilbench.engine.config import RunConfig
-from rilbench.files.contents import contents, fingerprint, walked
+from rilbench.files.fingerprints import fingerprint, resolved_fingerprint, walked
 from rilbench.files.pipelines import half_parts
 from rilbench.files.published import commit_of, is_hub_id
 from rilbench.files.resources import resolve
@@ -31,7 +31,7 @@ def digest(document: Any) -> str:
 
 def base_document(config: RunConfig) -> dict[str, Any]:
     """What determines the untouched model's images."""
-    model = _telling(config.model, _ROUNDING) | weights_document(config.model)
+    model = _without(config.model, _ROUNDING) | weights_document(config.model)
     return {"version": VERSION, "model": model}
 
 
@@ -70,7 +70,7 @@ def stage_document(
     return {
         **base,
         "adapter": asdict(config.adapter),
-        "train": _telling(train, _BOOKKEEPING) | {"prompts": contents(train.prompts)},
+        "train": _without(train, _BOOKKEEPING) | {"prompts": resolved_fingerprint(train.prompts)},
         "strategy": dict(strategy),
         "rewards": list(rewards),
         "seed": config.seed,
@@ -79,9 +79,9 @@ def stage_document(
     }
 
 
-def _telling(section: ModelConfig | TrainConfig, silent: Sequence[str]) -> dict[str, Any]:
+def _without(section: ModelConfig | TrainConfig, names: Sequence[str]) -> dict[str, Any]:
     """The settings of a section that determine weights."""
-    return {key: value for key, value in asdict(section).items() if key not in silent}
+    return {key: value for key, value in asdict(section).items() if key not in names}
 
 
 def source(component: type) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from rilbench.contracts.result import ResultMatrix, Row, RunResult
-from rilbench.engine import effect, identity, secret_settings
+from rilbench.engine import identity, secret_settings, unused_settings
 from rilbench.engine.components import Components, versions
 from rilbench.engine.config import RunConfig
 from rilbench.engine.plan import PlannedStage, make_plan
@@ -17,7 +17,7 @@ from rilbench.engine.run_folder import RunFolder
 from rilbench.engine.session import Session
 from rilbench.host import requirements
 from rilbench.host.catalog import Catalog
-from rilbench.host.moments import Moments, Warn
+from rilbench.host.hook_caller import HookCaller, Warn
 
 LONGEST = 120  # characters of a run's name that are its rewards
 
@@ -32,7 +32,7 @@ def prepare(
     requirements.check(config.requires)
     catalog.survey(warn)
     components, plan = planned_run(config, catalog)
-    effect.require(effect.without(given or {}, components, effect.trained(config, [planned.stage for planned in plan])))
+    unused_settings.require_none(unused_settings.find(given or {}, components, [planned.stage for planned in plan]))
     return components, plan
 
 
@@ -80,27 +80,27 @@ def run(
     catalog: Catalog,
     reporter: Reporter,
     command: str = "",
-    moments: Moments | None = None,
+    hooks: HookCaller | None = None,
     given: Mapping[str, Any] | None = None,
 ) -> Outcome:
     """Do what is not in the store yet.
 
     A finished stage is never trained again, so the same call continues a stopped run and repeats a finished one
-    at once. `moments` are the hook plugins when they serve several runs; by default every run has its own.
+    at once. `hooks` are the hook plugins when they serve several runs; by default every run has its own.
     `given` are the nested values of `key=value` settings, which must have an effect.
     """
     config = identity.pinned(config)
     components, plan = prepare(config, catalog, reporter.warn, given)
     reporter.stages = sum(planned.train is not None for planned in plan)
-    if moments is None:
-        moments = Moments(catalog, reporter.warn, enabled=config.tracking)
-    result = _begun(config, components, plan, command, hooks=list(moments.managers))
+    if hooks is None:
+        hooks = HookCaller(catalog, reporter.warn, enabled=config.tracking)
+    result = _begun(config, components, plan, command, hooks=list(hooks.managers))
     folder = RunFolder.at(Path(config.store) / result.name, reporter.warn)
     session = Session(config, components, plan, reporter, earlier=folder.finished)
     with components.discreet():
         session.check_memory()
     folder.open(secret_settings.public(config, catalog), components.device, session.evaluations())
-    moments.run_started(folder=folder.path, result=result)
+    hooks.run_started(folder=folder.path, result=result)
     rows: list[Row] = []
     try:
         for i, planned in enumerate(plan):
@@ -108,13 +108,13 @@ def run(
                 rows.append(session.row(planned))
             result = replace(result, matrix=ResultMatrix(tuple(rows), result.matrix.metrics))
             folder.write(result)
-            moments.stage_finished(folder=folder.path, result=result, stage=i)
+            hooks.stage_finished(folder=folder.path, result=result, stage=i)
         result = folder.finish(result, session.prompts[: config.evaluate.samples])
     except BaseException as error:
-        moments.run_failed(folder=folder.path, result=folder.fail(result), error=error)
+        hooks.run_failed(folder=folder.path, result=folder.fail(result), error=error)
         raise
-    moments.run_finished(folder=folder.path, result=result)
-    return Outcome(folder.path, result, moments.summary(folder=folder.path, result=result))
+    hooks.run_finished(folder=folder.path, result=result)
+    return Outcome(folder.path, result, hooks.summary(folder=folder.path, result=result))
 
 
 def run_name(config: RunConfig, components: Components, plan: list[PlannedStage]) -> str:

@@ -12,7 +12,7 @@ from rilbench.contracts.result import RunResult
 from rilbench.engine import config as configuration
 from rilbench.engine import environment
 from rilbench.engine.config import RunConfig
-from rilbench.host.moments import Warn
+from rilbench.host.hook_caller import Warn
 from rilbench.store import temporary
 from rilbench.store.files import read_json, read_text, write_json, write_sealed, write_text
 from rilbench.store.grid import save_grid, why_no_picture

@@ -15,8 +15,7 @@ from rilbench.contracts.errors import DamagedError, DivergedError, MemoryFullErr
 from rilbench.contracts.pair import LoraPair
 from rilbench.contracts.result import Row, RunResult
 from rilbench.engine import identity
-from rilbench.engine.budget import fits as fit
-from rilbench.engine.budget import growth
+from rilbench.engine.budget import growth, memory_check
 from rilbench.engine.budget.memory import Memory, count, under
 from rilbench.engine.budget.weights import check_weights
 from rilbench.engine.components import Components
@@ -71,7 +70,7 @@ class Session:
         self.reporter.say("loading the model")
         if self.config.check_memory:
             check_weights(self.config.model, self.components.device)
-        with self.enough_memory("loading the model", fit.elsewhere(self.config.model)):
+        with self.enough_memory("loading the model", memory_check.elsewhere(self.config.model)):
             model = TextToImage.load(self.config.model)
         self._tell_prompts(model)
         return model
@@ -102,7 +101,9 @@ class Session:
         if not wanted or not self.config.check_memory:
             return
         memory = self.count_memory(wanted)
-        fit.check(self.config, self.work(wanted), memory, self.model.device, partial(self.count_memory, wanted))
+        memory_check.check(
+            self.config, self.work(wanted), memory, self.model.device, partial(self.count_memory, wanted)
+        )
 
     def count_memory(self, stages: Sequence[PlannedStage], config: ModelConfig | None = None) -> Memory:
         """What one image needs in any of the stages, or would need under other settings of the model.
@@ -110,14 +111,14 @@ class Session:
         All that stays loaded is made here, metrics too, so that the bytes free afterwards are free for the work.
         """
         self.reporter.say("counting the memory that one image takes")
-        with self.enough_memory("loading rewards and metrics", fit.elsewhere(self.config.model)):
+        with self.enough_memory("loading rewards and metrics", memory_check.elsewhere(self.config.model)):
             rewards = {name: self.components.reward(name) for planned in stages for name in planned.stage.rewards}
             metrics = [self.components.metric(name) for name in self.components.columns()]
         trains = [planned.train for planned in stages if planned.train]
         prompt = read_prompts(trains[0].prompts)[0] if trains else ""
         last_steps = max((train.last_steps for train in trains), default=1)
         self._loaded = None
-        with self.enough_memory("trying one image", fit.hopeless(self.config.model)):
+        with self.enough_memory("trying one image", memory_check.hopeless(self.config.model)):
             model = under(self.model, config) if config else self.model
             counted = partial(
                 count, group=self.group, rewards=rewards, metrics=metrics, prompt=prompt, last_steps=last_steps
@@ -134,17 +135,17 @@ class Session:
             lambda side: counted(under(model, replace(model.config, resolution=side))),
             own=backbone.own_side * backbone.pixels_per_latent,
             wanted=backbone.latent_side * backbone.pixels_per_latent,
-            free=fit.free_bytes(model.device),
+            free=memory_check.free_bytes(model.device),
             place=model.device,
-            remedy=fit.hopeless(model.config),
+            remedy=memory_check.hopeless(model.config),
         )
 
-    def work(self, stages: Sequence[PlannedStage]) -> fit.Work:
+    def work(self, stages: Sequence[PlannedStage]) -> memory_check.Work:
         """What takes memory in training stages and measuring: images at a time with rewards, prompts."""
         trains = [(planned.train, tuple(planned.stage.rewards)) for planned in stages if planned.train]
         steps = [(train.micro_batch or train.batch_size, rewards) for train, rewards in trains]
         prompts = {*self.prompts, *(prompt for train, _ in trains for prompt in read_prompts(train.prompts))}
-        return fit.Work(steps, len(prompts), self._images)
+        return memory_check.Work(steps, len(prompts), self._images)
 
     def row(self, planned: PlannedStage) -> Row:
         """The row of a stage: from the store, or trained and measured now; what is missing or damaged is made again."""

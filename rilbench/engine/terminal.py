@@ -8,7 +8,7 @@ from typing import Any
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 
-from rilbench.contracts.received import printable
+from rilbench.contracts.untrusted import printable
 
 
 class Terminal(Console):

@@ -11,7 +11,7 @@ from importlib import import_module
 from typing import Any
 
 from rilbench.contracts.errors import ConfigError, PluginError, reason, unknown
-from rilbench.host import admission, control, discovery, global_state, threads
+from rilbench.host import contract_check, control, discovery, global_state, threads
 from rilbench.host.discovery import GROUPS, OK, Entry
 from rilbench.host.known import pip_line
 
@@ -40,7 +40,7 @@ class Plugin(Entry):
         try:
             with contextlib.redirect_stdout(sys.stderr), threads.owned(str(self)):  # stdout is for results
                 loaded = self._imported()
-                fault = admission.fault(self.kind, loaded)
+                fault = contract_check.fault(self.kind, loaded)
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # a plugin may even call sys.exit
@@ -111,7 +111,7 @@ class Catalog:
         """Import every component that is not switched off and warn once of each that cannot be used.
 
         What an import changes for the whole process, such as torch's default dtype, is undone.
-        PluginError, naming them all, with RILBENCH_STRICT_PLUGINS=1. Hooks are reported by `Moments`, which needs them.
+        PluginError, naming them all, with RILBENCH_STRICT_PLUGINS=1. `HookCaller` reports hooks.
         """
         faults = [*control.strangers(self.plugins), *self._conflicts(), *self._broken()]
         if faults and control.strict():

@@ -20,7 +20,7 @@ from typer.testing import CliRunner
 
 from rilbench.cli import app
 from rilbench.contracts.errors import RilbenchError
-from rilbench.contracts.settings import described, flat
+from rilbench.contracts.settings import flat, setting_infos
 from rilbench.engine import config
 from rilbench.engine import run as engine
 from rilbench.engine.components import Components
@@ -76,11 +76,11 @@ RECIPES = ["recipes.rid.hps.", "recipes.any.any.", "recipes.rid.any.", "recipes.
 @cache
 def kinds() -> dict[str, str]:
     """Every key of a run, and its type as it is declared."""
-    found = {d.key: d.type for d in described(config.RunConfig) if not d.type.startswith("dict")}
+    found = {d.key: d.type for d in setting_infos(config.RunConfig) if not d.type.startswith("dict")}
     for place, kind in OWNERS.items():
         cls = CATALOG.get(kind, place.rpartition(".")[2]).load().Settings
-        found |= {d.key: d.type for d in described(cls, f"{place}.")}
-    train = {d.key: d.type for d in described(config.TrainConfig)}
+        found |= {d.key: d.type for d in setting_infos(cls, f"{place}.")}
+    train = {d.key: d.type for d in setting_infos(config.TrainConfig)}
     return found | {recipe + name: kind for recipe in RECIPES for name, kind in train.items()}
 
 

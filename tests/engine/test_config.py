@@ -206,7 +206,7 @@ def test_settings_of_plugins_are_read_by_their_types() -> None:
 
 
 def test_declarations_can_be_listed() -> None:
-    found = {d.key: d for d in settings.described(config.RunConfig)}
+    found = {d.key: d for d in settings.setting_infos(config.RunConfig)}
     assert (found["train.lr"].type, found["train.lr"].default) == ("float", 1e-3)
     assert found["model.precision"].declared.allowed == "one of fp32, bf16"
     assert [key for key, d in found.items() if not d.declared.meaning] == []

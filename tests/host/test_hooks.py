@@ -24,7 +24,7 @@ from rilbench.contracts.result import ResultMatrix, RunResult
 from rilbench.engine import run as engine
 from rilbench.engine.progress import Reporter
 from rilbench.host.catalog import Catalog
-from rilbench.host.moments import Moments
+from rilbench.host.hook_caller import HookCaller
 from rilbench.store.files import read_json
 
 PAGE = ROOT / "docs" / "plugins.md"
@@ -87,8 +87,8 @@ def recorded(workplace: Path, *overrides: str) -> engine.Outcome:
     return engine.run(config, catalog=toy.catalog(recorder), reporter=Reporter(quiet=True))
 
 
-def only(moment: str) -> list[dict[str, Any]]:
-    return [values for name, values in calls if name == moment]
+def only(hook: str) -> list[dict[str, Any]]:
+    return [values for name, values in calls if name == hook]
 
 
 def test_hook_run_started(workplace: Path) -> None:
@@ -132,27 +132,27 @@ def test_hook_summary(workplace: Path) -> None:
 
 
 def test_hook_study_finished(tmp_path: Path) -> None:
-    moments, warnings = with_hooks("Recorder")
-    lines = moments.study_finished(folder=tmp_path / "colours", results=[a_run("one"), a_run("two")])
+    hooks, warnings = with_hooks("Recorder")
+    lines = hooks.study_finished(folder=tmp_path / "colours", results=[a_run("one"), a_run("two")])
     assert (lines, warnings) == ({"recorder": "one, two in colours"}, [])
 
 
 def test_hook_find_runs() -> None:
-    moments, warnings = with_hooks("Unreliable", "Recorder")
-    assert moments.find_runs("elsewhere://1") == []
+    hooks, warnings = with_hooks("Unreliable", "Recorder")
+    assert hooks.find_runs("elsewhere://1") == []
     assert len(warnings) == 1
     assert "failed in find_runs: LookupError: no idea; it is left out" in warnings[0]
-    assert moments.find_runs("recorder://1") == [a_run("recorder://1")]
+    assert hooks.find_runs("recorder://1") == [a_run("recorder://1")]
     with pytest.raises(RilbenchError, match=r"^the recorder is down\.$"):
-        moments.find_runs("recorder://down")
+        hooks.find_runs("recorder://down")
     assert len(warnings) == 1
 
 
-def with_hooks(*classes: str) -> tuple[Moments, list[str]]:
+def with_hooks(*classes: str) -> tuple[HookCaller, list[str]]:
     """The hook plugins of some classes of this module, and the list their warnings go to."""
     warnings: list[str] = []
     points = [EntryPoint(name.lower(), f"test_hooks:{name}", "rilbench.hooks") for name in classes]
-    return Moments(toy.catalog(*points), warnings.append), warnings
+    return HookCaller(toy.catalog(*points), warnings.append), warnings
 
 
 GREETER = """

@@ -47,7 +47,7 @@ class Death:
     def install(self) -> None:
         from mlflow.tracking import MlflowClient
 
-        from rilbench.host.moments import Moments
+        from rilbench.host.hook_caller import HookCaller
         from rilbench.store import files as store
 
         for name in COUNTED:
@@ -55,7 +55,7 @@ class Death:
         for module in (sending, state):
             module.save = self.around(module.save)  # type: ignore[attr-defined]
         for name in ("run_started", "stage_finished", "run_finished"):
-            setattr(Moments, name, self.around(getattr(Moments, name)))
+            setattr(HookCaller, name, self.around(getattr(HookCaller, name)))
         store.write_json = self.around(store.write_json)  # type: ignore[assignment]
 
 

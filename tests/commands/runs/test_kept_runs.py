@@ -147,7 +147,7 @@ def test_clean_takes_what_nobody_needs(place: Path, runs) -> None:  # type: igno
     died = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, text=True)
     of_dead = f"{temporary.machine()}-{died.stdout.strip()}-0123abcd.part"
     own = temporary.beside(place / "runs" / "mine.json")
-    rubbish = [
+    removable = [
         place / "runs" / f".export.{of_dead}",
         place / "runs" / folders(place)["one"].name / f".result.json.{of_dead}",
         stage / f".adapter_model.safetensors.{of_dead}",
@@ -156,15 +156,15 @@ def test_clean_takes_what_nobody_needs(place: Path, runs) -> None:  # type: igno
         stage / "evaluations" / "orphan" / "metrics.json",
         place / "runs" / f".old.json.01234567-{os.getpid()}-0123abcd.part",  # another machine's, a day old
     ]
-    for path in [*rubbish, own]:
+    for path in [*removable, own]:
         write_text(path, "x")
         for each in (path, path.parent):
             os.utime(each, (OLD - 60, OLD - 60))
     fresh = place / "runs" / ".new.json.01234567-1-0123abcd.part"
     fresh.touch()  # another machine's, which may live
     done = runs("clean", "--dry-run")
-    assert len(done.out.splitlines()) == len(rubbish)
-    assert all(path.exists() for path in rubbish)
+    assert len(done.out.splitlines()) == len(removable)
+    assert all(path.exists() for path in removable)
     assert runs("clean", "--yes").code == 0
     after = {path for path in place.glob("runs/**/*") if path.name != ".lock"}
     assert after == before | {own, fresh}

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import toy
-from test_fit import MEMORY
+from test_memory_check import MEMORY
 
 from rilbench.contracts.errors import ConfigError, MemoryFullError
 from rilbench.engine import run as engine

@@ -279,8 +279,8 @@ def test_the_hooks_fit_their_specification() -> None:
     manager.add_hookspecs(Hooks)
     manager.register(MlflowTracker())
     manager.check_pending()
-    for moment in ("run_started", "stage_finished", "run_finished", "run_failed"):
-        assert getattr(manager.hook, moment).get_hookimpls(), moment
+    for hook in ("run_started", "stage_finished", "run_finished", "run_failed"):
+        assert getattr(manager.hook, hook).get_hookimpls(), hook
 
 
 def test_loading_the_plugin_imports_neither_mlflow_nor_torch() -> None:

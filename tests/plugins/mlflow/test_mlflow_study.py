@@ -25,7 +25,7 @@ from rilbench.contracts.result import MetricInfo, ResultMatrix, Row, RunResult
 from rilbench.contracts.settings import flat
 from rilbench.engine.identity import digest
 from rilbench.host.catalog import Catalog
-from rilbench.host.moments import Moments
+from rilbench.host.hook_caller import HookCaller
 from rilbench.store.files import write_json
 from rilbench_mlflow import MlflowTracker, saved, sync
 from rilbench_mlflow.fetch import find, parse
@@ -286,7 +286,7 @@ def test_a_dead_server_is_one_clear_error_within_seconds(place: Path, silent: bo
         source = f"http://me:secret@127.0.0.1:{server.getsockname()[1]}{page}"
         start = time.perf_counter()
         with pytest.raises(RilbenchError, match="no answer within 3 s") as raised:
-            Moments(Catalog(), pytest.fail).find_runs(source)
+            HookCaller(Catalog(), pytest.fail).find_runs(source)
     assert time.perf_counter() - start < 10
     assert "secret" not in str(raised.value)
 
@@ -378,10 +378,10 @@ def test_upload_takes_runs_stores_and_folders_of_them(
 
 
 def test_hooks_of_studies_fit_their_specification() -> None:
-    moments = Moments(Catalog(), pytest.fail)
-    for moment in ("study_finished", "find_runs"):
-        assert getattr(moments.managers["mlflow"].hook, moment).get_hookimpls()
-        assert hasattr(Hooks, moment)
+    caller = HookCaller(Catalog(), pytest.fail)
+    for hook in ("study_finished", "find_runs"):
+        assert getattr(caller.managers["mlflow"].hook, hook).get_hookimpls()
+        assert hasattr(Hooks, hook)
 
 
 def test_a_run_is_grouped_by_its_label() -> None:

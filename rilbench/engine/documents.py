@@ -12,7 +12,7 @@ from typing import Any
 from rilbench.contracts import redact
 from rilbench.contracts.errors import ConfigError
 from rilbench.contracts.settings import declared
-from rilbench.files.contents import contents, published
+from rilbench.files.fingerprints import published_digest, resolved_fingerprint
 from rilbench.files.published import SCHEMES, NeededFile, commit_of, is_hub_id, named
 
 LIKE_A_PATH = re.compile(r".*[/\\\\].*|~.*|[^\s/]+\.[A-Za-z][A-Za-z0-9]{0,11}")  # a folder in it, or a file's ending
@@ -35,7 +35,7 @@ def settings_document(settings: Any) -> dict[str, Any]:
 def files_document(files: Sequence[NeededFile], settings: Any) -> list[str]:
     """The hashes of the declared files that are there, besides those that settings name by reference."""
     sources = {file.source for file in named(settings)}
-    return [published(file) for file in files if file.source not in sources and file.present]
+    return [published_digest(file) for file in files if file.source not in sources and file.present]
 
 
 def _of_field(field: dataclasses.Field[Any], value: Any) -> Any:
@@ -73,7 +73,7 @@ def _is_path(text: str) -> bool:
 
 def _contents(text: str) -> str:
     """The hash of what is there; an id of the Hub with its commit, as far as the cache has it."""
-    if (found := contents(text)) != text or not is_hub_id(text):
+    if (found := resolved_fingerprint(text)) != text or not is_hub_id(text):
         return found
     repo, _, revision = text.partition("@")
     commit = commit_of(repo, revision or "main")

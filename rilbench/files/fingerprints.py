@@ -28,7 +28,7 @@ def fingerprint(path: str | Path) -> str:
         raise ConfigError(f"cannot read {path}: {error}") from None
 
 
-def contents(path: str) -> str:
+def resolved_fingerprint(path: str) -> str:
     """The fingerprint of what a setting names: a path, a `package:` path or a reference; as it is when nothing is
     there."""
     try:
@@ -38,7 +38,7 @@ def contents(path: str) -> str:
         return path
 
 
-def published(file: NeededFile) -> str:
+def published_digest(file: NeededFile) -> str:
     """The hash of a file that is there; the Hub's cache names large ones by it, which is checked when they are read."""
     name = file.place.resolve().name
     return name if file.hub and re.fullmatch(r"[0-9a-f]{64}", name) else file_digest(file.place)

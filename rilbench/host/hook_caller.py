@@ -38,7 +38,7 @@ def manager_of(plugin: Plugin) -> pluggy.PluginManager:
     return manager
 
 
-class Moments:
+class HookCaller:
     """The hook plugins of one run or one command line."""
 
     def __init__(self, catalog: Catalog, warn: Warn, *, enabled: bool = True) -> None:
@@ -84,9 +84,9 @@ class Moments:
         answers = self._call("find_runs", {"source": source}, read=list, raised=(RilbenchError,))
         return [run for _, answer in answers for run in answer]
 
-    def _lines(self, moment: str, arguments: dict[str, Any]) -> dict[str, str]:
+    def _lines(self, hook: str, arguments: dict[str, Any]) -> dict[str, str]:
         lines: dict[str, str] = {}
-        for _, answer in self._call(moment, arguments, read=dict):
+        for _, answer in self._call(hook, arguments, read=dict):
             for key, text in answer.items():
                 lines.setdefault(str(key), str(text))
         return lines
@@ -98,7 +98,7 @@ class Moments:
 
     def _call(
         self,
-        moment: str,
+        hook: str,
         arguments: dict[str, Any],
         *,
         read: Callable[[Any], Any] = lambda answer: answer,
@@ -109,7 +109,7 @@ class Moments:
         for name, manager in list(self.managers.items()):
             try:
                 with contextlib.redirect_stdout(sys.stderr), global_state.modes_kept(str(self.plugins[name])):
-                    answers += [(name, read(answer)) for answer in getattr(manager.hook, moment)(**_own(arguments))]
+                    answers += [(name, read(answer)) for answer in getattr(manager.hook, hook)(**_own(arguments))]
             except KeyboardInterrupt:  # the user's
                 raise
             except raised:
@@ -117,7 +117,7 @@ class Moments:
             except BaseException as error:  # asyncio's and other libraries' cancellations are no Exception
                 del self.managers[name]
                 plugin = self.plugins[name]
-                self._left_out(f"{plugin} failed in {moment}: {reason(error)}; it is left out", error)
+                self._left_out(f"{plugin} failed in {hook}: {reason(error)}; it is left out", error)
         return answers
 
     def _left_out(self, why: str, error: BaseException) -> None:

@@ -20,9 +20,9 @@ from safetensors.torch import load_file, save_file
 from rilbench.contracts.errors import ConfigError
 from rilbench.contracts.result import RunResult
 from rilbench.engine.config import load
-from rilbench.engine.described import settings_document
+from rilbench.engine.documents import settings_document
 from rilbench.engine.progress import Reporter
-from rilbench.files.contents import contents, fingerprint
+from rilbench.files.fingerprints import fingerprint, resolved_fingerprint
 from rilbench.files.pipelines import read_files
 from rilbench.model.text_to_image import TextToImage
 from rilbench_release import foreign, merged
@@ -336,7 +336,7 @@ def test_prompts_are_a_file_without_a_folder_too(workplace: Path, monkeypatch: p
     second = toy.run(workplace, *settings).result
     assert first.matrix.rows[1].stage_id != second.matrix.rows[1].stage_id
     assert first.matrix.rows[0].evaluation != second.matrix.rows[0].evaluation
-    assert contents("prompts") == contents(str(workplace / "prompts")) != "prompts"
+    assert resolved_fingerprint("prompts") == resolved_fingerprint(str(workplace / "prompts")) != "prompts"
 
 
 def test_an_id_of_the_hub_in_a_setting_is_its_commit(workplace: Path, hub: Callable[[], None]) -> None:

@@ -18,22 +18,23 @@ from rilbench.files.published import is_hub_id
 Trained = Sequence[tuple[Sequence[str], Sequence[str]]]  # strategies and rewards of every stage that is trained
 
 
-def trained(config: RunConfig, stages: Iterable[Stage]) -> Trained:
+def _trained(config: RunConfig, stages: Iterable[Stage]) -> Trained:
     """As `RunConfig.train_for` takes them."""
     return [((s.by or config.strategy, config.strategy), list(s.rewards)) for s in stages if s.rewards]
 
 
-def require(faults: Mapping[str, str]) -> None:
+def require_none(faults: Mapping[str, str]) -> None:
     """ConfigError that names the settings without effect."""
     if faults:
-        told = "; ".join(f"{key} has no effect: {why}" for key, why in faults.items())
-        raise ConfigError(f"{told}. Correct it or leave it out.")
+        listed = "; ".join(f"{key} has no effect: {why}" for key, why in faults.items())
+        raise ConfigError(f"{listed}. Correct it or leave it out.")
 
 
-def without(given: Mapping[str, Any], components: Components, stages: Trained) -> dict[str, str]:
+def find(given: Mapping[str, Any], components: Components, stages: Iterable[Stage]) -> dict[str, str]:
     """Keys of nested values (`layers.values_of`) to why they change nothing in a run of these components and stages."""
     keys = [key for key, value in flat(given).items() if value != {}]
-    reasons = {key: _reason(key.split("."), components.config, components, stages) for key in keys}
+    trained = _trained(components.config, stages)
+    reasons = {key: _reason(key.split("."), components.config, components, trained) for key in keys}
     return {key: why for key, why in reasons.items() if why}
 
 
@@ -71,8 +72,8 @@ def _overridden(name: str, config: RunConfig, stages: Trained) -> str | None:
     winners = list(_winners(name, config, stages))
     if None in winners or not winners:
         return None
-    told = ", ".join(f"recipes.{winner}.{name}" for winner in dict.fromkeys(winners))
-    return f"every stage takes it from {told}"
+    recipes = ", ".join(f"recipes.{winner}.{name}" for winner in dict.fromkeys(winners))
+    return f"every stage takes it from {recipes}"
 
 
 def _unused_recipe(recipe: str, name: str, config: RunConfig, stages: Trained) -> str | None:

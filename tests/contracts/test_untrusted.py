@@ -18,8 +18,8 @@ from rilbench.analysis.recorded import settings
 from rilbench.analysis.scores import prompt_means
 from rilbench.analysis.sources import load_runs
 from rilbench.contracts.errors import ConfigError, RilbenchError, UsageError
-from rilbench.contracts.received import inside, name, printable, relative
 from rilbench.contracts.result import RunResult
+from rilbench.contracts.untrusted import inside, name, printable, relative
 from rilbench.engine.terminal import Terminal, echo
 from rilbench_fetch.download import _Counted
 from rilbench_jsonl import JsonLog

@@ -17,7 +17,7 @@ from rilbench.contracts.components import NoSettings
 from rilbench.contracts.errors import ConfigError
 from rilbench.contracts.pair import LoraPair
 from rilbench.engine import run as engine
-from rilbench.engine.budget import fits as fit
+from rilbench.engine.budget import memory_check
 from rilbench.engine.budget.memory import Memory, count, under
 from rilbench.engine.config import RunConfig
 from rilbench.engine.progress import Reporter
@@ -132,19 +132,19 @@ def config(**model: Any) -> RunConfig:
     return replace(plain, model=replace(plain.model, **model), evaluate=replace(plain.evaluate, batch_size=8))
 
 
-WORK = fit.Work([(8, ("red",)), (4, ("dark",))], prompts=100, images=1000)
-MEASURING = fit.Work([], prompts=0, images=1000)
+WORK = memory_check.Work([(8, ("red",)), (4, ("dark",))], prompts=100, images=1000)
+MEASURING = memory_check.Work([], prompts=0, images=1000)
 
 
 def test_what_is_needed_by_hand() -> None:
     # 8 images of 1000 + 100 are more than 4 of 1000 + 200; 15 % for the backward pass; 100 conditions of 1
-    assert fit.needed(config(), WORK, MEMORY) == int(1.15 * 8 * 1100) + 100
-    assert fit.needed(config(gradient_checkpointing=True), WORK, MEMORY) == int(1.15 * 8 * 400) + 100
+    assert memory_check.needed(config(), WORK, MEMORY) == int(1.15 * 8 * 1100) + 100
+    assert memory_check.needed(config(gradient_checkpointing=True), WORK, MEMORY) == int(1.15 * 8 * 400) + 100
     # measuring takes 4 tensors at a time: decoding 8 x 50; with slices 1 x 50, and then denoising 8 x 20 is more
-    assert fit.needed(config(), MEASURING, MEMORY) == 4 * 8 * 50
-    assert fit.needed(config(vae_slicing=True), MEASURING, MEMORY) == 4 * 8 * 20
+    assert memory_check.needed(config(), MEASURING, MEMORY) == 4 * 8 * 50
+    assert memory_check.needed(config(vae_slicing=True), MEASURING, MEMORY) == 4 * 8 * 20
     large = replace(MEMORY, scoring=60)
-    assert fit.needed(config(vae_slicing=True), MEASURING, large) == 4 * 8 * 60
+    assert memory_check.needed(config(vae_slicing=True), MEASURING, large) == 4 * 8 * 60
 
 
 def halved(model: ModelConfig) -> Memory:
@@ -192,21 +192,21 @@ def halved(model: ModelConfig) -> Memory:
     ],
 )
 def test_remedies_by_hand(free: int, told: list[str]) -> None:
-    assert fit.remedies(config(), WORK, MEMORY, free, halved) == told
+    assert memory_check.remedies(config(), WORK, MEMORY, free, halved) == told
 
 
 def test_remedies_for_measuring() -> None:
     """A slice of 4 x 50 fits where only bf16 lets one be decoded: 4 x 25."""
-    assert fit.remedies(config(), MEASURING, MEMORY, 200, halved) == [
+    assert memory_check.remedies(config(), MEASURING, MEMORY, 200, halved) == [
         "set model.vae_slicing=true",
         "set evaluate.batch_size=2",
     ]
     bf16 = "set model.vae_precision=bf16 (changes the numbers)"
-    assert fit.remedies(config(), MEASURING, MEMORY, 150, halved) == ["set evaluate.batch_size=1", bf16]
-    assert fit.remedies(config(vae_precision="bf16"), MEASURING, MEMORY, 150, lambda model: MEMORY) == []
+    assert memory_check.remedies(config(), MEASURING, MEMORY, 150, halved) == ["set evaluate.batch_size=1", bf16]
+    assert memory_check.remedies(config(vae_precision="bf16"), MEASURING, MEMORY, 150, lambda model: MEMORY) == []
 
 
-def applied(told: list[str], config: RunConfig, work: fit.Work) -> tuple[RunConfig, fit.Work]:
+def applied(told: list[str], config: RunConfig, work: memory_check.Work) -> tuple[RunConfig, memory_check.Work]:
     """As the settings `set SECTION.KEY=VALUE` would have it."""
     for text in told:
         key, _, value = text.split()[1].partition("=")
@@ -222,12 +222,12 @@ def applied(told: list[str], config: RunConfig, work: fit.Work) -> tuple[RunConf
 @pytest.mark.parametrize("changes", [{}, {"gradient_checkpointing": True}, {"vae_slicing": True}])
 def test_every_remedy_is_enough(changes: dict[str, Any]) -> None:
     plain = config(**changes)
-    frees = range(100, fit.needed(plain, WORK, MEMORY), 20)
-    helped = {free: told for free in frees if (told := fit.remedies(plain, WORK, MEMORY, free, halved))}
+    frees = range(100, memory_check.needed(plain, WORK, MEMORY), 20)
+    helped = {free: told for free in frees if (told := memory_check.remedies(plain, WORK, MEMORY, free, halved))}
     assert len(helped) > 10
     for free, told in helped.items():
         changed, work = applied(told, plain, WORK)
-        assert fit.needed(changed, work, halved(changed.model)) <= free
+        assert memory_check.needed(changed, work, halved(changed.model)) <= free
     assert max(set(frees) - set(helped)) < min(helped)  # what helps with little helps with more
 
 
@@ -277,7 +277,7 @@ def test_metrics_are_loaded_before_the_free_bytes_are_read(workplace: Path, monk
         made.extend(1 for kind, name in components._made if (kind, name) == ("metric", "toy_contrast"))
         return 10**9
 
-    monkeypatch.setattr(fit, "free_bytes", free_bytes)
+    monkeypatch.setattr(memory_check, "free_bytes", free_bytes)
     session.check_memory()
     assert made == [1]
     bare = count(session.model, session.group, {}, prompt="a", last_steps=1)
@@ -286,7 +286,7 @@ def test_metrics_are_loaded_before_the_free_bytes_are_read(workplace: Path, monk
 
 
 def test_a_run_that_does_not_fit_is_refused_before_it_starts(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fit, "free_bytes", lambda device: 1_500_000)
+    monkeypatch.setattr(memory_check, "free_bytes", lambda device: 1_500_000)
     with pytest.raises(ConfigError, match=r"GB beside the loaded weights, cpu has 0.0 GB free: set .*micro_batch=1"):
         toy.run(workplace)
     assert not list((workplace / "runs").rglob("adapter_model.safetensors"))
@@ -297,7 +297,7 @@ def test_a_run_that_does_not_fit_is_refused_before_it_starts(workplace: Path, mo
 
 
 def test_the_remedy_is_enough(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fit, "free_bytes", lambda device: 1_500_000)
+    monkeypatch.setattr(memory_check, "free_bytes", lambda device: 1_500_000)
     with pytest.raises(ConfigError) as error:
         toy.run(workplace)
     changes = [word.rstrip(".") for word in str(error.value).split() if "=" in word and "check_memory" not in word]
@@ -309,7 +309,7 @@ def test_explain_says_whether_it_fits(workplace: Path, monkeypatch: pytest.Monke
     from rilbench_explain.explain import explain
 
     def told(free: int) -> dict[str, Any]:
-        monkeypatch.setattr(fit, "free_bytes", lambda device: free)
+        monkeypatch.setattr(memory_check, "free_bytes", lambda device: free)
         loaded = toy.config(workplace)
         found = explain(loaded, *engine.prepare(loaded, toy.catalog(), print))
         return dict(json.loads(json.dumps(found))["memory"])

@@ -17,7 +17,7 @@ NOTHING = "not known: nothing like it is in the store; --time measures it with t
 Key = tuple[Any, ...]
 
 
-class Past:
+class Timings:
     """Seconds of trainings and evaluations in a store: the median of the like, or None when there is none."""
 
     def __init__(self, store: Path) -> None:
