@@ -63,8 +63,8 @@ class Step(Protocol):
     def reward(self, images: Tensor) -> Tensor:
         """The stage's weighted and scaled mean reward of images, a scalar."""
 
-    def rewards(self, images: Tensor) -> dict[str, Tensor]:
-        """The mean of each of the stage's rewards, neither weighted nor scaled, scalars by name."""
+    def rewards_by_name(self, images: Tensor) -> dict[str, Tensor]:
+        """Name to mean of each of the stage's rewards, scalars, neither weighted nor scaled."""
 
     def term(self, name: str, value: Tensor) -> Tensor:
         """Record a scalar term of the loss, so that its value and gradient norm are logged; returns it."""
@@ -107,9 +107,9 @@ class Strategy(Component):
     def load_state(self, state: Mapping[str, Tensor]) -> None:
         """Take `state` back; called after `begin`."""
 
-    def legacy(self) -> dict[str, Tensor]:
-        """Tensors that the next stage of the sequence needs; asked for at the end of a stage."""
+    def carry(self) -> dict[str, Tensor]:
+        """Tensors for the next stage of the sequence; called at the end of a stage."""
         return {}
 
-    def inherit(self, legacy: Mapping[str, Tensor]) -> None:
-        """Take the `legacy` of the stage before, if it left one; called after `begin`."""
+    def load_carry(self, carry: Mapping[str, Tensor]) -> None:
+        """Take the `carry` of the previous stage; called after `begin`, unless it was empty."""

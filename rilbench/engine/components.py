@@ -132,8 +132,7 @@ class Components:
         return made
 
     def new_strategy(self, name: str) -> Strategy:
-        """A strategy of its own, for one plan or one stage: nothing of another can be on it but what it left as
-        `legacy`."""
+        """A strategy of its own, for one plan or one stage: the only thing it gets from another is its `carry`."""
         self._made.pop(("strategy", name), None)
         return self.strategy(name)
 

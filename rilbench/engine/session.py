@@ -42,7 +42,7 @@ CHECKPOINT = "checkpoint.pt"  # of an unfinished stage
 TRAINING = "lower train.micro_batch (the gradient stays) or set model.gradient_checkpointing=true"
 EVALUATION = "lower evaluate.batch_size or set model.vae_slicing=true"
 IMAGES = "images.safetensors"  # of the base model, in the folder of its evaluation
-LEGACY = "legacy.safetensors"  # what a strategy leaves in a stage's folder for the next one
+CARRY = "carry.safetensors"  # of a stage: what its strategy hands to the next one
 
 
 class Session:
@@ -189,8 +189,8 @@ class Session:
         (folder / CHECKPOINT).unlink(missing_ok=True)
         if planned.train is not None and (why := stage_record.damage(folder)):
             self.reporter.warn(f"{why}. It is written again without the curves of the training, which are lost")
-            legacy = (folder / LEGACY).exists()
-            stage_record.write(folder, planned, seconds=self._earlier(planned).train_seconds, log=[], legacy=legacy)
+            carry = (folder / CARRY).exists()
+            stage_record.write(folder, planned, seconds=self._earlier(planned).train_seconds, log=[], carry=carry)
 
     def _measure(self, planned: PlannedStage) -> None:
         """The evaluation of a stage, and its pictures."""
@@ -255,27 +255,27 @@ class Session:
                 checkpoint=folder / CHECKPOINT,
                 warn=self.reporter.warn,
                 initial=load_pair(before, self.model.device) if planned.initial else None,
-                legacy=self._legacy(before),
+                carry=self._carry(before),
                 on_update=on_update,
             )
             start = time.perf_counter()
             pair = training.run()
         seconds = time.perf_counter() - start
         self._loaded = None
-        left = training.legacy_left()
-        stage_record.write(folder, planned, seconds=seconds, log=training.log, legacy=bool(left))
+        left = training.carry_left()
+        stage_record.write(folder, planned, seconds=seconds, log=training.log, carry=bool(left))
         if left:
-            save_tensors(folder / LEGACY, left)
+            save_tensors(folder / CARRY, left)
         save_pair(folder, pair, self.config.adapter, self.prefix)
 
-    def _legacy(self, before: Path) -> dict[str, Tensor] | None:
+    def _carry(self, before: Path) -> dict[str, Tensor] | None:
         """What the strategy left at the end of the stage in a folder; DamagedError when it is gone.
 
         The base and averaged factors have no record: no strategy trained them.
         """
         trained = {self.stages / planned.id for planned in self.plan if planned.train}
-        left = before in trained and stage_record.read(before).get("legacy")
-        return load_tensors(before / LEGACY, f"Delete {before} and repeat the run's command.") if left else None
+        left = before in trained and stage_record.read(before).get("carry")
+        return load_tensors(before / CARRY, f"Delete {before} and repeat the run's command.") if left else None
 
     def _evaluate(self, planned: PlannedStage, evaluation: KeptEvaluation) -> None:
         metrics = {name: self.components.metric(name) for name in self.components.columns()}

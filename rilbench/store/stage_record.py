@@ -20,10 +20,10 @@ LIKE = {"label": str, "seconds": float, "document": dict, "log": list}
 
 
 def write(
-    folder: Path, planned: PlannedStage, *, seconds: float, log: Sequence[Mapping[str, float]], legacy: bool
+    folder: Path, planned: PlannedStage, *, seconds: float, log: Sequence[Mapping[str, float]], carry: bool
 ) -> None:
-    """Write the record of a training; `legacy`: whether the strategy left something for the next stage."""
-    values = {"label": planned.stage.label, "seconds": float(seconds), "document": planned.document, "legacy": legacy}
+    """Write the record of a training; `carry`: whether the strategy left tensors for the next stage."""
+    values = {"label": planned.stage.label, "seconds": float(seconds), "document": planned.document, "carry": carry}
     write_json(folder / FILE, values | {"log": list(log)})
 
 

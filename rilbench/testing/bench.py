@@ -75,7 +75,7 @@ class Bench:
         on_update: OnUpdate = lambda update: None,
         stage: Stage = STAGE,
         initial: LoraPair | None = None,
-        legacy: Mapping[str, Tensor] | None = None,
+        carry: Mapping[str, Tensor] | None = None,
     ) -> LoraPair:
         """The pair of a stage trained on top of others; from the checkpoint, if there is one.
 
@@ -96,7 +96,7 @@ class Bench:
             seed=0,
             checkpoint=checkpoint,
             initial=initial,
-            legacy=legacy,
+            carry=carry,
             on_update=lambda update, total, values: on_update(update),
         )
         return training.run()

@@ -30,19 +30,19 @@ def its_own_plan_costs_the_same_at_every_stage(subject: StrategySubject) -> None
 
 def _costs(subject: StrategySubject) -> list[Counter[str]]:
     """Of each stage of its plan for four rewards that it trains itself."""
-    bench, below, legacy = Bench.on(subject.device), list[LoraPair](), dict[str, Tensor]()
+    bench, below, carry = Bench.on(subject.device), list[LoraPair](), dict[str, Tensor]()
     costs = []
     plan = [stage for stage in subject.fresh().plan(list(NAMES)) if stage.rewards and stage.by is None]
     with TemporaryDirectory() as folder:
         for index, stage in enumerate(plan, start=1):
             below, initial = _start(stage, below)
-            strategy = subject.fresh()  # what a stage hands on is its legacy
+            strategy = subject.fresh()  # a stage gets nothing of the one before but its carry
             with bench.counting() as counts:
                 pair = bench.train(
-                    strategy, Path(folder) / str(index), below=below, stage=stage, initial=initial, legacy=legacy
+                    strategy, Path(folder) / str(index), below=below, stage=stage, initial=initial, carry=carry
                 )
-            below, legacy = [*below, pair], strategy.legacy()
-            kept = sum(value.numel() for value in legacy.values())
+            below, carry = [*below, pair], strategy.carry()
+            kept = sum(value.numel() for value in carry.values())
             costs.append(Counter(counts | {"trained": bench.trained(), "left to the next stage": kept}))
     return costs
 

@@ -45,7 +45,7 @@ class StageTraining:
     seed: int
     checkpoint: Path
     initial: LoraPair | None = None  # the pair to go on with; None is a new one
-    legacy: Mapping[str, Tensor] | None = None  # what the strategy left at the end of the stage before
+    carry: Mapping[str, Tensor] | None = None  # what the strategy left at the end of the stage before
     warn: Callable[[str], None] = lambda text: None
     on_update: OnUpdate = lambda update, total, values: None
     log: list[dict[str, float]] = field(default_factory=list)
@@ -56,8 +56,8 @@ class StageTraining:
         self.group.start(pair)
         with blamed(self._who):
             self.strategy.begin(self.stage, pair)
-            if self.legacy:
-                self.strategy.inherit(self.legacy)
+            if self.carry:
+                self.strategy.load_carry(self.carry)
         optimiser = optimisers.make(pair.factors, self.config)
         for update in range(self._resume(pair, optimiser), self.config.updates):
             self.log.append(self._update(update, pair, optimiser))
@@ -70,12 +70,12 @@ class StageTraining:
     def _who(self) -> str:
         return f"strategy {type(self.strategy).__name__}"
 
-    def legacy_left(self) -> dict[str, Tensor]:
+    def carry_left(self) -> dict[str, Tensor]:
         """What the strategy leaves for the next stage."""
         with blamed(self._who):
-            left = self.strategy.legacy()
+            left = self.strategy.carry()
         if not all(isinstance(value, Tensor) for value in left.values()):
-            raise PluginError(f"{self._who}: legacy holds something else than tensors")
+            raise PluginError(f"{self._who}: carry must return tensors by name")
         return left
 
     def _new_pair(self) -> LoraPair:

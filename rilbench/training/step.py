@@ -112,7 +112,7 @@ class TrainingStep:
         self.scores = scores.detach()
         return self.config.reward_scale * scores.mean()
 
-    def rewards(self, images: Tensor) -> dict[str, Tensor]:
+    def rewards_by_name(self, images: Tensor) -> dict[str, Tensor]:
         scores = self.batch_reward.each(images, self.prompts)
         self.scores = self.batch_reward.weighted(scores).detach()
         return {name: values.mean() for name, values in scores.items()}

@@ -57,7 +57,7 @@ class Joint(Strategy):
     def loss(self, step: Step) -> Tensor:
         import torch
 
-        rewards = step.rewards(step.decode(step.denoise()))
+        rewards = step.rewards_by_name(step.decode(step.denoise()))
         return torch.stack([self.weights[name] * step.term(name, -value) for name, value in rewards.items()]).sum()
 
     def combine(self, gradients: Mapping[str, Tensor]) -> Tensor:

@@ -95,8 +95,8 @@ class RID(Strategy):
     def load_state(self, state: Mapping[str, Tensor]) -> None:
         self.teacher.load_state(state)
 
-    def legacy(self) -> dict[str, Tensor]:
+    def carry(self) -> dict[str, Tensor]:
         return {} if self.settings.reset else self.teacher.behind()
 
-    def inherit(self, legacy: Mapping[str, Tensor]) -> None:
-        self.teacher.inherit(legacy)
+    def load_carry(self, carry: Mapping[str, Tensor]) -> None:
+        self.teacher.load_carry(carry)

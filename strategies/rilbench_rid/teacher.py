@@ -56,7 +56,7 @@ class Teacher:
         """r, of a pair."""
         return int(next(iter(self.average.b.values())).shape[0])
 
-    def inherit(self, lag: Mapping[str, Tensor]) -> None:
+    def load_carry(self, lag: Mapping[str, Tensor]) -> None:
         """Start a stage with the lag of the stage before."""
         self.lag = self._placed(lag)
 

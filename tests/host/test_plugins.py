@@ -536,8 +536,8 @@ def test_names_of_distributions_are_compared_as_pip_does(installed: Path, monkey
         ("def loss(self, step):\n        return 3", "the loss must be a scalar tensor with gradient, it is int"),
         ("def loss(self, step):\n        return step.denoise().mean().detach()", "it is a tensor of shape ()"),
         ("def loss(self, step):\n        return step.term('x', 7)", "the term 'x' of the loss is no scalar tensor"),
-        ("def legacy(self):\n        raise KeyError('gone')", "failed: KeyError: 'gone'"),
-        ("def legacy(self):\n        return {'x': 1}", "legacy holds something else than tensors"),
+        ("def carry(self):\n        raise KeyError('gone')", "failed: KeyError: 'gone'"),
+        ("def carry(self):\n        return {'x': 1}", "carry must return tensors by name"),
     ],
 )
 def test_a_strategy_that_returns_nonsense_is_blamed(

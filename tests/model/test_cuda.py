@@ -39,7 +39,7 @@ def test_a_run_has_the_numbers_of_a_cpu(workplace: Path) -> None:
 )
 def test_an_equal_teacher_pulls_at_nothing(pipeline: Path, model: dict[str, object], below: int) -> None:
     settings = {"precision": "bf16", "device": "cuda"} | model
-    assert not distillation(pipeline, RID(RIDSettings(lam=1e4)), settings, below=below, legacy=False).any()
+    assert not distillation(pipeline, RID(RIDSettings(lam=1e4)), settings, below=below, carry=False).any()
 
 
 @pytest.mark.parametrize("strategy", [RID, Joint])

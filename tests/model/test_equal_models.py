@@ -33,7 +33,7 @@ MODELS: list[dict[str, object]] = [
 ]
 
 
-def distillation(pipeline: Path, rid: RID, model: Mapping[str, object], *, below: int, legacy: bool) -> Tensor:
+def distillation(pipeline: Path, rid: RID, model: Mapping[str, object], *, below: int, carry: bool) -> Tensor:
     """The gradient (P,) of the distillation term at the start of a stage; it must be finite, and the term zero."""
     settings: dict[str, Any] = {"path": str(pipeline), "steps": 3, "spacing": "trailing", "device": "cpu"}
     loaded = TextToImage.load(ModelConfig(**settings | dict(model)))
@@ -44,8 +44,8 @@ def distillation(pipeline: Path, rid: RID, model: Mapping[str, object], *, below
     before = RID(rid.settings)
     before.begin(STAGE, pair.copy())
     rid.begin(STAGE, pair)
-    if legacy and (left := before.legacy()):
-        rid.inherit(left)
+    if carry and (left := before.carry()):
+        rid.load_carry(left)
     batch = draw_batch(PROMPTS, loaded.latent_shape, seed=0, stage=1, update=0, size=3)
     reward = WeightedReward({"red": toy.Redness(NoSettings())}, {"red": 1.0})
     step = begin_step(loaded, group, reward, TrainConfig(batch_size=3), batch)
@@ -61,7 +61,7 @@ def distillation(pipeline: Path, rid: RID, model: Mapping[str, object], *, below
 @pytest.mark.parametrize("model", MODELS, ids=lambda m: "-".join(map(str, m.values())))
 def test_an_equal_teacher_pulls_at_nothing(pipeline: Path, model: dict[str, object], below: int) -> None:
     rid = RID(RIDSettings(lam=1e4))
-    assert not distillation(pipeline, rid, model, below=below, legacy=False).any()
+    assert not distillation(pipeline, rid, model, below=below, carry=False).any()
 
 
 @pytest.mark.parametrize(
@@ -73,7 +73,7 @@ def test_every_kind_of_teacher(pipeline: Path, settings: dict[str, object]) -> N
     """One that is never reset inherits no lag from a stage at whose end it was the student."""
     below = 0 if settings.get("group") is False else 2
     rid = RID(RIDSettings(lam=1e4, **settings))  # type: ignore[arg-type]
-    assert not distillation(pipeline, rid, MODELS[0], below=below, legacy=True).any()
+    assert not distillation(pipeline, rid, MODELS[0], below=below, carry=True).any()
 
 
 def test_another_teacher_pulls(pipeline: Path) -> None:
@@ -85,7 +85,7 @@ def test_another_teacher_pulls(pipeline: Path) -> None:
             super().begin(stage, moved)
 
     with pytest.raises(AssertionError, match=r"== 0\.0"):
-        distillation(pipeline, Other(RIDSettings(lam=1e4)), MODELS[0], below=2, legacy=False)
+        distillation(pipeline, Other(RIDSettings(lam=1e4)), MODELS[0], below=2, carry=False)
 
 
 def test_a_lag_that_has_decayed_to_nothing_is_none(pipeline: Path) -> None:
@@ -93,8 +93,8 @@ def test_a_lag_that_has_decayed_to_nothing_is_none(pipeline: Path) -> None:
     group = AdapterGroup(TextToImage.load(ModelConfig(path=str(pipeline), device="cpu")).network, targets=("to_q",))
     rid, pair = RID(RIDSettings(alpha=0.0, reset=False)), toy.random_pair(group, 3)
     rid.begin(STAGE, pair)
-    rid.inherit(toy.random_pair(group, 4).state())
+    rid.load_carry(toy.random_pair(group, 4).state())
     assert rid.teacher.pair.a["down_blocks.0.attentions.0.transformer_blocks.0.attn1.to_q"].shape[1] == 4
     rid.teacher.follow(pair)
     assert rid.teacher.pair is rid.teacher.average
-    assert rid.legacy() == {}
+    assert rid.carry() == {}

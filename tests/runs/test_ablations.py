@@ -52,8 +52,8 @@ def test_a_single_pair_goes_on_where_it_was_and_is_replaced(workplace: Path, str
 def test_a_teacher_never_reset_hands_on_its_lag(workplace: Path) -> None:
     kept = run(workplace, "strategies.rid={reset: false, alpha: 0.9, lam: 10.0}")
     reset = run(workplace, "strategies.rid={reset: true, alpha: 0.9, lam: 10.0}")
-    assert (stage(workplace, kept, 1) / "legacy.safetensors").exists()
-    assert not (stage(workplace, reset, 1) / "legacy.safetensors").exists()
+    assert (stage(workplace, kept, 1) / "carry.safetensors").exists()
+    assert not (stage(workplace, reset, 1) / "carry.safetensors").exists()
     first, second = ([load_pair(stage(workplace, r, i)).factors for r in (kept, reset)] for i in (1, 2))
     assert all(map(torch.equal, *first))  # one stage knows no difference
     assert not all(map(torch.equal, *second))

@@ -175,20 +175,20 @@ def test_a_teacher_that_is_never_reset_lags_behind_the_frozen_pairs(bench: Bench
 
     second, later = bench.random(12), RID(RIDSettings(alpha=0.5, reset=False))
     later.begin(Stage(rewards={"red": 1.0}), second)
-    later.inherit(rid.legacy())
+    later.load_carry(rid.carry())
     for updates in range(3):
         change = later.teacher.pair.a[name] @ later.teacher.pair.b[name]
         assert torch.allclose(change, second.a[name] @ second.b[name] + 0.5**updates * behind, atol=1e-5)
         later.after_update(_StepOf(second))
     resumed = RID(RIDSettings(alpha=0.5, reset=False))
     resumed.begin(Stage(rewards={"red": 1.0}), bench.random(13))
-    resumed.inherit(rid.legacy())
+    resumed.load_carry(rid.carry())
     resumed.load_state(later.state())
     assert all(map(torch.equal, resumed.teacher.pair.factors, later.teacher.pair.factors))
     # what it hands on is the whole distance, of both stages
-    last = LoraPair.from_state(later.legacy())
+    last = LoraPair.from_state(later.carry())
     assert torch.allclose(last.a[name] @ last.b[name], 0.5**3 * behind, atol=1e-5)
-    assert RID(RIDSettings()).legacy() == {}
+    assert RID(RIDSettings()).carry() == {}
 
 
 class _StepOf:

@@ -208,8 +208,8 @@ class Hoards(GoodStrategy):
         super().begin(stage, pair)
         self.pairs = torch.zeros(0)
 
-    def inherit(self, legacy: Mapping[str, Tensor]) -> None:
-        self.pairs = legacy["pairs"]
+    def load_carry(self, carry: Mapping[str, Tensor]) -> None:
+        self.pairs = carry["pairs"]
 
-    def legacy(self) -> dict[str, Tensor]:
+    def carry(self) -> dict[str, Tensor]:
         return {"pairs": torch.cat([self.pairs, *(f.flatten() for f in self.teacher.factors)])}
