@@ -3,14 +3,18 @@ PYTHON ?= python3
 BIN := .venv/bin
 UV := $(shell command -v uv 2>/dev/null)
 INSTALL := $(if $(UV),$(UV) pip install --quiet --python $(BIN)/python,$(BIN)/python -m pip install --quiet --disable-pip-version-check)
+WORKERS ?= -n 2 --dist worksteal
 
-.PHONY: run test check clean
+.PHONY: run test quick check clean
 
 run: .venv/.run
 	$(BIN)/rilbench run --strategy rid --rewards aesthetic,hps
 
 test: .venv/.test
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(WORKERS)
+
+quick: .venv/.test
+	$(BIN)/python -m pytest $(WORKERS) -m 'not slow and not browser and not parity'
 
 check: .venv/.dev
 	$(BIN)/ruff check .

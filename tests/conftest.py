@@ -12,6 +12,7 @@ import pytest
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
+os.environ["OMP_NUM_THREADS"] = "1"  # tiny tensors are faster without threads, and numbers depend on their number
 sys.path.insert(0, str(Path(__file__).parent / "support"))
 
 

@@ -9,14 +9,9 @@ from pathlib import Path
 
 import pytest
 import toy
+from command import rilbench
 
 HEAVY = ("pydantic", "torch", "diffusers", "mlflow", "transformers", "open_clip", "plotly")
-
-
-def rilbench(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "rilbench.cli", *arguments], cwd=cwd, capture_output=True, text=True, check=False
-    )
 
 
 @pytest.mark.parametrize(
@@ -35,7 +30,7 @@ def test_quick_commands_import_nothing_heavy(arguments: list[str]) -> None:
 
 
 def test_plugins_list_json(tmp_path: Path) -> None:
-    found = json.loads(rilbench("plugins", "list", "--json", cwd=tmp_path).stdout)
+    found = json.loads(rilbench("plugins", "list", "--json", cwd=tmp_path).out)
     names = {(p["kind"], p["name"]) for p in found}
     assert {("reward", "aesthetic"), ("strategy", "rid"), ("metric", "fid"), ("hook", "mlflow")} <= names
     assert {p["status"] for p in found} == {"ok"}
@@ -70,18 +65,18 @@ def test_a_mistake_is_a_clear_line_and_an_exit_code(
     tmp_path: Path, arguments: list[str], code: int, message: str
 ) -> None:
     done = rilbench(*arguments, cwd=tmp_path)
-    assert done.returncode == code, done.stderr
-    assert message in done.stderr
-    assert "Traceback" not in done.stderr
-    assert done.stdout == ""
+    assert done.code == code, done.err
+    assert message in done.err
+    assert "Traceback" not in done.err
+    assert done.out == ""
 
 
 def test_a_broken_yaml_names_the_file(tmp_path: Path) -> None:
     (tmp_path / "mine.yaml").write_text("train: {lr: [")
     done = rilbench("run", "--config", "mine.yaml", cwd=tmp_path)
-    assert done.returncode == 3
-    assert "mine.yaml" in done.stderr
-    assert "Traceback" not in done.stderr
+    assert done.code == 3
+    assert "mine.yaml" in done.err
+    assert "Traceback" not in done.err
 
 
 def test_run_explain_compare_end_to_end(workplace: Path) -> None:
@@ -89,28 +84,28 @@ def test_run_explain_compare_end_to_end(workplace: Path) -> None:
     toy.config(workplace)
     common = ["--config", "toy.yaml", "--rewards", "compressibility", "evaluate.metrics=[png_kb]"]
     told = rilbench("explain", "--json", *common, cwd=workplace)
-    assert told.returncode == 0, told.stderr
-    plan = json.loads(told.stdout)
+    assert told.code == 0, told.err
+    plan = json.loads(told.out)
     assert [s["updates"] for s in plan["stages"]] == [0, 4]
     assert plan["parameters"]["trainable"] > 0
     assert not (workplace / "runs" / "stages").exists()
 
-    done = rilbench("run", "--json", "--quiet", *common, cwd=workplace)
-    assert done.returncode == 0, done.stderr
+    line = [sys.executable, "-m", "rilbench.cli", "run", "--json", "--quiet", *common]
+    done = subprocess.run(line, cwd=workplace, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, ""), "no warning, and no progress"
     result = json.loads(done.stdout)
     assert result["status"] == "finished"
-    assert done.stderr == ""  # no warning, and no progress
     shown = rilbench("run", *common, cwd=workplace)
-    assert "compressibility" in shown.stdout
+    assert "compressibility" in shown.out
     line = "repeat    rilbench run --config toy.yaml --rewards compressibility 'evaluate.metrics=[png_kb]'"
-    assert line in shown.stdout.splitlines()
-    told = json.loads(rilbench("explain", "--json", *common, cwd=workplace).stdout)
+    assert line in shown.out.splitlines()
+    told = json.loads(rilbench("explain", "--json", *common, cwd=workplace).out)
     assert all(stage["in_store"] and stage["seconds"] == 0 for stage in told["stages"])
-    again = json.loads(rilbench("explain", "--json", *common, "--seed", "1", cwd=workplace).stdout)
+    again = json.loads(rilbench("explain", "--json", *common, "--seed", "1", cwd=workplace).out)
     base, stage = result["stages"]
     took = stage["train_seconds"] + (base["evaluate_seconds"] + stage["evaluate_seconds"]) / 2
     assert again["stages"][1]["seconds"] == pytest.approx(took, abs=0.06)
     assert again["estimate"]["how"] == "as long as the like took in this store"
     assert "two timed forwards" in plan["estimate"]["how"]
     table = rilbench("compare", "--markdown", result["folder"], cwd=workplace)
-    assert table.stdout.count("\n|") >= 3
+    assert table.out.count("\n|") >= 3

@@ -16,12 +16,12 @@ sys.path.insert(0, str(HERE.parents[1] / "benchmarks"))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    if os.environ.get("RILBENCH_PARITY") == "1":
-        return
     skipped = pytest.mark.skip(reason="full-size models; RILBENCH_PARITY=1 runs it, see docs/parity.md")
     for item in items:
         if HERE in item.path.parents:
-            item.add_marker(skipped)
+            item.add_marker(pytest.mark.parity)
+            if os.environ.get("RILBENCH_PARITY") != "1":
+                item.add_marker(skipped)
 
 
 @pytest.fixture(scope="session")
