@@ -78,12 +78,14 @@ def told(lines: list[str]) -> str:
     return "\n".join([f"this is not the same any more ({len(lines)}); {AGAIN}", *lines[:20]])
 
 
+@pytest.mark.slow
 def test_names_identities_and_documents_of_plans(tmp_path: Path) -> None:
     known, found = both("plans", tmp_path)
     assert list(found["runs"]) == list(known["runs"])
     assert not (lines := differences(known, found)), told(lines)
 
 
+@pytest.mark.slow
 def test_results_of_small_runs(tmp_path: Path) -> None:
     known, found = both("results", tmp_path)
     exact = known["machine"] == found["machine"]
