@@ -1,7 +1,7 @@
 """rilbench: Reward Incremental Learning for text-to-image diffusion models.
 
 The names below are the public ones, with `rilbench.encoders` for plugins that need a CLIP,
-`rilbench.files.published` for published files, `rilbench.testing` for their tests and `rilbench.contracts.result` for
+`rilbench.contracts.files` for published files, `rilbench.testing` for their tests and `rilbench.contracts.result` for
 hooks. Importing this imports no torch.
 """
 
@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from rilbench.contracts.components import API_VERSION, MeanMetric, Metric, NoSettings, Reward
 from rilbench.contracts.errors import ConfigError, PluginError, RilbenchError
+from rilbench.contracts.files import NeededFile
 from rilbench.contracts.hooks import hookimpl
 from rilbench.contracts.settings import setting
 from rilbench.contracts.strategy import Stage, Step, Strategy
-from rilbench.files.published import NeededFile
 
 if TYPE_CHECKING:
     from rilbench.contracts.pair import LoraPair

@@ -16,9 +16,10 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from rilbench.contracts.errors import ConfigError, unknown
+from rilbench.files.hub import digest
 from rilbench.files.open_clip import WEIGHTS, Published, locate
 from rilbench.files.open_clip import clip_files as clip_files
-from rilbench.files.published import digest, require_published
+from rilbench.files.published import require_published
 from rilbench.files.resources import checked, resolve
 
 FITS = ("square", "pad")
@@ -70,7 +71,7 @@ class ClipEncoder:
 
     model: a folder with open_clip_config.json, weights and tokenizer (a path or `package:NAME/FOLDER`), an
         `hf-hub:` id, or an open_clip architecture such as "ViT-H-14".
-    pretrained: for an architecture, a weight file (a path or a reference, see `rilbench.files.published`) or an
+    pretrained: for an architecture, a weight file (a path or a reference, see `rilbench.contracts.files`) or an
         open_clip tag, whose file `rilbench fetch` gets.
     fit: how images reach the model's size, see `resize`; mean, deviation and size are the model's own.
     sha256: what the local weight file must hash to.

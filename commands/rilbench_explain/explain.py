@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from rilbench.contracts.files import NeededFile, is_reference
 from rilbench.contracts.strategy import Stage
 from rilbench.engine import config as configuration
 from rilbench.engine import identity, secret_settings, unused_settings
@@ -21,7 +22,7 @@ from rilbench.engine.plan import PlannedStage, planned_stages
 from rilbench.engine.progress import Reporter
 from rilbench.engine.session import Session
 from rilbench.files.prompts import evaluation_prompts
-from rilbench.files.published import MissingFilesError, NeededFile, is_reference
+from rilbench.files.published import MissingFilesError, is_present, place_of
 from rilbench.host.catalog import Catalog
 from rilbench.model.files import has_pair
 from rilbench.model.loading import pick_device
@@ -73,7 +74,7 @@ def outline(config: RunConfig, catalog: Catalog, absent: MissingFilesError, give
     stages = planned_stages(config, components)
     unused_settings.require_none(unused_settings.find(given, components, stages))
     evaluate = config.evaluate
-    known = not is_reference(evaluate.prompts) or NeededFile.parse(evaluate.prompts).present
+    known = not is_reference(evaluate.prompts) or is_present(NeededFile.parse(evaluate.prompts))
     return {
         "strategy": config.strategy,
         "rewards": list(config.rewards),
@@ -83,10 +84,16 @@ def outline(config: RunConfig, catalog: Catalog, absent: MissingFilesError, give
         "stages": [_outlined(stage, config, components) for stage in (Stage(), *stages)],
         "estimate": {"seconds": None, "how": NO_FILES},
         "memory": None,
-        "missing": [{"name": f.name, "source": f.source, "place": str(f.place), "size": f.size} for f in absent.files],
+        "missing": [
+            {"name": f.name, "source": f.source, "place": str(place_of(f)), "size": f.size} for f in absent.files
+        ],
         "remedies": list(absent.remedies),
         "settings": configuration.as_mapping(secret_settings.public(config, components.catalog)),
     }
+
+
+def _missing(file: NeededFile) -> dict[str, Any]:
+    return {"name": file.name, "source": file.source, "place": str(place_of(file)), "size": file.size}
 
 
 def _outlined(stage: Stage, config: RunConfig, components: Components) -> dict[str, Any]:

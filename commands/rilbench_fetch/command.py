@@ -12,13 +12,14 @@ import typer
 from rilbench.cli.options import AsJson, Config, Given, Quiet, Rewards, Seed, Settings, Strategy, catalog
 from rilbench.cli.output import print_fields, print_json, print_table, quiet_libraries
 from rilbench.contracts.redact import public
+from rilbench.files.published import is_present, place_of
 
 if TYPE_CHECKING:
     from rich.progress import Progress
 
+    from rilbench.contracts.files import NeededFile
     from rilbench.engine.config import RunConfig
     from rilbench.engine.progress import Reporter
-    from rilbench.files.published import NeededFile
     from rilbench_fetch.download import OnBytes
     from rilbench_fetch.fetch import Bar, State
 
@@ -93,7 +94,7 @@ def _bars(quiet: bool) -> Iterator[Bar]:
 def _lines(reporter: Reporter, file: NeededFile) -> Iterator[OnBytes]:
     from rilbench.engine.progress import Lines
 
-    if file.present:  # hashing a large one takes a while
+    if is_present(file):  # hashing a large one takes a while
         reporter.say(f"checking {file.name}")
     lines = Lines(reporter.say, f"downloading {file.name}", _size)
     yield lambda there, size: lines.advance(there, size)
@@ -115,7 +116,7 @@ def _bar(progress: Progress, file: NeededFile) -> Iterator[OnBytes]:
 
 
 def _show(states: list[State], config: RunConfig, as_json: bool) -> None:
-    from rilbench.files.published import INDEX
+    from rilbench.files.hub import INDEX
     from rilbench_fetch.fetch import PRESENT, prompts_line
 
     if as_json:
@@ -125,7 +126,7 @@ def _show(states: list[State], config: RunConfig, as_json: bool) -> None:
         head = ["file", "for", "from", "licence", "size", "state"]
         print_table(head, [[*_row(state), state.state] for state in states])
     lines = {state.need.file.name: state.reason for state in states if state.reason}
-    index = [state for state in states if state.need.file.name == INDEX and not state.need.file.present]
+    index = [state for state in states if state.need.file.name == INDEX and not is_present(state.need.file)]
     lines |= {"model": f"its weights and other files are listed once {INDEX} is here"} if index else {}
     lines |= {"offline": "HF_HUB_OFFLINE is set; nothing was downloaded"} if _offline() else {}
     if all(state.state == PRESENT for state in states):
@@ -153,7 +154,7 @@ def _told(state: State) -> dict[str, Any]:
         "name": file.name,
         "for": list(state.need.by),
         "source": public(file.source),
-        "place": str(file.place),
+        "place": str(place_of(file)),
     }
     told |= {"licence": file.licence, "size": state.size, "sha256": file.sha256, "md5": file.md5}
     return told | {"state": state.state, "reason": state.reason}

@@ -10,9 +10,11 @@ from pathlib import Path
 
 from rilbench.contracts import redact
 from rilbench.contracts.errors import RilbenchError
+from rilbench.contracts.files import NeededFile
 from rilbench.contracts.untrusted import open_own
 from rilbench.files.cache import alone
-from rilbench.files.published import NeededFile, etag_fault
+from rilbench.files.hub import etag_fault
+from rilbench.files.published import fault_at, fault_of, is_present, place_of
 
 NOTHING_LEFT = 416  # HTTP: the part has all bytes already, when nobody said how many there are
 OnBytes = Callable[[int, int | None], None]  # bytes there, of how many
@@ -26,13 +28,13 @@ def get(file: NeededFile, on_bytes: OnBytes) -> None:
     """
     try:
         # one process at a time appends to a file's part
-        with alone(hashlib.sha256(str(file.place).encode()).hexdigest()[:16]):
-            if file.fault() is None:
+        with alone(hashlib.sha256(str(place_of(file)).encode()).hexdigest()[:16]):
+            if fault_of(file) is None:
                 return  # another process was quicker
             if file.hub:
                 _from_hub(file, on_bytes)
             else:
-                _fetch(file, redact.complete(file.address), file.place, on_bytes, size=file.size)
+                _fetch(file, redact.complete(file.address), place_of(file), on_bytes, size=file.size)
     except RilbenchError:
         raise
     except Exception as error:  # of the Hub's client, the connection or the disk
@@ -51,9 +53,9 @@ def _from_hub(file: NeededFile, on_bytes: OnBytes) -> None:
     published = get_hf_file_metadata(url, headers=headers)
     if published.etag is None:
         raise RilbenchError(f"cannot get {file.source}: the Hub gives no hash of it; try again, or name another source")
-    if file.present and (file.fault() or etag_fault(file.place, published.etag)):
-        file.place.resolve().unlink()
-        file.place.unlink(missing_ok=True)
+    if is_present(file) and (fault_of(file) or etag_fault(place_of(file), published.etag)):
+        place_of(file).resolve().unlink()
+        place_of(file).unlink(missing_ok=True)
     blob = Path(constants.HF_HUB_CACHE) / f"models--{repo.replace('/', '--')}" / "blobs" / published.etag
     if not blob.exists() or etag_fault(blob, published.etag):
         _fetch(file, url, blob, on_bytes, size=published.size, etag=published.etag, headers=headers)
@@ -84,7 +86,7 @@ def _fetch(
         except Exception as error:
             if _status(error) != NOTHING_LEFT:
                 raise
-    fault = file.fault_of(part) or etag_fault(part, etag)
+    fault = fault_at(file, part) or etag_fault(part, etag)
     if fault:
         part.unlink()
         raise RilbenchError(f"{file.source} {fault}: what came from {url} is not the published file, and was deleted")

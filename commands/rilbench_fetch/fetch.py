@@ -7,12 +7,13 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 from rilbench.contracts.errors import RilbenchError, reason
+from rilbench.contracts.files import NeededFile
 from rilbench.engine.components import Components
 from rilbench.engine.config import RunConfig
 from rilbench.engine.needed import Need, hub_model, needed
 from rilbench.files import pipelines as pipeline_files
 from rilbench.files.prompts import read_prompts
-from rilbench.files.published import NeededFile
+from rilbench.files.published import fault_of, is_present, place_of
 from rilbench_fetch.download import OnBytes, get
 
 PRESENT, MISSING, CORRUPT, FAILED = "present", "missing", "corrupt", "failed"
@@ -30,7 +31,7 @@ class State:
     @property
     def size(self) -> int | None:
         """Bytes here, or published."""
-        return self.need.file.place.stat().st_size if self.need.file.present else self.need.file.size
+        return place_of(self.need.file).stat().st_size if is_present(self.need.file) else self.need.file.size
 
 
 def check(config: RunConfig, components: Components, bar: Bar) -> list[State]:
@@ -45,11 +46,11 @@ def _checked(need: Need, bar: Bar) -> State:
 
 def state_of(need: Need, failure: str = "") -> State:
     """Present, missing or corrupt; `failure` is why it, or what it lists, could not be fetched."""
-    fault = need.file.fault()
+    fault = fault_of(need.file)
     if fault is None:
         return State(need, FAILED, failure) if failure else State(need, PRESENT)
     advice = failure or (f"make it with: {need.file.made_by}" if need.file.made_by else "")
-    if not need.file.present:
+    if not is_present(need.file):
         return State(need, MISSING, advice)
     return State(need, CORRUPT, "; ".join(part for part in (fault, advice) if part))
 
@@ -66,7 +67,7 @@ def _fetched(config: RunConfig, components: Components, bar: Bar) -> Iterator[tu
         if need.file.published:
             yield from _got(need.file, bar)
     model = hub_model(config.model)
-    if model and (index := pipeline_files.index_of(*model)).present:
+    if model and is_present(index := pipeline_files.index_of(*model)):
         try:
             listed = pipeline_files.on_hub(*model)
         except Exception as error:  # of the Hub's client

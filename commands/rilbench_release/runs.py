@@ -19,6 +19,7 @@ from rilbench.host.catalog import Catalog
 from rilbench.store import stage_record
 from rilbench.store.files import read_text
 from rilbench.store.inventory import is_run
+from rilbench.store.results import load_result
 
 if TYPE_CHECKING:
     from rilbench.contracts.pair import LoraPair
@@ -131,7 +132,7 @@ def open_run(name: str, catalog: Catalog, settings: Sequence[str] = ()) -> Saved
         close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
         hint = f" Did you mean {close[0]!r}?" if close else ""
         raise UsageError(f"no run at {name!r}: it is neither a run's folder nor a run's name in {str(store)!r}.{hint}")
-    result = RunResult.load(folder)
+    result = load_result(folder)
     if not result.matrix.rows:
         raise UsageError(f"{folder} holds no stage yet; continue it with: {result.command}")
     read_text(folder / "config.yaml", sealed=True)

@@ -20,6 +20,7 @@ from rilbench.host import requirements
 from rilbench.host.catalog import Catalog
 from rilbench.host.hook_caller import Warn
 from rilbench.model.files import has_pair
+from rilbench.store.results import load_result
 from rilbench_study.definition import Study
 
 
@@ -71,7 +72,7 @@ class Cell:
     def result(self) -> RunResult | None:
         """The finished run, when it is in the store; a damaged one is not."""
         try:
-            result = RunResult.load(self.store / self.name)
+            result = load_result(self.store / self.name)
         except ConfigError:
             return None
         return result if result.status == "finished" else None

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from rilbench import ConfigError, NeededFile, Reward, setting
+from rilbench.contracts.files import named
 from rilbench.encoders import CLIP_MODEL, CLIP_PRETRAINED, ClipEncoder, check_sha256, clip_files
-from rilbench.files.published import named
 from rilbench_aesthetic.head import LinearHead
 
 __all__ = ["Aesthetic", "AestheticSettings", "LinearHead"]

@@ -9,8 +9,9 @@ from pathlib import Path
 from torch import Tensor
 
 from rilbench import ConfigError, NeededFile, Reward, setting
+from rilbench.contracts.files import hub_files, named
 from rilbench.encoders import check_sha256, read_tensors, resize
-from rilbench.files.published import hub_files, is_hub_id, named
+from rilbench.files.hub import is_hub_id
 from rilbench.files.resources import resolve
 from rilbench_imagereward.model import Network, filled
 from rilbench_imagereward.sizes import Sizes, read_sizes

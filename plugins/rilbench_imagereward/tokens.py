@@ -10,7 +10,8 @@ from torch import Tensor
 
 from rilbench import ConfigError
 from rilbench.encoders import brief
-from rilbench.files.published import hub_folder, is_hub_id
+from rilbench.files.hub import is_hub_id
+from rilbench.files.published import hub_folder
 from rilbench.files.resources import resolve
 from rilbench_imagereward.sizes import LENGTH
 

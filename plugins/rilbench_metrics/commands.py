@@ -77,7 +77,7 @@ def _make(
 
 
 def _place(reference: str, config: str) -> Path:
-    from rilbench.files.published import is_reference
+    from rilbench.contracts.files import is_reference
 
     if reference.startswith("package:") or is_reference(reference):
         raise ConfigError(f"metric.fid.reference of {config} is {reference}, not a path to write to; give --output")

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from rilbench import ConfigError, NeededFile
+from rilbench.contracts.files import is_reference
 from rilbench.encoders import ClipEncoder, brief, clip_files, read_tensors
-from rilbench.files.published import is_reference
 from rilbench.files.resources import resolve
 
 EXTRACTORS = ("clip", "inception")

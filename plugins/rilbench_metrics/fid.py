@@ -11,8 +11,8 @@ from safetensors import safe_open
 from torch import Tensor
 
 from rilbench import ConfigError, Metric, NeededFile, setting
+from rilbench.contracts.files import is_reference, named
 from rilbench.encoders import CLIP_MODEL, read_tensors
-from rilbench.files.published import is_reference, named
 from rilbench.files.resources import resolve
 from rilbench_metrics.extractors import EXTRACTORS, Extractor, extractor_files, make_extractor
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from rilbench.contracts.errors import RilbenchError
 from rilbench.contracts.result import RunResult
+from rilbench.store.results import load_result
 from rilbench_mlflow import connection, labels
 from rilbench_mlflow.address import tracking_uri
 from rilbench_mlflow.alive import absent
@@ -90,6 +91,6 @@ def _of(client: Any, state: State) -> Any | None:
 def _result(folder: Path) -> RunResult | None:
     """None when there is no result yet, or a damaged one."""
     try:
-        return RunResult.load(folder)
+        return load_result(folder)
     except RilbenchError:
         return None

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from rilbench.contracts.errors import RilbenchError
 from rilbench.contracts.result import RunResult
+from rilbench.store.results import load_result
 from rilbench_mlflow import connection
 from rilbench_mlflow.address import tracking_uri
 from rilbench_mlflow.labels import FOLDER
@@ -36,7 +37,7 @@ def finished(store: Path) -> list[RunResult]:
     found = []
     for file in sorted(store.glob("*/result.json")):
         try:
-            result = RunResult.load(file.parent)
+            result = load_result(file.parent)
             if result.status == "finished" and load(file.parent).run_id:
                 found.append(result)
         except RilbenchError:

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from rilbench.contracts import untrusted
 from rilbench.contracts.errors import RilbenchError, UsageError
-from rilbench.contracts.result import RunResult
 from rilbench.engine.progress import OnBatch
 from rilbench.store.files import read_json
+from rilbench.store.results import load_result
 from rilbench_mlflow.address import public, tracking_uri
 from rilbench_mlflow.alive import absent
 from rilbench_mlflow.reasons import reason
@@ -27,7 +27,7 @@ def sync(folder: Path) -> str:
     nor failed was killed, unless a process is at work on it. RilbenchError when the server cannot be reached or
     refuses.
     """
-    result = RunResult.load(folder)
+    result = load_result(folder)
     try:
         with absent(folder) as nobody:
             if not nobody:
@@ -53,7 +53,7 @@ def sync_study(folders: Sequence[Path], advance: OnBatch | None = None) -> dict[
         if advance:
             advance(number, len(found))
     study = Path(os.path.commonpath([folder.resolve() for folder in folders]))
-    results = [result for result in map(RunResult.load, found) if result.status == "finished"]
+    results = [result for result in map(load_result, found) if result.status == "finished"]
     try:
         lines = show(study, results) if results else {}
     except Exception as error:

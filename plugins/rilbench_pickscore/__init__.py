@@ -10,8 +10,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from rilbench import NeededFile, Reward, setting
+from rilbench.contracts.files import hub_files
 from rilbench.encoders import resize
-from rilbench.files.published import hub_files, is_hub_id
+from rilbench.files.hub import is_hub_id
 from rilbench_pickscore.load import MODEL, TOKENIZER, load_model, load_tokenizer
 
 __all__ = ["PickScore", "PickScoreSettings"]

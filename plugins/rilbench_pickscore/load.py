@@ -10,7 +10,8 @@ import torch
 
 from rilbench import ConfigError
 from rilbench.encoders import brief, check_sha256
-from rilbench.files.published import hub_folder, is_hub_id
+from rilbench.files.hub import is_hub_id
+from rilbench.files.published import hub_folder
 from rilbench.files.resources import resolve
 
 WEIGHTS = "model.safetensors"

@@ -11,6 +11,7 @@ from rilbench.contracts.errors import ConfigError, UsageError
 from rilbench.contracts.result import RunResult
 from rilbench.engine.progress import Reporter
 from rilbench.store.files import read_json
+from rilbench.store.results import load_result
 
 FindRuns = Callable[[str], Sequence[RunResult]]
 Warn = Callable[[str], None]
@@ -98,7 +99,7 @@ def _study(folder: Path) -> list[Path]:
 
 def _read(folder: Path, broken: list[str]) -> RunResult | None:
     try:
-        return RunResult.load(folder)
+        return load_result(folder)
     except ConfigError as error:
         broken.append(str(error))
         return None

@@ -14,10 +14,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+from rilbench.contracts.files import NeededFile, named
+
 if TYPE_CHECKING:
     from torch import Tensor
-
-    from rilbench.files.published import NeededFile
 
 API_VERSION = 2
 SUPPORTED = (API_VERSION - 1, API_VERSION)
@@ -45,10 +45,8 @@ class Component:
     def files(cls, settings: Any) -> Sequence[NeededFile]:
         """The published files an instance with these settings reads, for `rilbench fetch`; nothing is loaded for it.
 
-        By default those that settings name by reference (`rilbench.files.published`).
+        By default those that settings name by reference (`rilbench.contracts.files`).
         """
-        from rilbench.files.published import named
-
         return named(settings)
 
 

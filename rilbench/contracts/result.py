@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from rilbench.contracts import untrusted
-from rilbench.contracts.errors import ConfigError, DamagedError, reason
+from rilbench.contracts.errors import AGAIN, ConfigError, DamagedError, reason
 from rilbench.contracts.redact import redacted
-from rilbench.store.checksums import AGAIN
-from rilbench.store.files import read_json
 
 SCHEMA = 1
 NAN = float("nan")
@@ -175,12 +173,6 @@ class RunResult:
             return cls(**plain, label=label, rewards=_texts(values["rewards"]), matrix=ResultMatrix(rows, metrics))
         except (AttributeError, LookupError, TypeError, ValueError) as error:
             raise DamagedError(f"{where} is damaged: {reason(error)}. {AGAIN}") from None
-
-    @classmethod
-    def load(cls, folder: Path) -> RunResult:
-        """The result in a run's folder."""
-        file = folder / "result.json"
-        return replace(cls.from_json(read_json(file), str(file)), folder=folder)
 
 
 def _row(stage: Mapping[str, Any], where: str) -> Row:

@@ -26,7 +26,7 @@ from rilbench.training.config import TrainConfig
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from rilbench.files.published import NeededFile
+    from rilbench.contracts.files import NeededFile
 
 SECTIONS = {"reward": "reward", "metric": "metric", "strategy": "strategies"}  # kind -> key of the configuration
 

@@ -14,7 +14,7 @@ from rilbench.contracts.values import MOST
 from rilbench.contracts.yaml_text import dump
 from rilbench.engine.layers import merged, read, values_of
 from rilbench.evaluation.config import EvaluateConfig
-from rilbench.files.published import is_hub_id
+from rilbench.files.hub import is_hub_id
 from rilbench.files.resources import config_file
 from rilbench.model.config import AdapterConfig, ModelConfig
 from rilbench.training.config import TrainConfig

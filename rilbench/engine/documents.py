@@ -11,9 +11,11 @@ from typing import Any
 
 from rilbench.contracts import redact
 from rilbench.contracts.errors import ConfigError
+from rilbench.contracts.files import SCHEMES, NeededFile, named
 from rilbench.contracts.settings import declared
 from rilbench.files.fingerprints import published_digest, resolved_fingerprint
-from rilbench.files.published import SCHEMES, NeededFile, commit_of, is_hub_id, named
+from rilbench.files.hub import commit_of, is_hub_id
+from rilbench.files.published import is_present
 
 LIKE_A_PATH = re.compile(r".*[/\\\\].*|~.*|[^\s/]+\.[A-Za-z][A-Za-z0-9]{0,11}")  # a folder in it, or a file's ending
 
@@ -35,7 +37,7 @@ def settings_document(settings: Any) -> dict[str, Any]:
 def files_document(files: Sequence[NeededFile], settings: Any) -> list[str]:
     """The hashes of the declared files that are there, besides those that settings name by reference."""
     sources = {file.source for file in named(settings)}
-    return [published_digest(file) for file in files if file.source not in sources and file.present]
+    return [published_digest(file) for file in files if file.source not in sources and is_present(file)]
 
 
 def _of_field(field: dataclasses.Field[Any], value: Any) -> Any:

@@ -12,8 +12,8 @@ from typing import Any
 
 from rilbench.engine.config import RunConfig
 from rilbench.files.fingerprints import fingerprint, resolved_fingerprint, walked
+from rilbench.files.hub import commit_of, is_hub_id
 from rilbench.files.pipelines import half_parts
-from rilbench.files.published import commit_of, is_hub_id
 from rilbench.files.resources import resolve
 from rilbench.model.config import ModelConfig
 from rilbench.training.config import TrainConfig

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
+from rilbench.contracts.files import NeededFile, is_reference
 from rilbench.contracts.settings import flat
 from rilbench.engine.components import Components
 from rilbench.engine.config import RunConfig, as_mapping
 from rilbench.files import pipelines as pipeline_files
+from rilbench.files.hub import is_hub_id
 from rilbench.files.model_path import as_hub_id, check_local
-from rilbench.files.published import NeededFile, is_hub_id, is_reference, missing
+from rilbench.files.published import is_present, missing
 from rilbench.model.config import ModelConfig
 
 SECTIONS = ("train.", "evaluate.", "recipes.")  # the engine's own settings
@@ -43,7 +45,7 @@ def hub_model(model: ModelConfig) -> tuple[str, str] | None:
 def require(config: RunConfig, components: Components) -> None:
     """ConfigError that names every needed file that is not there and how to get it."""
     check_local(config.model.path)
-    absent = [need.file for need in needed(config, components) if not need.file.present]
+    absent = [need.file for need in needed(config, components) if not is_present(need.file)]
     if not absent:
         return
     place = hub_model(config.model)

@@ -17,6 +17,7 @@ from rilbench.store import temporary
 from rilbench.store.files import read_json, read_text, write_json, write_sealed, write_text
 from rilbench.store.grid import save_grid, why_no_picture
 from rilbench.store.inventory import EVALUATIONS, PLAN
+from rilbench.store.results import load_result
 from rilbench.store.tables import markdown
 
 RESULT, SETTINGS, SURROUNDINGS, TABLE, PICTURES = (
@@ -41,7 +42,7 @@ class RunFolder:
         if not (path / RESULT).exists():
             return cls(path, None)
         try:
-            result = RunResult.load(path)
+            result = load_result(path)
         except ConfigError as error:
             warn(f"{error} This is done now")
             return cls(path, None)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from functools import cached_property, partial
@@ -190,7 +190,7 @@ class Session:
         if planned.train is not None and (why := stage_record.damage(folder)):
             self.reporter.warn(f"{why}. It is written again without the curves of the training, which are lost")
             carry = (folder / CARRY).exists()
-            stage_record.write(folder, planned, seconds=self._earlier(planned).train_seconds, log=[], carry=carry)
+            self._record(planned, seconds=self._earlier(planned).train_seconds, log=[], carry=carry)
 
     def _measure(self, planned: PlannedStage) -> None:
         """The evaluation of a stage, and its pictures."""
@@ -263,10 +263,23 @@ class Session:
         seconds = time.perf_counter() - start
         self._loaded = None
         left = training.carry_left()
-        stage_record.write(folder, planned, seconds=seconds, log=training.log, carry=bool(left))
+        self._record(planned, seconds=seconds, log=training.log, carry=bool(left))
         if left:
             save_tensors(folder / CARRY, left)
         save_pair(folder, pair, self.config.adapter, self.prefix)
+
+    def _record(
+        self, planned: PlannedStage, *, seconds: float, log: Sequence[Mapping[str, float]], carry: bool
+    ) -> None:
+        """Write the record of a stage's training."""
+        stage_record.write(
+            self.stages / planned.id,
+            label=planned.stage.label,
+            document=planned.document,
+            seconds=seconds,
+            log=log,
+            carry=carry,
+        )
 
     def _carry(self, before: Path) -> dict[str, Tensor] | None:
         """What the strategy left at the end of the stage in a folder; DamagedError when it is gone.

@@ -13,7 +13,7 @@ from rilbench.contracts.settings import flat
 from rilbench.contracts.strategy import Stage
 from rilbench.engine.components import Components
 from rilbench.engine.config import ANY, RunConfig
-from rilbench.files.published import is_hub_id
+from rilbench.files.hub import is_hub_id
 
 Trained = Sequence[tuple[Sequence[str], Sequence[str]]]  # strategies and rewards of every stage that is trained
 

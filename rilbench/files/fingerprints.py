@@ -9,8 +9,10 @@ from functools import lru_cache
 from pathlib import Path
 
 from rilbench.contracts.errors import ConfigError
+from rilbench.contracts.files import NeededFile
+from rilbench.files.hub import INDEX
 from rilbench.files.pipelines import read_files
-from rilbench.files.published import INDEX, NeededFile
+from rilbench.files.published import place_of
 from rilbench.files.resources import resolve
 
 BESIDE = re.compile(r"\..*|(readme|licen[cs]e|notice|changelog)(\.(md|rst|txt))?|__pycache__|.*\.py[co]", re.I)
@@ -40,8 +42,8 @@ def resolved_fingerprint(path: str) -> str:
 
 def published_digest(file: NeededFile) -> str:
     """The hash of a file that is there; the Hub's cache names large ones by it, which is checked when they are read."""
-    name = file.place.resolve().name
-    return name if file.hub and re.fullmatch(r"[0-9a-f]{64}", name) else file_digest(file.place)
+    name = place_of(file).resolve().name
+    return name if file.hub and re.fullmatch(r"[0-9a-f]{64}", name) else file_digest(place_of(file))
 
 
 def file_digest(path: Path) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 from safetensors import SafetensorError, safe_open
 
 from rilbench.contracts.errors import ConfigError
-from rilbench.files.published import INDEX, is_hub_id
+from rilbench.files.hub import INDEX, is_hub_id
 from rilbench.files.resources import resolve
 
 CHECKPOINTS = (".safetensors", ".ckpt", ".pt", ".pth", ".bin", ".sft")

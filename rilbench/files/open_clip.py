@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from rilbench.contracts.errors import ConfigError, unknown
-from rilbench.files.published import NeededFile, hub_files, is_reference, require_published
+from rilbench.contracts.files import NeededFile, hub_files, is_reference
+from rilbench.files.published import place_of, require_published
 from rilbench.files.resources import checked, resolve
 
 WEIGHTS = (".safetensors", ".bin", ".pth", ".pt")
@@ -74,7 +75,7 @@ def _weights_of(architecture: str, pretrained: str | None, setting: str) -> tupl
     if pretrained in tags:
         file = _tag_file(architecture, pretrained)
         require_published([file])
-        return str(file.place), _published(architecture, pretrained, setting)
+        return str(place_of(file)), _published(architecture, pretrained, setting)
     path = checked(pretrained)
     if Path(path).is_file():
         return path, {}

@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from rilbench.contracts.errors import ConfigError
-from rilbench.files.published import INDEX, NeededFile, hub_files
+from rilbench.contracts.files import NeededFile, hub_files
+from rilbench.files.hub import INDEX
+from rilbench.files.published import is_present, place_of
 
 CARD = "README.md"
 SKIPPED = ("safety_checker", "feature_extractor", "image_encoder")  # parts no run uses
@@ -89,7 +91,7 @@ def variant_of(names: Iterable[str]) -> str | None:
 
 def half_parts(repo: str, revision: str) -> list[str]:
     """The parts in the Hub's cache that are there in half precision only."""
-    folder = index_of(repo, revision).place.parent
+    folder = place_of(index_of(repo, revision)).parent
     parts = sorted(p for p in folder.iterdir() if p.is_dir() and p.name not in SKIPPED) if folder.is_dir() else []
     return [part.name for part in parts if variant_of(path.name for path in part.iterdir())]
 
@@ -102,9 +104,9 @@ def index_of(repo: str, revision: str) -> NeededFile:
 def in_cache(repo: str, revision: str) -> list[NeededFile]:
     """The files of a pipeline as far as the Hub's cache knows them; the index alone when it is not there."""
     index = index_of(repo, revision)
-    if not index.present:
+    if not is_present(index):
         return [index]
-    folder = index.place.parent
+    folder = place_of(index).parent
     names = [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
     listed = wanted(_read(index), names)
     return hub_files(
@@ -123,7 +125,8 @@ def on_hub(repo: str, revision: str) -> list[NeededFile]:
 def licence_of(repo: str, revision: str) -> str:
     """The licence a repository's card in the cache declares; one the Hub has no name for by its own, `NAME (other)`."""
     card = NeededFile(f"hub:{repo}/{CARD}@{revision}")
-    head = re.match(r"---\n.*?^---$", card.place.read_text(encoding="utf-8"), re.S | re.M) if card.present else None
+    text = place_of(card).read_text(encoding="utf-8") if is_present(card) else ""
+    head = re.match(r"---\n.*?^---$", text, re.S | re.M)
     facts = dict(re.findall(r"^(license|license_name): *['\"]?([^'\"\n]*\w)", head[0], re.M)) if head else {}
     licence = facts.get("license", "")
     return f"{facts['license_name']} (other)" if licence == "other" and "license_name" in facts else licence
@@ -135,13 +138,13 @@ def _shards(index: NeededFile, names: Iterable[str]) -> list[str]:
     for name in names:
         if re.search(r"\.safetensors\.index(\.fp16)?\.json$", name):
             folder, _, _ = name.rpartition("/")
-            shards = _read_json(index.place.parent / name).get("weight_map", {}).values()
+            shards = _read_json(place_of(index).parent / name).get("weight_map", {}).values()
             found += [f"{folder}/{shard}" for shard in sorted(set(shards))]
     return found
 
 
 def _read(index: NeededFile) -> dict[str, Any]:
-    return _read_json(index.place)
+    return _read_json(place_of(index))
 
 
 def _read_json(path: Any) -> dict[str, Any]:

@@ -9,14 +9,15 @@ import re
 from pathlib import Path
 
 from rilbench.contracts.errors import ConfigError, unknown
-from rilbench.files import published as remote
+from rilbench.contracts.files import is_reference
+from rilbench.files.published import located, verified
 
 
 def resolve(path: str) -> str:
-    """`package:NAME/FOLDER` as a path in the installed package NAME, a reference (`rilbench.files.published`) as the
+    """`package:NAME/FOLDER` as a path in the installed package NAME, a reference (`rilbench.contracts.files`) as the
     path of the fetched file; anything else (paths, Hub ids) as it is. ConfigError for what is not there."""
-    if remote.is_reference(path):
-        return str(remote.located(path))
+    if is_reference(path):
+        return str(located(path))
     if not path.startswith("package:"):
         return os.path.expanduser(path)
     name, _, inside = path.removeprefix("package:").partition("/")
@@ -33,7 +34,7 @@ def resolve(path: str) -> str:
 
 def checked(path: str) -> str:
     """`resolve` for a file to be read; ConfigError when that of a reference is not the published one."""
-    return str(remote.verified(path)) if remote.is_reference(path) else resolve(path)
+    return str(verified(path)) if is_reference(path) else resolve(path)
 
 
 def config_file(name: str) -> Path:

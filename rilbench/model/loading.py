@@ -8,9 +8,10 @@ from typing import Any
 import torch
 
 from rilbench.contracts.errors import ConfigError, RilbenchError, reason
+from rilbench.files.hub import INDEX, is_hub_id
 from rilbench.files.model_path import check_local
 from rilbench.files.pipelines import in_cache
-from rilbench.files.published import INDEX, hub_folder, is_hub_id, require_published
+from rilbench.files.published import hub_folder, require_published
 from rilbench.files.resources import resolve
 from rilbench.model.backbones import BACKBONES, Backbone
 from rilbench.model.backbones.base import DTYPES

@@ -13,11 +13,10 @@ import re
 from pathlib import Path
 from typing import BinaryIO
 
-from rilbench.contracts.errors import DamagedError
+from rilbench.contracts.errors import AGAIN, DamagedError
 
 KEY = "checksum"
 ZEROS = "0" * 64
-AGAIN = "Repeat the run's command to have it made again."
 _STATED = re.compile(  # at the beginning of safetensors, JSON, YAML and checkpoints
     rb'\A(?:.{8}\{"__metadata__":\{[^{}]*|\{\s*"|# )?checksum"?: ?"?([0-9a-f]{64})', re.DOTALL
 )

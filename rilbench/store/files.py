@@ -13,9 +13,9 @@ from typing import Any
 
 from safetensors import SafetensorError
 
-from rilbench.contracts.errors import RilbenchError
+from rilbench.contracts.errors import AGAIN, RilbenchError
 from rilbench.store import temporary
-from rilbench.store.checksums import AGAIN, KEY, ZEROS, checked, damaged, seal
+from rilbench.store.checksums import KEY, ZEROS, checked, damaged, seal
 
 _UMASK = os.umask(0)
 os.umask(_UMASK)  # reading it is setting it

@@ -12,6 +12,7 @@ from pathlib import Path
 from rilbench.contracts.errors import ConfigError, DamagedError, UsageError
 from rilbench.contracts.result import RunResult
 from rilbench.store.files import read_json
+from rilbench.store.results import load_result
 
 STAGES, EVALUATIONS, PLAN = "stages", "evaluations", "plan.json"
 MARKS = ("result.json", "environment.json", PLAN)  # any of them makes a folder a run's
@@ -32,7 +33,7 @@ class KeptRun:
         if not (folder / "result.json").exists():
             return cls(folder, None, "")
         try:
-            return cls(folder, RunResult.load(folder), "")
+            return cls(folder, load_result(folder), "")
         except ConfigError as error:
             return cls(folder, None, str(error))
 

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rilbench.contracts.errors import DamagedError
 from rilbench.store.checksums import damaged
 from rilbench.store.files import read_json, write_json
-
-if TYPE_CHECKING:
-    from rilbench.engine.plan import PlannedStage
 
 FILE = "stage.json"
 AGAIN = "Repeat the run's command to have it written again."
@@ -20,10 +17,16 @@ LIKE = {"label": str, "seconds": float, "document": dict, "log": list}
 
 
 def write(
-    folder: Path, planned: PlannedStage, *, seconds: float, log: Sequence[Mapping[str, float]], carry: bool
+    folder: Path,
+    *,
+    label: str,
+    document: Mapping[str, Any],
+    seconds: float,
+    log: Sequence[Mapping[str, float]],
+    carry: bool,
 ) -> None:
     """Write the record of a training; `carry`: whether the strategy left tensors for the next stage."""
-    values = {"label": planned.stage.label, "seconds": float(seconds), "document": planned.document, "carry": carry}
+    values = {"label": label, "seconds": float(seconds), "document": document, "carry": carry}
     write_json(folder / FILE, values | {"log": list(log)})
 
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from rilbench.testing.subject import Subject
+from rilbench.testing.subject import Subject
 
 Demand = Callable[[Any], None]
-NotFor = Callable[["Subject[Any]"], str | None]
+NotFor = Callable[[Subject[Any]], str | None]
 
 
 class Fault(AssertionError):

@@ -9,9 +9,9 @@ from typing import Any
 from rilbench.contracts import settings
 from rilbench.contracts.components import SUPPORTED
 from rilbench.contracts.errors import ConfigError, PluginError, reason
+from rilbench.contracts.files import NeededFile
 from rilbench.engine import identity
 from rilbench.engine.documents import settings_document
-from rilbench.files.published import NeededFile
 from rilbench.testing.check import Fault, check, require
 from rilbench.testing.subject import Subject
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from functools import cached_property
 from typing import Any, Generic, TypeVar
 
@@ -10,7 +10,6 @@ from rilbench.contracts import settings
 from rilbench.contracts.components import Component
 from rilbench.engine.secret_settings import resolved
 from rilbench.testing import inputs
-from rilbench.testing.check import Check
 from rilbench.testing.report import CheckResult
 
 C = TypeVar("C", bound=Component)
@@ -34,7 +33,7 @@ class Subject(Generic[C]):
         half = len(self.prompts) // 2
         self.other_prompts = self.prompts[half:] + self.prompts[:half] if prompts else inputs.OTHER_PROMPTS
         self.device, self.image_size = device, image_size
-        self.results: dict[Check, CheckResult] = {}
+        self.results: dict[Hashable, CheckResult] = {}  # of every check asked so far
 
     @property
     def settings(self) -> Any:

@@ -13,6 +13,7 @@ from stores import BACKWARDS, save
 from rilbench.analysis.sources import load_runs
 from rilbench.contracts.errors import ConfigError, UsageError
 from rilbench.contracts.result import RunResult
+from rilbench.store.results import load_result
 
 ADDRESS = "http://127.0.0.1:5000/#/experiments/1"
 
@@ -37,7 +38,7 @@ def study(folder: Path, runs: object) -> Path:
 def test_a_run_a_store_and_a_study(tmp_path: Path) -> None:
     one, two, three = (save(tmp_path, "rid", seed=seed) for seed in range(3))
     chosen = study(tmp_path / "study-a", [three.name, one.name])
-    assert load(two) == ([RunResult.load(two)], [])
+    assert load(two) == ([load_result(two)], [])
     assert names(load(tmp_path)[0]) == [one.name, two.name, three.name]
     assert names(load(chosen)[0]) == [three.name, one.name]
     assert [run.folder for run in load(tmp_path)[0]] == [one, two, three]
@@ -46,7 +47,7 @@ def test_a_run_a_store_and_a_study(tmp_path: Path) -> None:
 def test_a_run_found_twice_counts_once(tmp_path: Path) -> None:
     one = save(tmp_path, "rid")
     two = save(tmp_path, "rid", BACKWARDS)
-    elsewhere = replace(RunResult.load(one), folder=None)
+    elsewhere = replace(load_result(one), folder=None)
     runs, heard = load(ADDRESS, one, tmp_path, study(tmp_path / "s", [two.name]), answers={ADDRESS: [elsewhere]})
     assert names(runs) == [one.name, two.name]
     assert runs[0].folder == one  # the one with scores
@@ -60,7 +61,7 @@ def test_a_copied_store_is_the_same_runs(tmp_path: Path) -> None:
 
 
 def test_an_address_is_given_to_the_plugins(tmp_path: Path) -> None:
-    run = replace(RunResult.load(save(tmp_path, "rid")), folder=None)
+    run = replace(load_result(save(tmp_path, "rid")), folder=None)
     assert load(ADDRESS, answers={ADDRESS: [run]}) == ([run], [])
     (tmp_path / "mlruns").mkdir()  # a folder that is no store may be a plugin's
     assert load(tmp_path / "mlruns", answers={str(tmp_path / "mlruns"): [run]}) == ([run], [])

@@ -20,6 +20,7 @@ from selenium.webdriver.support.ui import WebDriverWait
 from small_runs import write_run
 
 from rilbench.contracts.result import RunResult
+from rilbench.store.results import load_result
 from rilbench_mlflow.fetch import find
 from rilbench_mlflow.upload import sync_study
 
@@ -79,7 +80,7 @@ def study(server: str, tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[s
     with pytest.MonkeyPatch.context() as patched:
         patched.setenv("MLFLOW_TRACKING_URI", server)
         patched.delenv("MLFLOW_EXPERIMENT_NAME", raising=False)
-        return sync_study([store]), [RunResult.load(folder) for folder in folders]
+        return sync_study([store]), [load_result(folder) for folder in folders]
 
 
 @pytest.fixture(scope="module")

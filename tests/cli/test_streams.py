@@ -15,7 +15,7 @@ import small_runs
 import toy
 
 from rilbench.cli import main
-from rilbench.contracts.result import RunResult
+from rilbench.store.results import load_result
 
 
 def called(patched: pytest.MonkeyPatch, *arguments: str, out: TextIO, err: TextIO | None = None) -> int:
@@ -64,7 +64,7 @@ def test_a_run_whose_readers_have_gone_is_finished(workplace: Path, monkeypatch:
         code = called(monkeypatch, *arguments, "--plugin", "red=toy:Redness", out=out, err=err)
     (folder,) = (path.parent for path in (workplace / "runs").glob("*/result.json"))
     assert code == 0
-    assert RunResult.load(folder).status == "finished"
+    assert load_result(folder).status == "finished"
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")

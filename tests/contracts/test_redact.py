@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from rilbench.contracts.errors import RilbenchError
+from rilbench.contracts.files import NeededFile
 from rilbench.contracts.redact import argument, complete, public, redacted, values
-from rilbench.files.published import NeededFile
+from rilbench.files.published import place_of
 
 PASSWORD = "S3cr3t"
 
@@ -78,9 +79,9 @@ def test_an_address_is_completed_from_the_environment(monkeypatch: pytest.Monkey
 
 
 def test_the_place_of_a_file_does_not_depend_on_the_secret() -> None:
-    places = {NeededFile(f"url:https://{user}host/f.pt?id=3&token={token}").place for user, token in TWICE}
+    places = {place_of(NeededFile(f"url:https://{user}host/f.pt?id=3&token={token}")) for user, token in TWICE}
     assert len(places) == 1
-    assert NeededFile("url:https://host/f.pt?id=4").place not in places
+    assert place_of(NeededFile("url:https://host/f.pt?id=4")) not in places
     assert PASSWORD not in NeededFile(f"url:https://me:{PASSWORD}@host/f.pt").origin
 
 
@@ -89,7 +90,7 @@ TWICE = ((f"me:{PASSWORD}@", PASSWORD), ("", "env:MY_TOKEN"), ("", "***"))
 
 def test_addresses_of_two_files_have_two_places() -> None:
     """A port and an `@` in the path look like a user and a password."""
-    places = {NeededFile(f"url:https://{host}:8443/{folder}/x@v1.bin").place for host in "ab" for folder in "cd"}
+    places = {place_of(NeededFile(f"url:https://{host}:8443/{folder}/x@v1.bin")) for host in "ab" for folder in "cd"}
     assert len(places) == 4
     same = ("url:https://a/c/x.bin?token=1", "url:https://a/c/x.bin?token=env:T", "url:https://me:pw@a/c/x.bin?token=2")
-    assert len({NeededFile(source).place for source in same}) == 1
+    assert len({place_of(NeededFile(source)) for source in same}) == 1

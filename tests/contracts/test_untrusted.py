@@ -18,9 +18,9 @@ from rilbench.analysis.recorded import settings
 from rilbench.analysis.scores import prompt_means
 from rilbench.analysis.sources import load_runs
 from rilbench.contracts.errors import ConfigError, RilbenchError, UsageError
-from rilbench.contracts.result import RunResult
 from rilbench.contracts.untrusted import inside, name, printable, relative
 from rilbench.engine.terminal import Terminal, echo
+from rilbench.store.results import load_result
 from rilbench_fetch.download import _Counted
 from rilbench_jsonl import JsonLog
 from rilbench_mlflow import pictures, sync
@@ -86,7 +86,7 @@ def test_a_result_that_leads_elsewhere_is_refused_where_it_is_read(tmp_path: Pat
 
     run = changed(write_run(tmp_path, "rid"), applied)
     with pytest.raises(ConfigError, match=r"result\.json"):
-        RunResult.load(run)
+        load_result(run)
     with pytest.raises(RilbenchError):
         export(str(run))
     assert not (tmp_path.parent / "x-stage2-diffusers").exists()
@@ -107,13 +107,13 @@ def test_links_out_of_the_store_are_not_followed(tmp_path: Path, place: Path) ->
     outside.mkdir()
     Image.new("RGB", (8, 8)).save(outside / "secret.png")
     (outside / "secret.yaml").write_text(f"label: {SECRET}\n")
-    row = RunResult.load(run).matrix.rows[1]
+    row = load_result(run).matrix.rows[1]
     picture = store / row.evaluation / "sample-0.png"
     for link, target in ((picture, "secret.png"), (run / "config.yaml", "secret.yaml")):
         link.unlink()
         link.symlink_to(outside / target)
     (store / row.evaluation / "scores.safetensors").symlink_to(outside / "secret.png")
-    result = RunResult.load(run)
+    result = load_result(run)
     assert settings(result) == {}
     assert prompt_means(result) == {}
     assert [p.file.name for p in pictures.of_stage(run, result, 1)] == ["sample-1.png"]
@@ -132,7 +132,7 @@ def test_the_log_and_what_is_fetched_are_not_written_through_a_link(tmp_path: Pa
     (run / "log.jsonl").symlink_to(target)
     (tmp_path / "weights.part").symlink_to(target)
     with pytest.raises(OSError, match="it is a link, which is not written through; remove it"):
-        JsonLog().run_started(run, RunResult.load(run))
+        JsonLog().run_started(run, load_result(run))
     with pytest.raises(OSError, match="it is a link"):
         _Counted(tmp_path / "weights.part", print)
     assert target.read_text() == "mine"

@@ -12,10 +12,10 @@ from huggingface_hub import constants
 from typer.testing import CliRunner
 
 from rilbench.cli.main import app
+from rilbench.contracts.files import NeededFile
 from rilbench.engine.components import Components
 from rilbench.engine.config import load
 from rilbench.engine.needed import needed
-from rilbench.files.published import NeededFile
 from rilbench.host.catalog import Catalog
 
 PAGE = (ROOT / "docs" / "weights.md").read_text()

@@ -14,9 +14,9 @@ from helpers import images, jpeg_round_trip, normalised, plain_clip, save_clip
 from PIL import Image, ImageFilter
 
 from rilbench import ConfigError
-from rilbench.contracts.result import RunResult
 from rilbench.evaluation.config import PERTURBATIONS as NAMES
 from rilbench.evaluation.perturb import PERTURBATIONS
+from rilbench.store.results import load_result
 from rilbench.store.tables import markdown
 from rilbench_metrics.diversity import Diversity, DiversitySettings
 
@@ -79,7 +79,7 @@ def test_a_perturbed_column_scores_the_changed_images(workplace: Path, monkeypat
     assert all(info.target_of == () for info in matrix.metrics if "@" in info.name)
     assert matrix.values("red") == plain.matrix.values("red")
     assert outcome.result.matrix.rows[1].stage_id == plain.matrix.rows[1].stage_id
-    assert RunResult.load(outcome.folder) == outcome.result
+    assert load_result(outcome.folder) == outcome.result
     assert "@" not in markdown(outcome.result)  # a check, not a result: the report shows it
 
 

@@ -18,6 +18,7 @@ from rilbench.contracts.errors import RilbenchError
 from rilbench.contracts.result import RunResult
 from rilbench.engine import run as engine
 from rilbench.engine.progress import Reporter
+from rilbench.store.results import load_result
 from rilbench.training import stage as trainer
 from rilbench_release import foreign
 
@@ -121,13 +122,13 @@ def test_a_repetition_writes_nothing(place: Path) -> None:
 def test_what_is_missing_is_made_again(place: Path, pattern: str, again: bool) -> None:
     before, gone = files(place), list((place / "runs").glob(pattern))
     (folder,) = (place / "runs").glob("rid-*")
-    first = RunResult.load(folder)
+    first = load_result(folder)
     for path in gone:
         path.unlink()
     result, _ = repeat(place)
     assert gone
     assert [row.values for row in result.matrix.rows] == [row.values for row in first.matrix.rows]
-    assert RunResult.load(folder) == result
+    assert load_result(folder) == result
     after = files(place)
     assert after.keys() == before.keys()
     for path in gone if again else ():

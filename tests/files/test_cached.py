@@ -18,6 +18,7 @@ from safetensors.torch import save_file
 
 from rilbench import ConfigError
 from rilbench.encoders import ClipEncoder, clip_files
+from rilbench.files.published import fault_of
 from rilbench_imagereward import ImageReward, ImageRewardSettings
 from rilbench_pickscore import PickScore, PickScoreSettings
 
@@ -81,7 +82,7 @@ def test_pickscore(attempts: list[Any], tmp_path: Path) -> None:
     into_cache(tmp_path, "some/model", {name: files[name] for name in ("config.json", "model.safetensors")})
     words = {name: files[name] for name in ("tokenizer.json", "tokenizer_config.json")}
     into_cache(tmp_path, "some/words", words | words_of(files["tokenizer.json"]), revision="main")
-    assert all(file.fault() is None for file in PickScore.files(settings))
+    assert all(fault_of(file) is None for file in PickScore.files(settings))
     cached, local = PickScore(settings), PickScore(PickScoreSettings(f"{tmp_path}/pickscore", f"{tmp_path}/pickscore"))
     x, prompts = images(2, 3, 20, 20), ["a large red circle", "a small blue square"]
     assert torch.equal(cached(x, prompts), local(x, prompts))
@@ -99,7 +100,7 @@ def test_imagereward(attempts: list[Any], tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"missing files: tokenizer\.json of hub:some/words"):
         ImageReward(settings)
     into_cache(tmp_path, "some/words", read(tmp_path / "words") | {"vocab.txt": "\n".join(blip.WORDS).encode()})
-    assert all(file.fault() is None for file in ImageReward.files(settings))
+    assert all(fault_of(file) is None for file in ImageReward.files(settings))
     assert torch.isfinite(ImageReward(settings)(images(1, 3, 32, 32), ["a large red circle"])).all()
     assert attempts == []
 
@@ -118,7 +119,7 @@ def test_a_tag_of_open_clip(attempts: list[Any], tmp_path: Path, monkeypatch: py
     model = open_clip.CLIP(**clip_config(49408), quick_gelu=True).eval()
     save_file({k: v.contiguous() for k, v in model.state_dict().items()}, tmp_path / "weights")
     into_cache(tmp_path, "some/clip.tag", {"open_clip_model.safetensors": (tmp_path / "weights").read_bytes()}, "main")
-    assert file.fault() is None
+    assert fault_of(file) is None
     encoder, x = ClipEncoder("tiny-test-quickgelu", "some_tag"), images(2, 3, SIZE, SIZE)
     pixels = (x - torch.tensor(mean)[:, None, None]) / torch.tensor(std)[:, None, None]
     with torch.no_grad():

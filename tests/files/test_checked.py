@@ -19,9 +19,11 @@ from safetensors.torch import save_file
 from web import git_hash
 
 import rilbench_metrics.extractors
-from rilbench import ConfigError
+from rilbench import ConfigError, NeededFile
 from rilbench.encoders import ClipEncoder
+from rilbench.files import hub
 from rilbench.files import published as remote
+from rilbench.files.published import fault_of, place_of
 from rilbench.model.config import ModelConfig
 from rilbench.model.loading import load_backbone
 from rilbench_metrics.extractors import make_extractor
@@ -37,13 +39,14 @@ def hashed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     monkeypatch.setenv("RILBENCH_CACHE", str(tmp_path / "urls"))
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
     paths: list[Path] = []
-    digest = remote.digest
+    digest = hub.digest
 
     def counted(path: Path, kind: str, before: bytes = b"") -> str:
         paths.append(path.resolve())
         return digest(path, kind, before)
 
-    monkeypatch.setattr(remote, "digest", counted)
+    for module in (hub, remote):
+        monkeypatch.setattr(module, "digest", counted)
     remote._fault_once.cache_clear()
     return paths
 
@@ -145,11 +148,11 @@ def test_what_was_found_right_is_hashed_once(model: ModelConfig, tmp_path: Path,
 def test_fetch_hashes_whatever_is_remembered(model: ModelConfig, hashed: list[Path]) -> None:
     """`rilbench fetch --check` finds a bit that fell over on the disk, which changes no time."""
     load_backbone(model)
-    file = remote.NeededFile("hub:some/thing/unet/diffusion_pytorch_model.safetensors")
+    file = NeededFile("hub:some/thing/unet/diffusion_pytorch_model.safetensors")
     hashed.clear()
     remote._fault_once.cache_clear()
-    assert file.fault() is None
-    assert hashed == [file.place.resolve()]
+    assert fault_of(file) is None
+    assert hashed == [place_of(file).resolve()]
 
 
 def test_a_folder_that_cannot_be_written_costs_a_hash_only(

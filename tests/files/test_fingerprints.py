@@ -18,13 +18,13 @@ from huggingface_hub import constants
 from safetensors.torch import load_file, save_file
 
 from rilbench.contracts.errors import ConfigError
-from rilbench.contracts.result import RunResult
 from rilbench.engine.config import load
 from rilbench.engine.documents import settings_document
 from rilbench.engine.progress import Reporter
 from rilbench.files.fingerprints import fingerprint, resolved_fingerprint
 from rilbench.files.pipelines import read_files
 from rilbench.model.text_to_image import TextToImage
+from rilbench.store.results import load_result
 from rilbench_release import foreign, merged
 from rilbench_release.pictures import write_pictures
 from rilbench_release.runs import SavedRun
@@ -228,7 +228,7 @@ def test_a_branch_is_the_commit_it_is(workplace: Path, hub: Callable[[], None]) 
     for outcome, commit in ((first, COMMITS[0]), (second, COMMITS[1])):
         config = load(str(outcome.folder / "config.yaml"))
         assert config.model.revision == commit
-        run = SavedRun(RunResult.load(outcome.folder), config, toy.catalog())
+        run = SavedRun(load_result(outcome.folder), config, toy.catalog())
         picture = workplace / f"{commit}.png"
         write_pictures(
             run, ["a red circle"], stages=[0], config=config.evaluate, output=picture, reporter=Reporter(quiet=True)

@@ -12,7 +12,10 @@ from huggingface_hub import constants
 from web import git_hash
 
 from rilbench import ConfigError, NeededFile
+from rilbench.contracts.files import named
 from rilbench.files import published as remote
+from rilbench.files.hub import is_hub_id
+from rilbench.files.published import fault_of, place_of
 from rilbench.files.resources import resolve
 
 SHA = hashlib.sha256(b"weights").hexdigest()
@@ -63,7 +66,7 @@ class Settings:
 
 
 def test_settings_name_their_files() -> None:
-    assert [file.source for file in remote.named(Settings())] == [URL, "hub:a/b/c.bin"]
+    assert [file.source for file in named(Settings())] == [URL, "hub:a/b/c.bin"]
 
 
 def put(path: Path, contents: bytes) -> Path:
@@ -85,7 +88,7 @@ def in_hub_cache(tmp_path: Path, contents: bytes, etag: str, branch: str = "main
 
 def test_a_missing_file_names_itself_its_place_and_the_command(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(sys, "argv", ["rilbench", "run", "--config", "sd15", "model.steps=5"])
-    place = NeededFile(URL).place
+    place = place_of(NeededFile(URL))
     assert place.parent == tmp_path / "urls"
     with pytest.raises(ConfigError) as caught:
         resolve(f"{URL}#size=7")
@@ -104,28 +107,28 @@ def test_what_is_made_here_says_how() -> None:
 
 def test_a_url_file_is_found_and_checked(tmp_path: Path) -> None:
     file = NeededFile.parse(f"{URL}#sha256={SHA}&md5={MD5}&size=7")
-    put(file.place, b"weights")
-    assert resolve(f"{URL}#sha256={SHA}") == str(file.place)
-    assert file.fault() is None
-    assert NeededFile.parse(f"{URL}#size=8").fault() == "has 7 bytes, published are 8"
-    assert f"md5 {MD5}, published" in str(NeededFile.parse(f"{URL}#md5={'0' * 32}").fault())
-    put(file.place, b"Weights")
-    assert f"published is {SHA}" in str(file.fault())
+    put(place_of(file), b"weights")
+    assert resolve(f"{URL}#sha256={SHA}") == str(place_of(file))
+    assert fault_of(file) is None
+    assert fault_of(NeededFile.parse(f"{URL}#size=8")) == "has 7 bytes, published are 8"
+    assert f"md5 {MD5}, published" in str(fault_of(NeededFile.parse(f"{URL}#md5={'0' * 32}")))
+    put(place_of(file), b"Weights")
+    assert f"published is {SHA}" in str(fault_of(file))
 
 
 @pytest.mark.parametrize("etag", [SHA, git_hash(b"weights")])
 def test_the_hubs_cache_knows_every_hash(tmp_path: Path, etag: str) -> None:
     link = in_hub_cache(tmp_path, b"weights", etag)
     file = NeededFile("hub:a/b/c.bin")
-    assert file.place == link
-    assert file.fault() is None
+    assert place_of(file) == link
+    assert fault_of(file) is None
     link.write_bytes(b"Weights")
-    assert str(file.fault()).endswith(f"the Hub says {etag}")
+    assert str(fault_of(file)).endswith(f"the Hub says {etag}")
 
 
 def test_reading_checks_the_file_each_time_it_changed(tmp_path: Path) -> None:
     text = f"{URL}#sha256={SHA}"
-    place = put(NeededFile(URL).place, b"weights")
+    place = put(place_of(NeededFile(URL)), b"weights")
     assert remote.verified(text) == place
     put(place, b"another")
     with pytest.raises(
@@ -142,7 +145,7 @@ def test_a_folder_of_the_hub(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"d\.json of hub:a/b/d\.json@v3 should be at"):
         remote.hub_folder("a/b@v3", ["c.bin", "d.json"])
     (tmp_path / "x" / "y").mkdir(parents=True)
-    assert remote.is_hub_id("a/b@v3")
-    assert not remote.is_hub_id(f"{tmp_path}/x")
-    assert not remote.is_hub_id("./a")
-    assert not remote.is_hub_id("package:a/b")
+    assert is_hub_id("a/b@v3")
+    assert not is_hub_id(f"{tmp_path}/x")
+    assert not is_hub_id("./a")
+    assert not is_hub_id("package:a/b")

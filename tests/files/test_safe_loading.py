@@ -17,6 +17,7 @@ from safetensors.torch import save_file
 
 from rilbench import ConfigError, NeededFile
 from rilbench.encoders import ClipEncoder
+from rilbench.files.published import place_of
 from rilbench_aesthetic import Aesthetic, AestheticSettings, LinearHead
 from rilbench_clip import Clip, ClipSettings
 from rilbench_hps import HPS, HPSSettings
@@ -141,7 +142,7 @@ def test_one_changed_bit_is_refused_where_the_hash_is_known(folder: Path, name: 
     contents = (folder / FILES[name]).read_bytes()
     source = f"url:https://example.org/{FILES[name]}"
     text = f"{source}#sha256={hashlib.sha256(contents).hexdigest()}"
-    place = NeededFile(source).place
+    place = place_of(NeededFile(source))
     place.parent.mkdir()
     place.write_bytes(contents)
     make(name, folder, text)

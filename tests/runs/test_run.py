@@ -17,6 +17,7 @@ from rilbench.contracts.errors import ConfigError, DivergedError, PluginError, R
 from rilbench.contracts.result import RunResult
 from rilbench.engine import run as engine
 from rilbench.engine.progress import Reporter
+from rilbench.store.results import load_result
 from rilbench.training import stage as trainer
 
 
@@ -39,7 +40,7 @@ def test_run_writes_what_it_promises(workplace: Path) -> None:
     assert saved["schema"] == 1
     assert saved["status"] == "finished"
     assert saved["plugins"]["strategy/rid"].startswith("rilbench ")
-    assert RunResult.load(folder) == result
+    assert load_result(folder) == result
     scores = load_file(workplace / "runs" / result.matrix.rows[2].evaluation / "scores.safetensors")
     assert scores["red"].shape == (3, 2)
     assert scores["red"].mean().item() == pytest.approx(result.matrix.values("red")[2], abs=1e-6)

@@ -19,6 +19,7 @@ from rilbench.contracts.result import ResultMatrix, RunResult
 from rilbench.engine.terminal import Terminal
 from rilbench.store import tables
 from rilbench.store.files import write_json
+from rilbench.store.results import load_result
 from rilbench_compare import formats
 from rilbench_compare.records import as_csv, records
 from rilbench_compare.sheets import sheets
@@ -32,7 +33,7 @@ METRIC = "kb|[red]"
 
 def named(folder: Path) -> RunResult:
     """A run whose label, stages and a metric have such names."""
-    run = RunResult.load(write_run(folder, "rid"))
+    run = load_result(write_run(folder, "rid"))
     infos = tuple(replace(i, name=METRIC) if i.name == "kb" else i for i in run.matrix.metrics)
     rows = tuple(
         replace(r, label=LABEL if i else "base", values={METRIC if k == "kb" else k: v for k, v in r.values.items()})

@@ -15,6 +15,7 @@ import toy
 
 from rilbench.contracts.result import RunResult
 from rilbench.engine.progress import Reporter
+from rilbench.store.results import load_result
 from rilbench_mlflow import sending, state
 
 COUNTED = ("create_run", "log_batch", "log_artifacts", "log_artifact", "set_tag", "update_run", "set_terminated")
@@ -112,7 +113,7 @@ def differences(folder: Path) -> list[str]:
     client = MlflowClient(f"sqlite:///{folder}/mlflow.db")
     experiment = client.get_experiment_by_name("rilbench")
     runs = client.search_runs([experiment.experiment_id]) if experiment else []
-    results = {file.parent.name: RunResult.load(file.parent) for file in (folder / "runs").glob("*/result.json")}
+    results = {file.parent.name: load_result(file.parent) for file in (folder / "runs").glob("*/result.json")}
     found = []
     if sorted(run.info.run_name for run in runs) != sorted(results):
         found.append(f"runs {sorted(run.info.run_name for run in runs)} are not {sorted(results)}")

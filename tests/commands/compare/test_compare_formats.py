@@ -404,7 +404,7 @@ class Hook:
     def find_runs(self, source):
         if source == "http://here:5000/#/experiments/1":
             folders = sorted(Path({str(store)!r}).glob("*-seed0"))
-            return [replace(RunResult.load(folder), folder=None) for folder in folders]
+            return [replace(load_result(folder), folder=None) for folder in folders]
 """
     fabricate.hook(tmp_path, "server", source)
     monkeypatch.syspath_prepend(str(tmp_path))

@@ -27,6 +27,7 @@ from rilbench.cli.main import app
 from rilbench.engine import run as engine
 from rilbench.engine.progress import Reporter
 from rilbench.files import pipelines as pipeline_files
+from rilbench.files.published import fault_of, is_present, place_of
 from rilbench_aesthetic import LinearHead
 from rilbench_fetch.download import get
 
@@ -63,13 +64,13 @@ def nothing(there: int, size: int | None) -> None:
 
 
 def part_of(file: NeededFile) -> Path:
-    return file.place.with_name(f"{file.place.name}.part")
+    return place_of(file).with_name(f"{place_of(file).name}.part")
 
 
 def test_a_file_gets_its_name_when_it_is_whole(file: NeededFile) -> None:
     seen: list[tuple[int, int | None]] = []
     get(file, lambda there, size: seen.append((there, size)))
-    assert file.place.read_bytes() == CONTENTS
+    assert place_of(file).read_bytes() == CONTENTS
     assert not part_of(file).exists()
     assert seen[-1] == (len(CONTENTS), len(CONTENTS))
     assert seen == sorted(seen)
@@ -78,7 +79,7 @@ def test_a_file_gets_its_name_when_it_is_whole(file: NeededFile) -> None:
 def test_a_cut_connection_is_taken_up_where_it_broke(web: Web, file: NeededFile) -> None:
     web.cut["/head.pth"] = 1000
     get(file, nothing)
-    assert file.fault() is None
+    assert fault_of(file) is None
     assert web.gets("head.pth") == [None, "bytes=1000-"]
 
 
@@ -87,7 +88,7 @@ def test_a_killed_download_goes_on_in_the_next_call(web: Web, file: NeededFile) 
     part.parent.mkdir(parents=True)
     part.write_bytes(CONTENTS[:3000])
     get(file, nothing)
-    assert file.place.read_bytes() == CONTENTS
+    assert place_of(file).read_bytes() == CONTENTS
     assert web.gets("head.pth") == ["bytes=3000-"]
 
 
@@ -96,11 +97,11 @@ def test_what_came_is_kept_when_the_server_goes(web: Web, file: NeededFile, monk
     monkeypatch.setattr(file_download.time, "sleep", lambda seconds: web.hidden.add("/head.pth"))
     with pytest.raises(RilbenchError, match=rf"cannot get {file.source}: .*403"):
         get(file, nothing)
-    assert not file.present
+    assert not is_present(file)
     assert part_of(file).read_bytes() == CONTENTS[:2000]
     web.hidden.clear()
     get(file, nothing)
-    assert file.fault() is None
+    assert fault_of(file) is None
     assert web.gets("head.pth")[-1] == "bytes=2000-"
 
 
@@ -111,10 +112,10 @@ def test_another_file_of_the_same_size_is_refused(web: Web, file: NeededFile, wr
         RilbenchError, match=f"{file.source} has sha256 .*, published is {SHA}: what came from {file.address}"
     ):
         get(file, nothing)
-    assert not list(file.place.parent.glob("*head*"))
+    assert not list(place_of(file).parent.glob("*head*"))
     web.files["/head.pth"] = CONTENTS
     get(file, nothing)
-    assert file.fault() is None
+    assert fault_of(file) is None
 
 
 def test_a_file_that_is_too_short_is_refused(web: Web, file: NeededFile) -> None:
@@ -123,7 +124,7 @@ def test_a_file_that_is_too_short_is_refused(web: Web, file: NeededFile) -> None
         RilbenchError, match=f"cannot get {file.source}: .*{len(CONTENTS)} but has size {len(CONTENTS) - 5}"
     ):
         get(file, nothing)
-    assert not file.present
+    assert not is_present(file)
 
 
 def test_a_part_that_belongs_to_nothing_costs_one_attempt(web: Web, file: NeededFile) -> None:
@@ -133,17 +134,17 @@ def test_a_part_that_belongs_to_nothing_costs_one_attempt(web: Web, file: Needed
     with pytest.raises(RilbenchError, match="is not the published file, and was deleted"):
         get(file, nothing)
     get(file, nothing)
-    assert file.fault() is None
+    assert fault_of(file) is None
     part.write_bytes(b"?" * (len(CONTENTS) + 1))
-    file.place.unlink()
+    place_of(file).unlink()
     get(file, nothing)  # longer than the whole file: begun anew at once
-    assert file.fault() is None
+    assert fault_of(file) is None
 
 
 def test_two_processes_download_a_file_once(web: Web, file: NeededFile) -> None:
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(lambda _: get(file, nothing), range(4)))
-    assert file.fault() is None
+    assert fault_of(file) is None
     assert web.gets("head.pth") == [None]
 
 
@@ -155,7 +156,7 @@ def test_a_release_that_moved_is_followed(web: Web, file: NeededFile) -> None:
     part.parent.mkdir(parents=True)
     part.write_bytes(CONTENTS[:700])
     get(moved, nothing)
-    assert moved.place.read_bytes() == CONTENTS
+    assert place_of(moved).read_bytes() == CONTENTS
     assert web.gets("/head.pth")[-1] == "bytes=700-"
 
 
@@ -168,10 +169,10 @@ def test_the_hubs_files_lie_in_the_hubs_cache(web: Web, tmp_path: Path) -> None:
     web.put_on_hub("some/model", {"model.safetensors": CONTENTS, "config.json": b"{}"})
     for name in ("model.safetensors", "config.json"):
         file = NeededFile(f"hub:some/model/{name}@{COMMIT}")
-        assert not file.present
+        assert not is_present(file)
         get(file, nothing)
-        assert file.fault() is None
-        assert file.place == tmp_path / f"hub/models--some--model/snapshots/{COMMIT}/{name}"
+        assert fault_of(file) is None
+        assert place_of(file) == tmp_path / f"hub/models--some--model/snapshots/{COMMIT}/{name}"
     blobs = {path.name for path in (tmp_path / "hub/models--some--model/blobs").iterdir()}
     assert blobs == {SHA, git_hash(b"{}")}
     asked = len(web.gets("safetensors"))
@@ -186,17 +187,17 @@ def test_a_file_of_the_hub_resumes_and_is_checked_by_its_etag(web: Web, tmp_path
     (blobs / f"{SHA}.part").write_bytes(CONTENTS[:1500])
     file = NeededFile("hub:some/model/model.safetensors")
     get(file, nothing)
-    assert file.fault() is None
+    assert fault_of(file) is None
     assert web.gets("safetensors") == ["bytes=1500-"]
-    file.place.resolve().write_bytes(CONTENTS[:-1] + b"!")
-    assert "the Hub says" in str(file.fault())
+    place_of(file).resolve().write_bytes(CONTENTS[:-1] + b"!")
+    assert "the Hub says" in str(fault_of(file))
     get(file, nothing)
-    assert file.place.read_bytes() == CONTENTS
-    file.place.resolve().unlink()
+    assert place_of(file).read_bytes() == CONTENTS
+    place_of(file).resolve().unlink()
     web.files["/some/model/resolve/main/model.safetensors"] = b"!" + CONTENTS[1:]
     with pytest.raises(RilbenchError, match=f"the Hub says {SHA}: what came from {web.address}.* was deleted"):
         get(file, nothing)
-    assert not file.present
+    assert not is_present(file)
     assert list(blobs.iterdir()) == []
 
 

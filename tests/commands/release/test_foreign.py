@@ -21,6 +21,7 @@ from rilbench.evaluation.evaluate import generate, to_pixels
 from rilbench.model.adapters import AdapterGroup
 from rilbench.model.randomness import evaluation_noise
 from rilbench.model.text_to_image import TextToImage
+from rilbench.store.results import load_result
 from rilbench_release import evaluate_command as command
 from rilbench_release import foreign
 from rilbench_release.attach import Lora, attach
@@ -69,7 +70,7 @@ def test_an_exported_run_gives_its_own_numbers(place: Path, kind: str) -> None:
     assert close(result, 1, run.result, 1 if kind == "stage" else 2)
     assert not close(run.result, 2, run.result, 1)
     assert result.matrix.rows[1].label == kind
-    assert RunResult.load(folder) == result
+    assert load_result(folder) == result
     assert (folder / "samples.png").stat().st_size > 0
     values = result.matrix.values("toy_contrast")  # lower is better
     assert result.matrix.forgetting("toy_contrast") == pytest.approx(max(0.0, values[1] - values[0]))
@@ -132,7 +133,7 @@ def test_the_command(place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytes
     assert told["command"] == "rilbench evaluate it"
     assert [stage["label"] for stage in told["stages"]] == ["base", "peft"]
     assert set(told["stages"][1]["values"]) == {"dark", "blue", "toy_contrast", "likeness"}
-    assert RunResult.load(Path(told["folder"])).status == "finished"
+    assert load_result(Path(told["folder"])).status == "finished"
     command.evaluate(model, config=file, label="plain")
     assert "plain: value (forgetting)" in capsys.readouterr().out
 

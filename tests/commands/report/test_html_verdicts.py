@@ -13,6 +13,7 @@ from scipy import stats
 from rilbench.analysis.statistics import Spread
 from rilbench.contracts.result import MetricInfo, ResultMatrix, Row, RunResult
 from rilbench.store.files import write_json, write_text
+from rilbench.store.results import load_result
 from rilbench_report import differences, measures, tables
 from rilbench_report.bases import other_bases
 from rilbench_report.checks import checks
@@ -296,7 +297,7 @@ def test_runs_of_one_label_on_two_bases_are_two_methods(tmp_path: Path) -> None:
     low, high = (made("rid", ("a", "b"), s, [[v, 2], [2, 2], [2, 3]]) for s, v in ((0, 1), (1, 5)))
     for result, spacing in ((low, "leading"), (high, "trailing")):
         stored(tmp_path, result, f"model: {{spacing: {spacing}}}\n")
-    runs = [Run(RunResult.load(tmp_path / result.name)) for result in (low, high)]
+    runs = [Run(load_result(tmp_path / result.name)) for result in (low, high)]
     assert [run.label for run in told_apart(runs)] == ["rid (spacing leading)", "rid (spacing trailing)"]
 
 

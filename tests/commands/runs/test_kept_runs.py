@@ -22,6 +22,7 @@ from rilbench.cli.main import main
 from rilbench.contracts.result import RunResult
 from rilbench.store import temporary
 from rilbench.store.files import read_json, write_json, write_text
+from rilbench.store.results import load_result
 
 SHORT = ("train.samples=4", "strategy=baseline")
 OLD = time.time() - 24 * 3600
@@ -66,7 +67,7 @@ def runs(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):  
 
 def folders(place: Path) -> dict[str, RunResult]:
     """The runs by what sets them apart."""
-    found = [RunResult.load(path.parent) for path in sorted(place.glob("runs/*/result.json"))]
+    found = [load_result(path.parent) for path in sorted(place.glob("runs/*/result.json"))]
     assert len(found) == 3
     two = next(run for run in found if len(run.rewards) == 2)
     slow = next(run for run in found if run.matrix.rows[1].stage_id != two.matrix.rows[1].stage_id)

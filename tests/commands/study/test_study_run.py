@@ -29,6 +29,7 @@ from rilbench.engine import config
 from rilbench.engine import run as engine
 from rilbench.files.prompts import read_prompts
 from rilbench.store.files import write_json
+from rilbench.store.results import load_result
 from rilbench_study import definition
 from rilbench_study.cells import make_cells
 from rilbench_study.cost import Estimates
@@ -109,7 +110,7 @@ def test_the_overview_is_the_mean_of_the_runs(undisturbed: Path, workplace: Path
     told = study(workplace, *TWO, "--json")
     assert told.code == 0
     values = json.loads(told.out)
-    results = [RunResult.load(workplace / "runs" / name) for name in values["finished"]]
+    results = [load_result(workplace / "runs" / name) for name in values["finished"]]
     assert len(results) == 4
     for line in values["overview"][1:]:
         own = [result for result in results if result.label == line["label"]]
@@ -143,7 +144,7 @@ def test_the_record_names_runs_and_definition(undisturbed: Path) -> None:
 
 
 def test_a_run_of_a_study_says_how_it_is_repeated_alone(undisturbed: Path) -> None:
-    result = RunResult.load(next(undisturbed.glob("runs/rid-red-dark-*")))
+    result = load_result(next(undisturbed.glob("runs/rid-red-dark-*")))
     words = result.command.split()
     assert words[:3] == ["rilbench", "run", "--config"]
     assert config.load(words[3]).rewards == ("red", "dark")

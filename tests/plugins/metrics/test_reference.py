@@ -20,6 +20,7 @@ from typer.testing import CliRunner
 
 from rilbench import ConfigError
 from rilbench.cli.main import app
+from rilbench.files.published import is_present
 from rilbench_metrics.extractors import make_extractor
 from rilbench_metrics.fid import FID, FIDSettings
 from rilbench_metrics.reference import Moments, read_image
@@ -113,11 +114,11 @@ def test_fid_takes_its_own_extractors_statistics_only(clip: Path, folder: Path, 
 def test_the_reference_is_where_the_configuration_has_it(clip: Path, folder: Path, tmp_path: Path) -> None:
     place = tmp_path / "data" / "coco.safetensors"
     (needed,) = FID.files(FIDSettings(model=str(clip), reference=str(place)))
-    assert not needed.present
+    assert not is_present(needed)
     assert "rilbench reference FOLDER" in needed.made_by
     done = reference(str(folder), f"metric.fid.model={clip}", f"metric.fid.reference={place}")
     assert done.exit_code == 0, done.output
-    assert needed.present
+    assert is_present(needed)
     assert FID.files(FIDSettings()) == []  # the embedded benchmark's own
 
 

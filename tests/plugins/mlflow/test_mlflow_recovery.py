@@ -10,7 +10,7 @@ import pytest
 from small_runs import write_run
 
 from rilbench.contracts.errors import RilbenchError
-from rilbench.contracts.result import RunResult
+from rilbench.store.results import load_result
 from rilbench_mlflow import MlflowTracker, database, sync
 from rilbench_mlflow.address import absolute
 from rilbench_mlflow.address import database as file_of
@@ -75,7 +75,7 @@ def test_sqlalchemy_reads_the_address(tmp_path: Path, monkeypatch: pytest.Monkey
 
 def test_a_finished_run_whose_repetition_is_stopped_stays_finished(place: Path) -> None:
     folder = write_run(place / "runs", "rid")
-    tracker, result = MlflowTracker(), RunResult.load(folder)
+    tracker, result = MlflowTracker(), load_result(folder)
     tracker.run_started(folder=folder, result=result)
     tracker.run_failed(folder=folder, result=result, error=KeyboardInterrupt())
     assert client(place).get_run(load(folder).run_id).info.status == "FINISHED"

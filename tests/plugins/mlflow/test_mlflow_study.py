@@ -27,6 +27,7 @@ from rilbench.engine.identity import digest
 from rilbench.host.catalog import Catalog
 from rilbench.host.hook_caller import HookCaller
 from rilbench.store.files import write_json
+from rilbench.store.results import load_result
 from rilbench_mlflow import MlflowTracker, saved, sync
 from rilbench_mlflow.fetch import find, parse
 from rilbench_mlflow.groups import examples, labels
@@ -40,7 +41,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:mlflow.*")
 def a_study(place: Path) -> list[RunResult]:
     """Two strategies, two seeds, in the store `place/colours`."""
     folders = [write_run(place / "colours", strategy, seed) for strategy in ("baseline", "rid") for seed in (0, 1)]
-    return [RunResult.load(folder) for folder in folders]
+    return [load_result(folder) for folder in folders]
 
 
 def experiment(place: Path) -> Any:
@@ -210,7 +211,7 @@ def test_labels_show_what_differs_within_a_strategy() -> None:
 
 def test_examples_are_few_runs_of_every_label(tmp_path: Path) -> None:
     def result(strategy: str, seed: int, order: str) -> RunResult:
-        return RunResult.load(write_run(tmp_path, strategy, seed, order=order))
+        return load_result(write_run(tmp_path, strategy, seed, order=order))
 
     runs = [result("rid", 3, "red blue"), result("baseline", 3, "red blue"), result("rid", 3, "blue red")]
     assert examples(runs, ["rid", "baseline", "rid"]) == {"rewards": "red > blue", "seed": "3"}
@@ -241,7 +242,7 @@ def test_unfinished_runs_are_named_and_fetched_by_their_own_link_only(
     place: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = write_run(place / "colours", "rid")
-    write_json(folder / "result.json", replace(RunResult.load(folder), status="failed").to_json())
+    write_json(folder / "result.json", replace(load_result(folder), status="failed").to_json())
     sync(folder)
     assert find("sqlite:///mlflow.db") == []
     said = capsys.readouterr().err

@@ -1,0 +1,56 @@
+"""The Hub's ordinary cache (HF_HOME): ids, commits, where a file is, and whether it is the one the Hub published."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from pathlib import Path
+
+INDEX = "model_index.json"  # what a diffusers pipeline on the Hub is made of
+
+
+def is_hub_id(name: str) -> bool:
+    """Whether a name has the form OWNER/REPO or OWNER/REPO@REVISION, and is no folder here."""
+    return bool(re.fullmatch(r"[\w-][\w.-]*/[\w.-]+(@[\w./-]+)?", name)) and not Path(name).exists()
+
+
+def hub_place(repo: str, file: str, revision: str) -> Path:
+    """Where the cache has a file, or will have it."""
+    from huggingface_hub import constants, try_to_load_from_cache
+
+    found = try_to_load_from_cache(repo, file, cache_dir=constants.HF_HUB_CACHE, revision=revision)
+    if isinstance(found, str):
+        return Path(found)
+    return _folder(repo) / "snapshots" / commit_of(repo, revision) / file
+
+
+def commit_of(repo: str, revision: str) -> str:
+    """The commit that the cache has for a branch or tag; the revision itself when it has none."""
+    branch = _folder(repo) / "refs" / revision
+    return branch.read_text().strip() if branch.is_file() else revision
+
+
+def etag_fault(path: Path, etag: str) -> str | None:
+    """Why a file is not the one of a Hub etag: the sha256 of a large file, git's hash of a small one."""
+    if re.fullmatch(r"[0-9a-f]{64}", etag):
+        kind, found = "sha256", digest(path, "sha256")
+    elif re.fullmatch(r"[0-9a-f]{40}", etag):
+        kind, found = "git hash", digest(path, "sha1", b"blob %d\0" % path.stat().st_size)
+    else:
+        return None
+    return None if found == etag else f"has {kind} {found}, the Hub says {etag}"
+
+
+def digest(path: Path, kind: str, before: bytes = b"") -> str:
+    """The hash of `before` and a file's contents, hexadecimal."""
+    hashed = hashlib.new(kind, before, usedforsecurity=False)
+    with path.open("rb") as stream:
+        while block := stream.read(1 << 20):
+            hashed.update(block)
+    return hashed.hexdigest()
+
+
+def _folder(repo: str) -> Path:
+    from huggingface_hub import constants
+
+    return Path(constants.HF_HUB_CACHE) / f"models--{repo.replace('/', '--')}"
