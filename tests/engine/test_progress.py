@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-import sys
 from pathlib import Path
 
 import pytest
 import studies
 import toy
+from command import rilbench
 
-from rilbench.cli import main
 from rilbench.engine.progress import Lines, Pace, Reporter
 
 
@@ -62,39 +61,27 @@ def test_warnings_come_through_when_progress_is_quiet(capsys: pytest.CaptureFixt
     assert capsys.readouterr().err == "warning: a file is missing\n"
 
 
-def ran(patched: pytest.MonkeyPatch, *arguments: str) -> int:
-    patched.setattr(sys, "argv", ["rilbench", *arguments])
-    with pytest.raises(SystemExit) as ended:
-        main()
-    return int(ended.value.code or 0)
-
-
-def test_a_run_says_what_it_does(
-    workplace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_run_says_what_it_does(workplace: Path) -> None:
     toy.config(workplace)
     arguments = ["run", "--config", str(workplace / "toy.yaml"), "--rewards", "red", "evaluate.metrics=[]", "--json"]
-    assert ran(monkeypatch, *arguments, "--plugin", "red=toy:Redness", "--seed", "1") == 0
-    out, err = capsys.readouterr()
-    assert json.loads(out)["status"] == "finished", "stdout is data"
-    assert "loading the model\n" in err
-    assert re.search(r"^stage 1 of 1: red: update 1 of 4, reward [\d.]+, loss -?[\d.]+$", err, re.MULTILINE)
-    assert re.search(r"^stage 1 of 1: red: update 4 of 4, reward [\d.]+, loss -?[\d.]+$", err, re.MULTILINE)
-    assert "measuring after model: image 4 of 6\n" in err
-    assert "measuring after red: image 6 of 6\n" in err
-    assert ran(monkeypatch, *arguments, "--plugin", "red=toy:Redness", "--seed", "2", "--quiet") == 0
-    assert capsys.readouterr().err == ""
+    arguments += ["--plugin", "red=toy:Redness"]
+    done = rilbench(*arguments, "--seed", "1")
+    assert done.code == 0
+    assert json.loads(done.out)["status"] == "finished", "stdout is data"
+    assert "loading the model\n" in done.err
+    assert re.search(r"^stage 1 of 1: red: update 1 of 4, reward [\d.]+, loss -?[\d.]+$", done.err, re.MULTILINE)
+    assert re.search(r"^stage 1 of 1: red: update 4 of 4, reward [\d.]+, loss -?[\d.]+$", done.err, re.MULTILINE)
+    assert "measuring after model: image 4 of 6\n" in done.err
+    assert "measuring after red: image 6 of 6\n" in done.err
+    assert rilbench(*arguments, "--seed", "2", "--quiet").err == ""
 
 
-def test_a_study_says_what_its_runs_do(
-    workplace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_study_says_what_its_runs_do(workplace: Path) -> None:
     arguments = ["--strategies", "baseline", "--rewards", "red", *studies.SMALL]
-    assert studies.command(monkeypatch, workplace, *arguments) == 0
-    out, err = capsys.readouterr()
-    assert "method" in out
-    assert "of 1 runs" not in out
-    assert re.search(r"^0 of 1 runs: baseline red seed 0, measuring after model: image 3 of 3 \(about", err, re.M)
-    assert "1 of 1 runs: baseline red seed 0 finished" in err
-    assert studies.command(monkeypatch, workplace, *arguments, "--seeds", "5,", "--quiet") == 0
-    assert capsys.readouterr().err == ""
+    done = studies.command(workplace, *arguments)
+    assert done.code == 0
+    assert "method" in done.out
+    assert "of 1 runs" not in done.out
+    assert re.search(r"^0 of 1 runs: baseline red seed 0, measuring after model: image 3 of 3 \(about", done.err, re.M)
+    assert "1 of 1 runs: baseline red seed 0 finished" in done.err
+    assert studies.command(workplace, *arguments, "--seeds", "5,", "--quiet").err == ""

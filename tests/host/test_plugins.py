@@ -5,25 +5,18 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import fabricate
 import pytest
 import toy
 from broken_plugins import CASES, Case
-
-from rilbench.cli import main
+from command import Done
+from command import rilbench as in_process
 
 GROUNDED = ["--config", "toy.yaml", "tracking=true", "evaluate.metrics=[png_kb]"]
 SELECTABLE = [case for case in CASES if "hook" not in case.name]
-
-
-@dataclass
-class Done:
-    code: int
-    out: str
-    err: str
 
 
 @pytest.fixture(scope="module")
@@ -50,19 +43,9 @@ def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def rilbench(place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Done]:
-    """The command line in this process."""
-    monkeypatch.chdir(place)
-    monkeypatch.setattr("rilbench.cli.run.quiet_libraries", lambda: None)  # it changes this process for good
-    monkeypatch.setattr("rilbench_plugins.command.quiet_libraries", lambda: None)
-
-    def call(*arguments: str) -> Done:
-        monkeypatch.setattr(sys, "argv", ["rilbench", *arguments])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        return Done(int(ended.value.code or 0), *capsys.readouterr())
-
-    return call
+def rilbench(place: Path) -> Callable[..., Done]:
+    """The command line in the working folder."""
+    return partial(in_process, cwd=place)
 
 
 def test_there_are_at_least_twelve_of_them() -> None:

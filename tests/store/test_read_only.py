@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import pytest
 import studies
 import toy
+from command import rilbench
 from read_only import read_only
-
-from rilbench.cli import main
 
 
 @pytest.fixture
-def finished(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def finished(workplace: Path) -> Path:
     """The folder of a study of one run that is finished."""
-    assert called(monkeypatch, *study(workplace)) == 0
+    assert rilbench(*study(workplace)).code == 0
     return workplace
 
 
@@ -29,16 +27,7 @@ def options() -> list[str]:
     return ["evaluate.metrics=[]", "train.samples=4", "--plugin", "red=toy:Redness", "--quiet"]
 
 
-def called(patched: pytest.MonkeyPatch, *arguments: str) -> int:
-    patched.setattr(sys, "argv", ["rilbench", *arguments])
-    with pytest.raises(SystemExit) as ended:
-        main()
-    return int(ended.value.code or 0)
-
-
-def test_what_is_finished_can_be_used(
-    finished: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_what_is_finished_can_be_used(finished: Path) -> None:
     store, elsewhere = finished / "runs", finished / "elsewhere"
     (run,) = (path.parent for path in store.glob("*/result.json"))
     config = ["--config", str(run / "config.yaml"), "--plugin", "red=toy:Redness"]
@@ -53,22 +42,20 @@ def test_what_is_finished_can_be_used(
     }
     before = {path: path.stat().st_mtime_ns for path in store.rglob("*")}
     with read_only(store):
-        codes = {name: called(monkeypatch, *arguments) for name, arguments in commands.items()}
-    assert codes == dict.fromkeys(commands, 0), capsys.readouterr().err
+        ended = {name: rilbench(*arguments) for name, arguments in commands.items()}
+    assert {name: done.err for name, done in ended.items() if done.code} == {}
     assert {path: path.stat().st_mtime_ns for path in store.rglob("*")} == before
 
 
-def test_what_is_not_finished_names_the_folder(
-    finished: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_what_is_not_finished_names_the_folder(finished: Path) -> None:
     toy.config(finished)
     run = ["run", "--config", str(finished / "toy.yaml"), "--rewards", "red", *options()]
     evaluate = ["evaluate", str(finished / "pipeline"), *run[1:5], "evaluate.seed=5", "evaluate.metrics=[]"]
     evaluate += ["--plugin", "red=toy:Redness"]
     with read_only(finished / "runs"):
         for arguments in ([*run, "--seed", "7"], evaluate):
-            assert called(monkeypatch, *arguments) == 1
-            error = capsys.readouterr().err
-            assert f"cannot write {finished / 'runs'}/" in error
-            assert "Permission denied" in error
-            assert "Remove it" not in error
+            done = rilbench(*arguments)
+            assert done.code == 1
+            assert f"cannot write {finished / 'runs'}/" in done.err
+            assert "Permission denied" in done.err
+            assert "Remove it" not in done.err

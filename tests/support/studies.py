@@ -9,10 +9,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import pytest
 import toy
+from command import Done, rilbench
 
-from rilbench.cli import main
 from rilbench.engine.progress import Reporter
 from rilbench_study import definition
 from rilbench_study.cells import make_cells
@@ -40,14 +39,9 @@ def planned(folder: Path, *overrides: str, section: str = "", **options: Any) ->
     return Graph(make_cells(asked, toy.catalog(), Reporter(quiet=True).warn))
 
 
-def command(patched: pytest.MonkeyPatch, folder: Path, *arguments: str) -> int:
+def command(folder: Path, *arguments: str) -> Done:
     """`rilbench study` in this process."""
-    file = study_file(folder)
-    patched.chdir(folder)
-    patched.setattr(sys, "argv", ["rilbench", "study", "--config", str(file), *PLUGINS, *arguments])
-    with pytest.raises(SystemExit) as ended:
-        main()
-    return int(ended.value.code or 0)
+    return rilbench("study", "--config", study_file(folder), *PLUGINS, *arguments, cwd=folder)
 
 
 def started(folder: Path, *arguments: str) -> subprocess.Popen[str]:

@@ -6,8 +6,6 @@ import json
 import math
 import re
 import shutil
-import subprocess
-import sys
 from collections.abc import Iterator
 from html import unescape
 from html.parser import HTMLParser
@@ -17,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 import toy
+from command import rilbench
 from PIL import Image
 from selenium import webdriver
 from selenium.webdriver.common.by import By
@@ -369,10 +368,9 @@ def test_an_unfinished_run_is_left_out_and_named(store: Path, tmp_path: Path) ->
 
 
 def test_the_command_writes_the_file(store: Path, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "rilbench.cli", "report", str(store), "-o", "mine.html"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
-    assert done.stdout == "mine.html\n"
-    assert done.stderr.splitlines()[-1].startswith("6 runs, pictures of 6 of them")
+    done = rilbench("report", store, "-o", "mine.html", cwd=tmp_path)
+    assert (done.code, done.out) == (0, "mine.html\n")
+    assert done.err.splitlines()[-1].startswith("6 runs, pictures of 6 of them")
     assert (tmp_path / "mine.html").stat().st_size > 1e6
 
 

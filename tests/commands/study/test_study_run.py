@@ -9,19 +9,19 @@ import shutil
 import signal
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from importlib.metadata import EntryPoint
 from pathlib import Path
 from statistics import fmean, median
-from types import SimpleNamespace
 
 import pytest
 import torch
 import toy
 from checkout import ROOT
 from filelock import FileLock
-from studies import SMALL, TWO, command, numbers, planned, started, study_file, weights
+from studies import SMALL, TWO, numbers, planned, started, study_file, weights
+from studies import command as study
 
 from rilbench import hookimpl
 from rilbench.contracts.result import RunResult
@@ -38,33 +38,12 @@ from rilbench_study.run import StudyRun
 
 
 @pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    """The numbers depend on how many there are. Workers inherit the environment."""
-    threads, handler = torch.get_num_threads(), signal.getsignal(signal.SIGTERM)
+def path() -> Iterator[None]:
+    """Worker processes find the toys."""
     path = os.pathsep.join([str(ROOT / "tests" / "support"), os.environ.get("PYTHONPATH", "")])
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr("rilbench_study.command.quiet_libraries", lambda: None)  # pytest has its own way with warnings
-        patched.setenv("OMP_NUM_THREADS", "1")
         patched.setenv("PYTHONPATH", path)
-        torch.set_num_threads(1)
         yield
-    torch.set_num_threads(threads)
-    signal.signal(signal.SIGTERM, handler)
-
-
-Study = Callable[..., SimpleNamespace]
-
-
-@pytest.fixture
-def study(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Study:
-    """The command with its code, out and err."""
-
-    def run(folder: Path, *arguments: str) -> SimpleNamespace:
-        code = command(monkeypatch, folder, *arguments)
-        out, err = capsys.readouterr()
-        return SimpleNamespace(code=code, out=out, err=err)
-
-    return run
 
 
 @pytest.fixture(scope="module")
@@ -72,12 +51,11 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory, pipeline: Path) -> Pat
     """The folder of the study TWO, run without a break."""
     folder = tmp_path_factory.mktemp("undisturbed")
     shutil.copytree(pipeline, folder / "pipeline")
-    with pytest.MonkeyPatch.context() as patched:
-        assert command(patched, folder, *TWO) == 0
+    assert study(folder, *TWO).code == 0
     return folder
 
 
-def test_a_dry_run_trains_nothing(workplace: Path, study: Study) -> None:
+def test_a_dry_run_trains_nothing(workplace: Path) -> None:
     told = study(workplace, *TWO, "--dry-run", "--time", "--json", "--workers", "2")
     assert (told.code, told.err) == (0, "")
     plan = json.loads(told.out)
@@ -95,7 +73,7 @@ def test_a_dry_run_trains_nothing(workplace: Path, study: Study) -> None:
     assert not (workplace / "runs").exists()
 
 
-def test_a_dry_run_loads_no_model(workplace: Path, study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_dry_run_loads_no_model(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr("rilbench.model.text_to_image.TextToImage.load")
     told = study(workplace, *TWO, "--dry-run", "--json")
     assert told.code == 0
@@ -105,7 +83,7 @@ def test_a_dry_run_loads_no_model(workplace: Path, study: Study, monkeypatch: py
     assert "time      not known: nothing like it is in the store; --time measures it" in shown.out
 
 
-def test_the_overview_is_the_mean_of_the_runs(undisturbed: Path, workplace: Path, study: Study) -> None:
+def test_the_overview_is_the_mean_of_the_runs(undisturbed: Path, workplace: Path) -> None:
     shutil.copytree(undisturbed / "runs", workplace / "runs")
     told = study(workplace, *TWO, "--json")
     assert told.code == 0
@@ -121,7 +99,7 @@ def test_the_overview_is_the_mean_of_the_runs(undisturbed: Path, workplace: Path
 
 
 def test_a_finished_study_is_printed_at_once(
-    undisturbed: Path, workplace: Path, study: Study, monkeypatch: pytest.MonkeyPatch
+    undisturbed: Path, workplace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shutil.copytree(undisturbed / "runs", workplace / "runs")
     before = {path: path.stat().st_mtime_ns for path in workplace.glob("runs/*/result.json")}
@@ -151,7 +129,7 @@ def test_a_run_of_a_study_says_how_it_is_repeated_alone(undisturbed: Path) -> No
     assert "red=toy:Redness" in words
 
 
-def test_a_failed_run_does_not_keep_the_others_from_finishing(workplace: Path, study: Study) -> None:
+def test_a_failed_run_does_not_keep_the_others_from_finishing(workplace: Path) -> None:
     told = study(workplace, "--strategies", "baseline", "--orders", "nan,red", "--orders", "red,dark", *SMALL)
     assert told.code == 4
     assert "1 of 2 runs: baseline nan > red seed 0 failed: reward 'nan' is not finite" in told.err
@@ -167,7 +145,7 @@ def test_a_failed_run_does_not_keep_the_others_from_finishing(workplace: Path, s
     assert f"runs/{record['failed'][0]['run']}/config.yaml" in told.out.replace("\n", "")
 
 
-def test_warnings_of_libraries_are_told_once(workplace: Path, study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_warnings_of_libraries_are_told_once(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def score(self: toy.Redness, images: torch.Tensor, prompts: list[str]) -> torch.Tensor:
         warnings.warn("red is rare", stacklevel=1)
         return images[:, 0].mean((1, 2))
@@ -212,9 +190,7 @@ def test_one_set_of_hook_plugins_serves_all_runs(workplace: Path, monkeypatch: p
     assert Counter.told == (run.folder, [cell.name for cell in graph.cells])
 
 
-def test_killed_at_three_random_moments_it_ends_with_the_same_numbers(
-    undisturbed: Path, workplace: Path, study: Study
-) -> None:
+def test_killed_at_three_random_moments_it_ends_with_the_same_numbers(undisturbed: Path, workplace: Path) -> None:
     """kill -9 of the whole process group, from the first piece of work on; the last attempt is left alone."""
     seconds = sum(json.loads(path.read_text())["seconds"] for path in undisturbed.glob("runs/stages/*/stage.json"))
     attempts = []
@@ -236,7 +212,7 @@ def test_killed_at_three_random_moments_it_ends_with_the_same_numbers(
     assert weights(workplace) == weights(undisturbed), attempts
 
 
-def test_two_workers_and_their_deaths(undisturbed: Path, workplace: Path, study: Study) -> None:
+def test_two_workers_and_their_deaths(undisturbed: Path, workplace: Path) -> None:
     """One worker dies once and its run is repeated; another dies twice and its run has failed; all else is equal."""
     (workplace / "once.txt").touch()
     sequences = _orders("red,dark", "dark,fragile", "mortal", "dark,red")
@@ -271,7 +247,7 @@ def alive(group: int) -> list[str]:
 
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks for processes in /proc")
-def test_ctrl_c_stops_the_workers_and_the_command_continues(undisturbed: Path, workplace: Path, study: Study) -> None:
+def test_ctrl_c_stops_the_workers_and_the_command_continues(undisturbed: Path, workplace: Path) -> None:
     shutil.copytree(undisturbed / "runs" / "stages", workplace / "runs" / "stages")
     for trained in workplace.glob("runs/stages/*/adapter_model.safetensors"):
         trained.unlink()  # stage.json stays, so no model is loaded for an estimate
@@ -329,9 +305,7 @@ def test_another_evaluation_is_estimated_by_its_images(undisturbed: Path, workpl
     assert mixed.how.startswith("2 pieces of work as long as the like took in this store, 1 from two timed forwards")
 
 
-def test_what_a_plugin_prints_while_planning_is_no_data(
-    workplace: Path, study: Study, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_a_plugin_prints_while_planning_is_no_data(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     score, built = toy.Redness.__init__, []
 
     def loud(self: toy.Redness, *given: object, **more: object) -> None:
