@@ -21,12 +21,13 @@ NOTE = "`python docs/generate.py` writes this page from the code.\n\n"
 def pages() -> dict[str, str]:
     """File name to text of every generated page."""
     commands = _run("typer", "rilbench.cli.main", "utils", "docs", "--name", "rilbench")
-    return {
+    written = {
         "commands.md": f"# Commands\n\n{NOTE}{_below(commands)}",
         "settings.md": _run("rilbench.cli", "settings", "--markdown"),
         "hooks.md": f"# Hooks\n\n{NOTE}{hooks()}",
         "checks.md": f"# Conformance checks\n\n{NOTE}{checks()}",
     }
+    return {name: text.rstrip() + "\n" for name, text in written.items()}
 
 
 def hooks() -> str:
@@ -75,4 +76,4 @@ def _below(text: str) -> str:
 if __name__ == "__main__":
     FOLDER.mkdir(exist_ok=True)
     for name, text in pages().items():
-        (FOLDER / name).write_text(text.rstrip() + "\n", encoding="utf-8")
+        (FOLDER / name).write_text(text, encoding="utf-8")

@@ -140,15 +140,15 @@ def _written(value: Any) -> str:
 
 
 def markdown(found: Sequence[Section]) -> str:
-    """The page docs/settings.md."""
+    """The page docs/reference/settings.md."""
     lines = [
         "# Settings",
         "",
-        "Written by `RILBENCH_PLUGINS= rilbench settings --markdown > docs/settings.md`. `rilbench settings` prints",
-        "the same for what is installed, third-party plugins included; `rilbench settings train.lr` prints one.",
+        "`python docs/generate.py` writes this page from the code. `rilbench settings` prints the same for what is",
+        "installed, including third-party plugins; `rilbench settings train.lr` prints one setting.",
         "",
-        "Every one is `key=value` on the command line, or stands in a configuration file. Texts have at most",
-        "10,000 characters where nothing else is said; numbers are never NaN or infinite.",
+        "Set any of them as `key=value` on the command line or in a configuration file. Texts have at most 10,000",
+        "characters unless stated otherwise; numbers are never NaN or infinite.",
     ]
     for section in found:
         if section.settings:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from rilbench_explain.reference import Section
 
 Key = Annotated[str | None, typer.Argument(help="One setting, such as train.lr, or a section, such as train")]
-Markdown = Annotated[bool, typer.Option("--markdown", help="Print the page docs/settings.md")]
+Markdown = Annotated[bool, typer.Option("--markdown", help="Print a Markdown page")]
 
 
 def settings(key: Key = None, plugin: Given = None, markdown: Markdown = False, as_json: AsJson = False) -> None:

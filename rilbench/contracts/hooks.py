@@ -1,7 +1,7 @@
 """The points of a run that plugins can take part in (pluggy, entry-point group `rilbench.hooks`).
 
 A hook plugin is a class without constructor arguments, or a module, with functions marked `hookimpl`. A hook may take
-any of the arguments below, by name. docs/plugins.md describes each with the plugin that uses it.
+any of the arguments below, by name. docs/reference/hooks.md has the plugins that use each.
 """
 
 from __future__ import annotations
@@ -26,34 +26,39 @@ class Hooks:
 
     @hookspec
     def run_started(self, folder: Path, result: RunResult) -> None:
-        """The plan is made, the configuration is written, nothing is measured yet."""
+        """The plan is made; `config.yaml` and `environment.json` are in the folder, nothing is measured yet."""
 
     @hookspec
     def stage_finished(self, folder: Path, result: RunResult, stage: int) -> None:
-        """A row of the result is measured and stored; stage 0 is the untouched base model."""
+        """A row of the result is measured and stored; stage 0 is the untouched base model.
+
+        A resumed run calls this again for its finished stages.
+        """
 
     @hookspec
     def run_finished(self, folder: Path, result: RunResult) -> None:
-        """All stages are measured and `result.json` is written."""
+        """All stages are measured; `result.json`, `table.md` and `samples.png` are written."""
 
     @hookspec
     def run_failed(self, folder: Path, result: RunResult, error: BaseException) -> None:
-        """The run stopped early; the finished stages are in the store. `result` is the finished one, with that status,
-        when it was a repetition that stopped."""
+        """The run stopped early by an error, Ctrl-C or SIGTERM; the finished stages are in the store.
+
+        If the run had been finished before and only its repetition failed, `result.status` is `finished`.
+        """
 
     @hookspec
     def summary(self, folder: Path, result: RunResult) -> Mapping[str, str]:  # type: ignore[empty-body]
-        """Lines to print under a finished result, name to text: where the plugin put it."""
+        """Returns lines to print under a finished result, name to text, such as where the result was sent."""
 
     @hookspec
     def study_finished(self, folder: Path, results: Sequence[RunResult]) -> Mapping[str, str]:  # type: ignore[empty-body]
-        """A study is over; `folder` is its own, `results` are its finished runs. Answers lines as `summary` does."""
+        """A study is over: `folder` is the study's, `results` are its finished runs. Returns lines as `summary` does."""
 
     @hookspec
     def find_runs(self, source: str) -> Sequence[RunResult]:  # type: ignore[empty-body]
-        """The runs kept at an address that is no folder, such as a tracking server's; None when it is not yours.
+        """Returns the runs at an address that is no folder, such as a tracking server's; None for an unknown address.
 
-        Raise a RilbenchError that says why when it is yours and cannot be read.
+        Raise a RilbenchError with the reason if the address is known and cannot be read; users see its message.
         """
 
     @hookspec

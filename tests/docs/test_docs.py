@@ -1,90 +1,126 @@
-"""docs/plugins.md and docs/export.md are true: what they show is what the program has."""
+"""The pages agree with the code: their links, commands, options, settings, paths and shown code exist."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+import shlex
+from functools import cache
+from pathlib import Path
 from string import Template
+from typing import Any
 
 import pytest
 import typer
-from broken_plugins import CASES, Case
+import yaml
 from checkout import ROOT
 
 from rilbench import Metric, Reward, Strategy
 from rilbench.cli.main import app
 from rilbench.contracts.components import Component
 from rilbench.host import control
+from rilbench.host.catalog import Catalog
 from rilbench.host.discovery import GROUPS
-from rilbench.testing import checks_for
+from rilbench_explain import reference
 
-PAGE = (ROOT / "docs" / "plugins.md").read_text()
-TITLES = {"Rewards also:": Reward, "Metrics also:": Metric, "Strategies also:": Strategy}
-
-
-def listed(title: str) -> list[str]:
-    """The checks of a table."""
-    table = PAGE.split(title)[1].split("\n\n")[1]
-    return re.findall(r"^\| `(\w+)` \|", table, re.M)
-
-
-@pytest.mark.parametrize("title", TITLES)
-def test_every_check_is_listed(title: str) -> None:
-    names = [check.name for check in checks_for(TITLES[title])]
-    assert [*listed("For every kind:"), *listed(title)] == names
+PAGES = sorted(
+    path
+    for pattern in ("*.md", "docs/**/*.md", "examples/*/README.md")
+    for path in ROOT.glob(pattern)
+    if path.name != "CHANGELOG.md"
+)
+PLUGINS = (ROOT / "docs" / "plugins.md").read_text()
+FOLDERS = "rilbench|commands|strategies|plugins|tests|benchmarks|configs|docs|examples"
+every_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
 
 
-def test_the_checks_of_every_kind_are() -> None:
-    common = set.intersection(*({c.name for c in checks_for(kind)} for kind in TITLES.values()))
-    assert set(listed("For every kind:")) <= common
+@every_page
+def test_links_resolve(page: Path) -> None:
+    targets = re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text())
+    assert [target for target in targets if not (page.parent / target).exists()] == []
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-def test_every_message_of_a_broken_plugin_is_shown(case: Case) -> None:
-    fault, message = case.name.replace("_", " "), (case.warning or case.selected).format(name="acme")
-    assert f"| {fault} | {message} |" in PAGE
+@every_page
+def test_named_files_exist(page: Path) -> None:
+    named = re.findall(rf"`((?:{FOLDERS})/[\w./-]+)[`:]", page.read_text())
+    assert [path for path in named if not (ROOT / path).exists()] == []
+
+
+@every_page
+def test_commands_and_options_exist(page: Path) -> None:
+    for line in re.findall(r"^    (?:\$ )?(rilbench .*?)(?:  +#.*)?$", page.read_text(), re.M):
+        words = shlex.split(line)[1:]
+        command, options = words[0], known_options()
+        name = f"{command} {words[1]}" if f"{command} {words[1]}" in options else command
+        assert name in options, line
+        unknown = {word for word in words if re.match(r"--?[a-z]", word)} - options[name]
+        assert not unknown, line
+
+
+@every_page
+def test_settings_exist(page: Path) -> None:
+    text = re.sub(r"`[\w-]+\.(yaml|md|json|py|png|safetensors)`", "", page.read_text())
+    sections = "|".join({key.partition(".")[0] for key in known_settings() if "." in key})
+    named = set(re.findall(rf"[ `'](({sections})\.[a-z_][\w.]*)(?=[=`])", text))
+    of_others = re.compile(r"\w+\.(acme|warmth|my-reward)\b")  # plugins that a page makes up
+    assert {key for key, _ in named if key not in known_settings() and not of_others.match(key)} == set()
+
+
+def test_the_navigation_names_every_page() -> None:
+    text = (ROOT / "mkdocs.yml").read_text()
+    named = re.findall(r"^ +- [^:]+: (\S+\.md)$", text, re.M)
+    docs = ROOT / "docs"
+    assert sorted(named) == sorted(page.relative_to(docs).as_posix() for page in docs.rglob("*.md"))
 
 
 def test_every_group_and_variable_is_described() -> None:
-    assert all(f"`{group}`" in PAGE for group in GROUPS.values())
-    assert {control.ALLOW, control.DISABLE, control.STRICT} == set(re.findall(r"^\| `(RILBENCH_\w+)=", PAGE, re.M))
+    assert all(f"`{group}`" in PLUGINS for group in GROUPS.values())
+    variables = {control.ALLOW, control.DISABLE, control.STRICT}
+    assert variables == set(re.findall(r"^\| `(RILBENCH_\w+)=", PLUGINS, re.M))
 
 
 def test_the_code_shown_is_the_code_written() -> None:
     template = (ROOT / "commands/rilbench_plugins/scaffold/templates/reward/module.txt").read_text()
     written = Template(template).safe_substitute(name="my-reward", module="my_reward", cls="MyReward")
-    (shown,) = (block for block in re.findall(r"```python\n(.*?)```", PAGE, re.S) if "def __call__" in block)
+    (shown,) = (block for block in re.findall(r"```python\n(.*?)```", PLUGINS, re.S) if "def __call__" in block)
     assert shown in written
 
 
-@pytest.mark.parametrize("kind", TITLES.values(), ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize("kind", [Reward, Metric, Strategy], ids=lambda kind: kind.__name__)
 def test_every_attribute_of_a_contract_is_in_the_table(kind: type[Component]) -> None:
-    (row,) = re.findall(rf"^\| {kind.__name__.lower()} \|.*$", PAGE, re.M)
+    (row,) = re.findall(rf"^\| {kind.__name__.lower()} \|.*$", PLUGINS, re.M)
     public = {n for c in (kind, Component) for n in vars(c) if not n.startswith("_")} - {"api_version"}
     assert all(f"`{name}" in row for name in public), public
 
 
-@pytest.mark.parametrize("page", ["plugins", "export"])
-def test_the_links_lead_somewhere(page: str) -> None:
-    targets = re.findall(r"\]\(([^)#:]+)\)", (ROOT / "docs" / f"{page}.md").read_text())
-    assert targets
-    assert all((ROOT / "docs" / target).exists() for target in targets), targets
+def test_every_reward_is_in_the_table() -> None:
+    page = (ROOT / "docs" / "models.md").read_text()
+    rewards = {p.name for p in Catalog().plugins if (p.kind, p.distribution) == ("reward", "rilbench")}
+    cells = re.findall(r"^\| (`\w+`(?:, `\w+`)*) \| [^|]+ \| [^|]+ \|$", page, re.M)
+    assert rewards <= {name for cell in cells for name in re.findall(r"`(\w+)`", cell)}
 
 
-@pytest.mark.parametrize("command", ["generate", "export", "evaluate"])
-def test_every_option_of_the_commands_is_described(command: str) -> None:
-    page = (ROOT / "docs" / "export.md").read_text()
-    (function,) = (info.callback for info in app.registered_commands if info.callback.__name__ == command)
-    made = typer.main.get_command(_alone(function))
-    known = {option for parameter in made.params for option in parameter.opts if option.startswith("--")}
-    everywhere = {"--plugin", "--help", "--quiet", "--stages"}  # the last is another spelling
-    assert all(option in page for option in known - everywhere), known
-    block = " ".join(re.findall(rf"^    rilbench {command} .*$", page, re.M))
-    assert block
-    assert set(re.findall(r"--[a-z]+", block)) <= known
+@cache
+def known_options() -> dict[str, set[str]]:
+    """Command to its options; of a group also `group command`."""
+    group: Any = typer.main.get_command(app)
+    context = typer.Context(group)
+    found = {}
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        found[name] = _options(command)
+        found |= {f"{name} {sub}": _options(one) for sub, one in getattr(command, "commands", {}).items()}
+    return found
 
 
-def _alone(function: Callable[..., None]) -> typer.Typer:
-    single = typer.Typer(add_completion=False)
-    single.command()(function)
-    return single
+def _options(command: Any) -> set[str]:
+    return {option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)} | {
+        "--help"
+    }
+
+
+@cache
+def known_settings() -> set[str]:
+    """Every setting, and every section and component that settings belong to."""
+    sections = list(reference.sections(Catalog(), print))
+    keys = {one.key for section in sections for one in section.settings}
+    return keys | {section.name for section in sections}

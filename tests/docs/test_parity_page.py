@@ -1,4 +1,4 @@
-"""docs/parity.md shows the recorded figures, and the record of a figure is made as it is read."""
+"""docs/evidence.md shows the recorded figures, and the record of a figure is made as it is read."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ RECORDED = ROOT / "docs" / "data" / "parity.jsonl"
 
 
 def test_the_page_has_the_recorded_table() -> None:
-    assert table(RECORDED) in (ROOT / "docs" / "parity.md").read_text()
+    assert table(RECORDED) in (ROOT / "docs" / "evidence.md").read_text()
 
 
 def test_every_recorded_figure_is_within_its_bound_and_no_mistake_is() -> None:

@@ -1,4 +1,4 @@
-"""The reference of all settings: complete, explained, and the same in docs/settings.md as in the program."""
+"""The reference of all settings: complete and explained."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pytest
-from checkout import ROOT
 from torch import Tensor
 from typer.testing import CliRunner, Result
 
@@ -21,7 +20,6 @@ from rilbench.host import control
 from rilbench.host.catalog import Catalog
 from rilbench_explain import reference as reference
 
-PAGE = ROOT / "docs" / "settings.md"
 
 
 @dataclass(frozen=True)
@@ -50,10 +48,6 @@ def refuse(text: str) -> None:
 
 def called(*arguments: str) -> Result:
     return CliRunner().invoke(app, ["settings", *arguments])
-
-
-def test_the_page_is_what_its_command_writes(own: Catalog) -> None:
-    assert PAGE.read_text(encoding="utf-8") == called("--markdown").stdout
 
 
 def test_every_setting_has_a_meaning(own: Catalog) -> None:

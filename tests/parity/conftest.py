@@ -16,7 +16,7 @@ sys.path.insert(0, str(HERE.parents[1] / "benchmarks"))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    skipped = pytest.mark.skip(reason="full-size models; RILBENCH_PARITY=1 runs it, see docs/parity.md")
+    skipped = pytest.mark.skip(reason="full-size models; RILBENCH_PARITY=1 runs it, see docs/evidence.md")
     for item in items:
         if HERE in item.path.parents:
             item.add_marker(pytest.mark.parity)

@@ -27,7 +27,7 @@ def importable(package: str, stand_ins: Sequence[ModuleType]) -> Iterator[str]:
     """Within: the package can be imported, with stand-ins for modules it imports and does not use; its version."""
     folder = os.environ.get(FOLDER)
     if folder is None or not (Path(folder) / package).is_dir():
-        pytest.skip(f"{FOLDER} names no folder with {package}; docs/parity.md says how to make it")
+        pytest.skip(f"{FOLDER} names no folder with {package}; docs/evidence.md says how to make it")
     before = set(sys.modules)
     try:
         with patch.object(sys, "path", [folder, *sys.path]), patch.dict(sys.modules):

@@ -1,7 +1,7 @@
-"""What the comparisons saw, and the table of docs/parity.md made of it, printed or put in place of the page's:
+"""What the comparisons saw, and the table of docs/evidence.md made of it, printed or put in place of the page's:
 
 python tests/parity/parity_records.py docs/data/parity.jsonl
-python tests/parity/parity_records.py docs/data/parity.jsonl docs/parity.md
+python tests/parity/parity_records.py docs/data/parity.jsonl docs/evidence.md
 """
 
 from __future__ import annotations

@@ -317,7 +317,7 @@ def test_one_format_at_a_time(store: Path) -> None:
 
 
 def test_the_page_describes_every_quantity_and_table(store: Path) -> None:
-    page = (ROOT / "docs" / "compare.md").read_text()
+    page = (ROOT / "docs" / "results.md").read_text()
     assert re.findall(r"^\| `(\w+)` \|", page, re.M) == list(Quantity)
     assert all(f"`{name}`" in page for name in json.loads(printed(store, "--json", "--paper")))
 

@@ -216,7 +216,7 @@ def test_the_shipped_ablations_share_their_first_runs_with_the_study() -> None:
 
 
 def test_the_documented_study_has_the_documented_plan(workplace: Path) -> None:
-    page = (ROOT / "docs" / "study.md").read_text()
+    page = (ROOT / "docs" / "studies.md").read_text()
     (text,) = re.findall(r"```yaml\n(.*?)```", page, re.S)
     (workplace / "ablation.yaml").write_text(text)
     cells = make_cells(definition.load(str(workplace / "ablation.yaml"), ["store=nowhere"]), Catalog(), print)
