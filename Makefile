@@ -5,7 +5,7 @@ UV := $(shell command -v uv 2>/dev/null)
 INSTALL := $(if $(UV),$(UV) pip install --quiet --python $(BIN)/python,$(BIN)/python -m pip install --quiet --disable-pip-version-check)
 WORKERS ?= -n 2 --dist worksteal
 
-.PHONY: run test quick check clean
+.PHONY: run test quick check docs clean
 
 run: .venv/.run
 	$(BIN)/rilbench run --strategy rid --rewards aesthetic,hps
@@ -21,6 +21,10 @@ check: .venv/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+docs: .venv/.docs
+	$(BIN)/python docs/generate.py
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
 $(BIN)/python:
 	$(PYTHON) -m venv .venv
 
@@ -32,9 +36,13 @@ $(BIN)/python:
 	$(INSTALL) -c constraints.txt -e '.[test]'
 	touch $@ .venv/.run
 
+.venv/.docs: $(BIN)/python pyproject.toml constraints.txt
+	$(INSTALL) -c constraints.txt -e '.[docs]'
+	touch $@ .venv/.run
+
 .venv/.dev: $(BIN)/python pyproject.toml constraints.txt
 	$(INSTALL) -c constraints.txt -e '.[dev]'
-	touch $@ .venv/.run .venv/.test
+	touch $@ .venv/.run .venv/.test .venv/.docs
 
 clean:
 	rm -rf .venv build *.egg-info

@@ -52,7 +52,7 @@ class Hooks:
 
     @hookspec
     def study_finished(self, folder: Path, results: Sequence[RunResult]) -> Mapping[str, str]:  # type: ignore[empty-body]
-        """A study is over: `folder` is the study's, `results` are its finished runs. Returns lines as `summary` does."""
+        """A study is over: `folder` is the study's, `results` its finished runs. Returns lines as `summary` does."""
 
     @hookspec
     def find_runs(self, source: str) -> Sequence[RunResult]:  # type: ignore[empty-body]

@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 import typer
-import yaml
 from checkout import ROOT
 
 from rilbench import Metric, Reward, Strategy

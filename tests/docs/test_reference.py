@@ -14,6 +14,7 @@ from checkout import ROOT
 FOLDER = ROOT / "docs" / "reference"
 
 
+@pytest.mark.slow
 def test_the_generated_pages_are_current() -> None:
     spec = importlib.util.spec_from_file_location("generate", ROOT / "docs" / "generate.py")
     assert spec
@@ -35,4 +36,6 @@ def test_the_site_builds_and_loads_nothing_from_elsewhere(tmp_path: Path) -> Non
     loaded = r"<(?:script|img|iframe)[^>]+src=\"https?:|<link[^>]+rel=\"(?:stylesheet|preconnect)\"[^>]+href=\"https?:"
     assert [path for path, html in pages.items() if re.search(loaded, html)] == []
     python = pages[tmp_path / "reference" / "python" / "index.html"]
-    assert all(f'id="rilbench.{name}"' in python for name in ("Reward", "Strategy", "Step.denoise", "testing.CheckResult"))
+    assert all(
+        f'id="rilbench.{name}"' in python for name in ("Reward", "Strategy", "Step.denoise", "testing.CheckResult")
+    )

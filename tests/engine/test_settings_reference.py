@@ -21,7 +21,6 @@ from rilbench.host.catalog import Catalog
 from rilbench_explain import reference as reference
 
 
-
 @dataclass(frozen=True)
 class Keyed:
     key: str = setting("", "for the service", secret=True)
