@@ -13,11 +13,11 @@ from omegaconf import OmegaConf
 from rilbench.contracts.errors import ConfigError
 from rilbench.contracts.redact import redacted, values
 from rilbench.engine.config import RunConfig
+from rilbench.engine.saved import SavedRun
 from rilbench.files.prompts import evaluation_prompts
 from rilbench.model.config import ModelConfig
 from rilbench.store.tables import markdown, markdown_table
 from rilbench_release.models import hub_id, scheduler_of
-from rilbench_release.runs import SavedRun
 
 KINDS = {
     "diffusers": "one ordinary LoRA of rank {rank}, the exact sum of the stages' pairs",

@@ -16,6 +16,7 @@ from rilbench.contracts.pair import LoraPair
 from rilbench.contracts.untrusted import inside, relative
 from rilbench.engine import secret_settings
 from rilbench.engine.config import RunConfig, to_yaml
+from rilbench.engine.saved import SavedRun
 from rilbench.files.prompts import evaluation_prompts
 from rilbench.store import temporary
 from rilbench.store.files import in_the_way, read_json, share, write_json, write_text
@@ -23,7 +24,6 @@ from rilbench.store.grid import save_grid
 from rilbench_release import lora, merged
 from rilbench_release.card import KINDS, model_card
 from rilbench_release.models import hub_id, prefix_of
-from rilbench_release.runs import SavedRun
 
 MARK = "rilbench.json"  # what an export is and its files, which the next export may replace
 

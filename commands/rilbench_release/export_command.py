@@ -51,9 +51,9 @@ def export(
     from rilbench.engine import unused_settings
     from rilbench.engine.layers import values_of
     from rilbench.engine.progress import Reporter
+    from rilbench.engine.saved import open_run
     from rilbench_release import hub
     from rilbench_release.export import Export, own_files
-    from rilbench_release.runs import open_run
 
     quiet_libraries()
     if private and not push:

@@ -14,7 +14,7 @@ from rilbench.engine.terminal import echo
 from rilbench_release.export_command import RunName
 
 if TYPE_CHECKING:
-    from rilbench_release.runs import SavedRun
+    from rilbench.engine.saved import SavedRun
 
 Prompt = Annotated[list[str] | None, typer.Option("--prompt", help="What to draw; may be given several times")]
 Prompts = Annotated[str | None, typer.Option("--prompts", help="A file of prompts, one a line")]
@@ -52,9 +52,9 @@ def generate(
     from rilbench.engine import unused_settings
     from rilbench.engine.layers import values_of
     from rilbench.engine.progress import Reporter
+    from rilbench.engine.saved import open_run
     from rilbench.files.prompts import read_prompts
     from rilbench_release.pictures import write_pictures
-    from rilbench_release.runs import open_run
 
     quiet_libraries()
     wanted = [*(prompt or ()), *(read_prompts(prompts) if prompts else ())]

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from rilbench.contracts.errors import UsageError
+from rilbench.engine.drawing import draw
 from rilbench.engine.progress import Reporter
+from rilbench.engine.saved import SavedRun
 from rilbench.evaluation.config import EvaluateConfig
-from rilbench.evaluation.evaluate import batches, cause, generate, images_after, to_pixels
-from rilbench.model.adapters import AdapterGroup
-from rilbench.model.text_to_image import TextToImage
 from rilbench.store.files import in_the_way, replacing, write_json
 from rilbench.store.grid import CELL, save_grid, save_picture
 from rilbench.store.picture_files import opened
-from rilbench_release.runs import SavedRun
 
 LARGEST = 512  # pixels a side of a picture in a grid
 RECORD = "generated.json"  # what marks a folder as one of ours
@@ -36,8 +35,6 @@ def write_pictures(
     output: a .png file for one picture, the only image or a grid (rows prompts, columns stages); any other name is a
         folder, for `stage-T/sample-I.png` of every image, counted prompt by prompt, and `grid.png`.
 
-    An image is a function of stage, `config.seed`, prompt and its number, up to the rounding of another batch; with
-    the prompts, number of images and batch size of an evaluation it is that evaluation's, bit for bit.
     UsageError for a file that would not be a picture, and for a folder with anything but earlier pictures of this kind.
     """
     _check(output)
@@ -75,25 +72,9 @@ def _generate(
     folder: Path,
     reporter: Reporter,
 ) -> None:
-    run.check_base()
-    reporter.say("loading the model")
-    model = TextToImage.load(run.config.model)
-    for text in model.remarks(prompts, "prompts"):
-        reporter.warn(text)
-    group = AdapterGroup(model.network, targets=run.config.adapter.targets)
-    total, done = len(stages) * len(prompts) * config.images_per_prompt, 0
-    with reporter.images("generating") as on_batch:
-        for stage in stages:
-            group.load_chain(run.pairs(stage, model.device))
-            number = 0
-            for of_batch, noise in batches(model, prompts, config):
-                with images_after(f"stage {stage}", cause(trained=stage > 0)):
-                    images = generate(model, of_batch, noise)
-                for pixels in to_pixels(images):
-                    save_picture(_sample(folder, stage, number), pixels)
-                    number += 1
-                done += len(of_batch)
-                on_batch(done, total)
+    numbers = {stage: itertools.count() for stage in stages}
+    for stage, pixels in draw(run, prompts, stages=stages, config=config, reporter=reporter):
+        save_picture(_sample(folder, stage, next(numbers[stage])), pixels)
 
 
 def _sample(folder: Path, stage: int, number: int) -> Path:

@@ -19,6 +19,7 @@ from rilbench.analysis.scores import prompt_means
 from rilbench.analysis.sources import load_runs
 from rilbench.contracts.errors import ConfigError, RilbenchError, UsageError
 from rilbench.contracts.untrusted import inside, name, printable, relative
+from rilbench.engine.saved import open_run
 from rilbench.engine.terminal import Terminal, echo
 from rilbench.store.results import load_result
 from rilbench_fetch.download import _Counted
@@ -27,7 +28,6 @@ from rilbench_mlflow import pictures, sync
 from rilbench_mlflow.upload import runs_in
 from rilbench_release.export import Export
 from rilbench_release.export_command import export
-from rilbench_release.runs import open_run
 from rilbench_report.pictures import album
 from rilbench_report.runs import read_runs
 from rilbench_report.study import Study

@@ -18,12 +18,12 @@ from rilbench.engine import run as engine
 from rilbench.engine.components import Components
 from rilbench.engine.config import load
 from rilbench.engine.progress import Reporter
+from rilbench.engine.saved import open_run
 from rilbench.engine.secret_settings import command_line, hidden_study
 from rilbench.host.catalog import Catalog
 from rilbench_explain.explain import explain
 from rilbench_mlflow import sync
 from rilbench_release.export import Export
-from rilbench_release.runs import open_run
 from rilbench_report import write_report
 from rilbench_study import definition
 from rilbench_study.cells import make_cells

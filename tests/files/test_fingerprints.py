@@ -21,13 +21,13 @@ from rilbench.contracts.errors import ConfigError
 from rilbench.engine.config import load
 from rilbench.engine.documents import settings_document
 from rilbench.engine.progress import Reporter
+from rilbench.engine.saved import SavedRun
 from rilbench.files.fingerprints import fingerprint, resolved_fingerprint
 from rilbench.files.pipelines import read_files
 from rilbench.model.text_to_image import TextToImage
 from rilbench.store.results import load_result
 from rilbench_release import foreign, merged
 from rilbench_release.pictures import write_pictures
-from rilbench_release.runs import SavedRun
 
 UNET = "unet/diffusion_pytorch_model.safetensors"
 TEXT = "text_encoder/model.safetensors"

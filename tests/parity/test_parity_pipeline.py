@@ -17,12 +17,12 @@ from torch import Tensor
 from rilbench.engine import run as engine
 from rilbench.engine.config import load
 from rilbench.engine.progress import Reporter
+from rilbench.engine.saved import open_run
 from rilbench.host.catalog import Catalog
 from rilbench.model.adapters import AdapterGroup
 from rilbench.model.config import ModelConfig
 from rilbench.model.text_to_image import TextToImage
 from rilbench_release import export_command as command
-from rilbench_release.runs import open_run
 
 REFERENCE = f"diffusers {version('diffusers')}"
 PROMPT, STEPS, GUIDANCE = PROMPTS[0], 4, 7.5

@@ -22,9 +22,9 @@ from rilbench.cli.main import main
 from rilbench.contracts.errors import RilbenchError
 from rilbench.engine import run as engine
 from rilbench.engine.progress import Reporter
+from rilbench.engine.saved import open_run
 from rilbench_release.export import Export
 from rilbench_release.pictures import write_pictures
-from rilbench_release.runs import open_run
 from rilbench_report.page import write_report
 
 RUN = ("rewards=[red,dark]", "train.samples=4", "strategies.rid.group=true")

@@ -22,6 +22,7 @@ from torch import Tensor
 
 from rilbench.contracts.errors import ConfigError, RilbenchError, UsageError
 from rilbench.contracts.pair import LoraPair
+from rilbench.engine.saved import SavedRun, open_run
 from rilbench.model.adapters import AdapterGroup
 from rilbench.model.randomness import evaluation_noise
 from rilbench.model.text_to_image import TextToImage
@@ -30,7 +31,6 @@ from rilbench_release import export_command as command
 from rilbench_release import hub, lora
 from rilbench_release.card import model_card
 from rilbench_release.export import Export, own_files
-from rilbench_release.runs import SavedRun, open_run
 
 PROMPTS = ["a red circle", "a blue square"]
 TOLERANCE = 1e-5
@@ -282,7 +282,7 @@ def test_no_such_run_or_stage(place: Path, monkeypatch: pytest.MonkeyPatch) -> N
         open_run("ridd", toy.catalog())
     run = open_run("rid", toy.catalog())
     assert run.stage(None) == 2
-    with pytest.raises(UsageError, match=r"--stage 3: rid-.* has the stages 0 \(base\), 1 \(red\), 2 \(dark\)"):
+    with pytest.raises(UsageError, match=r"stage 3: rid-.* has the stages 0 \(base\), 1 \(red\), 2 \(dark\)"):
         run.stage(3)
 
 

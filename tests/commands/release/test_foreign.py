@@ -17,6 +17,7 @@ from rilbench.analysis.comparison import compare
 from rilbench.contracts.errors import ConfigError, UsageError
 from rilbench.contracts.result import RunResult
 from rilbench.engine.progress import Reporter
+from rilbench.engine.saved import SavedRun, open_run
 from rilbench.evaluation.evaluate import generate, to_pixels
 from rilbench.model.adapters import AdapterGroup
 from rilbench.model.randomness import evaluation_noise
@@ -26,7 +27,6 @@ from rilbench_release import evaluate_command as command
 from rilbench_release import foreign
 from rilbench_release.attach import Lora, attach
 from rilbench_release.export import Export
-from rilbench_release.runs import SavedRun, open_run
 from rilbench_report import write_report
 
 

@@ -13,8 +13,8 @@ from typer.testing import CliRunner
 
 from rilbench.cli.main import app
 from rilbench.contracts.errors import UsageError
+from rilbench.engine.saved import SavedRun, open_run
 from rilbench_release.generate_command import _numbers, generate
-from rilbench_release.runs import SavedRun, open_run
 
 PROMPTS = ["a red circle", "a blue square", "a green ring"]
 
@@ -84,7 +84,7 @@ def test_mistakes(run: SavedRun, draw, tmp_path: Path) -> None:
         draw(output=tmp_path / "a.png")
     with pytest.raises(UsageError, match="neither a number, several as 0,1,2, nor all"):
         draw(prompt=["a"], stage="last", output=tmp_path / "a.png")
-    with pytest.raises(UsageError, match="--stage 7: rid-"):
+    with pytest.raises(UsageError, match="stage 7: rid-"):
         draw(prompt=["a"], stage="0,7", output=tmp_path / "a.png")
     assert _numbers(run, "2,0,2") == [2, 0]
     assert not list(tmp_path.iterdir())
@@ -113,6 +113,6 @@ def test_interrupted(monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupt(*arguments: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("rilbench_release.runs.open_run", interrupt)
+    monkeypatch.setattr("rilbench.engine.saved.open_run", interrupt)
     done = CliRunner().invoke(app, ["generate", "run", "--prompt", "a"])
     assert (done.exit_code, done.stderr, done.stdout) == (130, "interrupted\n", "")

@@ -1,4 +1,4 @@
-"""A run's folder as a place to take models from: which pairs make the model after each of its stages."""
+"""A run in the store: its stages, and the pairs that make the model after each."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class SavedRun:
         if number is None:
             return last
         if not 0 <= number <= last:
-            raise UsageError(f"--stage {number}: {self.result.name} has the stages {self._listed()}")
+            raise UsageError(f"stage {number}: {self.result.name} has the stages {self._listed()}")
         return number
 
     def up_to(self, stage: int) -> RunResult:
