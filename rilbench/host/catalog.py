@@ -50,6 +50,8 @@ class Plugin(Entry):
         return loaded
 
     def _imported(self) -> Any:
+        if self.loaded is not None:
+            return self.loaded
         module, _, attribute = self.value.partition(":")
         loaded: Any = import_module(module)
         for part in filter(None, attribute.split(".")):

@@ -17,6 +17,7 @@ from rilbench.contracts.components import Metric, Reward
 from rilbench.contracts.errors import PluginError, UsageError, reason
 from rilbench.contracts.strategy import Strategy
 from rilbench.host import global_state, threads
+from rilbench.host.class_source import MAIN, class_source
 from rilbench.host.discovery import NAME, OK, Entry, normalised
 
 ALLOW, DISABLE, STRICT = "RILBENCH_PLUGINS", "RILBENCH_DISABLE_PLUGINS", "RILBENCH_STRICT_PLUGINS"
@@ -51,28 +52,54 @@ def strangers(entries: Sequence[Entry]) -> list[str]:
     ]
 
 
-def given(text: str) -> Entry:
-    """The entry of `module:Class` or `name=module:Class`, importable from the working folder or the path.
+def given(plugin: str | type) -> Entry:
+    """The entry of a class, or of `module:Class` or `name=module:Class` in the working folder or on the path.
 
     The name is the class's in lower case with underscores; the version is a hash of the source, so that changed code
     is trained again.
     """
-    name, _, value = text.rpartition("=")
+    if not isinstance(plugin, str):
+        return _of_class(plugin)
+    name, _, value = plugin.rpartition("=")
     module, _, attribute = value.partition(":")
     if module.endswith(".py"):
-        raise UsageError(f"--plugin {text!r}: name the module, not its file: {module.removesuffix('.py')}:{attribute}")
+        raise UsageError(
+            f"--plugin {plugin!r}: name the module, not its file: {module.removesuffix('.py')}:{attribute}"
+        )
     if not module or not attribute:
-        raise UsageError(f"--plugin {text[:80]!r} is not of the form module:Class, for example my_rewards:Redness")
+        raise UsageError(f"--plugin {plugin[:80]!r} is not of the form module:Class, for example my_rewards:Redness")
+    if module == MAIN:
+        raise UsageError(f"--plugin {plugin}: is a class of a notebook or script; move it to a module and name that")
     if name and not NAME.fullmatch(name):
-        raise UsageError(f"--plugin {text!r}: the name {name!r} is not of letters, digits and any of . _ -")
-    loaded = _imported(text, module, attribute)
+        raise UsageError(f"--plugin {plugin!r}: the name {name!r} is not of letters, digits and any of . _ -")
+    loaded = _imported(plugin, module, attribute)
     return Entry(
-        kind=_kind(text, loaded),
-        name=name or re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", attribute).lower(),
+        kind=_kind(plugin, loaded),
+        name=name or _named(attribute),
         value=value,
         distribution=BY_HAND,
         version=_source_hash(module),
     )
+
+
+def _of_class(cls: type) -> Entry:
+    """As `module:Class`, but for a class of a notebook or script, whose version is a hash of the class alone."""
+    if not isinstance(cls, type):
+        raise UsageError(f"{cls!r:.80} is no plugin; give a class, or a text such as my_rewards:Redness")
+    value = f"{cls.__module__}:{cls.__qualname__}"
+    version = _hash(class_source(cls)) if cls.__module__ == MAIN else _source_hash(cls.__module__)
+    return Entry(
+        kind=_kind(value, cls),
+        name=_named(cls.__name__),
+        value=value,
+        distribution=BY_HAND,
+        version=version,
+        loaded=cls,
+    )
+
+
+def _named(cls: str) -> str:
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", cls).lower()
 
 
 def _imported(text: str, module: str, attribute: str) -> object:
@@ -102,7 +129,11 @@ def _kind(text: str, loaded: object) -> str:
 
 def _source_hash(module: str) -> str:
     file = getattr(sys.modules[module], "__file__", None)
-    return f"source-{hashlib.sha256(Path(file).read_bytes()).hexdigest()[:8]}" if file else "unknown"
+    return _hash(Path(file).read_bytes()) if file else "unknown"
+
+
+def _hash(source: bytes) -> str:
+    return f"source-{hashlib.sha256(source).hexdigest()[:8]}"
 
 
 def _controlled(entry: Entry, allowed: Sequence[str] | None, disabled: Sequence[str]) -> Entry:

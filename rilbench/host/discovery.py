@@ -23,7 +23,10 @@ UNKNOWN = "unknown"
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
-    """One line of a distribution's entry points. `status` is `ok`, or why it cannot be used."""
+    """One line of a distribution's entry points. `status` is `ok`, or why it cannot be used.
+
+    `loaded` is the class itself when it was given as such, not by name.
+    """
 
     kind: str
     name: str
@@ -31,6 +34,7 @@ class Entry:
     distribution: str
     version: str
     status: str = OK
+    loaded: type | None = None
 
     @property
     def origin(self) -> str:

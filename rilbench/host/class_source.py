@@ -1,0 +1,43 @@
+"""The source of a class that a notebook or script defines, which has no module of its own."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import linecache
+from collections.abc import Iterator
+
+from rilbench.contracts.errors import PluginError
+
+MAIN = "__main__"  # the module of a notebook, a script and an interactive shell
+
+
+def class_source(cls: type) -> bytes:
+    """The text of a class of `__main__` and of those it is derived from there; nothing else of the notebook or script.
+
+    PluginError for a class that was typed into a shell, whose text is not kept.
+    """
+    texts = [_text(base) for base in cls.__mro__ if base.__module__ == MAIN]
+    return "\n".join(texts).encode()
+
+
+def _text(cls: type) -> str:
+    for file, line in _places(cls):
+        lines = linecache.getlines(file)
+        tree = ast.parse("".join(lines)) if lines else ast.Module([], [])
+        around = [node for node in ast.walk(tree) if isinstance(node, ast.ClassDef) and node.name == cls.__name__]
+        for node in around:
+            if node.end_lineno and node.lineno <= line <= node.end_lineno:
+                return "".join(lines[node.lineno - 1 : node.end_lineno])
+    raise PluginError(
+        f"the source of the class {cls.__qualname__} cannot be read, so a change of it would not be noticed; define it "
+        "with a method of its own in a notebook cell, a script or a module"
+    )
+
+
+def _places(cls: type) -> Iterator[tuple[str, int]]:
+    """File, or cell, and line of what the class itself defines: methods know it in notebooks too."""
+    for member in vars(cls).values():
+        function = inspect.unwrap(member) if callable(member) else getattr(member, "__func__", None)
+        if inspect.isfunction(function):
+            yield function.__code__.co_filename, function.__code__.co_firstlineno

@@ -1,0 +1,96 @@
+"""Classes given as plugins: what their identity is made of, in a notebook and in a module."""
+
+from __future__ import annotations
+
+import linecache
+import sys
+import types
+from pathlib import Path
+
+import pytest
+
+from rilbench.contracts.errors import PluginError, UsageError
+from rilbench.engine import identity
+from rilbench.host import control
+from rilbench.host.catalog import Catalog
+
+CELL = """\
+from rilbench import Reward
+
+def weight():
+    return {weight}
+
+class Base(Reward):
+    def factor(self):
+        return {base}
+
+class MyRedness(Base):
+    \"\"\"Red.\"\"\"
+
+    def __call__(self, images, prompts):
+        return images[:, 0].mean((1, 2)) * {factor}
+"""
+
+
+def cell(text: str, *, kept: bool = True) -> type:
+    """`MyRedness` of a cell, which a notebook compiles under a name of no file, keeping the text for tracebacks."""
+    name = f"<cell {hash(text)}>"
+    if kept:
+        linecache.cache[name] = (len(text), None, text.splitlines(keepends=True), name)
+    names: dict[str, type] = {"__name__": "__main__"}  # type: ignore[dict-item]
+    exec(compile(text, name, "exec"), names)
+    return names["MyRedness"]
+
+
+def written(*, weight: int = 1, base: int = 1, factor: int = 1) -> type:
+    return cell(CELL.format(weight=weight, base=base, factor=factor))
+
+
+def what(cls: type) -> tuple[str, str]:
+    """Version and source, which make the identity."""
+    return control.given(cls).version, identity.source(cls)
+
+
+@pytest.fixture(autouse=True)
+def notebook(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`__main__` of a notebook has no file."""
+    monkeypatch.setitem(sys.modules, "__main__", types.ModuleType("__main__"))
+
+
+def test_a_class_of_a_notebook_is_its_own_text() -> None:
+    known = what(written())
+    assert known == what(written()) == what(written(weight=2))  # what it calls is not seen
+    versions = {known, what(written(factor=2)), what(written(base=2))}
+    assert len({version for version, _ in versions}) == len({source for _, source in versions}) == 3
+
+
+def test_it_is_found_by_its_name_and_is_the_class_itself() -> None:
+    cls = written()
+    plugin = Catalog([control.given(cls)]).get("reward", "my_redness")
+    assert plugin.load() is cls
+    assert (plugin.value, plugin.distribution) == ("__main__:MyRedness", control.BY_HAND)
+
+
+def test_what_has_no_text_is_refused() -> None:
+    with pytest.raises(PluginError, match=r"source of the class MyRedness cannot be read.*notebook cell, a script"):
+        control.given(cell(CELL.format(weight=1, base=1, factor=0), kept=False))
+
+
+def test_a_class_of_a_module_is_what_the_command_line_has(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "my_rewards.py").write_text(CELL.format(weight=1, base=1, factor=1))
+    named = control.given("my_rewards:MyRedness")
+    cls = sys.modules["my_rewards"].MyRedness
+    given = control.given(cls)
+    assert vars(given) == vars(named) | {"loaded": cls}
+
+
+@pytest.mark.parametrize("plugin", [3, written], ids=["number", "function"])
+def test_what_is_no_class_is_refused(plugin: type) -> None:
+    with pytest.raises(UsageError, match="is no plugin; give a class, or a text"):
+        control.given(plugin)
+
+
+def test_the_command_line_cannot_name_a_class_of_a_notebook() -> None:
+    with pytest.raises(UsageError, match="__main__:MyRedness: is a class of a notebook or script; move it to a module"):
+        control.given("__main__:MyRedness")
