@@ -33,8 +33,7 @@ from rilbench.model.adapters import AdapterGroup
 from rilbench.model.loading import pick_device
 from rilbench.model.randomness import generator_for
 from rilbench.model.text_to_image import TextToImage
-from rilbench.training import optimisers
-from rilbench.training.stage import StageTraining
+from rilbench.training.stage import StageTraining, make_optimiser
 from rilbench.training.step import WeightedReward
 
 STAGES = (1, 4, 8)
@@ -104,7 +103,7 @@ class Bench:
             checkpoint=Path("unused"),
         )
         job.strategy.begin(job.stage, pair)
-        optimiser = optimisers.make(pair.factors, self.config.train)
+        optimiser = make_optimiser(pair.factors, self.config.train)
         updates = itertools.count(1)  # the update 0 also measures the gradient of each term
 
         def prepare() -> None:
@@ -112,7 +111,7 @@ class Bench:
             self.group.start(pair)
 
         def update() -> None:
-            job._update(next(updates), pair, optimiser)
+            job.update(next(updates), pair, optimiser)
 
         return prepare, update
 

@@ -24,7 +24,8 @@ from rilbench.model.text_to_image import TextToImage
 from rilbench.testing import inputs, tiny
 from rilbench.training.config import TrainConfig
 from rilbench.training.stage import StageTraining
-from rilbench.training.step import TrainingStep, WeightedReward, begin_step, draw_batch
+from rilbench.training.step import TrainingStep, WeightedReward
+from rilbench.training.update import begin_step, draw_batch
 
 STAGE = Stage(rewards={"warmth": 1.0})
 OnUpdate = Callable[[int], None]
@@ -62,7 +63,7 @@ class Bench:
         self.group.load_chain([])
         self.group.start(pair)
         strategy.begin(STAGE, pair)
-        batch = draw_batch(inputs.PROMPTS, self.model.latent_shape, seed=0, stage=1, update=0, size=2)
+        batch = draw_batch(inputs.PROMPTS, self.model.latent_shape, key=(0, 1, 0), size=2)
         return begin_step(self.model, self.group, self.weighted(), training_config(1), batch)
 
     def train(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
@@ -11,8 +13,7 @@ from rilbench.testing.bench import Bench, training_config
 from rilbench.testing.check import Check, check, require
 from rilbench.testing.plans import StrategySubject, only_plans
 from rilbench.testing.training import the_loss_reaches_the_pair, training_is_deterministic
-from rilbench.training.gradient import Gradient
-from rilbench.training.step import begin_step, draw_batch
+from rilbench.training.update import Trainer
 
 BATCH, PART, UPDATES = 3, 2, 2  # parts of two images and of one
 TOLERANCE = 0.01  # share of the gradient's norm; rounding is at 1e-5
@@ -31,24 +32,36 @@ def parts_of_a_batch_add_up(subject: StrategySubject) -> None:
 def _gradients(subject: StrategySubject, *, part: int) -> list[Tensor]:
     """The gradient (P,) of each update, the pair moved by the same random step after each."""
     strategy, bench = subject.fresh(), Bench.on(subject.device)
-    generator, found = generator_for("parts"), []
     pair = bench.step(strategy).pair
+    config = replace(training_config(1), samples=BATCH * UPDATES, batch_size=BATCH, micro_batch=part)
+    trainer = Trainer(
+        model=bench.model,
+        group=bench.group,
+        strategy=strategy,
+        reward=bench.weighted(),
+        config=config,
+        prompts=list(inputs.PROMPTS),
+        seed=0,
+        index=1,
+    )
+    optimiser = _RandomSteps(pair.factors)
     for update in range(UPDATES):
-        shape = bench.model.latent_shape
-        batch = draw_batch(inputs.PROMPTS, shape, seed=0, stage=1, update=update, size=BATCH)
-        gradient = Gradient(strategy, "the strategy", pair.factors, terms=False)
-        for factor in pair.factors:
-            factor.grad = None
-        for some in batch.parts(part):
-            step = begin_step(bench.model, bench.group, bench.weighted(), training_config(1), some)
-            gradient.add(step, share=len(some.prompts) / BATCH)
-        gradient.finish()
-        found.append(torch.cat([f.grad.flatten() for f in pair.factors if f.grad is not None]))
-        with torch.no_grad():
-            for factor in pair.factors:
-                factor.add_(0.1 * torch.randn(factor.shape, generator=generator).to(factor))
-        strategy.after_update(step)
-    return found
+        trainer.update(update, pair, optimiser)
+    return optimiser.gradients
+
+
+class _RandomSteps(torch.optim.Optimizer):
+    """Moves the factors by the same random steps whatever their gradients (P,) are, and records these."""
+
+    def __init__(self, factors: list[Tensor]) -> None:
+        super().__init__(factors, {})
+        self.factors, self.gradients, self.generator = factors, list[Tensor](), generator_for("parts")
+
+    @torch.no_grad()
+    def step(self, closure: object = None) -> None:  # type: ignore[override]
+        self.gradients.append(torch.cat([f.grad.flatten() for f in self.factors if f.grad is not None]))
+        for factor in self.factors:
+            factor.add_(0.1 * torch.randn(factor.shape, generator=self.generator).to(factor))
 
 
 CHECKS: tuple[Check, ...] = (parts_of_a_batch_add_up,)

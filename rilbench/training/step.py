@@ -1,4 +1,4 @@
-"""One training step: the rollout without gradient, then what the strategy asks for."""
+"""What a strategy sees of an update: the last denoising steps, the decoder and the stage's reward."""
 
 from __future__ import annotations
 
@@ -9,36 +9,27 @@ import torch
 from torch import Tensor
 
 from rilbench.contracts.components import Reward
-from rilbench.contracts.errors import DivergedError, PluginError
+from rilbench.contracts.errors import PluginError
 from rilbench.contracts.pair import LoraPair
 from rilbench.host.guard import blamed, images_kept, scores_of
 from rilbench.model.adapters import AdapterGroup
-from rilbench.model.randomness import generator_for
 from rilbench.model.text_to_image import TextToImage
+from rilbench.training.checked import finite
 from rilbench.training.config import TrainConfig
 
 
 @dataclass
 class Batch:
-    """What is drawn for one update: prompts and z_N (B, C, h, w)."""
+    """Prompts and z_N (B, C, h, w)."""
 
     prompts: list[str]
     z_N: Tensor
 
-    def parts(self, size: int) -> Iterator[Batch]:
-        """At most `size` rows at a time; 0 is all of them."""
+    def parts(self, size: int) -> Iterator[tuple[Batch, float]]:
+        """At most `size` rows at a time and their share of the batch; 0 is all of them."""
         for start in range(0, len(self.prompts), size or len(self.prompts)):
             rows = slice(start, start + (size or len(self.prompts)))
-            yield Batch(self.prompts[rows], self.z_N[rows])
-
-
-def draw_batch(
-    prompts: Sequence[str], shape: tuple[int, ...], *, seed: int, stage: int, update: int, size: int
-) -> Batch:
-    """The batch of an update; a function of its arguments only, the same for every strategy."""
-    generator = generator_for("train", seed, stage, update)
-    rows = torch.randint(len(prompts), (size,), generator=generator)
-    return Batch([prompts[i] for i in rows.tolist()], torch.randn(size, *shape, generator=generator))
+            yield Batch(self.prompts[rows], self.z_N[rows]), len(self.prompts[rows]) / len(self.prompts)
 
 
 @dataclass
@@ -57,12 +48,12 @@ class WeightedReward:
         scores = {}
         for name in self.weights:
             with images_kept(f"reward {name!r}", images), blamed(f"reward {name!r}"):
-                found = self.rewards[name](images, list(prompts))
-            scores[name] = self._checked(name, found, images)
+                of_one = self.rewards[name](images, list(prompts))
+            scores[name] = self._checked(name, of_one, images)
         return scores
 
     def weighted(self, scores: Mapping[str, Tensor]) -> Tensor:
-        """sum of weight x R."""
+        """sum of weight x R, (B,)."""
         return torch.stack([weight * scores[name] for name, weight in self.weights.items()]).sum(0)
 
     @staticmethod
@@ -70,9 +61,7 @@ class WeightedReward:
         scores_of(f"reward {name!r}", scores, len(images))
         if images.requires_grad and not scores.requires_grad:
             raise PluginError(f"reward {name!r} has no gradient with respect to the images; it cannot be trained on")
-        if not torch.isfinite(scores).all():
-            raise DivergedError(f"reward {name!r} is not finite (NaN or infinite)")
-        return scores
+        return finite(f"reward {name!r}", scores)
 
 
 @dataclass
@@ -123,11 +112,7 @@ class TrainingStep:
         self.terms[name] = value
         return value
 
-
-def begin_step(
-    model: TextToImage, group: AdapterGroup, reward: WeightedReward, config: TrainConfig, batch: Batch
-) -> TrainingStep:
-    """Denoise z_N to z_K with the pair folded into the weights, where a forward costs what the bare model costs."""
-    with group.folded():
-        z = model.rollout(batch.z_N, batch.prompts, stop=config.last_steps)
-    return TrainingStep(model, group, reward, config, batch.prompts, z, batch.z_N)
+    def values(self, loss: Tensor) -> dict[str, Tensor]:
+        """What is logged: the loss, its terms and the mean reward."""
+        values = {"loss": loss} | {f"loss/{name}": value for name, value in self.terms.items()}
+        return values if self.scores is None else values | {"reward": self.scores.mean()}

@@ -18,7 +18,8 @@ from rilbench.model.adapters import AdapterGroup
 from rilbench.model.config import ModelConfig
 from rilbench.model.text_to_image import TextToImage
 from rilbench.training.config import TrainConfig
-from rilbench.training.step import WeightedReward, begin_step, draw_batch
+from rilbench.training.step import WeightedReward
+from rilbench.training.update import begin_step, draw_batch
 from rilbench_rid import RID, RIDSettings
 
 PROMPTS = ["a red circle", "a blue ring"]
@@ -46,7 +47,7 @@ def distillation(pipeline: Path, rid: RID, model: Mapping[str, object], *, below
     rid.begin(STAGE, pair)
     if carry and (left := before.carry()):
         rid.load_carry(left)
-    batch = draw_batch(PROMPTS, loaded.latent_shape, seed=0, stage=1, update=0, size=3)
+    batch = draw_batch(PROMPTS, loaded.latent_shape, key=(0, 1, 0), size=3)
     reward = WeightedReward({"red": toy.Redness(NoSettings())}, {"red": 1.0})
     step = begin_step(loaded, group, reward, TrainConfig(batch_size=3), batch)
     rid.loss(step)

@@ -22,9 +22,11 @@ from rilbench.host.catalog import Catalog
 from rilbench.model.adapters import AdapterGroup
 from rilbench.model.config import ModelConfig
 from rilbench.model.text_to_image import TextToImage
+from rilbench.training.checked import CheckedStrategy
 from rilbench.training.config import TrainConfig
 from rilbench.training.gradient import Gradient
-from rilbench.training.step import TrainingStep, WeightedReward, begin_step, draw_batch
+from rilbench.training.step import TrainingStep, WeightedReward
+from rilbench.training.update import begin_step, draw_batch
 from rilbench_baseline import Baseline, BaselineSettings
 from rilbench_joint import Joint, JointSettings
 from rilbench_rid import RID, RIDSettings
@@ -51,7 +53,7 @@ class Bench:
 
     def step(self) -> TrainingStep:
         reward = WeightedReward({"red": toy.Redness(NoSettings())}, {"red": 2.0})
-        batch = draw_batch(PROMPTS, self.model.latent_shape, seed=0, stage=1, update=0, size=2)
+        batch = draw_batch(PROMPTS, self.model.latent_shape, key=(0, 1, 0), size=2)
         return begin_step(self.model, self.group, reward, self.config, batch)
 
 
@@ -87,7 +89,7 @@ def test_rid_is_algorithm_1(bench: Bench, space: str, lam: float, distil: str) -
     # Alg. 1: all steps but the last with the student and without gradient, the last with both, from the same z;
     # Eq. 7 ("full"): the teacher takes every step itself, from the same z_N
     model, sched = bench.model, bench.model.sampler.scheduler
-    batch = draw_batch(PROMPTS, model.latent_shape, seed=0, stage=1, update=0, size=2)
+    batch = draw_batch(PROMPTS, model.latent_shape, key=(0, 1, 0), size=2)
     context = torch.cat([model.encode(p)["text"] for p in (["", ""], batch.prompts)])
 
     def denoise(z: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
@@ -225,9 +227,9 @@ def test_the_joint_balances_gradients(bench: Bench) -> None:
     for _ in range(2):
         step = bench.step()
         step.batch_reward = rewards
-        gradient = Gradient(joint, "joint", bench.pair.factors, terms=True)
-        gradient.add(step, share=1.0)
-        gradient.finish()
+        gradient = Gradient(CheckedStrategy(joint), bench.pair.factors, by_term=True)
+        gradient.backward(joint.loss(step), step, share=1.0)
+        gradient.finish(longest=0.0)
         x_0 = step.decode(step.denoise())
         red, dark = 1e-3 * x_0[:, 0].mean(), -x_0.pow(2).mean()
         gradients = [torch.autograd.grad(r, bench.pair.factors, retain_graph=True) for r in (red, dark)]

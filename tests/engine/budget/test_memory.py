@@ -51,8 +51,8 @@ def test_the_gradient_would_show_a_wrong_share(workplace: Path, monkeypatch: pyt
     from rilbench.training.gradient import Gradient
 
     whole, _ = trained(workplace)
-    add = Gradient.add
-    monkeypatch.setattr(Gradient, "add", lambda self, step, share: add(self, step, 0.5))
+    backward = Gradient.backward
+    monkeypatch.setattr(Gradient, "backward", lambda self, loss, step, share: backward(self, loss, step, 0.5))
     cut, _ = trained(workplace, "train.micro_batch=4")
     assert (whole - cut).norm() / whole.norm() > 0.01
 

@@ -327,7 +327,7 @@ def test_explain_says_whether_it_fits(workplace: Path, monkeypatch: pytest.Monke
     ("place", "told"),
     [
         (
-            "rilbench.training.stage.begin_step",
+            "rilbench.training.update.begin_step",
             r"in stage 2 \(dark\)\. Finished .* lower train.micro_batch",
         ),
         ("toy.Redness.__call__", r"measuring after no training\. Finished .* lower evaluate"),

@@ -1,0 +1,68 @@
+"""One update of a stage: Alg. 1 of the paper (supplement, Sec. 8). docs/paper.md numbers its lines."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from rilbench.contracts.pair import LoraPair
+from rilbench.contracts.strategy import Strategy
+from rilbench.model.adapters import AdapterGroup
+from rilbench.model.randomness import generator_for
+from rilbench.model.text_to_image import TextToImage
+from rilbench.training.checked import CheckedStrategy
+from rilbench.training.config import TrainConfig
+from rilbench.training.gradient import Gradient
+from rilbench.training.step import Batch, TrainingStep, WeightedReward
+
+
+@dataclass(kw_only=True)
+class Trainer:
+    """What all updates of a stage use. `index` is the stage's position among the run's trained stages, from 1."""
+
+    model: TextToImage
+    group: AdapterGroup
+    strategy: Strategy
+    reward: WeightedReward
+    config: TrainConfig
+    prompts: list[str]
+    seed: int
+    index: int
+
+    def update(self, number: int, pair: LoraPair, optimiser: torch.optim.Optimizer) -> dict[str, float]:
+        """Update `number`, from 0: the body of Alg. 1's loop. Returns the values to log."""
+        config, strategy = self.config, CheckedStrategy(self.strategy)
+        key, size = (self.seed, self.index, number), config.batch_at(number)
+        gradient = Gradient(strategy, pair.factors, by_term=number % config.log_gradients_every == 0)
+
+        batch = draw_batch(self.prompts, self.model.latent_shape, key=key, size=size)  # lines 2 and 3
+        optimiser.zero_grad(set_to_none=True)
+        for part, share in batch.parts(config.micro_batch):
+            step = begin_step(self.model, self.group, self.reward, config, part)  # lines 4 to 7
+            loss = strategy.loss(step)  # lines 8 to 13, of RID: strategies/rilbench_rid/method.py
+            gradient.backward(loss, step, share)  # line 14
+        norm = gradient.finish(longest=config.clip_grad)
+        optimiser.step()  # line 15
+        strategy.after_update(step)  # line 16
+        return {"update": number + 1, **gradient.values, **gradient.norms(), "gradient": norm}
+
+
+def draw_batch(prompts: Sequence[str], shape: tuple[int, ...], *, key: tuple[int, int, int], size: int) -> Batch:
+    """Prompts and z_N ~ N(0, I) of an update, from the training prompts and a key (seed, stage, update) only."""
+    generator = generator_for("train", *key)
+    rows = torch.randint(len(prompts), (size,), generator=generator)
+    return Batch([prompts[i] for i in rows.tolist()], torch.randn(size, *shape, generator=generator))
+
+
+def begin_step(
+    model: TextToImage, group: AdapterGroup, reward: WeightedReward, config: TrainConfig, batch: Batch
+) -> TrainingStep:
+    """The rollout, N - K steps of the student without gradient; K is `train.last_steps`, 1 in the paper.
+
+    The pair in training is folded into the weights for it, so that a forward costs what the bare model's does.
+    """
+    with group.folded():
+        z = model.rollout(batch.z_N, batch.prompts, stop=config.last_steps)
+    return TrainingStep(model, group, reward, config, batch.prompts, z, batch.z_N)
