@@ -19,6 +19,7 @@ from rilbench.engine.config import load
 from rilbench.engine.progress import Reporter
 from rilbench.evaluation.bootstrap import interval
 from rilbench.host.catalog import Catalog
+from rilbench.store.layout import Store
 from rilbench.store.tensors import load_tensors
 
 STRATEGIES = ("rid", "baseline", "joint", "soup")
@@ -33,7 +34,7 @@ def main(store: Annotated[Path, typer.Option(help="Store of the runs")] = Path("
         for reward in REWARDS:
             config = load("shapes", [f"store={store}", "tracking=false"], strategy=strategy, rewards=reward)
             result = engine.run(config, catalog=Catalog(), reporter=Reporter()).result
-            first, last = (load_tensors(store / row.evaluation / "scores.safetensors")[reward] for row in ends(result))
+            first, last = (load_tensors(Store(store).evaluation(row.evaluation).scores)[reward] for row in ends(result))
             gain, (low, high) = (last - first).mean().item(), interval(last - first)
             numbers = (f"{v:.4g}" for v in (first.mean().item(), last.mean().item(), gain))
             row = (strategy, reward, *numbers, f"{low:.4g} to {high:.4g}", "yes" if low > 0 else "NO")

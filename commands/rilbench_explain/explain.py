@@ -26,6 +26,7 @@ from rilbench.files.published import MissingFilesError, is_present, place_of
 from rilbench.host.catalog import Catalog
 from rilbench.model.files import has_pair
 from rilbench.model.loading import pick_device
+from rilbench.store.layout import Store
 
 NO_FILES = "not known: files are missing"
 UNKNOWN = "not known: not one image fits, so nothing was timed"
@@ -118,10 +119,10 @@ def _outlined(stage: Stage, config: RunConfig, components: Components) -> dict[s
 def _stage(
     planned: PlannedStage, config: RunConfig, cost: Cost, timings: Timings, evaluation: str, images: int, trainable: int
 ) -> dict[str, Any]:
-    folder = Path(config.store) / "stages" / planned.id
+    files = Store(Path(config.store)).stage(planned.id)
     train = planned.train
-    trained = train is None or has_pair(folder)
-    evaluated = (folder / "evaluations" / evaluation / "metrics.json").exists()
+    trained = train is None or has_pair(files.folder)
+    evaluated = files.evaluation(evaluation).numbers.exists()
     took: list[float | None] = []
     seconds = 0.0
     if not evaluated:

@@ -19,11 +19,10 @@ from torch.nn import functional as F
 
 from rilbench.contracts.errors import ConfigError, UsageError
 from rilbench.model.libraries import silent
+from rilbench.store.layout import StageFiles
 from rilbench_release.lora_file import Factors, LoraFile
 from rilbench_release.models import denoiser
 
-CONFIG = "adapter_config.json"
-PEFT_WEIGHTS = "adapter_model.safetensors"
 SHOWN = 5  # layers in a message
 ENCODERS = ("text_encoder", "text_encoder_2", "text_encoder_3")
 RENAMED = {"to_q": "q_proj", "to_k": "k_proj", "to_v": "v_proj", "to_out": "out_proj"}  # in old files' text encoders
@@ -59,7 +58,7 @@ class Lora:
         if self.path.is_file():
             found = [self.path]
         else:
-            known = [self.path / n for n in (PEFT_WEIGHTS, "pytorch_lora_weights.safetensors")]
+            known = [self.path / n for n in (StageFiles.WEIGHTS, "pytorch_lora_weights.safetensors")]
             found = [f for f in known if f.exists()][:1] or sorted(self.path.glob("*.safetensors"))
         if len(found) != 1:
             raise UsageError(f"{self.path} holds {len(found)} safetensors files; name the one that is the LoRA")
@@ -70,8 +69,8 @@ class Lora:
     @property
     def config(self) -> Path | None:
         """PEFT's settings beside the file, which hold its alpha; None for the other formats."""
-        beside = self.file.with_name(CONFIG)
-        return beside if (self.path.is_dir() or self.file.name == PEFT_WEIGHTS) and beside.exists() else None
+        beside = self.file.with_name(StageFiles.ADAPTER)
+        return beside if (self.path.is_dir() or self.file.name == StageFiles.WEIGHTS) and beside.exists() else None
 
 
 def attach(pipeline: Any, lora: Lora) -> None:

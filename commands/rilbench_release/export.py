@@ -21,6 +21,7 @@ from rilbench.files.prompts import evaluation_prompts
 from rilbench.store import temporary
 from rilbench.store.files import in_the_way, read_json, share, write_json, write_text
 from rilbench.store.grid import save_grid
+from rilbench.store.layout import EvaluationFiles, RunFiles
 from rilbench_release import lora, merged
 from rilbench_release.card import KINDS, model_card
 from rilbench_release.models import hub_id, prefix_of
@@ -85,10 +86,10 @@ class Export:
             rank=rank,
             name=self.name,
             license=self.license,
-            pictures=self._pictures(folder / "samples.png"),
+            pictures=self._pictures(RunFiles(folder).pictures),
         )
         write_text(folder / "README.md", card)
-        write_text(folder / "config.yaml", to_yaml(replace(self.public, store=RunConfig().store)))
+        write_text(RunFiles(folder).settings, to_yaml(replace(self.public, store=RunConfig().store)))
         write_json(
             folder / MARK,
             {
@@ -106,9 +107,10 @@ class Export:
         """The grid of samples up to the stage; False when they, or their prompts, are not on this machine,
         or lie outside the store."""
         rows, evaluate = self.run.rows[: self.stage + 1], self.run.config.evaluate
-        store = self.run.folder.resolve().parent
-        columns = [(row.label, store / row.evaluation) for row in rows]
-        if not all(inside(store, picture) for _, place in columns for picture in place.glob("sample-*.png")):
+        store = RunFiles(self.run.folder).store
+        columns = [(row.label, store.evaluation(row.evaluation).folder) for row in rows]
+        pictures = [file for _, folder in columns for _, file in EvaluationFiles(folder).pictures()]
+        if not all(inside(store.folder, file) for file in pictures):
             return False
         try:
             save_grid(file, columns=columns, prompts=evaluation_prompts(evaluate.prompts)[: evaluate.samples])

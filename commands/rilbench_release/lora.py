@@ -12,6 +12,7 @@ from pathlib import Path
 
 from rilbench.contracts.pair import LoraPair
 from rilbench.store.files import write_text
+from rilbench.store.layout import StageFiles
 from rilbench.store.tensors import save_tensors
 
 DIFFUSERS = "pytorch_lora_weights.safetensors"  # the name `load_lora_weights` looks for in a folder
@@ -49,5 +50,5 @@ def write_peft(folder: Path, pair: LoraPair, *, targets: Sequence[str], base: st
         r=rank, lora_alpha=rank, target_modules=list(targets), base_model_name_or_path=base, inference_mode=True
     )
     values = {key: sorted(value) if isinstance(value, set) else value for key, value in config.to_dict().items()}
-    write_text(folder / "adapter_config.json", json.dumps(values, indent=1))  # PEFT warns of a checksum
-    save_tensors(folder / "adapter_model.safetensors", pair.state("base_model.model"))
+    write_text(folder / StageFiles.ADAPTER, json.dumps(values, indent=1))  # PEFT warns of a checksum
+    save_tensors(folder / StageFiles.WEIGHTS, pair.state("base_model.model"))

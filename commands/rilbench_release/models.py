@@ -10,8 +10,8 @@ from safetensors import safe_open
 from rilbench.contracts.errors import ConfigError
 from rilbench.files.resources import resolve
 from rilbench.model.config import ModelConfig
-from rilbench.model.files import WEIGHTS
 from rilbench.model.loading import pipeline_folder
+from rilbench.store.layout import StageFiles
 
 DENOISERS = ("unet", "transformer")  # what pipelines call their denoiser
 
@@ -23,10 +23,11 @@ def hub_id(path: str) -> str | None:
 
 def prefix_of(folder: Path) -> str:
     """The pipeline's name of the denoiser a pair on disk belongs to: unet or transformer."""
-    with safe_open(folder / WEIGHTS, framework="pt") as file:
+    weights = StageFiles(folder).weights
+    with safe_open(weights, framework="pt") as file:
         prefix = str(next(iter(file.keys()), "")).partition(".")[0]
     if prefix not in DENOISERS:
-        raise ConfigError(f"{folder / WEIGHTS} holds no pair of a {' or '.join(DENOISERS)}: its keys begin otherwise")
+        raise ConfigError(f"{weights} holds no pair of a {' or '.join(DENOISERS)}: its keys begin otherwise")
     return prefix
 
 

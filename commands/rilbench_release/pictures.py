@@ -14,6 +14,7 @@ from rilbench.engine.saved import SavedRun
 from rilbench.evaluation.config import EvaluateConfig
 from rilbench.store.files import in_the_way, replacing, write_json
 from rilbench.store.grid import CELL, save_grid, save_picture
+from rilbench.store.layout import EvaluationFiles
 from rilbench.store.picture_files import opened
 
 LARGEST = 512  # pixels a side of a picture in a grid
@@ -78,7 +79,7 @@ def _generate(
 
 
 def _sample(folder: Path, stage: int, number: int) -> Path:
-    return folder / f"stage-{stage}" / f"sample-{number}.png"
+    return EvaluationFiles(folder / f"stage-{stage}").picture(number)
 
 
 def _grid(

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from rilbench.store.grid import check_picture
+from rilbench.store.layout import EvaluationFiles
 from rilbench.store.picture_files import opened
 from rilbench_report.runs import Run
 from rilbench_report.study import Study
@@ -60,7 +61,7 @@ def _case(run: Run) -> tuple[int, str]:
 
 
 def _samples(run: Run, folder: str) -> list[Path]:
-    files = [run.in_store(f"{folder}/sample-{i}.png") for i in range(PROMPTS)] if folder else []
+    files = [run.in_store(EvaluationFiles(Path(folder)).picture(i)) for i in range(PROMPTS)] if folder else []
     return [file for file in files if file]
 
 

@@ -18,6 +18,7 @@ from rilbench.contracts.untrusted import inside
 from rilbench.files.prompts import evaluation_prompts
 from rilbench.store import stage_record
 from rilbench.store.grid import check_picture
+from rilbench.store.layout import EvaluationFiles, Store
 from rilbench.store.picture_files import opened
 
 PLACE = ("store", "tracking", "seed", "rewards")  # settings that do not make a strategy another one
@@ -78,7 +79,11 @@ class Run:
     @cached_property
     def picture_size(self) -> str:
         """`512 x 512`: width and height of its pictures in pixels; empty when there are none here."""
-        files = (self.in_store(f"{row.evaluation}/sample-0.png") for row in self.matrix.rows if row.evaluation)
+        files = (
+            self.in_store(EvaluationFiles(Path(row.evaluation)).picture(0))
+            for row in self.matrix.rows
+            if row.evaluation
+        )
         file = next(filter(None, files), None)
         if file is None:
             return ""
@@ -88,10 +93,10 @@ class Run:
 
     def trained_samples(self) -> list[str]:
         """How many images each trained stage generated for training, as far as the store knows."""
-        files = [self.in_store(f"stages/{row.stage_id}/stage.json") for row in self.matrix.rows if row.rewards]
+        files = [self.in_store(Store(Path()).stage(row.stage_id).record) for row in self.matrix.rows if row.rewards]
         return [str(stage_record.read(file.parent)["document"]["train"]["samples"]) for file in files if file]
 
-    def in_store(self, path: str) -> Path | None:
+    def in_store(self, path: str | Path) -> Path | None:
         """A file or folder of the store the run lies in; None when it is not on this disk or a link leads out."""
         return inside(self.result.folder.resolve().parent, path) if self.result.folder else None
 

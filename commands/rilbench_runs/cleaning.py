@@ -13,11 +13,11 @@ from filelock import FileLock, Timeout
 
 from rilbench.contracts.errors import RilbenchError
 from rilbench.store import temporary
-from rilbench.store.inventory import EVALUATIONS, STAGES, KeptRun, runs_in, size_of
+from rilbench.store.layout import StageFiles, Store, stage_of
 from rilbench.store.locks import LOCK
+from rilbench_runs.inventory import KeptRun, runs_in, size_of
 
 RECENT_SECONDS = 3600  # what was changed since may be the beginning of a run
-PAIR, CHECKPOINT = "adapter_model.safetensors", "checkpoint.pt"
 
 
 @dataclass(frozen=True)
@@ -38,22 +38,23 @@ def of_runs(runs: Sequence[KeptRun], warn: Callable[[str], None]) -> list[Remova
 
     RilbenchError when another process works on one of their stages.
     """
-    store = runs[0].folder.parent
+    store = Store(runs[0].folder.parent)
     own = {run.folder for run in runs}
-    others = [run for run in runs_in(store) if run.folder.resolve() not in own]
+    others = [run for run in runs_in(store.folder) if run.folder.resolve() not in own]
     stages = {stage for run in runs for stage in run.stages}
     evaluations = {path for run in runs for path in run.evaluations}
     for stage in sorted(stages):
-        with _idle(store / STAGES / stage) as idle:
+        folder = store.stage(stage).folder
+        with _idle(folder) as idle:
             if not idle:
-                raise RilbenchError(f"another process works on {store / STAGES / stage}; stop it first")
+                raise RilbenchError(f"another process works on {folder}; stop it first")
     found = [Removable(run.folder, "the run") for run in runs]
     if _all_known(others, warn):
         needed = {stage for run in others for stage in run.stages}
         measured = {path for run in others for path in run.evaluations}
-        found += [Removable(store / STAGES / stage, "a stage of no other run") for stage in sorted(stages - needed)]
-        kept = [path for path in sorted(evaluations - measured) if path.split("/")[1] in needed]
-        found += [Removable(store / path, "an evaluation of no other run") for path in kept]
+        found += [Removable(store.stage(s).folder, "a stage of no other run") for s in sorted(stages - needed)]
+        kept = [path for path in sorted(evaluations - measured) if stage_of(path) in needed]
+        found += [Removable(store.folder / path, "an evaluation of no other run") for path in kept]
     return [each for each in found if each.path.exists()]
 
 
@@ -65,7 +66,7 @@ def of_store(store: Path, warn: Callable[[str], None]) -> list[Removable]:
     known = _all_known(runs, warn)
     stages = {stage for run in runs for stage in run.stages} if known else None
     evaluations = {path for run in runs for path in run.evaluations} if known else None
-    for folder in sorted((store / STAGES).glob("*")):
+    for folder in sorted(Store(store).stages.glob("*")):
         with _idle(folder) as idle:
             if idle and folder.is_dir() and not folder.is_symlink():
                 found += _of_stage(folder, stages, evaluations)
@@ -88,21 +89,23 @@ def _of_stage(folder: Path, stages: set[str] | None, evaluations: set[str] | Non
         if not _recent(folder):
             yield Removable(folder, "a stage of no run")
         return
-    for place in (folder, folder / EVALUATIONS, *(folder / EVALUATIONS).glob("[!.]*")):
+    files = StageFiles(folder)
+    measured = [evaluation.folder for evaluation in files.all_evaluations()]
+    for place in (folder, files.evaluations, *measured):
         yield from (
             Removable(path, "left by a process that is gone") for path in temporary.leftovers(place, alone=True)
         )
-    if (folder / PAIR).exists() and (folder / CHECKPOINT).exists():
-        yield Removable(folder / CHECKPOINT, "the checkpoint of a trained stage")
-    for path in sorted((folder / EVALUATIONS).glob("[!.]*")):
-        name = f"{STAGES}/{folder.name}/{EVALUATIONS}/{path.name}"
-        if evaluations is not None and name not in evaluations and not _recent(path):
+    if files.weights.exists() and files.checkpoint.exists():
+        yield Removable(files.checkpoint, "the checkpoint of a trained stage")
+    store = Store(folder.parent.parent)
+    for path in measured:
+        if evaluations is not None and store.relative(path) not in evaluations and not _recent(path):
             yield Removable(path, "an evaluation of no run")
 
 
 def _left(store: Path) -> Iterator[Path]:
     """Temporary files where no lock is held: beside runs, in their folders and in those of studies."""
-    for folder in (store, store / STAGES, *(path for path in store.iterdir() if path.name != STAGES)):
+    for folder in (store, *store.iterdir()):
         if folder.is_dir() and not folder.is_symlink():
             yield from temporary.leftovers(folder)
 

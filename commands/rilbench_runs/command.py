@@ -14,8 +14,8 @@ from rilbench.cli.quick import QuickCommand, QuickGroup
 from rilbench.engine.terminal import echo
 
 if TYPE_CHECKING:
-    from rilbench.store.inventory import KeptRun
     from rilbench_runs.cleaning import Removable
+    from rilbench_runs.inventory import KeptRun
 
 app = typer.Typer(cls=QuickGroup, help="See, remove and tidy what a store keeps.", no_args_is_help=True)
 Store = Annotated[Path, typer.Argument(metavar="[STORE]", help="The store's folder")]
@@ -28,7 +28,7 @@ RUNS = Path("runs")
 @app.command("list", cls=QuickCommand)
 def list_runs(store: Store = RUNS, as_json: AsJson = False) -> None:
     """Every run of a store: status, stages, size with its stages, date, and the settings that differ in a label."""
-    from rilbench.store.inventory import runs_in
+    from rilbench_runs.inventory import runs_in
 
     runs = runs_in(store)
     told = [_listed(run, runs) for run in runs]
@@ -47,11 +47,13 @@ def show(
     as_json: AsJson = False,
 ) -> None:
     """A run's settings, stages with their folders, and its table of results."""
-    from rilbench.store.inventory import STAGES, find
+    from rilbench.store.layout import Store
+    from rilbench_runs.inventory import find
 
     (kept,) = find([run], store)
     told = _listed(kept, [kept])
-    settings, stages = _settings(kept), [str(kept.folder.parent / STAGES / stage) for stage in sorted(kept.stages)]
+    store_of = Store(kept.folder.parent)
+    settings, stages = _settings(kept), [str(store_of.stage(s).folder) for s in sorted(kept.stages)]
     if as_json:
         result = kept.result.to_json() if kept.result else None
         print_json(told | {"folder": str(kept.folder), "settings": settings, "stage_folders": stages, "result": result})
@@ -75,8 +77,8 @@ def remove(
 ) -> None:
     """Delete runs, with the stages and evaluations that no other run of the store needs."""
     from rilbench.engine.progress import Reporter
-    from rilbench.store.inventory import find
     from rilbench_runs.cleaning import of_runs
+    from rilbench_runs.inventory import find
 
     runs = find(run, store)
     removable: list[Removable] = []

@@ -19,7 +19,7 @@ from rilbench.engine.plan import PlannedStage
 from rilbench.host import requirements
 from rilbench.host.catalog import Catalog
 from rilbench.host.hook_caller import Warn
-from rilbench.model.files import has_pair
+from rilbench.store.layout import RunFiles, Store
 from rilbench.store.results import load_result
 from rilbench_study.definition import Study
 
@@ -64,10 +64,8 @@ class Cell:
 
     def done(self, work: Work) -> bool:
         """Whether the store has it."""
-        folder = self.store / "stages" / work.planned.id
-        if work.training:
-            return has_pair(folder)
-        return (folder / "evaluations" / self.evaluation / "metrics.json").exists()
+        files = Store(self.store).stage(work.planned.id)
+        return (files.weights if work.training else files.evaluation(self.evaluation).numbers).exists()
 
     def result(self) -> RunResult | None:
         """The finished run, when it is in the store; a damaged one is not."""
@@ -80,7 +78,7 @@ class Cell:
     def command(self, plugins: Sequence[str]) -> str:
         """The shell line that repeats this run alone."""
         given = [text for plugin in plugins for text in ("--plugin", plugin)]
-        return shlex.join(["rilbench", "run", "--config", str(self.store / self.name / "config.yaml"), *given])
+        return shlex.join(["rilbench", "run", "--config", str(RunFiles(self.store / self.name).settings), *given])
 
 
 def make_cells(study: Study, catalog: Catalog, warn: Warn) -> list[Cell]:

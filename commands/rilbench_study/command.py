@@ -137,7 +137,9 @@ def _show(run: StudyRun, told: dict[str, str], as_json: bool) -> None:
 
 def _pointers(run: StudyRun) -> dict[str, str]:
     """Where everything is, and how to go on."""
-    lines = {"study": str(run.folder / "study.json")}
+    from rilbench.store.layout import RunFiles
+
+    lines = {"study": str(RunFiles(run.folder).study)}
     if run.failures:
         lines["continue"] = f"{run.command}  (repeats what failed, keeps the rest)"
         lines["one"] = f"{run.failed[0].command(run.plugins)}  (the first failure alone, in full)"

@@ -16,6 +16,7 @@ from rilbench.engine.secret_settings import hidden_study
 from rilbench.host.catalog import Catalog
 from rilbench.host.hook_caller import HookCaller
 from rilbench.store.files import finite, read_json, write_json
+from rilbench.store.layout import RunFiles
 from rilbench_study.cells import Cell
 from rilbench_study.definition import Study
 from rilbench_study.graph import Graph
@@ -147,7 +148,7 @@ class StudyRun:
             "finished": [result.name for result in self.finished],
             "failed": self.failed_json(),
         }
-        file = self.folder / "study.json"
+        file = RunFiles(self.folder).study
         with suppress(ConfigError):  # missing or damaged
             if read_json(file) | {"command": self.command} == json.loads(json.dumps(finite(values))):
                 return

@@ -23,6 +23,7 @@ from rilbench import hookimpl
 from rilbench.contracts.redact import redacted
 from rilbench.contracts.result import RunResult
 from rilbench.store.files import read_json
+from rilbench.store.layout import Store
 from rilbench_jsonl.log import opened
 
 FILE = "log.jsonl"
@@ -75,6 +76,6 @@ class JsonLog:
 
 def _training(store: Path, stage_id: str) -> list[dict[str, Any]]:
     """The logged updates of a stage; none for the base model and merged stages."""
-    path = store / "stages" / stage_id / "stage.json"
+    path = Store(store).stage(stage_id).record
     log: list[dict[str, Any]] = read_json(path)["log"] if path.exists() else []
     return log

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from rilbench.contracts.result import RunResult
+from rilbench.store.layout import RunFiles
 
 
 @contextmanager
@@ -24,7 +25,9 @@ def downloaded(client: Any, run_id: str, name: str) -> Iterator[Path | None]:
 
 def result(client: Any, run_id: str) -> RunResult | None:
     """The result of a run; None when it has none, ConfigError when it is damaged or of another schema."""
-    with downloaded(client, run_id, "result.json") as file:
+    with downloaded(client, run_id, RunFiles.RESULT) as file:
         if file is None:
             return None
-        return RunResult.from_json(json.loads(file.read_text(encoding="utf-8")), f"result.json of the run {run_id}")
+        return RunResult.from_json(
+            json.loads(file.read_text(encoding="utf-8")), f"{RunFiles.RESULT} of the run {run_id}"
+        )

@@ -11,6 +11,7 @@ import typer
 from rilbench.cli.options import Quiet
 from rilbench.engine.progress import Reporter
 from rilbench.engine.terminal import echo
+from rilbench.store.layout import RunFiles
 from rilbench_mlflow.ui import PORT
 
 
@@ -22,7 +23,7 @@ def upload(
     from rilbench_mlflow.upload import sync, sync_study
 
     logging.getLogger().setLevel(logging.ERROR)  # the libraries below mlflow announce every retry
-    if len(folders) == 1 and (folders[0] / "result.json").exists():
+    if len(folders) == 1 and RunFiles(folders[0]).result.exists():
         echo(sync(folders[0]))
         return
     with Reporter(quiet=quiet).work("uploading", "run") as advance:

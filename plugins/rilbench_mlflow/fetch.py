@@ -15,6 +15,7 @@ from rich.markup import escape
 from rilbench.contracts.errors import RilbenchError
 from rilbench.contracts.result import RunResult
 from rilbench.engine.terminal import Terminal
+from rilbench.store.layout import RunFiles
 from rilbench_mlflow import artifacts, connection, saved
 from rilbench_mlflow.address import absolute, database, experiment_id, experiment_name, is_http, public, tracking_uri
 from rilbench_mlflow.labels import FOLDER
@@ -65,7 +66,7 @@ def _say_incomplete(source: str, unfinished: list[Any], without: list[Any], coun
     if not unfinished and not without:
         return
     said = [f"{run.info.run_name} ({run.info.status})" for run in unfinished]
-    said += [f"{run.info.run_name} (no result.json)" for run in without]
+    said += [f"{run.info.run_name} (no {RunFiles.RESULT})" for run in without]
     more = f" and {len(said) - NAMED} more" if len(said) > NAMED else ""
     stores = {str(Path(run.data.tags[FOLDER]).parent) for run in (*unfinished, *without) if FOLDER in run.data.tags}
     where = shlex.join(sorted(stores)) if len(stores) == 1 else "STORE"

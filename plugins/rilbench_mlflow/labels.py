@@ -10,13 +10,14 @@ from rilbench.contracts.result import RunResult
 from rilbench.contracts.settings import flat
 from rilbench.contracts.untrusted import inside
 from rilbench.store.files import read_json
+from rilbench.store.layout import RunFiles
 from rilbench_mlflow.connection import KEY as KEY
 from rilbench_mlflow.shown import clean
 
 LONGEST = 500  # characters of a parameter that every server takes
 OWN = ("strategy", "rewards", "seed", "store", "tracking")  # shown by a parameter of their own, or by none
-AT_START = ("config.yaml", "environment.json")
-AT_END = ("result.json", "table.md", "samples.png")
+AT_START = (RunFiles.SETTINGS, RunFiles.ENVIRONMENT)
+AT_END = (RunFiles.RESULT, RunFiles.TABLE, RunFiles.PICTURES)
 RUN, LABEL, FOLDER = "rilbench.run", "rilbench.label", "rilbench.folder"
 
 
@@ -24,7 +25,7 @@ def settings(folder: Path) -> dict[str, Any]:
     """The resolved configuration of a run, by dotted key; empty when it has none."""
     from rilbench.engine.layers import values_in
 
-    file = inside(folder, "config.yaml")
+    file = inside(folder, RunFiles.SETTINGS)
     return flat(values_in(file)) if file else {}
 
 
@@ -37,7 +38,7 @@ def params(result: RunResult, settings: Mapping[str, Any]) -> dict[str, str]:
 
 def tags(folder: Path, result: RunResult) -> dict[str, str]:
     """Version, commit, command and folder; those MLflow knows fill its own columns."""
-    path = folder / "environment.json"
+    path = RunFiles(folder).environment
     environment: dict[str, Any] = read_json(path) if path.exists() else {}
     commit = environment.get("commit") or ""
     values = {
@@ -57,5 +58,5 @@ def tags(folder: Path, result: RunResult) -> dict[str, str]:
 
 def description(folder: Path) -> dict[str, str]:
     """The tag MLflow shows as Markdown on top of a run's page: the result's table."""
-    path = inside(folder, "table.md")
+    path = inside(folder, RunFiles.TABLE)
     return {"mlflow.note.content": path.read_text(encoding="utf-8")} if path else {}

@@ -12,6 +12,7 @@ from rilbench.contracts.errors import RilbenchError
 from rilbench.contracts.result import RunResult
 from rilbench.contracts.untrusted import inside
 from rilbench.files.prompts import evaluation_prompts
+from rilbench.store.layout import RunFiles
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -65,18 +66,13 @@ def opened(file: Path) -> Image:
 def _samples(folder: Path, result: RunResult, stage: int) -> Iterator[tuple[str, Path]]:
     """Number and prompt of each, in the characters that MLflow allows."""
     evaluation = result.matrix.rows[stage].evaluation
-    store = folder.resolve().parent
-    found = sorted((store / evaluation).glob("sample-*.png"), key=_number) if evaluation else []
-    files = [file for file in found if inside(store, file)]  # what leads out of the store is not sent
+    store = RunFiles(folder).store
+    found = store.evaluation(evaluation).pictures() if evaluation else []
+    files = [(number, file) for number, file in found if inside(store.folder, file)]  # none from outside the store
     prompts = _prompts(folder) if files else []
-    for file in files:
-        number = _number(file)
+    for number, file in files:
         prompt = re.sub(r"[^\w.-]+", " ", prompts[number], flags=re.ASCII)[:80] if number < len(prompts) else ""
         yield f"{number + 1} {prompt}".strip(), file
-
-
-def _number(file: Path) -> int:
-    return int(file.stem.removeprefix("sample-"))
 
 
 def _prompts(folder: Path) -> list[str]:
@@ -85,6 +81,6 @@ def _prompts(folder: Path) -> list[str]:
     from rilbench.engine.layers import values_in
 
     try:
-        return evaluation_prompts(str(flat(values_in(folder / "config.yaml")).get("evaluate.prompts")))
+        return evaluation_prompts(str(flat(values_in(RunFiles(folder).settings)).get("evaluate.prompts")))
     except (RilbenchError, OSError):
         return []

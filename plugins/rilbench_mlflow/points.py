@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from rilbench.contracts.result import RunResult
 from rilbench.store.files import read_json
+from rilbench.store.layout import Store
 from rilbench_mlflow.shown import START, clean, shown_as
 
 AVERAGE = "summary/average gain percent - higher is better"
@@ -66,7 +67,7 @@ def _training(store: Path, result: RunResult, stage: int) -> Iterator[Point]:
 
 def _stage_file(store: Path, result: RunResult, stage: int) -> tuple[Mapping[str, Any], int]:
     """A stage's record and when it was written in ms; empty for the base model and merged stages."""
-    path = store / "stages" / result.matrix.rows[stage].stage_id / "stage.json"
+    path = Store(store).stage(result.matrix.rows[stage].stage_id).record
     return (read_json(path), _written(path)) if path.exists() else ({}, 0)
 
 
@@ -75,7 +76,7 @@ def _updates(record: Mapping[str, Any]) -> int:
 
 
 def _measured(store: Path, result: RunResult, stage: int) -> int:
-    return _written(store / result.matrix.rows[stage].evaluation / "metrics.json")
+    return _written(Store(store).evaluation(result.matrix.rows[stage].evaluation).numbers)
 
 
 def _written(path: Path) -> int:

@@ -9,6 +9,7 @@ from typing import Any
 
 from rilbench.contracts.errors import RilbenchError
 from rilbench.contracts.result import RunResult
+from rilbench.store.layout import RunFiles
 from rilbench.store.results import load_result
 from rilbench_mlflow import connection, labels
 from rilbench_mlflow.address import tracking_uri
@@ -25,7 +26,7 @@ def reconcile(store: Path, *, stopped: Callable[[], bool] = lambda: False) -> li
     Runs are those that were sent to today's address before, if only in part, and finished ones with `tracking` that
     were sent to none. Runs on which a process is at work are left to it, damaged ones to `rilbench run`.
     """
-    folders = [file.parent for file in sorted(store.glob("*/config.yaml")) if _concerned(file.parent)]
+    folders = [file.parent for file in sorted(store.glob(f"*/{RunFiles.SETTINGS}")) if _concerned(file.parent)]
     wrong = _wrong(folders) if folders else []
     done = []
     for folder in wrong:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from rilbench.contracts.errors import RilbenchError
 from rilbench.contracts.result import RunResult
+from rilbench.store.layout import RunFiles
 from rilbench.store.results import load_result
 from rilbench_mlflow import connection
 from rilbench_mlflow.address import tracking_uri
@@ -35,7 +36,7 @@ def lines(folder: Path) -> dict[str, str]:
 def finished(store: Path) -> list[RunResult]:
     """The finished runs of a store that were sent to today's address; damaged ones are left out."""
     found = []
-    for file in sorted(store.glob("*/result.json")):
+    for file in sorted(store.glob(f"*/{RunFiles.RESULT}")):
         try:
             result = load_result(file.parent)
             if result.status == "finished" and load(file.parent).run_id:

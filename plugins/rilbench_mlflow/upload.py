@@ -10,6 +10,7 @@ from rilbench.contracts import untrusted
 from rilbench.contracts.errors import RilbenchError, UsageError
 from rilbench.engine.progress import OnBatch
 from rilbench.store.files import read_json
+from rilbench.store.layout import RunFiles
 from rilbench.store.results import load_result
 from rilbench_mlflow.address import public, tracking_uri
 from rilbench_mlflow.alive import absent
@@ -63,11 +64,11 @@ def sync_study(folders: Sequence[Path], advance: OnBatch | None = None) -> dict[
 
 def runs_in(folder: Path) -> list[Path]:
     """The folders of the runs in a study or store, or the run's own; UsageError when there is none."""
-    if (folder / "study.json").exists():  # its runs lie beside it
-        file = folder / "study.json"
+    if RunFiles(folder).is_study:  # its runs lie beside it
+        file = RunFiles(folder).study
         runs = read_json(file, like={"finished": list})["finished"]
         return [folder.resolve().parent / untrusted.name(run, str(file)) for run in runs]
-    found = [path.parent for level in ("", "*/", "*/*/") for path in sorted(folder.glob(f"{level}result.json"))]
+    found = [path.parent for level in ("", "*/", "*/*/") for path in sorted(folder.glob(f"{level}{RunFiles.RESULT}"))]
     if not found:
-        raise UsageError(f"{folder} is no run and holds none: there is no result.json")
+        raise UsageError(f"{folder} is no run and holds none: there is no {RunFiles.RESULT}")
     return found

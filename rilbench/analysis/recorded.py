@@ -13,12 +13,13 @@ from rilbench.contracts.untrusted import inside
 from rilbench.engine.layers import values_in
 from rilbench.store.checksums import damaged
 from rilbench.store.files import read_json, read_text
+from rilbench.store.layout import RunFiles
 
 
 def settings(run: RunResult) -> dict[str, Any]:
     """`config.yaml` by dotted key, addresses without their secrets; empty when there is none, as of a tracking server's
     run; DamagedError when it is damaged."""
-    file = _own(run, "config.yaml")
+    file = _own(run, RunFiles.SETTINGS)
     if file is None:
         return {}
     try:
@@ -32,7 +33,7 @@ def settings(run: RunResult) -> dict[str, Any]:
 
 def environment(run: RunResult) -> dict[str, Any]:
     """`environment.json` likewise."""
-    file = _own(run, "environment.json")
+    file = _own(run, RunFiles.ENVIRONMENT)
     if file is None:
         return {}
     values = read_json(file)

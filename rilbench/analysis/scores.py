@@ -10,6 +10,7 @@ from safetensors.numpy import load_file
 from rilbench.contracts.result import RunResult
 from rilbench.contracts.untrusted import inside
 from rilbench.store.checksums import check, damaged
+from rilbench.store.layout import RunFiles
 
 if TYPE_CHECKING:
     from numpy import float64
@@ -24,7 +25,8 @@ def prompt_means(run: RunResult) -> dict[str, NDArray[float64]]:
     """
     if run.folder is None or not (evaluation := run.matrix.rows[-1].evaluation):
         return {}
-    file = inside(run.folder.resolve().parent, f"{evaluation}/scores.safetensors")
+    store = RunFiles(run.folder).store
+    file = inside(store.folder, store.evaluation(evaluation).scores)
     if file is None:
         return {}
     try:

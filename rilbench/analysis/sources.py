@@ -11,6 +11,7 @@ from rilbench.contracts.errors import ConfigError, UsageError
 from rilbench.contracts.result import RunResult
 from rilbench.engine.progress import Reporter
 from rilbench.store.files import read_json
+from rilbench.store.layout import RunFiles
 from rilbench.store.results import load_result
 
 FindRuns = Callable[[str], Sequence[RunResult]]
@@ -64,7 +65,7 @@ def _at(source: str, find_runs: FindRuns, missing: list[str], broken: list[str])
     have no result yet, or why they cannot be read to `broken`."""
     folder = Path(source)
     folders = _run_folders(folder) if folder.is_dir() else []
-    written = [each for each in folders if (each / "result.json").exists()]
+    written = [each for each in folders if RunFiles(each).result.exists()]
     missing += [each.name for each in folders if each not in written]
     runs = [run for each in written if (run := _read(each, broken))] if folders else list(find_runs(source))
     if not runs and not folders:
@@ -76,20 +77,14 @@ def _at(source: str, find_runs: FindRuns, missing: list[str], broken: list[str])
 
 def _run_folders(folder: Path) -> list[Path]:
     """The folders of runs that a folder stands for: a study's, its own, or those in it."""
-    if (folder / "study.json").exists():
+    if RunFiles(folder).is_study:
         return _study(folder)
-    return [folder] if _is_run(folder) else [inside for inside in sorted(folder.iterdir()) if _is_run(inside)]
-
-
-def _is_run(folder: Path) -> bool:
-    """Whether a run began here: it leaves its environment at once, and a result after the first row."""
-    began = any((folder / name).exists() for name in ("result.json", "environment.json"))
-    return began and not (folder / "study.json").exists()
+    return [folder] if RunFiles(folder).is_run else [f for f in sorted(folder.iterdir()) if RunFiles(f).is_run]
 
 
 def _study(folder: Path) -> list[Path]:
     """The folders of a study's runs, which lie beside it in the store."""
-    file = folder / "study.json"
+    file = RunFiles(folder).study
     study = read_json(file)
     names = study.get("runs") if isinstance(study, dict) else None
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):

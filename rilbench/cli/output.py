@@ -12,6 +12,7 @@ from rilbench.contracts.errors import PluginError
 from rilbench.engine.terminal import Terminal, echo
 from rilbench.model.libraries import quiet_libraries as quiet_libraries
 from rilbench.store.files import finite
+from rilbench.store.layout import RunFiles
 
 if TYPE_CHECKING:
     from rilbench.engine.run import Outcome
@@ -37,7 +38,8 @@ def print_outcome(outcome: Outcome) -> None:
     console = stdout()
     console.print(terminal(outcome.result))
     folder = outcome.folder
-    lines = {"result": folder / "result.json", "pictures": folder / "samples.png", "repeat": outcome.result.command}
+    files = RunFiles(folder)
+    lines = {"result": files.result, "pictures": files.pictures, "repeat": outcome.result.command}
     for name, value in (lines | outcome.summary).items():
         console.print(f"{name:9} {value}", soft_wrap=True, highlight=False, markup=False)
 

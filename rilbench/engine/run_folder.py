@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,17 +16,9 @@ from rilbench.host.hook_caller import Warn
 from rilbench.store import temporary
 from rilbench.store.files import read_json, read_text, write_json, write_sealed, write_text
 from rilbench.store.grid import save_grid, why_no_picture
-from rilbench.store.inventory import EVALUATIONS, PLAN
-from rilbench.store.results import load_result
+from rilbench.store.layout import RunFiles
+from rilbench.store.results import load_result, planned_evaluations, write_plan
 from rilbench.store.tables import markdown
-
-RESULT, SETTINGS, SURROUNDINGS, TABLE, PICTURES = (
-    "result.json",
-    "config.yaml",
-    "environment.json",
-    "table.md",
-    "samples.png",
-)
 
 
 @dataclass(frozen=True)
@@ -36,10 +28,15 @@ class RunFolder:
     path: Path
     finished: RunResult | None
 
+    @property
+    def files(self) -> RunFiles:
+        """The names of its files."""
+        return RunFiles(self.path)
+
     @classmethod
     def at(cls, path: Path, warn: Warn) -> RunFolder:
         """A folder that is there or will be; a result that is damaged is told to `warn` and counts as none."""
-        if not (path / RESULT).exists():
+        if not RunFiles(path).result.exists():
             return cls(path, None)
         try:
             result = load_result(path)
@@ -48,23 +45,24 @@ class RunFolder:
             return cls(path, None)
         return cls(path, result if result.status == "finished" else None)
 
-    def open(self, config: RunConfig, device: str, evaluations: Sequence[Path]) -> None:
+    def open(self, config: RunConfig, device: str, evaluations: Sequence[str]) -> None:
         """Write what a run begins with; of a finished run only what is missing or damaged.
 
         evaluations: the folders in the store that its rows come from, which `rilbench runs clean` leaves it.
         """
         temporary.sweep(self.path)
-        if not self._reads(SURROUNDINGS):
-            write_json(self.path / SURROUNDINGS, environment.describe(device))
-        if self.finished is None or not self._reads(PLAN):
-            write_json(self.path / PLAN, {EVALUATIONS: [path.as_posix() for path in evaluations]})
-        if self.finished is None or not self._reads(SETTINGS):
-            write_sealed(self.path / SETTINGS, configuration.to_yaml(config))
+        files = self.files
+        if not _reads(lambda: read_json(files.environment, like={"packages": dict})):
+            write_json(files.environment, environment.describe(device))
+        if self.finished is None or not _reads(lambda: planned_evaluations(self.path)):
+            write_plan(self.path, evaluations)
+        if self.finished is None or not _reads(lambda: read_text(files.settings, sealed=True)):
+            write_sealed(files.settings, configuration.to_yaml(config))
 
     def write(self, result: RunResult) -> None:
         """Write an unfinished result, unless there is a finished one."""
         if self.finished is None:
-            write_json(self.path / RESULT, result.to_json())
+            write_json(self.files.result, result.to_json())
 
     def fail(self, result: RunResult) -> RunResult:
         """The result after a failure: the finished one where there is one, else written as failed."""
@@ -81,30 +79,29 @@ class RunFolder:
         same = self.finished is not None and _numbers(result) == _numbers(self.finished)
         result = self.finished if same and self.finished else replace(result, status="finished")
         table = markdown(result) + "\n"
-        if not same or self._text(TABLE) != table:
-            write_text(self.path / TABLE, table)
-        if not same or why_no_picture(self.path / PICTURES):
+        if not same or _text(self.files.table) != table:
+            write_text(self.files.table, table)
+        if not same or why_no_picture(self.files.pictures):
             columns = [(row.label, self.path.parent / row.evaluation) for row in result.matrix.rows]
-            save_grid(self.path / PICTURES, columns=columns, prompts=prompts)
+            save_grid(self.files.pictures, columns=columns, prompts=prompts)
         if not same:
-            write_json(self.path / RESULT, result.to_json())
+            write_json(self.files.result, result.to_json())
         return result
 
-    def _reads(self, name: str) -> bool:
-        """Whether a file is there and is what was written."""
-        try:
-            if name.endswith(".json"):
-                read_json(self.path / name, like={"packages": dict} if name == SURROUNDINGS else {EVALUATIONS: list})
-            else:
-                read_text(self.path / name, sealed=True)
-        except DamagedError:
-            return False
-        return True
 
-    def _text(self, name: str) -> str:
-        with suppress(DamagedError):
-            return read_text(self.path / name)
-        return ""
+def _reads(read: Callable[[], object]) -> bool:
+    """Whether a file is there and is what was written."""
+    try:
+        read()
+    except DamagedError:
+        return False
+    return True
+
+
+def _text(file: Path) -> str:
+    with suppress(DamagedError):
+        return read_text(file)
+    return ""
 
 
 def _numbers(result: RunResult) -> object:

@@ -18,7 +18,7 @@ from rilbench.engine.plan import Chain, merged_chain, planned_stages
 from rilbench.host.catalog import Catalog
 from rilbench.store import stage_record
 from rilbench.store.files import read_text
-from rilbench.store.inventory import is_run
+from rilbench.store.layout import RunFiles, StageFiles, Store
 from rilbench.store.results import load_result
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ class SavedRun:
 
     def stage_folder(self, stage_id: str) -> Path:
         """Where the store keeps a stage."""
-        return self.folder.parent / "stages" / stage_id
+        return Store(self.folder.parent).stage(stage_id).folder
 
     def stage(self, number: int | None) -> int:
         """A stage's number, checked; None is the last one. UsageError when there is none of that number."""
@@ -68,7 +68,7 @@ class SavedRun:
         if document := self.document(stage):
             where = str(self.stage_folder(key))
             return (*((name(below, where), float(c)) for below, c in document["chain"]), (key, 1.0))
-        if (self.stage_folder(key) / "adapter_model.safetensors").exists():  # averaged factors are one pair
+        if StageFiles(self.stage_folder(key)).weights.exists():  # averaged factors are one pair
             return ((key, 1.0),)
         return self._merged(stage)
 
@@ -90,7 +90,7 @@ class SavedRun:
         if document:
             now = identity.weights_document(self.config.model)
             return all(document["model"].get(key) == now.get(key) for key in ("path", "revision", "half"))
-        recorded, model = load(str(self.folder / "config.yaml")), self.config.model
+        recorded, model = load(str(RunFiles(self.folder).settings)), self.config.model
         measured = replace(recorded, model=replace(recorded.model, path=model.path, revision=model.revision))
         return identity.digest(identity.base_document(measured)) == self.rows[0].stage_id
 
@@ -126,14 +126,15 @@ def open_run(name: str, catalog: Catalog, settings: Sequence[str] = ()) -> Saved
     UsageError when there is no run, or none with a row yet.
     """
     store = Path(RunConfig().store)
-    folder = next((f for f in (Path(name), store / name) if is_run(f)), None)
+    folder = next((f for f in (Path(name), store / name) if RunFiles(f).is_run), None)
     if folder is None:
-        known = [f.parent.name for f in store.glob("*/result.json")]
+        known = [f.parent.name for f in store.glob(f"*/{RunFiles.RESULT}")]
         close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
         hint = f" Did you mean {close[0]!r}?" if close else ""
         raise UsageError(f"no run at {name!r}: it is neither a run's folder nor a run's name in {str(store)!r}.{hint}")
     result = load_result(folder)
     if not result.matrix.rows:
         raise UsageError(f"{folder} holds no stage yet; continue it with: {result.command}")
-    read_text(folder / "config.yaml", sealed=True)
-    return SavedRun(result, load(str(folder / "config.yaml"), settings), catalog)
+    settings_file = RunFiles(folder).settings
+    read_text(settings_file, sealed=True)
+    return SavedRun(result, load(str(settings_file), settings), catalog)

@@ -28,21 +28,19 @@ from rilbench.evaluation.kept import KeptEvaluation
 from rilbench.files.prompts import evaluation_prompts, read_prompts
 from rilbench.model.adapters import AdapterGroup
 from rilbench.model.config import ModelConfig
-from rilbench.model.files import WEIGHTS, has_config, has_pair, load_pair, save_config, save_pair, why_no_pair
+from rilbench.model.files import has_config, has_pair, load_pair, save_config, save_pair, why_no_pair
 from rilbench.model.text_to_image import TextToImage
 from rilbench.store import stage_record, temporary
 from rilbench.store.files import unwritable
 from rilbench.store.grid import save_picture
+from rilbench.store.layout import StageFiles, Store
 from rilbench.store.locks import locked
 from rilbench.store.tensors import load_tensors, save_tensors
 from rilbench.training.stage import StageTraining
 from rilbench.training.step import WeightedReward
 
-CHECKPOINT = "checkpoint.pt"  # of an unfinished stage
 TRAINING = "lower train.micro_batch (the gradient stays) or set model.gradient_checkpointing=true"
 EVALUATION = "lower evaluate.batch_size or set model.vae_slicing=true"
-IMAGES = "images.safetensors"  # of the base model, in the folder of its evaluation
-CARRY = "carry.safetensors"  # of a stage: what its strategy hands to the next one
 
 
 class Session:
@@ -60,7 +58,7 @@ class Session:
         """earlier: the finished result of the same run, when there is one."""
         self.config, self.components, self.plan, self.reporter = config, components, plan, reporter
         self.earlier = earlier
-        self.stages = Path(config.store) / "stages"
+        self.store = Store(Path(config.store))
         self.prompts = evaluation_prompts(config.evaluate.prompts)
         self._loaded: Chain | None = None
         self._told_prompts = False
@@ -97,7 +95,7 @@ class Session:
 
     def check_memory(self) -> None:
         """ConfigError when what is not trained yet would not fit; nothing is loaded when everything is."""
-        wanted = [p for p in self.plan if p.train is not None and not has_pair(self.stages / p.id)]
+        wanted = [p for p in self.plan if p.train is not None and not has_pair(self._folder(p.id))]
         if not wanted or not self.config.check_memory:
             return
         memory = self.count_memory(wanted)
@@ -149,7 +147,7 @@ class Session:
 
     def row(self, planned: PlannedStage) -> Row:
         """The row of a stage: from the store, or trained and measured now; what is missing or damaged is made again."""
-        folder = self.stages / planned.id
+        folder = self._folder(planned.id)
         if not self._whole(planned):
             with locked(folder, self.reporter.waiting):
                 temporary.sweep(folder, alone=True)
@@ -159,10 +157,10 @@ class Session:
 
     def _whole(self, planned: PlannedStage) -> bool:
         """Whether the store has all that a stage leaves, so that nothing is written and no lock is needed."""
-        folder, kept = self.stages / planned.id, self.evaluation(planned)
+        folder, kept = self._folder(planned.id), self.evaluation(planned)
         if self._has_pair(planned) and (why_no_pair(folder) or not has_config(folder)):
             return False
-        if planned.train is not None and (stage_record.damage(folder) or (folder / CHECKPOINT).exists()):
+        if planned.train is not None and (stage_record.damage(folder) or StageFiles(folder).checkpoint.exists()):
             return False
         return kept.exists and not kept.damage() and not any(True for _ in kept.missing_pictures())
 
@@ -174,11 +172,12 @@ class Session:
         """The pair of a stage, and the record of its training."""
         if not self._has_pair(planned):
             return
-        if (folder / WEIGHTS).is_dir():
-            raise unwritable(folder / WEIGHTS, IsADirectoryError())
+        weights = StageFiles(folder).weights
+        if weights.is_dir():
+            raise unwritable(weights, IsADirectoryError())
         if has_pair(folder) and (why := why_no_pair(folder)):
             self.reporter.warn(f"{why} This is done now")
-            (folder / WEIGHTS).unlink()
+            weights.unlink()
         if not has_pair(folder):
             if planned.train is None:
                 save_pair(folder, LoraPair.averaged(self._pairs(planned.below)), self.config.adapter, self.prefix)
@@ -186,10 +185,10 @@ class Session:
                 with self.enough_memory(f"in {self._named(planned)}", TRAINING):
                     self._train(planned, folder)
         save_config(folder, self.config.adapter)
-        (folder / CHECKPOINT).unlink(missing_ok=True)
+        StageFiles(folder).checkpoint.unlink(missing_ok=True)
         if planned.train is not None and (why := stage_record.damage(folder)):
             self.reporter.warn(f"{why}. It is written again without the curves of the training, which are lost")
-            carry = (folder / CARRY).exists()
+            carry = StageFiles(folder).carry.exists()
             self._record(planned, seconds=self._earlier(planned).train_seconds, log=[], carry=carry)
 
     def _measure(self, planned: PlannedStage) -> None:
@@ -222,23 +221,25 @@ class Session:
             full = f"{self.components.device} ran out of memory {where}"
             raise MemoryFullError(f"{full}. Finished work is kept; {remedy}. ({reason(error)[:200]})") from error
 
-    def evaluation_folder(self, planned: PlannedStage) -> Path:
-        """Where a stage's evaluation lies; its name is the hash of what is measured and on what."""
-        return self.stages / planned.id / "evaluations" / identity.digest(self.components.evaluation_document())
+    def _folder(self, identity: str) -> Path:
+        return self.store.stage(identity).folder
 
-    def evaluations(self) -> list[Path]:
+    def evaluations(self) -> list[str]:
         """The folders of all stages' evaluations, relative to the store."""
-        return [self.evaluation_folder(planned).relative_to(self.config.store) for planned in self.plan]
+        return [self.store.relative(self.evaluation(planned).files.folder) for planned in self.plan]
 
     def evaluation(self, planned: PlannedStage) -> KeptEvaluation:
-        """What is kept of a stage's evaluation."""
-        return KeptEvaluation(self.evaluation_folder(planned), min(self.config.evaluate.samples, len(self.prompts)))
+        """What is kept of a stage's evaluation; its folder's name is the hash of what is measured and on what."""
+        name = identity.digest(self.components.evaluation_document())
+        return KeptEvaluation(
+            self.store.stage(planned.id).evaluation(name), min(self.config.evaluate.samples, len(self.prompts))
+        )
 
     def _train(self, planned: PlannedStage, folder: Path) -> None:
         assert planned.train is not None
         self._load(planned.below)
         rewards = {name: self.components.reward(name) for name in planned.stage.rewards}
-        before = self.stages / (planned.initial or (planned.below[-1][0] if planned.below else ""))
+        before = self._folder(planned.initial or (planned.below[-1][0] if planned.below else ""))
         with self.reporter.stage(planned.index, planned.stage.label, planned.id) as on_update:
             training = StageTraining(
                 model=self.model,
@@ -252,7 +253,7 @@ class Session:
                 rank=self.config.adapter.rank,
                 init=self.config.adapter.init,
                 seed=self.config.seed,
-                checkpoint=folder / CHECKPOINT,
+                checkpoint=StageFiles(folder).checkpoint,
                 warn=self.reporter.warn,
                 initial=load_pair(before, self.model.device) if planned.initial else None,
                 carry=self._carry(before),
@@ -265,7 +266,7 @@ class Session:
         left = training.carry_left()
         self._record(planned, seconds=seconds, log=training.log, carry=bool(left))
         if left:
-            save_tensors(folder / CARRY, left)
+            save_tensors(StageFiles(folder).carry, left)
         save_pair(folder, pair, self.config.adapter, self.prefix)
 
     def _record(
@@ -273,7 +274,7 @@ class Session:
     ) -> None:
         """Write the record of a stage's training."""
         stage_record.write(
-            self.stages / planned.id,
+            self._folder(planned.id),
             label=planned.stage.label,
             document=planned.document,
             seconds=seconds,
@@ -286,9 +287,11 @@ class Session:
 
         The base and averaged factors have no record: no strategy trained them.
         """
-        trained = {self.stages / planned.id for planned in self.plan if planned.train}
+        trained = {self._folder(planned.id) for planned in self.plan if planned.train}
         left = before in trained and stage_record.read(before).get("carry")
-        return load_tensors(before / CARRY, f"Delete {before} and repeat the run's command.") if left else None
+        return (
+            load_tensors(StageFiles(before).carry, f"Delete {before} and repeat the run's command.") if left else None
+        )
 
     def _evaluate(self, planned: PlannedStage, evaluation: KeptEvaluation) -> None:
         metrics = {name: self.components.metric(name) for name in self.components.columns()}
@@ -296,12 +299,12 @@ class Session:
         is_base = planned is self.plan[0]
         base = self._base_images if compared and not is_base else None
         self._load(planned.chain)
-        folder = evaluation.folder
-        kept = written(folder / IMAGES, self._images) if compared and is_base else nullcontext(_forget)
+        files = evaluation.files
+        kept = written(files.images, self._images) if compared and is_base else nullcontext(_forget)
         start = time.perf_counter()
         label = planned.stage.label if planned.stage.rewards else "model"
         with (
-            self.reporter.evaluation(label, f"{planned.id}/{folder.name}") as on_batch,
+            self.reporter.evaluation(label, f"{planned.id}/{files.folder.name}") as on_batch,
             kept as keep,
             self._finite(planned),
         ):
@@ -323,7 +326,9 @@ class Session:
 
     def _draw(self, planned: PlannedStage, kept: KeptEvaluation, missing: Sequence[int]) -> None:
         """Pictures that are gone, once more."""
-        self.reporter.warn(f"{len(missing)} pictures are missing or damaged in {kept.folder}; they are made again")
+        self.reporter.warn(
+            f"{len(missing)} pictures are missing or damaged in {kept.files.folder}; they are made again"
+        )
         self._load(planned.chain)
         prompts = [self.prompts[number] for number in missing]
         numbers = iter(missing)
@@ -331,7 +336,7 @@ class Session:
             with self._finite(planned):
                 images = generate(self.model, of_batch, noise)
             for pixels in to_pixels(images):
-                save_picture(kept.picture(next(numbers)), pixels)
+                save_picture(kept.files.picture(next(numbers)), pixels)
 
     @property
     def _images(self) -> int:
@@ -356,14 +361,14 @@ class Session:
         """
         base = self.plan[0]
         kept = self.evaluation(base)
-        with locked(self.stages / base.id, self.reporter.waiting):
+        with locked(self._folder(base.id), self.reporter.waiting):
             try:
-                images = KeptImages(kept.folder / IMAGES, self._images)
+                images = KeptImages(kept.files.images, self._images)
                 images.check()
             except DamagedError as error:
                 self.reporter.warn(f"{error} This is done now")
                 self._evaluate(base, kept)
-                images = KeptImages(kept.folder / IMAGES, self._images)
+                images = KeptImages(kept.files.images, self._images)
         return images
 
     def _load(self, chain: Chain) -> None:
@@ -373,7 +378,7 @@ class Session:
             self._loaded = chain
 
     def _pairs(self, chain: Chain) -> list[tuple[LoraPair, float]]:
-        return [(load_pair(self.stages / key, self.model.device), c) for key, c in chain]
+        return [(load_pair(self._folder(key), self.model.device), c) for key, c in chain]
 
     def _read_row(self, planned: PlannedStage) -> Row:
         evaluation = self.evaluation(planned)
@@ -383,10 +388,10 @@ class Session:
             label=label,
             rewards=tuple(planned.stage.rewards),
             stage_id=planned.id,
-            evaluation=str(evaluation.folder.relative_to(self.config.store)),
+            evaluation=self.store.relative(evaluation.files.folder),
             values={k: float("nan") if v is None else v for k, v in numbers["values"].items()},
             intervals={k: (v[0], v[1]) for k, v in numbers["intervals"].items()},
-            train_seconds=stage_record.read(self.stages / planned.id)["seconds"] if planned.train else 0.0,
+            train_seconds=stage_record.read(self._folder(planned.id))["seconds"] if planned.train else 0.0,
             evaluate_seconds=numbers["seconds"],
         )
 

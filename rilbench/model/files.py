@@ -10,16 +10,14 @@ from rilbench.contracts.pair import LoraPair
 from rilbench.model.config import AdapterConfig
 from rilbench.store.checksums import damaged
 from rilbench.store.files import read_json, write_text
+from rilbench.store.layout import StageFiles
 from rilbench.store.tensors import TRAIN, load_tensors, save_tensors
-
-WEIGHTS = "adapter_model.safetensors"
-CONFIG = "adapter_config.json"
 
 
 def save_pair(folder: Path, pair: LoraPair, config: AdapterConfig, prefix: str) -> None:
     """Write the pair so that `peft` loads it as a LoRA of the denoiser, which the pipeline calls `prefix`."""
     save_config(folder, config)
-    save_tensors(folder / WEIGHTS, pair.state(prefix))
+    save_tensors(StageFiles(folder).weights, pair.state(prefix))
 
 
 def save_config(folder: Path, config: AdapterConfig) -> None:
@@ -27,29 +25,29 @@ def save_config(folder: Path, config: AdapterConfig) -> None:
     if not has_config(folder):
         values = {"peft_type": "LORA", "r": config.rank, "lora_alpha": config.rank, "bias": "none"}
         values["target_modules"] = list(config.targets)
-        write_text(folder / CONFIG, json.dumps(values, indent=1))  # PEFT warns of a checksum
+        write_text(StageFiles(folder).adapter, json.dumps(values, indent=1))  # PEFT warns of a checksum
 
 
 def has_config(folder: Path) -> bool:
     """Whether PEFT finds its configuration beside the weights."""
     try:
-        return "target_modules" in read_json(folder / CONFIG, like={"r": int})
+        return "target_modules" in read_json(StageFiles(folder).adapter, like={"r": int})
     except DamagedError:
         return False
 
 
 def load_pair(folder: Path, device: str = "cpu") -> LoraPair:
     """Read a pair; DamagedError when it is missing or not what was written."""
-    state = load_tensors(folder / WEIGHTS)
+    state = load_tensors(StageFiles(folder).weights)
     pair = LoraPair.from_state(state)
     if not state or pair.a.keys() != pair.b.keys():
-        raise damaged(folder / WEIGHTS, "it holds no pair", TRAIN)
+        raise damaged(StageFiles(folder).weights, "it holds no pair", TRAIN)
     return pair.to(device)
 
 
 def has_pair(folder: Path) -> bool:
     """Whether a stage is trained; the content of the file is checked where it is read."""
-    return (folder / WEIGHTS).exists()
+    return StageFiles(folder).weights.exists()
 
 
 def why_no_pair(folder: Path) -> str:

@@ -13,9 +13,9 @@ from torch import nn
 from rilbench.contracts.errors import ConfigError, reason
 from rilbench.files.pipelines import SKIPPED, variant_of
 from rilbench.model.libraries import silent
+from rilbench.store.layout import StageFiles
 
 LIBRARIES = ("diffusers", "transformers")
-ADAPTER = "adapter_config.json"
 SHOWN = 3  # weights in a message
 REMEDY = "fetch or make its files again"
 
@@ -51,9 +51,9 @@ def _load(kind: Any, folder: Path, dtype: torch.dtype) -> nn.Module:
 
     if not folder.is_dir():  # a relative path would be looked for on the Hub
         raise ConfigError(f"model.path: there is no folder {folder}; {REMEDY}")
-    if (folder / ADAPTER).exists():  # transformers would take base weights from the place it names
+    if (folder / StageFiles.ADAPTER).exists():  # transformers would take base weights from the place it names
         raise ConfigError(
-            f"model.path: {folder} holds a PEFT adapter ({ADAPTER}); merge it into the weights, or delete it"
+            f"model.path: {folder} holds a PEFT adapter ({StageFiles.ADAPTER}); merge it into the weights, or delete it"
         )
     options: dict[str, Any] = {"dtype": dtype, "use_safetensors": True, "output_loading_info": True}
     options["variant"] = variant_of(path.name for path in folder.iterdir())

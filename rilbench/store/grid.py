@@ -12,6 +12,7 @@ from PIL import Image, ImageDraw, ImageFont
 from rilbench.contracts.errors import reason
 from rilbench.store.checksums import damaged
 from rilbench.store.files import replacing
+from rilbench.store.layout import EvaluationFiles
 from rilbench.store.picture_files import opened
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ def check_picture(path: Path) -> None:
 
 
 def save_grid(path: Path, *, columns: Sequence[tuple[str, Path]], prompts: Sequence[str], cell: int = CELL) -> None:
-    """Write the grid of `sample-i.png` of each column's folder, each `cell` pixels a side.
+    """Write the grid of the pictures of each column's evaluation, each `cell` pixels a side.
 
     Small images are enlarged without smoothing. DamagedError for one that is missing or damaged.
     """
@@ -54,8 +55,8 @@ def save_grid(path: Path, *, columns: Sequence[tuple[str, Path]], prompts: Seque
         left = TEXT + x * (cell + MARGIN)
         draw.text((left, 4), label[:22], fill="black", font=font)
         for y in range(len(prompts)):
-            check_picture(folder / f"sample-{y}.png")
-            with opened(folder / f"sample-{y}.png") as image:
+            check_picture(EvaluationFiles(folder).picture(y))
+            with opened(EvaluationFiles(folder).picture(y)) as image:
                 how = Image.Resampling.NEAREST if image.width < cell else Image.Resampling.LANCZOS
                 grid.paste(image.convert("RGB").resize((cell, cell), how), (left, 2 * LINE + y * (cell + MARGIN)))
     for y, prompt in enumerate(prompts):

@@ -9,8 +9,8 @@ from typing import Any
 from rilbench.contracts.errors import DamagedError
 from rilbench.store.checksums import damaged
 from rilbench.store.files import read_json, write_json
+from rilbench.store.layout import StageFiles
 
-FILE = "stage.json"
 AGAIN = "Repeat the run's command to have it written again."
 DOCUMENT = {"model", "train", "chain"}  # what others read of it
 LIKE = {"label": str, "seconds": float, "document": dict, "log": list}
@@ -27,14 +27,14 @@ def write(
 ) -> None:
     """Write the record of a training; `carry`: whether the strategy left tensors for the next stage."""
     values = {"label": label, "seconds": float(seconds), "document": document, "carry": carry}
-    write_json(folder / FILE, values | {"log": list(log)})
+    write_json(StageFiles(folder).record, values | {"log": list(log)})
 
 
 def read(folder: Path) -> dict[str, Any]:
     """The record in a stage's folder; DamagedError when it is missing or not what was written."""
-    values: dict[str, Any] = read_json(folder / FILE, like=LIKE, remedy=AGAIN)
+    values: dict[str, Any] = read_json(StageFiles(folder).record, like=LIKE, remedy=AGAIN)
     if missing := DOCUMENT - values["document"].keys():
-        raise damaged(folder / FILE, f"its document holds no {', '.join(sorted(missing))}", AGAIN)
+        raise damaged(StageFiles(folder).record, f"its document holds no {', '.join(sorted(missing))}", AGAIN)
     return values
 
 

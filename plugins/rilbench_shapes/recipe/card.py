@@ -14,6 +14,7 @@ from rilbench.evaluation.evaluate import generate
 from rilbench.model.randomness import evaluation_noise
 from rilbench.model.text_to_image import TextToImage
 from rilbench.store.grid import save_grid
+from rilbench.store.layout import EvaluationFiles
 from rilbench_shapes import captions
 from rilbench_shapes.oracle import agreement
 from rilbench_shapes.recipe.fit import generator_for
@@ -48,7 +49,7 @@ def picture(model: TextToImage, prompts: list[str], path: Path, *, columns: int 
             noise = evaluation_noise(0, prompt, range(columns), model.latent_shape)
             for folder, image in zip(folders, generate(model, [prompt] * columns, noise), strict=True):
                 pixels = (image * 255).round().byte().permute(1, 2, 0).numpy()
-                Image.fromarray(pixels).save(folder / f"sample-{row}.png")
+                Image.fromarray(pixels).save(EvaluationFiles(folder).picture(row))
         save_grid(path, columns=[(f"noise {i}", folder) for i, folder in enumerate(folders)], prompts=prompts)
 
 

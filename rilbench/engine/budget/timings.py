@@ -10,6 +10,7 @@ from typing import Any
 from rilbench.contracts.errors import ConfigError
 from rilbench.store import stage_record
 from rilbench.store.files import read_json
+from rilbench.store.layout import EvaluationFiles, StageFiles, Store
 
 MEASURED = "as long as the like took in this store"  # where an estimate comes from
 PROBED = "from two timed forwards on this machine; rewards and metrics are left out"
@@ -21,12 +22,12 @@ class Timings:
     """Seconds of trainings and evaluations in a store: the median of the like, or None when there is none."""
 
     def __init__(self, store: Path) -> None:
-        stages = [values for path in store.glob("stages/*/stage.json") for values in _trained(path)]
+        stages = [values for stage in Store(store).all_stages() for values in _trained(stage)]
         self._training = _medians(
             (key, s["seconds"] / samples) for s in stages for key, samples in _keys(s["document"])
         )
-        files = store.glob("stages/*/evaluations/*/metrics.json")
-        evaluations = [(path.parent.name, values) for path in files for values in _measured(path)]
+        measured = [files for stage in Store(store).all_stages() for files in stage.all_evaluations()]
+        evaluations = [(files.folder.name, values) for files in measured for values in _measured(files)]
         self._evaluation = _medians(((identity,), values["seconds"]) for identity, values in evaluations)
         # one on other images or metrics; older stores do not say how many images there were
         sized = [values for _, values in evaluations if values.get("images")]
@@ -62,19 +63,19 @@ def _medians(pairs: Iterable[tuple[Key, float]]) -> dict[Key, float]:
     return {key: median(found) for key, found in values.items()}
 
 
-def _trained(path: Path) -> list[dict[str, Any]]:
+def _trained(files: StageFiles) -> list[dict[str, Any]]:
     """The record of a training that says how long it took; none when it is damaged: an estimate is not worth an
     error."""
     try:
-        record = stage_record.read(path.parent)
+        record = stage_record.read(files.folder)
         return [record] if record["seconds"] and list(_keys(record["document"])) else []
     except (ConfigError, LookupError, TypeError):
         return []
 
 
-def _measured(path: Path) -> list[dict[str, Any]]:
+def _measured(files: EvaluationFiles) -> list[dict[str, Any]]:
     """The numbers of an evaluation, likewise."""
     try:
-        return [read_json(path, like={"seconds": float})]
+        return [read_json(files.numbers, like={"seconds": float})]
     except ConfigError:
         return []

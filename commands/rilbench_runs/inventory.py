@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -11,12 +10,8 @@ from pathlib import Path
 
 from rilbench.contracts.errors import ConfigError, DamagedError, UsageError
 from rilbench.contracts.result import RunResult
-from rilbench.store.files import read_json
-from rilbench.store.results import load_result
-
-STAGES, EVALUATIONS, PLAN = "stages", "evaluations", "plan.json"
-MARKS = ("result.json", "environment.json", PLAN)  # any of them makes a folder a run's
-_EVALUATION = re.compile(r"stages/([\w-]+)/evaluations/[\w-]+")
+from rilbench.store.layout import RunFiles, Store, stage_of
+from rilbench.store.results import load_result, planned_evaluations
 
 
 @dataclass(frozen=True)
@@ -30,7 +25,7 @@ class KeptRun:
     @classmethod
     def at(cls, folder: Path) -> KeptRun:
         """The run in a folder."""
-        if not (folder / "result.json").exists():
+        if not RunFiles(folder).result.exists():
             return cls(folder, None, "")
         try:
             return cls(folder, load_result(folder), "")
@@ -45,28 +40,27 @@ class KeptRun:
     @property
     def changed(self) -> datetime:
         """When its result was written."""
-        file = self.folder / "result.json"
+        file = RunFiles(self.folder).result
         return datetime.fromtimestamp((file if file.exists() else self.folder).stat().st_mtime).astimezone()
 
     @cached_property
     def planned(self) -> list[str] | None:
         """The evaluations that make its rows, as folders in the store; None when that is not known."""
         try:
-            listed = read_json(self.folder / PLAN, like={EVALUATIONS: list})[EVALUATIONS]
+            return [path for path in planned_evaluations(self.folder) if stage_of(path)]
         except DamagedError:
             return None
-        return [path for path in listed if isinstance(path, str) and _EVALUATION.fullmatch(path)]
 
     @property
     def evaluations(self) -> set[str]:
         """The evaluations it needs, as far as it says."""
         rows = self.result.matrix.rows if self.result else ()
-        return {path for path in (*(row.evaluation for row in rows), *(self.planned or ())) if _stage(path)}
+        return {path for path in (*(row.evaluation for row in rows), *(self.planned or ())) if stage_of(path)}
 
     @property
     def stages(self) -> set[str]:
         """The identities of the stages it needs."""
-        return {stage for path in self.evaluations if (stage := _stage(path))}
+        return {stage for path in self.evaluations if (stage := stage_of(path))}
 
     @property
     def certain(self) -> bool:
@@ -75,31 +69,30 @@ class KeptRun:
 
     def size(self) -> int:
         """Bytes of its folder and its stages, shared ones included."""
-        return size_of([self.folder, *(self.folder.parent / STAGES / stage for stage in self.stages)])
+        return size_of([self.folder, *(Store(self.folder.parent).stage(stage).folder for stage in self.stages)])
 
 
 def runs_in(store: Path) -> list[KeptRun]:
     """The runs of a store, by name; UsageError when there is no such folder."""
     if not store.is_dir():
         raise UsageError(f"no store at {str(store)!r}; `rilbench run` makes one")
-    return [KeptRun.at(folder) for folder in sorted(store.iterdir()) if is_run(folder)]
-
-
-def is_run(folder: Path) -> bool:
-    """Whether a folder is a run's."""
-    visible = not folder.name.startswith(".") and not folder.is_symlink() and not (folder / "study.json").exists()
-    return visible and any((folder / name).exists() for name in MARKS)
+    return [KeptRun.at(folder) for folder in sorted(store.iterdir()) if _is_own(folder)]
 
 
 def find(names: Sequence[str], store: Path) -> list[KeptRun]:
     """The runs in folders, or of names in a store, each once; UsageError for one that is not there."""
     found = {}
     for name in names:
-        folder = next((folder for folder in (Path(name), store / name) if is_run(folder)), None)
+        folder = next((folder for folder in (Path(name), store / name) if _is_own(folder)), None)
         if folder is None:
             raise UsageError(f"no run at {name!r}: it is neither a run's folder nor a run's name in {str(store)!r}")
         found[folder.resolve()] = KeptRun.at(folder.resolve())
     return list(found.values())
+
+
+def _is_own(folder: Path) -> bool:
+    """Whether a folder is a run's, and no link to one: what lies elsewhere is not this store's to delete."""
+    return RunFiles(folder).is_run and not folder.is_symlink()
 
 
 def size_of(paths: Iterable[Path]) -> int:
@@ -112,8 +105,3 @@ def _files(path: Path) -> Iterator[Path]:
         yield from (file for file in path.rglob("*") if file.is_symlink() or file.is_file())
     elif path.exists() or path.is_symlink():
         yield path
-
-
-def _stage(evaluation: str) -> str:
-    match = _EVALUATION.fullmatch(evaluation)
-    return match.group(1) if match else ""

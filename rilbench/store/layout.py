@@ -1,0 +1,198 @@
+"""Where everything lies in a store. Each name of a file or folder in a store is spelled here and nowhere else.
+
+    RUN/    result.json  config.yaml  environment.json  plan.json  table.md  samples.png
+    STUDY/  study.json                                                       its runs lie beside it
+    stages/STAGE/  stage.json  adapter_model.safetensors  adapter_config.json  carry.safetensors  checkpoint.pt
+    stages/STAGE/evaluations/EVALUATION/  metrics.json  scores.safetensors  images.safetensors  sample-0.png ...
+
+STAGE and EVALUATION are hashes of everything that determines what lies there, so runs share them.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+EVALUATION = re.compile(r"stages/([\w-]+)/evaluations/[\w-]+")  # an evaluation's folder, relative to the store
+
+
+@dataclass(frozen=True)
+class Store:
+    """A store: runs, and the stages and evaluations that they share."""
+
+    folder: Path
+
+    @property
+    def stages(self) -> Path:
+        """The folder of all stages."""
+        return self.folder / "stages"
+
+    def run(self, name: str) -> RunFiles:
+        """A run, by its name."""
+        return RunFiles(self.folder / name)
+
+    def stage(self, identity: str) -> StageFiles:
+        """A stage, by its identity."""
+        return StageFiles(self.stages / identity)
+
+    def all_stages(self) -> list[StageFiles]:
+        """Every stage, by identity."""
+        return [StageFiles(folder) for folder in sorted(self.stages.glob("[!.]*"))]
+
+    def evaluation(self, path: str) -> EvaluationFiles:
+        """An evaluation, by its folder relative to the store, as `Row.evaluation` has it."""
+        return EvaluationFiles(self.folder / path)
+
+    def relative(self, path: Path) -> str:
+        """A path in the store as files of the store have it."""
+        return path.relative_to(self.folder).as_posix()
+
+
+@dataclass(frozen=True)
+class RunFiles:
+    """The files of a run; `study` is there in the folder of a study instead."""
+
+    folder: Path
+    RESULT: ClassVar[str] = "result.json"
+    SETTINGS: ClassVar[str] = "config.yaml"
+    ENVIRONMENT: ClassVar[str] = "environment.json"
+    TABLE: ClassVar[str] = "table.md"
+    PICTURES: ClassVar[str] = "samples.png"
+
+    @property
+    def store(self) -> Store:
+        """The store that the run lies in, through links."""
+        return Store(self.folder.resolve().parent)
+
+    @property
+    def result(self) -> Path:
+        """The matrix and all that is computed from it."""
+        return self.folder / self.RESULT
+
+    @property
+    def settings(self) -> Path:
+        """The configuration that repeats the run."""
+        return self.folder / self.SETTINGS
+
+    @property
+    def environment(self) -> Path:
+        """Versions, device and commit."""
+        return self.folder / self.ENVIRONMENT
+
+    @property
+    def plan(self) -> Path:
+        """The evaluations that the run consists of, written before the first one."""
+        return self.folder / "plan.json"
+
+    @property
+    def table(self) -> Path:
+        """The result as a table in Markdown."""
+        return self.folder / self.TABLE
+
+    @property
+    def pictures(self) -> Path:
+        """The grid of pictures: a row a prompt, a column a stage."""
+        return self.folder / self.PICTURES
+
+    @property
+    def study(self) -> Path:
+        """What a study is, its runs, and how far it is."""
+        return self.folder / "study.json"
+
+    @property
+    def is_study(self) -> bool:
+        """Whether the folder is a study's."""
+        return self.study.exists()
+
+    @property
+    def is_run(self) -> bool:
+        """Whether the folder is that of a run, begun or finished."""
+        if self.folder.name.startswith(".") or self.is_study:
+            return False
+        return any(file.exists() for file in (self.result, self.environment, self.plan))
+
+
+@dataclass(frozen=True)
+class StageFiles:
+    """The files of a stage: its pair in PEFT's format, and how it was trained."""
+
+    folder: Path
+    WEIGHTS: ClassVar[str] = "adapter_model.safetensors"
+    ADAPTER: ClassVar[str] = "adapter_config.json"
+
+    @property
+    def record(self) -> Path:
+        """What the stage was trained from, how long it took and its curves."""
+        return self.folder / "stage.json"
+
+    @property
+    def weights(self) -> Path:
+        """The pair."""
+        return self.folder / self.WEIGHTS
+
+    @property
+    def adapter(self) -> Path:
+        """What PEFT reads beside the weights."""
+        return self.folder / self.ADAPTER
+
+    @property
+    def carry(self) -> Path:
+        """What the strategy hands to the next stage."""
+        return self.folder / "carry.safetensors"
+
+    @property
+    def checkpoint(self) -> Path:
+        """The state of an unfinished training."""
+        return self.folder / "checkpoint.pt"
+
+    @property
+    def evaluations(self) -> Path:
+        """The folder of all evaluations of the stage."""
+        return self.folder / "evaluations"
+
+    def evaluation(self, identity: str) -> EvaluationFiles:
+        """An evaluation, by its identity."""
+        return EvaluationFiles(self.evaluations / identity)
+
+    def all_evaluations(self) -> list[EvaluationFiles]:
+        """Every evaluation of the stage, by identity."""
+        return [EvaluationFiles(folder) for folder in sorted(self.evaluations.glob("[!.]*"))]
+
+
+@dataclass(frozen=True)
+class EvaluationFiles:
+    """The files of an evaluation."""
+
+    folder: Path
+
+    @property
+    def numbers(self) -> Path:
+        """Means, intervals and seconds; written last."""
+        return self.folder / "metrics.json"
+
+    @property
+    def scores(self) -> Path:
+        """The score of every image by every metric that gives one."""
+        return self.folder / "scores.safetensors"
+
+    @property
+    def images(self) -> Path:
+        """The base model's images, when a metric compares others with them."""
+        return self.folder / "images.safetensors"
+
+    def picture(self, number: int) -> Path:
+        """The picture of a prompt."""
+        return self.folder / f"sample-{number}.png"
+
+    def pictures(self) -> list[tuple[int, Path]]:
+        """Number and file of every picture that is there, in order."""
+        found = ((re.fullmatch(r"sample-(\d+)\.png", file.name), file) for file in self.folder.glob("sample-*.png"))
+        return sorted((int(match[1]), file) for match, file in found if match)
+
+
+def stage_of(evaluation: str) -> str:
+    """The stage of an evaluation's folder relative to the store; empty when it is no such folder."""
+    match = EVALUATION.fullmatch(evaluation)
+    return match[1] if match else ""
