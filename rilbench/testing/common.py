@@ -21,20 +21,20 @@ Any_ = Subject[Any]
 
 @check()
 def is_documented(subject: Any_) -> None:
-    """The class says what it measures or does: it is what a user reads to choose it."""
+    """The class has a docstring that says what it measures or does, because users choose by it."""
     require(bool((subject.component.__dict__.get("__doc__") or "").strip()), "the class has no docstring")
 
 
 @check()
 def api_version_is_supported(subject: Any_) -> None:
-    """The version of the contract it was written for is one this rilbench works with; others are refused in a run."""
+    """`api_version` is a version that this rilbench supports; a run refuses others."""
     version, known = subject.component.api_version, " or ".join(map(str, SUPPORTED))
     require(version in SUPPORTED, f"api_version is {version!r}; this rilbench works with {known}")
 
 
 @check()
 def settings_are_a_frozen_dataclass(subject: Any_) -> None:
-    """`Settings` cannot change during a run, because a stage is found again by them."""
+    """`Settings` cannot change during a run, because they are part of a stage's identity."""
     cls = subject.component.Settings
     require(isinstance(cls, type) and dataclasses.is_dataclass(cls), f"Settings is {cls!r}, no dataclass")
     require(cls.__dataclass_params__.frozen, f"Settings ({cls.__name__}) is not frozen")
@@ -42,7 +42,7 @@ def settings_are_a_frozen_dataclass(subject: Any_) -> None:
 
 @check(settings_are_a_frozen_dataclass)
 def settings_can_be_built(subject: Any_) -> None:
-    """Every setting has a default or a given value, and the engine's validation takes them."""
+    """Every setting has a default or a given value, and passes the engine's validation."""
     try:
         _ = subject.settings
     except ConfigError as error:
@@ -51,7 +51,7 @@ def settings_can_be_built(subject: Any_) -> None:
 
 @check(settings_can_be_built)
 def settings_can_be_stored(subject: Any_) -> None:
-    """Settings are numbers, texts, Enum, Path, and lists and mappings of these: a stage is named by them."""
+    """Settings are numbers, texts, Enum, Path, and lists and mappings of these: they are part of a stage's identity."""
     try:
         identity.digest(settings_document(subject.settings))
     except (ConfigError, TypeError, ValueError) as error:
@@ -74,7 +74,7 @@ def settings_refuse_unknown_keys(subject: Any_) -> None:
 
 @check(settings_can_be_built, not_for=_no_settings)
 def settings_refuse_wrong_types(subject: Any_) -> None:
-    """Each setting has a type, and a value of another one is an error before a weight is loaded."""
+    """Each setting has a type, and a value of another type is an error before any weight is loaded."""
     for field in dataclasses.fields(subject.component.Settings):
         refusals = [_refusal(subject, {field.name: value}) for value in WRONG]
         require(any(refusals), f"setting {field.name!r} accepts a mapping, a list and a text alike; give it a type")
@@ -102,7 +102,7 @@ def _brief(error: Exception | None) -> str:
 
 @check(settings_can_be_built)
 def files_are_declared(subject: Any_) -> None:
-    """`files` gives a list of NeededFile from the settings alone; a run asks it before anything is loaded."""
+    """`files` returns a list of NeededFile from the settings alone; a run calls it before anything is loaded."""
     files = subject.component.files(subject.settings)
     listed = isinstance(files, Sequence) and all(isinstance(file, NeededFile) for file in files)
     require(listed, f"files gives {files!r:.100}, no list of NeededFile")
@@ -110,7 +110,7 @@ def files_are_declared(subject: Any_) -> None:
 
 @check(settings_can_be_built)
 def can_be_made(subject: Any_) -> None:
-    """`cls(settings, device=...)` gives an instance; it is how the engine makes one."""
+    """`cls(settings, device=...)` returns an instance; the engine creates components like this."""
     _ = subject.instance
 
 

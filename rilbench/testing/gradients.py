@@ -27,7 +27,7 @@ def not_differentiable(subject: RewardSubject) -> str | None:
 
 @check(scores_are_deterministic, not_for=not_differentiable)
 def there_is_a_gradient(subject: RewardSubject) -> None:
-    """The scores are connected to the images; `detach`, `no_grad`, `item` and numpy cut the connection."""
+    """The scores depend on the images differentiably; `detach`, `no_grad`, `item` and numpy break the graph."""
     images = pictures(subject).requires_grad_()
     scores = subject.instance(images.clone(), list(subject.prompts[:BATCH]))
     require(scores.requires_grad, "the scores have no gradient; declare differentiable = False or mend the cut")
@@ -37,7 +37,7 @@ def there_is_a_gradient(subject: RewardSubject) -> None:
 
 @check(there_is_a_gradient, not_for=not_differentiable)
 def the_gradient_is_finite(subject: RewardSubject) -> None:
-    """No NaN or infinity on ordinary images: it ends a training."""
+    """Ordinary images have no NaN or infinite gradient, which would end a training."""
     _, gradient = scores_and_gradient(subject, pictures(subject))
     bad = int((~gradient.isfinite()).sum())
     require(bad == 0, f"{bad} of {gradient.numel()} values of the gradient are not finite")
@@ -45,7 +45,7 @@ def the_gradient_is_finite(subject: RewardSubject) -> None:
 
 @check(the_gradient_is_finite, scores_are_finite_at_the_edges, not_for=not_differentiable)
 def the_gradient_is_finite_at_the_edges(subject: RewardSubject) -> None:
-    """All black and all white images have a finite gradient too; square roots and deviations tend to break here."""
+    """All black and all white images have a finite gradient too; square roots often fail here."""
     for value, name in ((0.0, "black"), (1.0, "white")):
         _, gradient = scores_and_gradient(subject, torch.full_like(pictures(subject, 2), value))
         bad = int((~gradient.isfinite()).sum())
@@ -54,7 +54,7 @@ def the_gradient_is_finite_at_the_edges(subject: RewardSubject) -> None:
 
 @check(the_gradient_is_finite, not_for=not_differentiable)
 def the_gradient_is_not_zero(subject: RewardSubject) -> None:
-    """Every image has a direction to better scores; rounding and saturation take it away."""
+    """Every image has a gradient that is not zero; rounding and saturation remove it."""
     _, gradient = scores_and_gradient(subject, pictures(subject))
     norms = gradient.flatten(1).norm(dim=1)
     require(bool((norms > 0).all()), f"the gradients of {BATCH} images have norms {brief(norms)}")
@@ -62,7 +62,7 @@ def the_gradient_is_not_zero(subject: RewardSubject) -> None:
 
 @check(the_gradient_is_finite, scores_do_not_depend_on_the_batch, not_for=not_differentiable)
 def gradients_do_not_mix_images(subject: RewardSubject) -> None:
-    """The score of an image has no gradient to the other images of the batch."""
+    """The score of an image has no gradient with respect to other images of the batch."""
     images = pictures(subject).requires_grad_()
     scores = subject.instance(images.clone(), list(subject.prompts[:BATCH]))
     (gradient,) = torch.autograd.grad(scores[0], images)
@@ -72,7 +72,7 @@ def gradients_do_not_mix_images(subject: RewardSubject) -> None:
 
 @check(gradients_do_not_mix_images, the_gradient_is_not_zero, declarations_are_valid, not_for=not_differentiable)
 def the_gradient_is_correct(subject: RewardSubject) -> None:
-    """The gradient is the one that finite differences show, in the precision the reward declares."""
+    """The gradient agrees with finite differences, in the precision that the reward declares."""
     precision = subject.component.precision
     images = pictures(subject, dtype=DTYPES[precision])
     scores, gradient = scores_and_gradient(subject, images)
@@ -85,7 +85,7 @@ def the_gradient_is_correct(subject: RewardSubject) -> None:
 
 @check(gradients_do_not_mix_images, the_gradient_is_not_zero, not_for=not_differentiable)
 def every_image_of_a_large_batch_has_its_gradient(subject: RewardSubject) -> None:
-    """An image has the same gradient among many as among few: none is left out, and none is scaled by the batch."""
+    """An image has the same gradient in a large batch as in a small one: none is skipped or scaled by the batch."""
     images, prompts = pictures(subject, LARGE), captions(subject, LARGE)
     _, together = scores_and_gradient(subject, images, prompts)
     rows = [slice(start, start + BATCH) for start in range(0, LARGE, BATCH)]

@@ -59,7 +59,7 @@ def alike(found: float, expected: float) -> bool:
 
 @check()
 def the_direction_is_declared(subject: MetricSubject) -> None:
-    """`higher_is_better` is a bool of the class: tables mark the best value, and forgetting has a sign."""
+    """`higher_is_better` is a bool of the class; tables and forgetting need the direction."""
     value = getattr(subject.component, "higher_is_better", None)
     require(isinstance(value, bool), f"higher_is_better is {value!r}; declare True or False on the class")
     declared = any("higher_is_better" in vars(cls) for cls in subject.component.__mro__ if cls is not MeanMetric)
@@ -68,33 +68,33 @@ def the_direction_is_declared(subject: MetricSubject) -> None:
 
 @check()
 def the_unit_is_a_string(subject: MetricSubject) -> None:
-    """`unit` is what tables print behind the name; empty for none."""
+    """`unit` is a string that tables print after the name; it may be empty."""
     require(isinstance(subject.component.unit, str), f"unit is {subject.component.unit!r}, no string")
 
 
 @check(can_be_made)
 def images_can_be_added(subject: MetricSubject) -> None:
-    """`reset`, `update`, `compute` run through, with base images only where `needs_base` asks for them."""
+    """`reset`, `update` and `compute` run, with base images only if `needs_base` is True."""
     measure(subject, pictures(subject))
 
 
 @check(images_can_be_added)
 def the_value_is_a_float(subject: MetricSubject) -> None:
-    """`compute` gives a Python float: it is written to files and compared."""
+    """`compute` returns a Python float, which is written to files and compared."""
     value = measure(subject, pictures(subject))
     require(type(value) is float, f"compute gives a {type(value).__name__}, no float")
 
 
 @check(the_value_is_a_float)
 def the_value_is_finite(subject: MetricSubject) -> None:
-    """Eight ordinary images have a value."""
+    """Eight ordinary images have a finite value."""
     value = measure(subject, pictures(subject))
     require(math.isfinite(value), f"the value of {IMAGES} ordinary images is {value}")
 
 
 @check(the_value_is_finite)
 def nothing_measured_is_nan(subject: MetricSubject) -> None:
-    """Without an image the value is NaN: a number would look like a measurement."""
+    """Without images the value is NaN; a number would look like a measurement."""
     metric = subject.fresh()
     metric.reset()
     value = metric.compute()
@@ -103,14 +103,14 @@ def nothing_measured_is_nan(subject: MetricSubject) -> None:
 
 @check(the_value_is_finite)
 def computing_twice_gives_the_same(subject: MetricSubject) -> None:
-    """`compute` only looks: what was added is still there afterwards."""
+    """`compute` does not change the state: calling it twice returns the same value."""
     first, second = measure(subject, pictures(subject)), subject.instance.compute()
     require(alike(second, first), f"compute gives {first:.6g}, then {second:.6g}")
 
 
 @check(the_value_is_finite)
 def instances_agree(subject: MetricSubject) -> None:
-    """Two instances of the same settings measure the same: nothing is drawn by chance."""
+    """Two instances with the same settings measure the same value: nothing is random."""
     values = []
     for seed in (8_461, 8_462):
         with torch.random.fork_rng(devices=[]):
@@ -124,7 +124,7 @@ def instances_agree(subject: MetricSubject) -> None:
 
 @check(instances_agree)
 def reset_forgets(subject: MetricSubject) -> None:
-    """`reset` forgets every image: one instance measures one stage after the other."""
+    """`reset` removes every image: one instance measures several stages in turn."""
     metric = subject.fresh()
     found = []
     for seed in (0, 5, 0):
@@ -136,8 +136,7 @@ def reset_forgets(subject: MetricSubject) -> None:
 
 @check(reset_forgets)
 def other_images_are_measured_anew(subject: MetricSubject) -> None:
-    """Other images of the same prompts measure as a new instance measures them: what is kept of a prompt is no
-    score."""
+    """Other images of the same prompts have the value that a new instance gives them: a cache holds no values."""
     measure(subject, pictures(subject))
     found, other = measure(subject, pictures(subject, seed=5)), subject.fresh()
     other.reset()
@@ -149,7 +148,7 @@ def other_images_are_measured_anew(subject: MetricSubject) -> None:
 
 @check(reset_forgets, computing_twice_gives_the_same)
 def batches_add_up(subject: MetricSubject) -> None:
-    """Images added in several batches measure as in one: the batch size is no part of a result's identity."""
+    """Images added in several batches have the value of one batch: the batch size is no part of a result's identity."""
     whole = measure(subject, pictures(subject))
     parts = measure(subject, pictures(subject), sizes=(1, 4, 3))
     require(alike(parts, whole), f"one batch of {IMAGES} measures {whole:.6g}, batches of 1, 4 and 3 {parts:.6g}")
@@ -161,7 +160,7 @@ def _before_version_2(subject: MetricSubject) -> str | None:
 
 @check(batches_add_up, not_for=_before_version_2)
 def an_empty_batch_changes_nothing(subject: MetricSubject) -> None:
-    """Adding no image leaves the value as it was: the last batch of a share of the work may be empty."""
+    """Adding no image does not change the value: the last batch of a process may be empty."""
     plain = measure(subject, pictures(subject))
     padded = measure(subject, pictures(subject), sizes=(0, IMAGES, 0))
     require(alike(padded, plain), f"{IMAGES} images measure {plain:.6g}, with empty batches around them {padded:.6g}")
@@ -169,7 +168,7 @@ def an_empty_batch_changes_nothing(subject: MetricSubject) -> None:
 
 @check(reset_forgets)
 def the_order_does_not_matter(subject: MetricSubject) -> None:
-    """A set of images has one value, in whatever order it is shown."""
+    """The value of a set of images does not depend on their order."""
     metric, order = subject.instance, torch.tensor([3, 6, 0, 7, 1, 5, 2, 4])
     images, base = pictures(subject), pictures(subject, seed=3)
     forward = measure(subject, images)
@@ -181,7 +180,7 @@ def the_order_does_not_matter(subject: MetricSubject) -> None:
 
 @check(reset_forgets)
 def update_gives_scores_or_none(subject: MetricSubject) -> None:
-    """`update` gives finite scores (B,) without gradient, which intervals are made of, or None for a set metric."""
+    """`update` returns finite scores (B,) without gradient, for the intervals, or None for a set metric."""
     metric, images, base = subject.instance, pictures(subject), pictures(subject, seed=3)
     metric.reset()
     for n in (IMAGES, 1):
@@ -200,7 +199,7 @@ def _without_base(subject: MetricSubject) -> str | None:
 
 @check(reset_forgets, not_for=_without_base)
 def base_images_matter(subject: MetricSubject) -> None:
-    """A metric that asks for the untouched model's images uses them; keeping them costs memory."""
+    """A metric with `needs_base = True` uses the base images; keeping them costs memory."""
     first = measure(subject, pictures(subject))
     other = measure(subject, pictures(subject), base=pictures(subject, seed=9))
     require(not math.isclose(first, other, rel_tol=1e-9), "other base images measure the same; drop needs_base")
@@ -208,7 +207,7 @@ def base_images_matter(subject: MetricSubject) -> None:
 
 @check(images_can_be_added)
 def images_are_left_alone(subject: MetricSubject) -> None:
-    """Neither images nor base images are changed in place: the next metric sees the same tensors."""
+    """Neither images nor base images are changed in place: the next metric uses the same tensors."""
     for_metric = pictures(subject), pictures(subject, seed=3)
     subject.instance.reset()
     update(subject.instance, for_metric[0], captions(subject), for_metric[1])
@@ -220,7 +219,7 @@ def images_are_left_alone(subject: MetricSubject) -> None:
 
 @check(images_can_be_added)
 def global_state_is_left_alone(subject: MetricSubject) -> None:
-    """Measuring draws no global random number and changes no global mode."""
+    """Draws no global random number and changes no global mode: every draw of a run has its own generator."""
     measure(subject, pictures(subject))  # a first call may import and warm up
     with watched() as found:
         measure(subject, pictures(subject))

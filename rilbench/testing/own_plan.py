@@ -20,7 +20,7 @@ NAMES = ("first", "second", "third", "fourth")  # of rewards
 
 @check(a_step_costs_the_same_at_every_stage, stages_are_well_formed, not_for=only_plans)
 def its_own_plan_costs_the_same_at_every_stage(subject: StrategySubject) -> None:
-    """The same in the stages it plans, with the rewards these name and the tensors they leave to the next."""
+    """The same for the stages it plans, with their rewards and the tensors they hand to the next stage."""
     costs = _costs(subject)
     for what in sorted(set().union(*costs)):
         for stage, cost in enumerate(costs, start=1):

@@ -21,7 +21,7 @@ TOLERANCE = 0.01  # share of the gradient's norm; rounding is at 1e-5
 
 @check(the_loss_reaches_the_pair, training_is_deterministic, not_for=only_plans)
 def parts_of_a_batch_add_up(subject: StrategySubject) -> None:
-    """A batch cut into parts has the gradient of the whole: `loss` is a mean over images and changes no state."""
+    """The parts of a batch add up to the gradient of the whole: `loss` is a mean over images and changes no state."""
     whole, cut = _gradients(subject, part=0), _gradients(subject, part=PART)
     for update, (expected, found) in enumerate(zip(whole, cut, strict=True), start=1):
         error = float((found - expected).norm() / expected.norm())

@@ -26,7 +26,7 @@ def _trains_none(component: type[Strategy]) -> bool:
 
 @check(can_be_made)
 def a_plan_is_a_list_of_stages(subject: StrategySubject) -> None:
-    """`plan` gives a list of Stage, for one reward as for three."""
+    """`plan` returns a list of Stage for one reward and for three."""
     for names in SEQUENCES:
         plan = subject.instance.plan(list(names))
         stages = isinstance(plan, list) and all(isinstance(stage, Stage) for stage in plan)
@@ -35,7 +35,7 @@ def a_plan_is_a_list_of_stages(subject: StrategySubject) -> None:
 
 @check(a_plan_is_a_list_of_stages)
 def every_reward_is_planned(subject: StrategySubject) -> None:
-    """Each reward of the sequence is trained on in some stage; a run refuses a plan that leaves one out."""
+    """Each reward of the sequence is trained in some stage; a run refuses other plans."""
     for names in SEQUENCES:
         missing = set(names).difference(*(stage.rewards for stage in subject.instance.plan(list(names))))
         require(not missing, f"of {len(names)} rewards {len(missing)} are in no stage: {', '.join(sorted(missing))}")
@@ -43,7 +43,7 @@ def every_reward_is_planned(subject: StrategySubject) -> None:
 
 @check(a_plan_is_a_list_of_stages)
 def stages_are_well_formed(subject: StrategySubject) -> None:
-    """A stage trains on rewards of the sequence or merges stages before it, with finite weights, and has a trainer."""
+    """A stage trains on rewards of the sequence, or merges earlier stages, with finite weights, and has a trainer."""
     for names in SEQUENCES:
         for i, stage in enumerate(subject.instance.plan(list(names))):
             fault = _fault(stage, i, names, subject.component)
@@ -75,7 +75,7 @@ def _finite(weights: Mapping[Any, Any]) -> bool:
 
 @check(stages_are_well_formed)
 def planning_twice_gives_the_same(subject: StrategySubject) -> None:
-    """A plan depends on settings and rewards only: a stage is planned anew in every run and found in the store."""
+    """A plan depends on settings and rewards only; every run plans again and looks its stages up in the store."""
     for names in SEQUENCES:
         plans = [subject.instance.plan(list(names)) for _ in range(2)] + [subject.fresh().plan(list(names))]
         require(plans[0] == plans[1], f"planning {len(names)} rewards twice gives two plans")

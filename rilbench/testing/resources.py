@@ -20,7 +20,7 @@ CALLS = 50
 
 @check(scores_are_finite)
 def parameters_are_frozen(subject: RewardSubject) -> None:
-    """No parameter requires a gradient: it costs memory and time in every step, and may be trained by mistake."""
+    """No parameter requires a gradient, which would cost memory and time and could train it by mistake."""
     score(subject, pictures(subject, 2))
     loose = [
         f"{type(m).__name__}.{name}"
@@ -60,7 +60,7 @@ class _Token:
 
 @check(there_is_a_gradient, parameters_are_frozen, not_for=not_differentiable)
 def no_graph_is_kept(subject: RewardSubject) -> None:
-    """Nothing of one call's graph lives on: a kept graph holds a whole UNet's activations."""
+    """Nothing of a call's autograd graph stays in memory; a graph holds the activations of a whole UNet."""
     with newborn():
         alive = _call_and_forget(subject)
         gc.collect()
@@ -76,7 +76,7 @@ def _call_and_forget(subject: RewardSubject) -> weakref.ref[_Token]:
 
 @check(scores_are_finite)
 def memory_does_not_grow(subject: RewardSubject) -> None:
-    """Calls with the same prompts leave no more tensors and objects behind the more of them there are."""
+    """Repeated calls with the same prompts do not leave more and more tensors and objects in memory."""
     with newborn():
         amounts = []
         for calls in (10, CALLS // 2, CALLS // 2):  # a cache that fills up grows in one half only

@@ -19,7 +19,7 @@ HALF = 0.05  # the same for scores of bf16 images, which have three digits
 
 @check()
 def declarations_are_valid(subject: RewardSubject) -> None:
-    """The class attributes are of the types the engine expects; a string where a tuple belongs breaks a run late."""
+    """The class attributes have the types that the engine expects; a string instead of a tuple fails late in a run."""
     cls = subject.component
     for name in ("differentiable", "uses_prompts"):
         require(isinstance(getattr(cls, name), bool), f"{name} is {getattr(cls, name)!r}, no bool")
@@ -31,7 +31,7 @@ def declarations_are_valid(subject: RewardSubject) -> None:
 
 @check(can_be_made)
 def there_is_one_score_an_image(subject: RewardSubject) -> None:
-    """Scores are a floating point tensor of shape (B,): weights and means are taken of them."""
+    """Scores are a floating point tensor of shape (B,), one per image."""
     scores = score(subject, pictures(subject))
     require(isinstance(scores, Tensor), f"scores are of type {type(scores).__name__}, no tensor")
     require(scores.shape == (BATCH,), f"scores of {BATCH} images have shape {tuple(scores.shape)}, not ({BATCH},)")
@@ -40,21 +40,21 @@ def there_is_one_score_an_image(subject: RewardSubject) -> None:
 
 @check(there_is_one_score_an_image)
 def a_batch_of_one_works(subject: RewardSubject) -> None:
-    """One image gives scores of shape (1,); a squeeze too many makes it a scalar."""
+    """One image gives scores of shape (1,); an extra squeeze makes it a scalar."""
     scores = score(subject, pictures(subject, 1))
     require(scores.shape == (1,), f"the scores of one image have shape {tuple(scores.shape)}, not (1,)")
 
 
 @check(there_is_one_score_an_image)
 def scores_are_on_the_device(subject: RewardSubject) -> None:
-    """Images on a device have their scores there; a CPU alone must do."""
+    """The scores are on the device of the images; a CPU must be sufficient."""
     found, wanted = score(subject, pictures(subject)).device.type, torch.device(subject.device).type
     require(found == wanted, f"scores of images on {wanted} are on {found}")
 
 
 @check(scores_are_on_the_device)
 def scores_are_finite(subject: RewardSubject) -> None:
-    """No NaN or infinity on ordinary images: it ends a training."""
+    """Ordinary images have no NaN or infinite score, which would end a training."""
     scores = score(subject, pictures(subject))
     require(bool(scores.isfinite().all()), f"scores of ordinary images are {brief(scores)}")
 
@@ -69,7 +69,7 @@ def scores_are_finite_at_the_edges(subject: RewardSubject) -> None:
 
 @check(scores_are_finite)
 def scores_are_deterministic(subject: RewardSubject) -> None:
-    """The same images have the same scores, or results cannot be repeated."""
+    """The same images have the same scores; otherwise results cannot be reproduced."""
     images = pictures(subject)
     first, second = score(subject, images), score(subject, images)
     same = torch.equal(first, second) if subject.exact else distance(second, first) < rounding(subject)
@@ -78,7 +78,7 @@ def scores_are_deterministic(subject: RewardSubject) -> None:
 
 @check(scores_are_deterministic)
 def instances_agree(subject: RewardSubject) -> None:
-    """Another instance with the same settings scores alike: weights come from files and settings, not from chance."""
+    """Two instances with the same settings give the same scores: weights do not come from chance."""
     images = pictures(subject)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(8_461)
@@ -90,7 +90,7 @@ def instances_agree(subject: RewardSubject) -> None:
 
 @check(scores_are_deterministic)
 def images_are_left_alone(subject: RewardSubject) -> None:
-    """The images are not changed in place: other rewards and the strategy see the same tensor."""
+    """The images are not changed in place: other rewards and the strategy use the same tensor."""
     images = pictures(subject)
     seen = images.clone()
     subject.instance(seen, list(subject.prompts[:BATCH]))
@@ -100,7 +100,7 @@ def images_are_left_alone(subject: RewardSubject) -> None:
 
 @check(scores_are_deterministic, a_batch_of_one_works)
 def scores_do_not_depend_on_the_batch(subject: RewardSubject) -> None:
-    """An image scores the same alone, and among others: otherwise the batch size changes every number."""
+    """An image has the same score alone and in a batch; otherwise the batch size changes every number."""
     images, prompts = pictures(subject), list(subject.prompts[:BATCH])
     together = score(subject, images)
     alone = torch.cat([score(subject, images[i : i + 1], prompts[i : i + 1]) for i in range(BATCH)])
@@ -114,8 +114,7 @@ def scores_do_not_depend_on_the_batch(subject: RewardSubject) -> None:
 
 @check(instances_agree)
 def other_images_are_scored_anew(subject: RewardSubject) -> None:
-    """Other images of the same prompts have the scores a new instance gives them: what is kept of a prompt is no
-    score."""
+    """Other images of the same prompts have the scores that a new instance gives them: a cache holds no scores."""
     score(subject, pictures(subject))
     other = pictures(subject, seed=7)
     found, expected = score(subject, other), subject.fresh()(other.clone(), list(subject.prompts[:BATCH]))
@@ -136,7 +135,7 @@ def _with_prompts(subject: RewardSubject) -> str | None:
 
 @check(scores_are_deterministic, not_for=_without_prompts)
 def prompts_change_the_scores(subject: RewardSubject) -> None:
-    """A reward that declares to look at prompts does; tables and advice rely on the declaration."""
+    """A reward with `uses_prompts = True` uses the prompts; tables and advice rely on the declaration."""
     images = pictures(subject)
     change = distance(score(subject, images, subject.other_prompts), score(subject, images))
     require(change > 1e-6, "other prompts give the same scores; declare uses_prompts = False")
@@ -144,7 +143,7 @@ def prompts_change_the_scores(subject: RewardSubject) -> None:
 
 @check(scores_are_deterministic, not_for=_with_prompts)
 def prompts_do_not_change_the_scores(subject: RewardSubject) -> None:
-    """A reward that declares not to look at prompts does not."""
+    """A reward with `uses_prompts = False` does not use the prompts."""
     images = pictures(subject)
     change = distance(score(subject, images, subject.other_prompts), score(subject, images))
     tolerance = 0.0 if subject.exact else rounding(subject)
@@ -153,7 +152,7 @@ def prompts_do_not_change_the_scores(subject: RewardSubject) -> None:
 
 @check(scores_are_deterministic)
 def half_precision_images_work(subject: RewardSubject) -> None:
-    """bf16 images have about the scores of the same values in float32; a model in half precision makes such images."""
+    """bf16 images have about the scores of the same values in float32; models in half precision make such images."""
     images = pictures(subject).bfloat16()
     try:
         half = score(subject, images)
@@ -165,7 +164,7 @@ def half_precision_images_work(subject: RewardSubject) -> None:
 
 @check(can_be_made)
 def global_state_is_left_alone(subject: RewardSubject) -> None:
-    """A call draws no global random number and changes no global mode: every draw of a run has its own generator."""
+    """Draws no global random number and changes no global mode: every draw of a run has its own generator."""
     images = pictures(subject)
     score(subject, images)  # a first call may import and warm up
     with watched() as found:

@@ -22,7 +22,7 @@ STAGES = 4
 
 @check(can_be_made, not_for=only_plans)
 def the_loss_is_a_finite_scalar(subject: StrategySubject) -> None:
-    """`loss` gives one finite number as a tensor."""
+    """`loss` returns one finite number as a tensor."""
     strategy, bench = subject.fresh(), Bench.on(subject.device)
     loss = strategy.loss(bench.step(strategy))
     require(isinstance(loss, Tensor), f"the loss is of type {type(loss).__name__}, no tensor")
@@ -32,7 +32,7 @@ def the_loss_is_a_finite_scalar(subject: StrategySubject) -> None:
 
 @check(the_loss_is_a_finite_scalar, not_for=only_plans)
 def the_loss_reaches_the_pair(subject: StrategySubject) -> None:
-    """The gradient of the loss with respect to the pair in training is finite and not zero: nothing else is trained."""
+    """The gradient of the loss with respect to the pair in training is finite and not zero."""
     strategy, bench = subject.fresh(), Bench.on(subject.device)
     step = bench.step(strategy)
     loss = strategy.loss(step)
@@ -44,7 +44,7 @@ def the_loss_reaches_the_pair(subject: StrategySubject) -> None:
 
 @check(the_loss_reaches_the_pair, not_for=only_plans)
 def training_is_deterministic(subject: StrategySubject) -> None:
-    """Two trainings of a stage give the same pair: a run repeated is the same run."""
+    """Training a stage twice gives the same pair, so that a run can be reproduced."""
     first, second = (_train(subject) for _ in range(2))
     difference = same(first, second, exact=subject.exact)
     require(difference == 0, f"two trainings of the same stage give factors that differ by up to {difference:.3g}")
@@ -52,7 +52,7 @@ def training_is_deterministic(subject: StrategySubject) -> None:
 
 @check(the_loss_reaches_the_pair, not_for=only_plans)
 def earlier_stages_are_untouched(subject: StrategySubject) -> None:
-    """Training a stage changes its own pair only: the model below, with the earlier pairs in it, stays bit by bit."""
+    """Training a stage changes its own pair only; earlier pairs and the base model stay bit for bit."""
     strategy, bench = subject.fresh(), Bench.on(subject.device)
     with TemporaryDirectory() as folder:
         first = bench.train(strategy, Path(folder) / "1")
@@ -68,7 +68,7 @@ def earlier_stages_are_untouched(subject: StrategySubject) -> None:
 
 @check(the_loss_is_a_finite_scalar, not_for=only_plans)
 def the_state_holds_tensors_only(subject: StrategySubject) -> None:
-    """`state` is a dictionary of tensors: checkpoints are read without running pickled code."""
+    """`state` is a dictionary of tensors, so that checkpoints are read without running pickled code."""
     strategy, bench = subject.fresh(), Bench.on(subject.device)
     step = bench.step(strategy)
     strategy.loss(step)
@@ -81,7 +81,7 @@ def the_state_holds_tensors_only(subject: StrategySubject) -> None:
 
 @check(training_is_deterministic, earlier_stages_are_untouched, not_for=only_plans)
 def a_stopped_stage_ends_the_same(subject: StrategySubject) -> None:
-    """A stage that is stopped and resumed by a new process ends as if it had not been: `state` holds all it needs."""
+    """A stage that is interrupted and resumed by a new process ends like one without interruption."""
     with TemporaryDirectory() as folder:
         checkpoint = Path(folder) / "checkpoint"
         with suppress(_Stopped):
@@ -108,7 +108,7 @@ def _train(subject: StrategySubject) -> LoraPair:
 
 @check(the_loss_is_a_finite_scalar, not_for=only_plans)
 def a_step_costs_the_same_at_every_stage(subject: StrategySubject) -> None:
-    """Images denoised, decoded and rewarded in a step, and parameters trained, do not grow with the stages before."""
+    """Images denoised, decoded and scored in a step, and parameters trained, do not grow with the number of stages."""
     strategy, bench = subject.fresh(), Bench.on(subject.device)
     pairs: list[LoraPair] = []
     costs = []
@@ -124,7 +124,7 @@ def a_step_costs_the_same_at_every_stage(subject: StrategySubject) -> None:
 
 @check(the_loss_is_a_finite_scalar, not_for=only_plans)
 def global_state_is_left_alone(subject: StrategySubject) -> None:
-    """A step draws no global random number and changes no global mode: every draw of a run has its own generator."""
+    """Draws no global random number and changes no global mode: every draw of a run has its own generator."""
     strategy, bench = subject.fresh(), Bench.on(subject.device)
     strategy.loss(bench.step(strategy))  # a first call may import and warm up
     step = bench.step(strategy)

@@ -13,6 +13,7 @@ import pytest
 import typer
 from checkout import ROOT
 
+import rilbench
 from rilbench import Metric, Reward, Strategy
 from rilbench.cli.main import app
 from rilbench.contracts.components import Component
@@ -69,6 +70,11 @@ def test_the_navigation_names_every_page() -> None:
     named = re.findall(r"^ +- [^:]+: (\S+\.md)$", text, re.M)
     docs = ROOT / "docs"
     assert sorted(named) == sorted(page.relative_to(docs).as_posix() for page in docs.rglob("*.md"))
+
+
+def test_the_python_reference_has_every_public_name() -> None:
+    named = set(re.findall(r"^::: rilbench\.(\w+)$", (ROOT / "docs/reference/python.md").read_text(), re.M))
+    assert set(rilbench.__all__) - named == {"API_VERSION", "NoSettings", "hookimpl"}
 
 
 def test_every_group_and_variable_is_described() -> None:
