@@ -82,6 +82,11 @@ def test_the_figures_are_those_of_the_findings() -> None:
     assert figures <= set(re.findall(NUMBER, findings))
 
 
+def test_alg_1_is_one_link_away() -> None:
+    (target,) = re.findall(r"^Alg\. 1 [^(]*\((\S+\.py)\)", README, re.M)
+    assert "Alg. 1" in (ROOT / target).read_text()
+
+
 def test_the_readme_reward_works(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (module,) = re.findall(r"```python\n(# my_reward.py\n.*?)```", README, re.S)
     (workplace / "my_reward.py").write_text(module)
