@@ -74,10 +74,10 @@ class ClipEncoder:
     pretrained: for an architecture, a weight file (a path or a reference, see `rilbench.contracts.files`) or an
         open_clip tag, whose file `rilbench fetch` gets.
     fit: how images reach the model's size, see `resize`; mean, deviation and size are the model's own.
-    sha256: what the local weight file must hash to.
-    setting: what the user calls `model`, for the errors.
+    sha256: the hash of the local weight file.
+    setting: the user's name of `model`, for error messages.
 
-    ConfigError when anything is unknown, missing, corrupt or does not fit: weights are loaded strictly.
+    Raises ConfigError for anything unknown, missing or corrupt; weights are loaded strictly.
     """
 
     def __init__(
@@ -112,7 +112,7 @@ class ClipEncoder:
         return F.normalize(self.model.encode_image(pixels), dim=-1)
 
     def text_features(self, prompts: Sequence[str]) -> Tensor:
-        """Prompts to unit vectors (B, D), without gradient; computed once per prompt and then remembered."""
+        """Prompts to unit vectors (B, D), without gradient; computed once per prompt and then cached."""
         for prompt in prompts:
             if prompt not in self._text:
                 self._text[prompt] = self._encode(prompt)

@@ -31,7 +31,7 @@ class NoSettings:
 class Component:
     """What the three contracts share.
 
-    api_version: the version of this API a component was written for; write the number down in a published plugin.
+    api_version: the version of this API that a component was written for; a published plugin sets it.
     """
 
     api_version: ClassVar[int] = API_VERSION
@@ -43,9 +43,9 @@ class Component:
 
     @classmethod
     def files(cls, settings: Any) -> Sequence[NeededFile]:
-        """The published files an instance with these settings reads, for `rilbench fetch`; nothing is loaded for it.
+        """The published files that an instance with these settings reads, for `rilbench fetch`; it loads nothing.
 
-        By default those that settings name by reference (`rilbench.contracts.files`).
+        By default the files that settings name by reference (`rilbench.contracts.files`).
         """
         return named(settings)
 
@@ -53,10 +53,10 @@ class Component:
 class Reward(Component, ABC):
     """Scores images: `reward(images, prompts) -> scores`, higher is better.
 
-    Models inside must be frozen and in eval mode. `metrics` names the metrics that report the reward's success in
-    tables besides its own mean, which is always measured. `uses_prompts` is False when the prompts are not looked at.
-    `precision` is the finest in which images are scored: fp64 when nothing is rounded to less on the way, as in closed
-    forms; gradients are checked in it.
+    Models inside must be frozen and in eval mode. `metrics` names metrics that tables show for this reward in addition
+    to its own mean, which is always measured. `uses_prompts` is False if the scores do not depend on the prompts.
+    `precision` is the precision the scores are computed in: fp64 if no step rounds to less, as in closed formulas. The
+    conformance checks test gradients in it.
     """
 
     differentiable: ClassVar[bool] = True
@@ -75,11 +75,11 @@ class Metric(Component, ABC):
     higher_is_better: ClassVar[bool]
     unit: ClassVar[str] = ""
     needs_base: ClassVar[bool] = False
-    """Whether `update` also takes `base_images`, the untouched model's images of the same prompts and noise."""
+    """Whether `update` also receives `base_images`, the base model's images of the same prompts and noise."""
 
     @abstractmethod
     def reset(self) -> None:
-        """Forget every image."""
+        """Remove every image."""
 
     @abstractmethod
     def update(self, images: Tensor, prompts: Sequence[str], *, base_images: Tensor | None = None) -> Tensor | None:
@@ -90,7 +90,7 @@ class Metric(Component, ABC):
 
     @abstractmethod
     def compute(self) -> float:
-        """The metric over all images; NaN when there are too few of them."""
+        """The metric over all images; NaN if there are too few of them."""
 
 
 class MeanMetric(Metric):

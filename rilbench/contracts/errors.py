@@ -1,4 +1,4 @@
-"""What can go wrong through a user's input. The command line prints the message and exits with the class's code."""
+"""Errors that a user's input causes. The command line prints the message and exits with the code of the class."""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ class PluginError(ConfigError):
 
 
 class DamagedError(ConfigError):
-    """A file of the store that does not hold what was written: exit code 3. The message says what heals it."""
+    """A damaged file of the store: exit code 3. The message names the remedy."""
 
 
 class MemoryFullError(ConfigError):
-    """The device or the host has no memory left: exit code 3. The message says for what, and what would take less."""
+    """The device or the host is out of memory: exit code 3. The message names the cause and settings that need less."""
 
 
 class DivergedError(RilbenchError):
@@ -56,7 +56,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def reason(error: BaseException) -> str:
-    """Class and message of an error on one line; a stranger's message may itself raise."""
+    """Class and message of an error on one line; the message of a plugin's error may itself raise."""
     try:
         message = " ".join(str(error).split())
     except Exception:

@@ -5,7 +5,7 @@ A setting that names a file takes a path, a `package:` path or a reference:
     hub:OWNER/REPO/FILE@REVISION      a file of a Hub repository; `main` without a revision
     url:https://HOST/PATH/FILE        any other file
 
-with what is known of the file behind it: `#sha256=HEX`, `#md5=HEX`, `#size=BYTES`, `#licence=NAME`, joined by `&`.
+optionally followed by facts about the file: `#sha256=HEX`, `#md5=HEX`, `#size=BYTES`, `#licence=NAME`, joined by `&`.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ HEX = {"sha256": 64, "md5": 32}  # digits
 
 @dataclass(frozen=True)
 class NeededFile:
-    """A file that settings need; None stands for what is not known of it.
+    """A file that settings need; None for what is unknown.
 
-    source: a reference without what follows `#`, or the path of a file that is made here.
-    size: bytes. sha256, md5: hexadecimal. licence: what people should know before they use it.
+    source: a reference without the part after `#`, or the path of a file that a command makes.
+    size: bytes. sha256, md5: hexadecimal. licence: shown before the download.
     made_by: the command that makes a file that is not published.
     """
 

@@ -18,7 +18,7 @@ NAN = float("nan")
 
 @dataclass(frozen=True, kw_only=True)
 class MetricInfo:
-    """A column. `target_of` are the rewards whose success it reports; none for general metrics."""
+    """A column. `target_of`: the rewards that it is a measure of; empty for general metrics."""
 
     name: str
     higher_is_better: bool
@@ -49,7 +49,7 @@ class ResultMatrix:
 
     @property
     def shown(self) -> tuple[MetricInfo, ...]:
-        """The columns of tables: all but the scores of perturbed images, `NAME@PERTURBATION`."""
+        """The columns of tables: all except the scores of perturbed images, `NAME@PERTURBATION`."""
         return tuple(info for info in self.metrics if "@" not in info.name)
 
     def values(self, metric: str) -> list[float]:
@@ -65,9 +65,9 @@ class ResultMatrix:
         return max(sign * a for a in measured if not math.isnan(a)) - sign * measured[-1]
 
     def masked(self, metric: str, stage: int) -> bool:
-        """Whether a table shows no forgetting: a target that no earlier stage trained, or that this one trains alone.
+        """True if a table shows no forgetting: a target that no earlier stage trained, or that this stage trains alone.
 
-        Trained again together with other rewards, it may have fallen below what its own stage reached: that shows.
+        A target that is trained again together with other rewards may fall below its own stage; tables show that.
         """
         targets, rewards = set(self._info(metric).target_of), set(self.rows[stage].rewards)
         before = {r for row in self.rows[:stage] for r in row.rewards}
@@ -84,7 +84,7 @@ class ResultMatrix:
         return self._gain(reward, self.stage_of(reward), -1)
 
     def forward_transfer(self, reward: str) -> float:
-        """Change of a reward's mean from the base to the stage before its first training: a gift of the others."""
+        """Change of a reward's mean from the base to the stage before its first training: other rewards' effect."""
         first = next((i for i, row in enumerate(self.rows) if reward in row.rewards), 1)
         return self._gain(reward, 0, first - 1)
 
@@ -101,11 +101,11 @@ class ResultMatrix:
         return self._sign(metric) * (values[end] - values[start])
 
     def stage_of(self, reward: str) -> int:
-        """The last stage that trained a reward; 0 when none did."""
+        """The last stage that trained a reward; 0 if there is none."""
         return max((i for i, row in enumerate(self.rows) if reward in row.rewards), default=0)
 
     def trained_rewards(self) -> list[str]:
-        """Rewards some stage was trained on, in order."""
+        """The rewards that stages trained, in order."""
         names = {m.name for m in self.metrics}
         return list(dict.fromkeys(r for row in self.rows for r in row.rewards if r in names))
 
@@ -118,9 +118,9 @@ class ResultMatrix:
 
 @dataclass(frozen=True, kw_only=True)
 class RunResult:
-    """A run, finished or under way. `label` is what its method is called in tables, the strategy unless it was named.
+    """A run, finished or in progress. `label` is its name in tables, by default the strategy.
 
-    `folder` is where it was read from, None for one that is not on this disk.
+    `folder` is the folder it was read from; None if it is not on this disk.
     """
 
     name: str

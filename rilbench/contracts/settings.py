@@ -88,11 +88,11 @@ def setting(
     secret: bool = False,
     later: bool = False,
 ) -> T:
-    """A field of a settings dataclass: its default, what it means (one line, with the unit) and what it may be.
+    """A field of a settings dataclass: its default, its meaning (one line, with the unit) and its range.
 
-    Numbers have bounds, which are never NaN or infinite; a text has `choices` or at most `longest` characters. path:
-    it names a file, folder or reference. secret: it is never written, printed or hashed, and its value is best
-    `env:NAME`. later: values inside keep the form they were given in, because another dataclass declares them.
+    Numbers are within the bounds and never NaN or infinite; a text has `choices` or at most `longest` characters.
+    path: names a file, folder or reference. secret: is never written, printed or hashed; users write `env:NAME`.
+    later: values inside are not converted, because another dataclass declares them.
     """
     declared = Declared(
         meaning=meaning,

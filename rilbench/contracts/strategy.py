@@ -19,9 +19,9 @@ class Stage:
     """One row of the result: a new adapter pair trained on weighted rewards, or a merge of earlier stages.
 
     rewards: reward name to its weight in the training reward; empty for a merge.
-    start: train a new pair on top of the stage before (`previous`) or of the untouched base model (`base`), or go on
-        with the pair of the stage before (`continue`), which the trained one replaces.
-    by: the strategy that trains the stage; None is the one that planned it.
+    start: train a new pair on top of the previous stage (`previous`) or of the base model (`base`), or continue to
+        train the pair of the previous stage (`continue`), which the result replaces.
+    by: the strategy that trains the stage; None for the one that planned it.
     merge: for a merge, the index of an earlier stage of the plan (0 is the first trained one) to its coefficient.
     average: what a merge averages: the weight changes A_t B_t (`changes`), or A_t and B_t each (`factors`).
     """
@@ -34,12 +34,12 @@ class Stage:
 
     @property
     def label(self) -> str:
-        """What tables call the stage."""
+        """The name of the stage in tables."""
         return "+".join(self.rewards) if self.rewards else "merge"
 
 
 class Step(Protocol):
-    """One training step as a strategy sees it: the rollout is done, the last K denoising steps are not."""
+    """One training step, after the rollout and before the last K denoising steps."""
 
     prompts: Sequence[str]
     z: Tensor
@@ -52,10 +52,10 @@ class Step(Protocol):
         """The pair in training, A_t and B_t."""
 
     def rollout(self, pair: LoraPair) -> Tensor:
-        """z_N to the latent before the last K steps, as z but by the model with the given pair; without gradient."""
+        """z_N to the latent before the last K steps, like z but with the given pair; without gradient."""
 
     def denoise(self, pair: LoraPair | None = None, z: Tensor | None = None) -> Tensor:
-        """z to z_0 (B, C, h, w) by the model with the given pair in place of the one in training."""
+        """z to z_0 (B, C, h, w), with the given pair in place of the one in training."""
 
     def decode(self, z_0: Tensor) -> Tensor:
         """Latents to images (B, 3, H, W) in [0, 1]."""
@@ -67,24 +67,24 @@ class Step(Protocol):
         """Name to mean of each of the stage's rewards, scalars, neither weighted nor scaled."""
 
     def term(self, name: str, value: Tensor) -> Tensor:
-        """Record a scalar term of the loss, so that its value and gradient norm are logged; returns it."""
+        """Record a scalar term of the loss and return it; its value and gradient norm are logged."""
 
 
 class Strategy(Component):
-    """Decides which stages a sequence of rewards becomes and what loss trains them."""
+    """Plans the stages for a sequence of rewards and defines the loss that trains them."""
 
     def plan(self, rewards: Sequence[str]) -> list[Stage]:
-        """The stages of a sequence of reward names; one stage each, on top of each other, by default."""
+        """The stages for a sequence of reward names; by default one for each reward, on top of the previous one."""
         return [Stage(rewards={name: 1.0}) for name in rewards]
 
     def begin(self, stage: Stage, pair: LoraPair) -> None:
         """Called before the first step of a stage with the new pair."""
 
     def loss(self, step: Step) -> Tensor:
-        """The scalar to minimise, a mean over images. A strategy whose stages are all trained by others needs none.
+        """The scalar to minimise, a mean over images. A strategy whose stages are all trained by others has none.
 
-        It runs once for every part of a batch that `train.micro_batch` cuts, so it must not change the strategy: what
-        an update changes belongs in `combine` and `after_update`, which run once an update.
+        It runs once for each part of a batch (`train.micro_batch`), so it must not change the strategy. State changes
+        belong in `combine` and `after_update`, which run once per update.
         """
         raise NotImplementedError(f"{type(self).__name__} plans stages for other strategies and trains none itself")
 
@@ -101,11 +101,11 @@ class Strategy(Component):
         """Called after each optimiser step, with the step of the batch's last part."""
 
     def state(self) -> dict[str, Tensor]:
-        """Tensors that must survive a stop in the middle of a stage."""
+        """Tensors to keep when a stage is interrupted."""
         return {}
 
     def load_state(self, state: Mapping[str, Tensor]) -> None:
-        """Take `state` back; called after `begin`."""
+        """Restore `state`; called after `begin`."""
 
     def carry(self) -> dict[str, Tensor]:
         """Tensors for the next stage of the sequence; called at the end of a stage."""

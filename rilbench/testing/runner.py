@@ -27,12 +27,12 @@ def check_component(
     expected_failures: Mapping[str, str] | None = None,
     only: Iterable[str] | None = None,
 ) -> list[CheckResult]:
-    """Run the checks of a Reward, Metric or Strategy subclass; what the component raises is a failed result.
+    """Run the checks of a Reward, Metric or Strategy subclass; an exception of the component is a failed result.
 
-    settings: as a user would write them. image_size: the side of the test images in pixels. prompts: eight different
-        ones to score images with, for a reward that built-in captions do not touch.
+    settings: as a user writes them. image_size: the side of the test images in pixels. prompts: eight different ones,
+        for a reward on which the built-in captions have no effect.
     expected_failures: check name to the reason why this component may fail it. only: names of the checks to run.
-    ConfigError for an unknown check name and for anything that is not a component.
+    Raises ConfigError for an unknown check name and for anything that is not a component.
     """
     checks, expected = checks_for(component), expected_failures or {}
     names = [check.name for check in checks] if only is None else list(only)
