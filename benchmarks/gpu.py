@@ -149,7 +149,7 @@ def run(record: Record, until: float, *, tiny: bool) -> None:
 def tests(record: Record, until: float, *, tiny: bool) -> None:
     """The tests marked `cuda`, which are skipped where there is no card."""
     with record.failures("cuda tests"):
-        command = [sys.executable, "-m", "pytest", "-m", "cuda", "tests/test_cuda.py", "-p", "no:cacheprovider"]
+        command = [sys.executable, "-m", "pytest", "-m", "cuda", "tests/model/test_cuda.py", "-p", "no:cacheprovider"]
         record.write("cuda tests", summary=_output(command, until).strip().splitlines()[-1])
 
 

@@ -31,11 +31,12 @@ def script(out: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_the_script_writes_a_line_for_every_measurement(tmp_path: Path) -> None:
-    done = script(tmp_path, "--only", "steps")
-    assert done.returncode == 0, done.stderr
+@pytest.mark.slow
+def test_a_line_for_every_measurement(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """In this process, but for the part's own."""
+    gpu.main(output=tmp_path / "gpu.jsonl", only="steps", tiny=True)
     found = lines(tmp_path / "gpu.jsonl")
-    assert [json.loads(line) for line in done.stdout.splitlines()] == found
+    assert [json.loads(line) for line in capfd.readouterr().out.splitlines()] == found
     start, *measured, ratios, end = found
     assert (start["measure"], start["model"], end["measure"]) == ("start", "tiny", "end")
     assert [(m["batch"], m["kind"]) for m in measured] == [(b, k) for b, kinds in gpu.KINDS for k in kinds]

@@ -1,4 +1,4 @@
-"""`rilbench plugins new`: what it writes, what it refuses, and that it works in an environment of its own."""
+"""`rilbench plugins new`: what it writes, what it refuses, and that it works once it is installed."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ import json
 import os
 import subprocess
 import sys
-import sysconfig
 import tomllib
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 import toy
+from command import rilbench
 
 from rilbench.contracts.components import API_VERSION
 from rilbench.contracts.errors import RilbenchError, UsageError
@@ -23,26 +23,13 @@ from rilbench_plugins.scaffold import KINDS, create
 ENVIRON = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"} | {"OMP_NUM_THREADS": "1"}
 
 
-def run(*command: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(list(map(str, command)), cwd=cwd, env=ENVIRON, capture_output=True, text=True, check=False)
-
-
-def succeed(*command: str | Path, cwd: Path) -> str:
-    done = run(*command, cwd=cwd)
+def succeed(*command: str | Path, cwd: Path, site: Path | None = None) -> str:
+    """What `python -m` prints, where `site` is on Python's path."""
+    line = [sys.executable, "-m", *map(str, command)]
+    environ = ENVIRON | ({"PYTHONPATH": str(site)} if site else {})
+    done = subprocess.run(line, cwd=cwd, env=environ, capture_output=True, text=True, check=False)
     assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
     return done.stdout
-
-
-def fresh_python(folder: Path) -> Path:
-    """A new virtual environment that also sees what is installed here, so that nothing is downloaded."""
-    succeed(sys.executable, "-m", "venv", folder, cwd=folder.parent)
-    python = folder / "bin" / "python"
-    succeed(python, "-m", "pip", "uninstall", "--yes", "setuptools", cwd=folder)  # Python 3.11 brings one too old
-    site = Path(succeed(python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))", cwd=folder).strip())
-    here = dict.fromkeys(sysconfig.get_path(name) for name in ("purelib", "platlib"))
-    lines = [f"import site; site.addsitedir({path!r})\n" for path in here]  # reads editable installs' .pth files too
-    (site / "here.pth").write_text("".join(lines))
-    return python
 
 
 @pytest.fixture(scope="module")
@@ -55,12 +42,12 @@ def packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def python(packages: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The interpreter of a fresh environment in which the three packages are installed, not editable."""
-    fresh = fresh_python(tmp_path_factory.mktemp("fresh") / "venv")
-    offline = ("--no-index", "--no-deps", "--no-build-isolation", "--disable-pip-version-check")
-    succeed(fresh, "-m", "pip", "install", *offline, *(packages / f"my-{kind}" for kind in KINDS), cwd=packages)
-    return fresh
+def site(packages: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which pip has installed the three packages, not editable."""
+    folder = tmp_path_factory.mktemp("site")
+    offline = ("--no-index", "--no-deps", "--no-build-isolation", "--disable-pip-version-check", "--target", folder)
+    succeed("pip", "install", *offline, *(packages / f"my-{kind}" for kind in KINDS), cwd=packages)
+    return folder
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -93,8 +80,8 @@ def test_generated_code_compiles_and_is_clean(tmp_path: Path, kind: str, name: s
         if path.suffix == ".py":
             ast.parse(path.read_text())
     if find_spec("ruff"):  # comes with the dev extra only
-        succeed(sys.executable, "-m", "ruff", "check", "--no-cache", folder, cwd=folder)
-        succeed(sys.executable, "-m", "ruff", "format", "--no-cache", "--check", folder, cwd=folder)
+        succeed("ruff", "check", "--no-cache", folder, cwd=folder)
+        succeed("ruff", "format", "--no-cache", "--check", folder, cwd=folder)
 
 
 def test_the_folder_has_ordinary_permissions(tmp_path: Path) -> None:
@@ -178,22 +165,24 @@ def test_a_full_disk_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.M
     assert not list(tmp_path.iterdir())
 
 
-def test_generated_tests_pass_in_a_fresh_environment(packages: Path, python: Path) -> None:
-    where = succeed(python, "-c", "import my_reward as m; print(m.__file__)", cwd=python.parent)
-    assert where.startswith(str(python.parent.parent))
-    folders = [packages / f"my-{kind}" for kind in KINDS]
-    told = succeed(python, "-m", "pytest", "-v", "-p", "no:cacheprovider", *folders, cwd=python.parent)
+@pytest.mark.slow
+def test_generated_tests_pass_once_the_packages_are_installed(packages: Path, site: Path) -> None:
+    folders = [packages / f"my-{kind}" / "tests" for kind in KINDS]  # not beside the code, which would be imported
+    told = succeed("pytest", "-v", "-p", "no:cacheprovider", *folders, cwd=site, site=site)
     for kind, value_test in zip(KINDS, ("test_value", "test_value", "test_loss"), strict=True):
         assert f"test_my_{kind}.py::{value_test}[" in told
         assert f"test_my_{kind}.py::test_contract[can_be_made] PASSED" in told
 
 
-def test_generated_components_work_in_a_run(workplace: Path, python: Path) -> None:
+@pytest.mark.slow
+def test_generated_components_work_in_a_run(workplace: Path, site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(site)
     toy.config(workplace)
     settings = ("reward.my-reward.channel=blue", "metric.my-metric.threshold=0.4", "strategies.my-strategy.pull=0.5")
     chosen = ("--strategy", "my-strategy", "--rewards", "my-reward", "evaluate.metrics=[my-metric]", *settings)
-    told = succeed(python, "-m", "rilbench.cli", "run", "--json", "--config", "toy.yaml", *chosen, cwd=workplace)
-    result = json.loads((Path(json.loads(told)["folder"]) / "result.json").read_text())
+    done = rilbench("run", "--json", "--config", "toy.yaml", *chosen, cwd=workplace)
+    assert done.code == 0, done.err
+    result = json.loads((Path(json.loads(done.out)["folder"]) / "result.json").read_text())
     assert result["status"] == "finished"
     assert result["plugins"] == {f"{kind}/my-{kind}": f"my-{kind} 0.1.0" for kind in KINDS}
     assert {metric["name"]: metric["unit"] for metric in result["metrics"]} == {"my-reward": "", "my-metric": "%"}
