@@ -1,6 +1,6 @@
-"""The folder of fetched files that are not of the Hub, and which files were found to be the published ones.
+"""The folder of fetched files that are not in the Hub's cache, and a record of files whose hash was checked.
 
-Hashing gigabytes takes long: what was found right is hashed again only after the file's time or size changed.
+Hashing gigabytes takes long: a checked file is hashed again only after its time or size has changed.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def cache() -> Path:
 
 @contextmanager
 def alone(name: str) -> Iterator[None]:
-    """One process at a time within, of those that name the same; locks have a folder of their own."""
+    """Within, one process at a time for the same name; locks have their own folder."""
     from filelock import FileLock
 
     locks = cache() / "locks"
@@ -34,15 +34,15 @@ def alone(name: str) -> Iterator[None]:
 
 
 def is_known(path: Path, facts: Sequence[Any]) -> bool:
-    """Whether the file was found to be as `facts` say, and did not change since."""
+    """True if the file was found to match `facts` and has not changed since."""
     found = path.stat()
     return bool(_memory().get(str(path)) == [found.st_mtime_ns, found.st_size, *facts])
 
 
 def remember(path: Path, changed: int, size: int, facts: Sequence[Any]) -> None:
-    """Note that the file was as `facts` say when its time and size were these.
+    """Record that the file matched `facts` with this time and size.
 
-    Where nothing can be written, it is hashed again next time.
+    Without write permission it is hashed again next time.
     """
     from rilbench.store.files import write_json
 

@@ -1,4 +1,4 @@
-"""Files and folders by their contents: neither where they lie nor when they were written nor what lies beside them."""
+"""Hashes of files and folders by their contents, independent of path, time and neighbouring files."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ BESIDE = re.compile(r"\..*|(readme|licen[cs]e|notice|changelog)(\.(md|rst|txt))?
 
 
 def fingerprint(path: str | Path) -> str:
-    """The hash of what is read of a file, of a diffusers pipeline's folder or of any other folder.
+    """The hash of what is read of a file, of a diffusers pipeline's folder, or of any other folder.
 
-    Links are followed. ConfigError for a file that cannot be read.
+    Links are followed. Raises ConfigError for a file that cannot be read.
     """
     root = Path(path)
     try:
@@ -31,8 +31,7 @@ def fingerprint(path: str | Path) -> str:
 
 
 def resolved_fingerprint(path: str) -> str:
-    """The fingerprint of what a setting names: a path, a `package:` path or a reference; as it is when nothing is
-    there."""
+    """The fingerprint of a path, a `package:` path or a reference; the setting itself if the file does not exist."""
     try:
         found = Path(resolve(path))
         return fingerprint(found) if found.exists() else path
@@ -41,7 +40,7 @@ def resolved_fingerprint(path: str) -> str:
 
 
 def published_digest(file: NeededFile) -> str:
-    """The hash of a file that is there; the Hub's cache names large ones by it, which is checked when they are read."""
+    """The hash of an existing file. The Hub's cache names large files by their hash, which is checked on reading."""
     name = place_of(file).resolve().name
     return name if file.hub and re.fullmatch(r"[0-9a-f]{64}", name) else file_digest(place_of(file))
 
@@ -53,7 +52,7 @@ def file_digest(path: Path) -> str:
 
 
 def walked(folder: Path, above: tuple[Path, ...] = ()) -> Iterator[Path]:
-    """The files in a folder and, through links too, in those inside; without hidden ones and those that describe it."""
+    """The files in a folder and, following links, in its subfolders, without hidden files and descriptions."""
     real = folder.resolve()
     if real in above:  # a link that leads back
         return

@@ -1,4 +1,4 @@
-"""The Hub's ordinary cache (HF_HOME): ids, commits, where a file is, and whether it is the one the Hub published."""
+"""The Hub's cache (HF_HOME): ids, commits, where a file is, and whether it is the published one."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ INDEX = "model_index.json"  # what a diffusers pipeline on the Hub is made of
 
 
 def is_hub_id(name: str) -> bool:
-    """Whether a name has the form OWNER/REPO or OWNER/REPO@REVISION, and is no folder here."""
+    """True if a name has the form OWNER/REPO or OWNER/REPO@REVISION and is not an existing folder."""
     return bool(re.fullmatch(r"[\w-][\w.-]*/[\w.-]+(@[\w./-]+)?", name)) and not Path(name).exists()
 
 
 def hub_place(repo: str, file: str, revision: str) -> Path:
-    """Where the cache has a file, or will have it."""
+    """The path of a file in the cache, whether it exists or not."""
     from huggingface_hub import constants, try_to_load_from_cache
 
     found = try_to_load_from_cache(repo, file, cache_dir=constants.HF_HUB_CACHE, revision=revision)
@@ -25,13 +25,13 @@ def hub_place(repo: str, file: str, revision: str) -> Path:
 
 
 def commit_of(repo: str, revision: str) -> str:
-    """The commit that the cache has for a branch or tag; the revision itself when it has none."""
+    """The commit that the cache has for a branch or tag; otherwise the revision itself."""
     branch = _folder(repo) / "refs" / revision
     return branch.read_text().strip() if branch.is_file() else revision
 
 
 def etag_fault(path: Path, etag: str) -> str | None:
-    """Why a file is not the one of a Hub etag: the sha256 of a large file, git's hash of a small one."""
+    """Why a file does not match a Hub etag: the sha256 of a large file, git's hash of a small one."""
     if re.fullmatch(r"[0-9a-f]{64}", etag):
         kind, found = "sha256", digest(path, "sha256")
     elif re.fullmatch(r"[0-9a-f]{40}", etag):

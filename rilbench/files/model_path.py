@@ -1,4 +1,4 @@
-"""What `model.path` names on this disk: a diffusers folder, or an error that says how to get one."""
+"""What `model.path` names on this disk: a diffusers folder, or an error with the remedy."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ KINDS: Mapping[str, str] = {  # beginnings of names of weights in single-file ch
 
 
 def check_local(path: str) -> None:
-    """ConfigError unless the path is a Hub id, or a folder here with the model_index.json of a pipeline."""
+    """Raises ConfigError unless the path is a Hub id or a folder with the model_index.json of a pipeline."""
     place = Path(resolve(path))
     if is_hub_id(str(place)):
         return
@@ -40,7 +40,7 @@ def check_local(path: str) -> None:
 
 
 def as_hub_id(path: str) -> str:
-    """What to say of a Hub id whose files are missing: it may have been meant as a path."""
+    """The message for a Hub id whose files are missing: it may have been meant as a path."""
     return f"model.path: there is no folder {path!r} here, so it is read as the id of a repository on the Hub"
 
 

@@ -1,7 +1,7 @@
-"""Which files an open_clip model is made of, and where they lie: folders, weight files and open_clip's own tags.
+"""The files of an open_clip model and their paths: folders, weight files and open_clip's own tags.
 
-open_clip downloads what a tag stands for when the model is made; here it is only looked up, so that no model asks the
-Hub for anything while a run is going on.
+open_clip downloads the file of a tag when it creates the model. Here the file is only looked up, so that a run makes no
+request to the Hub.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Published = dict[str, Any]  # the preprocessing open_clip knows of a tag
 
 
 def clip_files(model: str, pretrained: str | None = None) -> list[NeededFile]:
-    """The published files a `ClipEncoder` of these arguments reads; for `files` of a component that has one."""
+    """The published files that a `ClipEncoder` with these arguments reads, for `files` of a component."""
     if pretrained is not None and is_reference(pretrained):
         return [NeededFile.parse(pretrained)]
     if model.startswith("hf-hub:"):
@@ -35,7 +35,7 @@ def clip_files(model: str, pretrained: str | None = None) -> list[NeededFile]:
 
 
 def _tag_file(architecture: str, tag: str) -> NeededFile:
-    """The file an open_clip tag stands for: safetensors on the Hub, for a few old tags a plain address."""
+    """The file of an open_clip tag: safetensors on the Hub, for a few old tags a plain address."""
     import open_clip
 
     place = open_clip.get_pretrained_cfg(architecture, tag)
@@ -47,7 +47,7 @@ def _tag_file(architecture: str, tag: str) -> NeededFile:
 
 
 def locate(model: str, pretrained: str | None, setting: str) -> tuple[str, str | None, Published]:
-    """The name by which open_clip knows a model, the file of its weights, and what is published of them."""
+    """open_clip's name of a model, the file of its weights, and what is published about them."""
     name = resolve(model)
     if name.startswith("hf-hub:") or Path(name).is_dir():
         if pretrained is not None:
@@ -61,7 +61,7 @@ def locate(model: str, pretrained: str | None, setting: str) -> tuple[str, str |
 
 
 def _weights_of(architecture: str, pretrained: str | None, setting: str) -> tuple[str, Published]:
-    """The weight file of an architecture, and what open_clip knows of the tag it was named by."""
+    """The weight file of an architecture, and open_clip's configuration of the tag."""
     import open_clip
 
     known = open_clip.list_models()
@@ -85,7 +85,7 @@ def _weights_of(architecture: str, pretrained: str | None, setting: str) -> tupl
 
 
 def _published(architecture: str, tag: str, setting: str) -> Published:
-    """Preprocessing of a tag's weights; ConfigError when they were trained with the other activation."""
+    """Preprocessing of a tag's weights. Raises ConfigError if they were trained with another activation."""
     import open_clip
 
     known = open_clip.get_pretrained_cfg(architecture, tag)

@@ -1,5 +1,5 @@
-"""The files of a diffusers pipeline that a run reads: safetensors, no pickles; in full precision, or in half where
-nothing else is there."""
+"""The files of a diffusers pipeline that a run reads: safetensors, no pickles; half precision only if there is no full
+precision."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ WITHOUT_WEIGHTS = re.compile(r".*(Scheduler|Tokenizer|TokenizerFast|Processor|Fe
 
 
 def wanted(index: Mapping[str, Any], names: Iterable[str]) -> list[str]:
-    """Of the file names of a repository those that make the pipeline of its model_index.json.
+    """The file names of a repository that belong to the pipeline of its model_index.json.
 
-    A part without weights among `names` is still listed with the name they should have.
+    A part without weights among `names` is listed with the expected name.
     """
     known = sorted(names)
     chosen = [name for name in (INDEX, CARD) if name in known]
@@ -44,7 +44,7 @@ def wanted(index: Mapping[str, Any], names: Iterable[str]) -> list[str]:
 
 
 def _parts(index: Mapping[str, Any]) -> Iterator[tuple[str, list[Any]]]:
-    """Name and origin, library and class, of the parts that a run uses."""
+    """Name, library and class of the parts that a run uses."""
     for part, origin in index.items():
         if isinstance(origin, list) and len(origin) == 2 and origin[0] and part not in SKIPPED:
             yield part, origin
@@ -53,7 +53,7 @@ def _parts(index: Mapping[str, Any]) -> Iterator[tuple[str, list[Any]]]:
 def read_files(folder: Path) -> list[str]:
     """The names of the files that loading reads of the pipeline in a folder.
 
-    ConfigError when its model_index.json, or the index of weights in several files, cannot be read.
+    Raises ConfigError if its model_index.json, or the index of weights in several files, cannot be read.
     """
     found = [INDEX]
     for part, (library, kind) in _parts(_read_json(folder / INDEX)):
@@ -69,7 +69,7 @@ def read_files(folder: Path) -> list[str]:
 
 
 def _weights(folder: Path, names: Iterable[str], library: str) -> list[str]:
-    """Of a network's files those its library takes its weights from."""
+    """The files from which the library of a network reads its weights."""
     whole = "diffusion_pytorch_model.safetensors" if library == "diffusers" else "model.safetensors"
     index = f"{whole}.index.json"
     if half := variant_of(names):
@@ -82,7 +82,7 @@ def _weights(folder: Path, names: Iterable[str], library: str) -> list[str]:
 
 
 def variant_of(names: Iterable[str]) -> str | None:
-    """`fp16` when a part's file names have weights in half precision only; None is full precision."""
+    """`fp16` if a part's weights exist in half precision only; None for full precision."""
     known = list(names)
     if any(map(WEIGHTS.fullmatch, known)):
         return None
@@ -90,19 +90,19 @@ def variant_of(names: Iterable[str]) -> str | None:
 
 
 def half_parts(repo: str, revision: str) -> list[str]:
-    """The parts in the Hub's cache that are there in half precision only."""
+    """The parts in the Hub's cache that exist in half precision only."""
     folder = place_of(index_of(repo, revision)).parent
     parts = sorted(p for p in folder.iterdir() if p.is_dir() and p.name not in SKIPPED) if folder.is_dir() else []
     return [part.name for part in parts if variant_of(path.name for path in part.iterdir())]
 
 
 def index_of(repo: str, revision: str) -> NeededFile:
-    """The file that says what a pipeline is made of."""
+    """The file that lists the parts of a pipeline."""
     return NeededFile(f"hub:{repo}/{INDEX}@{revision}")
 
 
 def in_cache(repo: str, revision: str) -> list[NeededFile]:
-    """The files of a pipeline as far as the Hub's cache knows them; the index alone when it is not there."""
+    """The files of a pipeline in the Hub's cache; only the index if it is missing there."""
     index = index_of(repo, revision)
     if not is_present(index):
         return [index]
@@ -115,7 +115,7 @@ def in_cache(repo: str, revision: str) -> list[NeededFile]:
 
 
 def on_hub(repo: str, revision: str) -> list[NeededFile]:
-    """The files of a pipeline as the Hub lists them; its index must be in the cache already."""
+    """The files of a pipeline as the Hub lists them; its index must be in the cache."""
     from huggingface_hub import HfApi
 
     names = [sibling.rfilename for sibling in HfApi().model_info(repo, revision=revision).siblings or []]
@@ -123,7 +123,7 @@ def on_hub(repo: str, revision: str) -> list[NeededFile]:
 
 
 def licence_of(repo: str, revision: str) -> str:
-    """The licence a repository's card in the cache declares; one the Hub has no name for by its own, `NAME (other)`."""
+    """The licence that a repository's card in the cache declares; `NAME (other)` for one the Hub has no name for."""
     card = NeededFile(f"hub:{repo}/{CARD}@{revision}")
     text = place_of(card).read_text(encoding="utf-8") if is_present(card) else ""
     head = re.match(r"---\n.*?^---$", text, re.S | re.M)
@@ -133,7 +133,7 @@ def licence_of(repo: str, revision: str) -> str:
 
 
 def _shards(index: NeededFile, names: Iterable[str]) -> list[str]:
-    """What the indices of weights in several files name."""
+    """The files that the indices of weights in several files name."""
     found = []
     for name in names:
         if re.search(r"\.safetensors\.index(\.fp16)?\.json$", name):

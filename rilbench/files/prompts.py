@@ -18,9 +18,9 @@ REMEDY = "write one prompt a line into a UTF-8 text file"
 
 
 def read_prompts(path: str) -> list[str]:
-    """The prompts of a file, as often as they are in it; ConfigError when it is missing, no prompt file, or empty.
+    """The prompts of a file, repeated ones included. Raises ConfigError if it is missing, not a prompt file, or empty.
 
-    Lines end with \\n or \\r\\n, a byte order mark is no part of the first one.
+    Lines end with \n or \r\n; a byte order mark is not part of the first prompt.
     """
     prompts = [line.strip() for line in _text(path).split("\n") if line.strip()]
     if not prompts:
@@ -29,7 +29,7 @@ def read_prompts(path: str) -> list[str]:
 
 
 def evaluation_prompts(path: str) -> list[str]:
-    """The prompts that are measured: each once, for its noise, so also its images, would be the same again."""
+    """The prompts to measure, each once: a repeated prompt would have the same noise and image."""
     return list(dict.fromkeys(read_prompts(path)))
 
 
@@ -52,7 +52,7 @@ def _text(path: str) -> str:
 
 
 def _fault(text: str) -> str:
-    """What speaks against a text being prompts, one a line; empty when nothing does."""
+    """Why a text is not a list of prompts, one per line; empty if it is."""
     if "\0" in text:
         return "holds NUL bytes, so it is no text"
     if re.search(r"\r(?!\n)[^\r\n]*\S", text):
@@ -62,7 +62,7 @@ def _fault(text: str) -> str:
 
 
 def _is_json(text: str) -> bool:
-    """Whether a text is a JSON object or list; prompts may begin with a bracket too."""
+    """True if a text is a JSON object or list; prompts may begin with a bracket too."""
     if not text.strip().startswith(("{", "[")):
         return False
     try:

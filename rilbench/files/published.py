@@ -1,6 +1,6 @@
-"""Where a needed file lies on this machine, and whether it is the published one.
+"""Where a needed file is on this machine, and whether it is the published one.
 
-Files of the Hub lie in its ordinary cache (HF_HOME), others in the folder `cache()`. Only `rilbench fetch` downloads.
+Files of the Hub are in its cache (HF_HOME), others in the folder `cache()`. Only `rilbench fetch` downloads.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ SHOWN = 2  # missing files in a message
 
 
 def place_of(file: NeededFile) -> Path:
-    """Where a file lies on this machine, or will; the secrets of an address take no part in it."""
+    """The path of a file on this machine, whether it exists or not; secrets of an address are not part of it."""
     if file.hub:
         return hub_place(*file.hub)
     if not file.published:
@@ -31,14 +31,14 @@ def place_of(file: NeededFile) -> Path:
 
 
 def is_present(file: NeededFile) -> bool:
-    """Whether something lies there; `fault_of` says whether it is the published file."""
+    """True if the file exists; `fault_of` says whether it is the published one."""
     return place_of(file).is_file()
 
 
 def fault_of(file: NeededFile) -> str | None:
-    """Why the file on this machine is not the published one; None when nothing speaks against it.
+    """Why the file on this machine is not the published one; None if it is.
 
-    Read once for each state of the file.
+    Each state of the file is read once.
     """
     place = place_of(file)
     if not place.is_file():
@@ -48,7 +48,7 @@ def fault_of(file: NeededFile) -> str | None:
 
 
 def fault_at(file: NeededFile, path: Path) -> str | None:
-    """The same for a file somewhere else; the Hub's cache knows the hash of every file, as the name of its blob."""
+    """The same for a file at another path; the Hub's cache has the hash of every file as the name of its blob."""
     size = path.stat().st_size
     if file.size is not None and size != file.size:
         return f"has {size:,} bytes, published are {file.size:,}"
@@ -59,7 +59,7 @@ def fault_at(file: NeededFile, path: Path) -> str | None:
 
 
 def located(text: str) -> Path:
-    """Where a reference's file lies; ConfigError with the command that gets it when it does not."""
+    """The path of a reference's file. Raises ConfigError with the command that fetches it if it is missing."""
     file = NeededFile.parse(text)
     if not is_present(file):
         raise missing([file])
@@ -67,16 +67,16 @@ def located(text: str) -> Path:
 
 
 def verified(text: str) -> Path:
-    """`located`, and ConfigError when the file is not the published one."""
+    """Like `located`, and raises ConfigError if the file is not the published one."""
     file = NeededFile.parse(text)
     require_published([file])
     return place_of(file)
 
 
 def require_published(files: Sequence[NeededFile]) -> None:
-    """ConfigError unless every file is here and the published one, with the command that gets it.
+    """Raises ConfigError, with the command that fetches them, unless every file is present and the published one.
 
-    A file that was found right by any process is not read again until it changes.
+    A file that any process has checked is not read again until it changes.
     """
     if absent := [file for file in files if not is_present(file)]:
         raise missing(absent)
@@ -89,7 +89,7 @@ def require_published(files: Sequence[NeededFile]) -> None:
 def hub_folder(name: str, files: Sequence[str]) -> Path:
     """The cache's folder of a Hub id, OWNER/REPO or OWNER/REPO@REVISION.
 
-    ConfigError when one of `files` is missing or not the published one.
+    Raises ConfigError if one of `files` is missing or not the published one.
     """
     wanted = hub_files(name, files)
     require_published(wanted)
@@ -105,7 +105,7 @@ def _fault_once(file: NeededFile, place: Path, changed: int, size: int) -> str |
 
 
 class MissingFilesError(ConfigError):
-    """Needed `files` are not there; `remedies` are the commands that get or make them."""
+    """Needed `files` are missing; `remedies` are the commands that fetch or make them."""
 
     def __init__(self, text: str, *, files: Sequence[NeededFile] = (), remedies: Sequence[str] = ()) -> None:
         super().__init__(text)
@@ -113,8 +113,7 @@ class MissingFilesError(ConfigError):
 
 
 def missing(files: Sequence[NeededFile], note: str = "") -> MissingFilesError:
-    """What to say of files that are not there, after a note: which, where they should be, and the commands that get or
-    make them."""
+    """The message for missing files, after a note: names, paths, and the commands that fetch or make them."""
     published = [file for file in files if file.published]
     told = [f"{file.name} of {file.source} should be at {place_of(file)}" for file in published[:SHOWN]]
     told += [f"{len(published) - SHOWN} more, which --check lists"] if len(published) > SHOWN else []
@@ -127,7 +126,7 @@ def missing(files: Sequence[NeededFile], note: str = "") -> MissingFilesError:
 
 
 def fetch_line() -> str:
-    """The command that gets what the command being run needs; `fetch` takes the options of `run` and `explain`."""
+    """The `rilbench fetch` command for the current command; `fetch` has the options of `run` and `explain`."""
     words = sys.argv[1:]
     if words[:1] in (["run"], ["explain"]):
         return shlex.join(["rilbench", "fetch", *map(argument, words[1:])])

@@ -1,4 +1,4 @@
-"""Where files are: configurations of the installation, `package:` paths into an installed package, fetched files."""
+"""Paths of files: shipped configurations, `package:` paths into an installed package, fetched files."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from rilbench.files.published import located, verified
 
 def resolve(path: str) -> str:
     """`package:NAME/FOLDER` as a path in the installed package NAME, a reference (`rilbench.contracts.files`) as the
-    path of the fetched file; anything else (paths, Hub ids) as it is. ConfigError for what is not there."""
+    path of the fetched file; anything else unchanged. Raises ConfigError for a missing file."""
     if is_reference(path):
         return str(located(path))
     if not path.startswith("package:"):
@@ -33,12 +33,12 @@ def resolve(path: str) -> str:
 
 
 def checked(path: str) -> str:
-    """`resolve` for a file to be read; ConfigError when that of a reference is not the published one."""
+    """Like `resolve`, and raises ConfigError if the file of a reference is not the published one."""
     return str(verified(path)) if is_reference(path) else resolve(path)
 
 
 def config_file(name: str) -> Path:
-    """The file of a configuration given as a path or as the name of one that comes with rilbench."""
+    """The file of a configuration, given as a path or as the name of a shipped one."""
     if name.endswith((".yaml", ".yml")) or os.sep in name:
         try:
             there = Path(name).is_file()
@@ -54,7 +54,7 @@ def config_file(name: str) -> Path:
 
 
 def shipped_configs() -> dict[str, Path]:
-    """Name to file of the configurations beside a source checkout, or in the installed distribution."""
+    """Name to file of the shipped configurations, in a source checkout or in the installed distribution."""
     checkout = Path(__file__).resolve().parents[2]
     if (checkout / "pyproject.toml").is_file():
         return {path.stem: path for path in sorted((checkout / "configs").glob("*.yaml"))}

@@ -1,1 +1,1 @@
-"""The plugin host: what is installed, what takes part, and what happens when a plugin is broken."""
+"""The plugin host: which plugins are installed and active, and what happens if one is broken."""

@@ -24,17 +24,17 @@ class Plugin(Entry):
 
     @property
     def refusal(self) -> str:
-        """Why it cannot be used, when that is known before importing it."""
+        """Why it cannot be used, if that is known before the import."""
         who = f"{self.kind} {self.name!r}" if self.conflicting else str(self)
         return f"{who} cannot be used: {self.status}"
 
     @property
     def conflicting(self) -> bool:
-        """Whether another distribution claims the name."""
+        """True if another distribution claims the name."""
         return self.status.startswith("conflict:")
 
     def load(self) -> Any:
-        """Import the component; PluginError with the distribution to blame, caused by the plugin's own error."""
+        """Import the component. Raises PluginError naming its distribution, caused by the plugin's own error."""
         if self.status != OK:
             raise PluginError(self.refusal)
         try:
@@ -67,22 +67,22 @@ class Catalog:
 
     @cached_property
     def plugins(self) -> list[Plugin]:
-        """Sorted by kind and name; what is switched off, broken or claimed twice is kept, and its status says so."""
+        """Sorted by kind and name. Plugins that are off, broken or in conflict are included; `status` says so."""
         entries = _with_conflicts([*control.controlled(discovery.entries()), *self.extra])
         order = [*GROUPS, "unknown"]
         plugins = [Plugin(**vars(entry)) for entry in entries]
         return sorted(plugins, key=lambda p: (order.index(p.kind), p.name, p.origin))
 
     def names(self, kind: str) -> list[str]:
-        """The names of a kind that can be asked for."""
+        """The names of a kind that can be selected."""
         return sorted({p.name for p in self.plugins if p.kind == kind and not control.off(p)})
 
     def registered(self, kind: str) -> set[str]:
-        """The names of a kind, those switched off too."""
+        """The names of a kind, including those that are off."""
         return {p.name for p in self.plugins if p.kind == kind}
 
     def get(self, kind: str, name: str) -> Plugin:
-        """The plugin of a name; ConfigError when there is none, PluginError when several claim it."""
+        """The plugin of a name. Raises ConfigError if there is none, PluginError if several claim it."""
         found = [p for p in self.plugins if (p.kind, p.name) == (kind, name)]
         active = [p for p in found if not control.off(p)]
         if active:  # one that is known to be broken only when nothing else has the name
@@ -92,7 +92,7 @@ class Catalog:
         raise ConfigError(self._missing(kind, name))
 
     def find(self, name: str) -> Plugin:
-        """The plugin of a name or kind/name, whatever its kind; ConfigError when there is none, or one of each kind."""
+        """The plugin of a name or kind/name, of any kind. Raises ConfigError if there is none, or one of each kind."""
         kind, _, bare = name.rpartition("/")
         kinds = [k for k in GROUPS if bare in self.names(k) and k == (kind or k)]
         if len(kinds) > 1:
@@ -110,12 +110,12 @@ class Catalog:
         raise ConfigError(f"{unknown('plugin', name, everything)} `rilbench plugins list` shows what is installed.")
 
     def survey(self, warn: Callable[[str], None]) -> None:
-        """Import every component that is not switched off and warn once of each that cannot be used.
+        """Import every component that is not off, and warn once about each that cannot be used.
 
-        What an import changes for the whole process, such as torch's default dtype, is undone.
-        PluginError, naming them all, with RILBENCH_STRICT_PLUGINS=1. `HookCaller` reports hooks.
+        Changes of an import to the whole process, such as torch's default dtype, are undone. Raises PluginError, naming
+        them all, with RILBENCH_STRICT_PLUGINS=1. `HookCaller` reports hooks.
         """
-        faults = [*control.strangers(self.plugins), *self._conflicts(), *self._broken()]
+        faults = [*control.not_installed(self.plugins), *self._conflicts(), *self._broken()]
         if faults and control.strict():
             raise PluginError(f"{'; '.join(faults)}. {control.STRICT} is set, so nothing is started")
         for fault in faults:
@@ -146,7 +146,7 @@ class Catalog:
 
 
 def _with_conflicts(entries: Sequence[Entry]) -> list[Entry]:
-    """Names that several entries claim. Rewards and metrics share one space: both are columns of the result."""
+    """Names that several entries claim. Rewards and metrics share one set of names, because both are columns."""
     claims: dict[tuple[str, str], list[Entry]] = {}
     for entry in entries:
         if entry.status == OK:
@@ -169,14 +169,14 @@ def _remedy(claims: Sequence[Entry]) -> str:
     by_hand = next((c for c in claims if c.distribution == control.BY_HAND), None)
     if by_hand:
         return f"give one another name: --plugin my_{by_hand.name}={by_hand.value}"
-    guest = next((c for c in claims if c.distribution != control.OWN), claims[0])
-    alone = all(c.distribution == guest.distribution for c in claims)
-    shared = any(c.name == guest.distribution for c in claims)  # the name of the distribution is that of the component
+    claim = next((c for c in claims if c.distribution != control.OWN), claims[0])
+    alone = all(c.distribution == claim.distribution for c in claims)
+    shared = any(c.name == claim.distribution for c in claims)  # the name of the distribution is that of the component
     which = (
-        f"{guest.kind}/{guest.name}"
+        f"{claim.kind}/{claim.name}"
         if alone
-        else f"{guest.distribution}:{guest.name}"
+        else f"{claim.distribution}:{claim.name}"
         if shared
-        else guest.distribution
+        else claim.distribution
     )
     return f"switch one off, for example {control.DISABLE}={which}"

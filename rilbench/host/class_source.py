@@ -13,9 +13,9 @@ MAIN = "__main__"  # the module of a notebook, a script and an interactive shell
 
 
 def class_source(cls: type) -> bytes:
-    """The text of a class of `__main__` and of those it is derived from there; nothing else of the notebook or script.
+    """The text of a class of `__main__` and of its base classes there; nothing else of the notebook or script.
 
-    PluginError for a class that was typed into a shell, whose text is not kept.
+    Raises PluginError for a class that was typed into a shell, whose text is not kept.
     """
     texts = [_text(base) for base in cls.__mro__ if base.__module__ == MAIN]
     return "\n".join(texts).encode()
@@ -36,7 +36,7 @@ def _text(cls: type) -> str:
 
 
 def _places(cls: type) -> Iterator[tuple[str, int]]:
-    """File, or cell, and line of what the class itself defines: methods know it in notebooks too."""
+    """File, or cell, and line of what the class itself defines; methods have both in notebooks too."""
     for member in vars(cls).values():
         function = inspect.unwrap(member) if callable(member) else getattr(member, "__func__", None)
         if inspect.isfunction(function):

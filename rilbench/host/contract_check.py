@@ -1,4 +1,4 @@
-"""What an imported object must be before the engine works with it. Each fault is one sentence for its author."""
+"""Requirements on an imported object before the engine uses it. Each fault is one sentence for its author."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ CONTRACTS: dict[str, type[Component]] = {"reward": Reward, "metric": Metric, "st
 
 
 def fault(kind: str, loaded: object) -> str | None:
-    """Why an object cannot be a component of its kind; None when it can."""
+    """Why an object cannot be a component of its kind; None if it can."""
     contract = CONTRACTS.get(kind)
     version = getattr(loaded, "api_version", API_VERSION)
     if type(version) is not int:

@@ -1,4 +1,4 @@
-"""Which of the installed plugins take part: two lists in the environment, and plugins given by hand."""
+"""Which installed plugins are active: two lists in the environment, and plugins given on the command line."""
 
 from __future__ import annotations
 
@@ -26,23 +26,23 @@ OWN = "rilbench"  # the distribution that an allow-list always contains
 
 
 def strict() -> bool:
-    """Whether any broken plugin ends the program."""
+    """True if any broken plugin is an error."""
     return os.environ.get(STRICT, "").lower() not in ("", "0", "false", "no")
 
 
 def controlled(entries: Iterable[Entry]) -> list[Entry]:
-    """The entries, those switched off marked as such.
+    """The entries, with those that are off marked.
 
     Both lists hold names of components (`warmth` or `reward/warmth`), of distributions, or both (`acme:warmth`),
-    separated by commas. An allow-list that is set, even empty, switches off everything it does not name except what
-    comes with rilbench.
+    separated by commas. If RILBENCH_PLUGINS is set, even to an empty text, every plugin it does not name is off, except
+    those of rilbench.
     """
     allowed, disabled = _listed(ALLOW), _listed(DISABLE) or ()
     return [_controlled(entry, allowed, disabled) for entry in entries]
 
 
-def strangers(entries: Sequence[Entry]) -> list[str]:
-    """One line for each listed name that nothing installed has: most likely it is misspelt."""
+def not_installed(entries: Sequence[Entry]) -> list[str]:
+    """One line for each listed name that is not installed; it is probably misspelt."""
     known = {name for entry in entries for name in _names(entry)}
     return [
         f"{variable} names {name!r}, which is not installed"
@@ -83,7 +83,7 @@ def given(plugin: str | type) -> Entry:
 
 
 def _of_class(cls: type) -> Entry:
-    """As `module:Class`, but for a class of a notebook or script, whose version is a hash of the class alone."""
+    """Like `module:Class`; the version of a class of a notebook or script is a hash of the class alone."""
     if not isinstance(cls, type):
         raise UsageError(f"{cls!r:.80} is no plugin; give a class, or a text such as my_rewards:Redness")
     value = f"{cls.__module__}:{cls.__qualname__}"
@@ -165,10 +165,10 @@ def _listed(variable: str) -> list[str] | None:
 
 
 def off(entry: Entry) -> bool:
-    """Whether the user switched the entry off."""
+    """True if the user switched the entry off."""
     return entry.status.startswith("off:")
 
 
 def usable(entry: Entry) -> bool:
-    """Whether nothing is known against the entry before it is imported."""
+    """True if nothing known before the import prevents using the entry."""
     return entry.status == OK

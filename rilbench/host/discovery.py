@@ -1,4 +1,4 @@
-"""What installed distributions register under `rilbench.*`, found without importing a plugin."""
+"""Components that installed distributions register under `rilbench.*`, found without importing them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ UNKNOWN = "unknown"
 class Entry:
     """One line of a distribution's entry points. `status` is `ok`, or why it cannot be used.
 
-    `loaded` is the class itself when it was given as such, not by name.
+    `loaded` is the class itself if a class was given, not a name.
     """
 
     kind: str
@@ -59,7 +59,7 @@ def entries() -> list[Entry]:
 
 
 def from_entry_point(point: EntryPoint, distribution: str = UNKNOWN, version: str = "") -> Entry:
-    """An entry of one entry point; its status says so when it does not name an object in a module."""
+    """The entry of one entry point; its status says so if it does not name an object in a module."""
     kind = next((kind for kind, group in GROUPS.items() if group == point.group), "unknown")
     entry = Entry(kind=kind, name=point.name, value=point.value, distribution=distribution, version=version)
     if kind == "unknown":
@@ -74,7 +74,7 @@ def from_entry_point(point: EntryPoint, distribution: str = UNKNOWN, version: st
 def field(metadata: PackageMetadata, key: str) -> str:
     """A field of a distribution's metadata, or an empty text.
 
-    Asking for a missing one gives None, or raises KeyError once any library has imported the backport of this module.
+    A missing field is None, or raises KeyError once any library has imported the backport of this module.
     """
     return metadata[key] if key in metadata else ""  # noqa: SIM401  it has no `get` in Python 3.11
 
@@ -94,7 +94,7 @@ def _entries(distribution: Distribution) -> Iterator[Entry]:
 
 
 def _mentions_us(distribution: Distribution) -> bool:
-    """Whether a damaged list of entry points, perhaps not even a text, has ours among them."""
+    """True if a damaged list of entry points, which may not be text, contains one of ours."""
     try:
         return b"rilbench." in (_folder(distribution) / "entry_points.txt").read_bytes()
     except (OSError, TypeError):  # no file: a finder of another kind
@@ -102,7 +102,7 @@ def _mentions_us(distribution: Distribution) -> bool:
 
 
 def _folder(distribution: Distribution) -> Path:
-    """Where the metadata lie; importlib has no public name for it."""
+    """The folder of the metadata; importlib has no public name for it."""
     return Path(getattr(distribution, "_path", ""))
 
 
@@ -116,5 +116,5 @@ def _identity(distribution: Distribution) -> tuple[str, str]:
 
 
 def normalised(name: str) -> str:
-    """As pip compares names of distributions."""
+    """The name of a distribution as pip compares it."""
     return re.sub(r"[-_.]+", "-", name).lower()

@@ -1,4 +1,4 @@
-"""State of the whole process that a component must leave as it found it."""
+"""State of the whole process that a component must not change."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from typing import Any, NamedTuple
 
 
 class Setting(NamedTuple):
-    """One piece of state: how it is read, and put back. Values compare with ==."""
+    """One piece of state: how to read and restore it. Values are compared with ==."""
 
     get: Callable[[], Any]
     set: Callable[[Any], Any]
 
 
 def generators() -> dict[str, Setting]:
-    """The global random generators, by what a user calls them."""
+    """The global random generators, by their names for users."""
     import numpy as np
     import torch
 
@@ -38,7 +38,7 @@ def generators() -> dict[str, Setting]:
 
 
 def modes() -> dict[str, Setting]:
-    """torch's modes, by what a user calls them."""
+    """torch's modes, by their names for users."""
     import torch
 
     return {
@@ -56,17 +56,17 @@ def modes() -> dict[str, Setting]:
 
 
 def snapshot(settings: dict[str, Setting]) -> dict[str, Any]:
-    """The state now."""
+    """The current state."""
     return {name: setting.get() for name, setting in settings.items()}
 
 
 def changed(settings: dict[str, Setting], before: dict[str, Any]) -> list[str]:
-    """What is no longer as in a `snapshot`."""
+    """The settings that differ from a `snapshot`."""
     return [name for name, setting in settings.items() if setting.get() != before[name]]
 
 
 def restore(settings: dict[str, Setting], before: dict[str, Any]) -> list[str]:
-    """Put back what is no longer as in a `snapshot`, and name it."""
+    """Restore the settings that differ from a `snapshot`, and return their names."""
     moved = changed(settings, before)
     for name in moved:
         settings[name].set(before[name])
@@ -74,7 +74,7 @@ def restore(settings: dict[str, Setting], before: dict[str, Any]) -> list[str]:
 
 
 def defaults() -> dict[str, Any]:
-    """The modes as torch starts with them; the number of threads as it is."""
+    """torch's initial modes, with the current number of threads."""
     import torch
 
     return snapshot(modes()) | {
@@ -88,8 +88,8 @@ def defaults() -> dict[str, Any]:
 
 @contextmanager
 def kept(who: str, warn: Callable[[str], None]) -> Iterator[None]:
-    """Within, the code of `who` is imported or made; at the end modes and generators are what they were, and `warn` is
-    told which modes were not. Torch may be imported within: then its modes are those it starts with."""
+    """Within, code of `who` is imported or created. At the end modes and generators are restored, and `warn` names the
+    modes that had changed. If torch is imported within, its initial modes count."""
     loaded = "torch" in sys.modules
     before = snapshot(modes()) if loaded else {}
     drawn = snapshot(generators()) if loaded else {}
@@ -108,9 +108,9 @@ def kept(who: str, warn: Callable[[str], None]) -> Iterator[None]:
 
 @contextmanager
 def modes_kept(who: str) -> Iterator[None]:
-    """Within, the code of `who` is called; at the end the modes are what they were, with one warning if they were not.
+    """Within, code of `who` is called. At the end the modes are restored, with one warning if they had changed.
 
-    Generators are not watched: putting them back would give a component that draws the same numbers in every call.
+    Generators are not restored: a component that draws would get the same numbers in every call.
     """
     if "torch" not in sys.modules:
         yield
@@ -126,5 +126,5 @@ def modes_kept(who: str) -> Iterator[None]:
 
 @lru_cache(maxsize=1024)
 def warn_once(text: str) -> None:
-    """A warning that is given once a process, however often a component is called."""
+    """A warning that is printed once per process, however often a component is called."""
     warnings.warn(text, stacklevel=2)

@@ -1,4 +1,4 @@
-"""A plugin's code under guard: what it raises names it, and what it returns or changes is checked."""
+"""Calls of plugin code: errors name the plugin, and results and changes are checked."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 @contextmanager
 def blamed(what: str) -> Iterator[None]:
-    """Within, a plugin's code runs: whatever it raises becomes a PluginError that names it, and the modes of torch it
-    changes are put back with a warning. Ctrl-C is the user's."""
+    """Within, plugin code runs: an exception becomes a PluginError that names the plugin, and changed modes of torch
+    are restored with a warning. Ctrl-C is not converted."""
     try:
         with modes_kept(what):
             yield
@@ -29,7 +29,7 @@ def blamed(what: str) -> Iterator[None]:
 
 
 def scores_of(what: str, scores: Any, n: int) -> Tensor:
-    """The scores of n images; PluginError when `what` returned something else than a tensor (n,)."""
+    """The scores of n images. Raises PluginError if `what` returned anything but a tensor (n,)."""
     from torch import Tensor
 
     if not isinstance(scores, Tensor) or scores.shape != (n,):
@@ -40,7 +40,8 @@ def scores_of(what: str, scores: Any, n: int) -> Tensor:
 
 @contextmanager
 def images_kept(what: str, *images: Tensor) -> Iterator[None]:
-    """Within, `what` is shown images; PluginError when it changes them, by whatever way: others see the same ones."""
+    """Within, `what` receives images. Raises PluginError if it changes them in any way, because others use the same
+    ones."""
     import torch
 
     before = [image.detach().clone() for image in images]

@@ -1,5 +1,5 @@
-"""Calls the hooks of `rilbench.hooks`. Every hook plugin has a pluggy manager of its own: one that is
-broken or raises is reported and left out, the others and the run go on."""
+"""Calls the hooks of `rilbench.hooks`. Every hook plugin has its own pluggy manager: one that is broken or raises is
+reported and skipped; the others and the run continue."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Warn = Callable[[str], None]
 
 
 def manager_of(plugin: Plugin) -> pluggy.PluginManager:
-    """A manager with one hook plugin; PluginError when it cannot be made or implements what is no hook."""
+    """A manager with one hook plugin. Raises PluginError if it cannot be created or implements an unknown hook."""
     loaded = plugin.load()
     manager = pluggy.PluginManager("rilbench")
     manager.add_hookspecs(Hooks)
@@ -69,17 +69,17 @@ class HookCaller:
             self.warn(str(error))
 
     def summary(self, **arguments: Any) -> dict[str, str]:
-        """Name to text of the lines all plugins want under the result; the first plugin of a name has it."""
+        """Name to text of the lines that plugins print under the result; the first plugin of a name wins."""
         return self._lines("summary", arguments)
 
     def study_finished(self, **arguments: Any) -> dict[str, str]:
-        """Lines as of `summary`, for a study."""
+        """Lines like those of `summary`, for a study."""
         return self._lines("study_finished", arguments)
 
     def find_runs(self, source: str) -> list[RunResult]:
-        """The runs that any plugin knows at an address; empty when none does.
+        """The runs that a plugin returns for an address; empty if no plugin supports it.
 
-        RilbenchError when a plugin whose address it is cannot read it, for example because a server is down.
+        Raises RilbenchError if the plugin of the address cannot read it, for example because a server is down.
         """
         answers = self._call("find_runs", {"source": source}, read=list, raised=(RilbenchError,))
         return [run for _, answer in answers for run in answer]
@@ -104,7 +104,7 @@ class HookCaller:
         read: Callable[[Any], Any] = lambda answer: answer,
         raised: tuple[type[Exception], ...] = (),
     ) -> list[tuple[str, Any]]:
-        """The answers of the plugins that implement the hook, each through `read`; `raised` is for the user."""
+        """The results of the plugins that implement the hook, each through `read`; `raised` is for the user."""
         answers = []
         for name, manager in list(self.managers.items()):
             try:
@@ -127,5 +127,5 @@ class HookCaller:
 
 
 def _own(arguments: dict[str, Any]) -> dict[str, Any]:
-    """Arguments for one plugin: its own copy of the result, so that what it does to it stays with it."""
+    """Arguments for one plugin, with its own copy of the result, so that its changes affect no other plugin."""
     return {key: deepcopy(value) if key.startswith("result") else value for key, value in arguments.items()}

@@ -1,4 +1,4 @@
-"""Components that rilbench knows of and does not bring, and how to install them."""
+"""Components that exist outside rilbench, and how to install them."""
 
 from __future__ import annotations
 

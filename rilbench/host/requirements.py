@@ -12,9 +12,10 @@ from rilbench.contracts.errors import ConfigError, PluginError
 
 
 def check(requires: Iterable[str]) -> None:
-    """PluginError naming everything missing or too old in `requires`, such as "rilbench-warmth>=0.1", and the remedy.
+    """Raises PluginError with everything in `requires` that is missing or too old, such as "rilbench-warmth>=0.1", and
+    the remedy.
 
-    ConfigError for text that is not a requirement (PEP 508).
+    Raises ConfigError for text that is not a requirement (PEP 508).
     """
     wanted = [_parsed(text) for text in requires]
     faults = {str(r): fault for r in wanted if (fault := _fault(r))}

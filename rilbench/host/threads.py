@@ -1,4 +1,4 @@
-"""Threads that plugins start while they are imported: they end with the command, they do not keep it alive."""
+"""Threads that plugins start while they are imported: the command does not wait for them at its end."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ POLL = 0.05  # seconds
 
 @contextmanager
 def owned(who: str) -> Iterator[None]:
-    """Within, the code of `who` is imported; the threads it starts are its own."""
+    """Within, code of `who` is imported; threads started within belong to it."""
     before = set(threading.enumerate())
     try:
         yield
@@ -27,7 +27,8 @@ def owned(who: str) -> Iterator[None]:
 
 @contextmanager
 def left_behind() -> Iterator[None]:
-    """Around a whole command: when it is done, threads that plugins left running are not waited for; others are."""
+    """Around a whole command: at its end it does not wait for threads that plugins started during import, but for all
+    others."""
     code = 1
     try:
         yield
@@ -50,7 +51,7 @@ def _is_owned(thread: threading.Thread) -> bool:
 
 
 def _leave(code: int) -> None:
-    """End the process once nothing but threads left behind is going on; meant for a daemon thread."""
+    """End the process once only threads of plugins are running; for a daemon thread."""
     threading.main_thread().join()  # until Python itself waits for the others
     while not all(map(_is_owned, _waited_for())):
         time.sleep(POLL)

@@ -52,12 +52,12 @@ def stages_are_well_formed(subject: StrategySubject) -> None:
 
 def _fault(stage: Stage, position: int, names: Sequence[str], component: type[Strategy]) -> str:
     """What is wrong with a stage; empty when nothing is."""
-    strangers = [str(name) for name in stage.rewards if name not in names]
+    unplanned = [str(name) for name in stage.rewards if name not in names]
     later = [str(i) for i in stage.merge if not (isinstance(i, int) and 0 <= i < position)]
     if bool(stage.rewards) == bool(stage.merge):
         return "has both rewards and a merge" if stage.rewards else "has neither rewards nor a merge"
-    if strangers:
-        return f"trains on {', '.join(strangers)}, not in the sequence"
+    if unplanned:
+        return f"trains on {', '.join(unplanned)}, not in the sequence"
     if later:
         return f"merges stage {', '.join(later)}, which does not come before it"
     if not (_finite(stage.rewards) and _finite(stage.merge)):

@@ -509,7 +509,7 @@ def test_names_of_distributions_are_compared_as_pip_does(installed: Path, monkey
     monkeypatch.setenv("RILBENCH_DISABLE_PLUGINS", "under-score")
     catalog = Catalog()
     assert "under" not in catalog.names("reward")
-    assert control.strangers(catalog.plugins) == []
+    assert control.not_installed(catalog.plugins) == []
 
 
 @pytest.mark.parametrize(

@@ -134,7 +134,7 @@ def test_half_precision_weights_give_a_float32_model(folder: Path) -> None:
     assert torch.equal(model.state_dict()["visual_projection.weight"], state["visual_projection.weight"].float())
 
 
-def test_the_buffers_of_old_checkpoints_are_no_strangers(folder: Path, reward: PickScore) -> None:
+def test_the_buffers_of_old_checkpoints_are_expected(folder: Path, reward: PickScore) -> None:
     buffers = {"text_model.embeddings.position_ids": 24, "vision_model.embeddings.position_ids": 17}
     state = load_file(folder / WEIGHTS) | {name: torch.arange(size)[None] for name, size in buffers.items()}
     save_file(state, folder / WEIGHTS, metadata={"format": "pt"})
