@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+
+from torch import Tensor
 
 from rilbench import Stage, Step, Strategy, setting
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -20,7 +18,7 @@ class BaselineSettings:
 
 
 class Baseline(Strategy):
-    """Follow the reward's gradient through the last K denoising steps (`train.last_steps`; DRaFT-K)."""
+    """Follows the reward's gradient through the last K denoising steps (`train.last_steps`; DRaFT-K)."""
 
     Settings = BaselineSettings
     settings: BaselineSettings
@@ -30,5 +28,5 @@ class Baseline(Strategy):
         return [Stage(rewards={name: 1.0}, start="previous" if group else "continue") for name in rewards]
 
     def loss(self, step: Step) -> Tensor:
-        z_0 = step.denoise()
+        z_0 = step.denoise()  # the last K steps of f(z_N | c), with gradient to A_t and B_t
         return step.term("reward", -step.reward(step.decode(z_0)))  # Eq. 5

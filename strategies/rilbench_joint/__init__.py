@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-from rilbench import ConfigError, Stage, Step, Strategy, setting
-from rilbench_joint.balance import Norms
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from rilbench import LoraPair
+from rilbench import ConfigError, Stage, setting
+from rilbench_joint.balance import Balanced
 
 
 @dataclass(frozen=True)
@@ -39,37 +33,12 @@ class JointSettings:
             raise ConfigError(f"by: balanced gradients are joint's own loss; {self.by} cannot train on them")
 
 
-class Joint(Strategy):
-    """R_j = sum of weight x R."""
+class Joint(Balanced):
+    """R_j = sum of weight x R (Eq. 10), on which `by` trains; `balance=gradients` trains as `Balanced` does."""
 
     Settings = JointSettings
     settings: JointSettings
-    norms: Norms
 
     def plan(self, rewards: Sequence[str]) -> list[Stage]:
         weights = {name: float(self.settings.weights.get(name, 1.0)) for name in sorted(set(rewards))}
         return [Stage(rewards=weights, by=None if self.settings.balance == "gradients" else self.settings.by)]
-
-    def begin(self, stage: Stage, pair: LoraPair) -> None:
-        self.weights = stage.rewards
-        self.norms = Norms(len(stage.rewards), self.settings.momentum)
-
-    def loss(self, step: Step) -> Tensor:
-        import torch
-
-        rewards = step.rewards_by_name(step.decode(step.denoise()))
-        return torch.stack([self.weights[name] * step.term(name, -value) for name, value in rewards.items()]).sum()
-
-    def combine(self, gradients: Mapping[str, Tensor]) -> Tensor:
-        """sum of weight x gradient / running norm; once an update, however many parts its batch is cut into."""
-        import torch
-
-        norms = self.norms.update([gradients[name] for name in self.weights])
-        shares = [weight / norm if norm else 0.0 for weight, norm in zip(self.weights.values(), norms, strict=True)]
-        return torch.stack([share * gradients[name] for name, share in zip(self.weights, shares, strict=True)]).sum(0)
-
-    def state(self) -> dict[str, Tensor]:
-        return self.norms.state()
-
-    def load_state(self, state: Mapping[str, Tensor]) -> None:
-        self.norms.load_state(state)

@@ -74,8 +74,8 @@ def test_rid_without_a_teacher_is_the_baseline(workplace: Path) -> None:
 def test_a_scaled_sequence_lies_between_base_and_end(workplace: Path) -> None:
     whole, half, none = (run(workplace, "strategy=wise_ft", f"strategies.wise_ft.scale={s}") for s in (1.0, 0.5, 0.0))
     base, _, last, scaled = whole.matrix.values("red")
-    assert scaled == pytest.approx(last, abs=1e-6)
-    assert none.matrix.values("red")[-1] == pytest.approx(base, abs=1e-6)
+    assert scaled == pytest.approx(last, abs=1e-5)
+    assert none.matrix.values("red")[-1] == pytest.approx(base, abs=1e-5)
     between = sorted((base, half.matrix.values("red")[-1], last))[1]
     assert between == half.matrix.values("red")[-1]
     assert half.matrix.rows[2].stage_id == run(workplace, "strategy=baseline").matrix.rows[2].stage_id

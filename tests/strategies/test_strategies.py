@@ -82,7 +82,7 @@ def test_rid_is_algorithm_1(bench: Bench, space: str, lam: float, distil: str) -
     teacher = bench.random(7)
     rid = RID(RIDSettings(lam=lam, alpha=0.9, space=space, distil=distil))
     rid.begin(Stage(rewards={"red": 2.0}), bench.pair)
-    rid.teacher.average = teacher
+    rid.teacher = teacher
     step = bench.step()
     loss = rid.loss(step)
 
@@ -138,7 +138,7 @@ def test_teacher_is_the_hand_computed_average(bench: Bench) -> None:
             bench.pair.a[name].fill_(value)
         rid.after_update(step)
     # Eq. 6 from 0: 0.75 * 0 + 0.25 * 4 = 1, then 0.75 * 1 + 0.25 * 8 = 2.75
-    assert torch.allclose(rid.teacher.pair.a[name], torch.full_like(rid.teacher.pair.a[name], 2.75))
+    assert torch.allclose(rid.teacher.a[name], torch.full_like(rid.teacher.a[name], 2.75))
     assert bench.pair.a[name].eq(8.0).all()
 
 
@@ -147,7 +147,7 @@ def test_teacher_survives_a_stop(bench: Bench) -> None:
     rid.begin(Stage(rewards={"red": 1.0}), bench.random(5))
     other.begin(Stage(rewards={"red": 1.0}), bench.pair)
     other.load_state(rid.state())
-    assert all(torch.equal(a, b) for a, b in zip(rid.teacher.pair.factors, other.teacher.pair.factors, strict=True))
+    assert all(torch.equal(a, b) for a, b in zip(rid.teacher.factors, other.teacher.factors, strict=True))
 
 
 def test_plans() -> None:
@@ -171,7 +171,7 @@ def test_a_teacher_that_is_never_reset_lags_behind_the_frozen_pairs(bench: Bench
     with torch.no_grad():
         first.a[name].add_(1.0)
     rid.after_update(_StepOf(first))
-    averaged = rid.teacher.pair.a[name] @ rid.teacher.pair.b[name]
+    averaged = rid.teacher.a[name] @ rid.teacher.b[name]
     behind = averaged - first.a[name] @ first.b[name]
     assert not torch.allclose(averaged, start)
 
@@ -179,14 +179,14 @@ def test_a_teacher_that_is_never_reset_lags_behind_the_frozen_pairs(bench: Bench
     later.begin(Stage(rewards={"red": 1.0}), second)
     later.load_carry(rid.carry())
     for updates in range(3):
-        change = later.teacher.pair.a[name] @ later.teacher.pair.b[name]
+        change = later.teacher.a[name] @ later.teacher.b[name]
         assert torch.allclose(change, second.a[name] @ second.b[name] + 0.5**updates * behind, atol=1e-5)
         later.after_update(_StepOf(second))
     resumed = RID(RIDSettings(alpha=0.5, reset=False))
     resumed.begin(Stage(rewards={"red": 1.0}), bench.random(13))
     resumed.load_carry(rid.carry())
     resumed.load_state(later.state())
-    assert all(map(torch.equal, resumed.teacher.pair.factors, later.teacher.pair.factors))
+    assert all(map(torch.equal, resumed.teacher.factors, later.teacher.factors))
     # what it hands on is the whole distance, of both stages
     last = LoraPair.from_state(later.carry())
     assert torch.allclose(last.a[name] @ last.b[name], 0.5**3 * behind, atol=1e-5)

@@ -1,0 +1,64 @@
+"""Reward Incremental Distillation: Sec. 4.2 and Alg. 1 of the paper.
+
+The baseline plus an EMA teacher: both map the same z_1 to an image, and the student may differ from the teacher only as
+far as the reward is worth it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from rilbench import LoraPair, Stage, Step, Strategy, setting
+
+
+@dataclass(frozen=True)
+class MethodSettings:
+    """lambda and alpha of the paper."""
+
+    lam: float = setting(
+        0.1,
+        "weight of the distillation, relative to the scaled reward; 0 is RID without a teacher",
+        at_least=0,
+        at_most=1e12,
+    )
+    alpha: float = setting(
+        0.99, "momentum of the teacher; 1 freezes it at the start of the stage", at_least=0, at_most=1
+    )
+
+
+class RewardIncrementalDistillation(Strategy):
+    """A stage for each reward, each with a pair of its own (Eq. 4)."""
+
+    Settings = MethodSettings
+    settings: MethodSettings
+    teacher: LoraPair  # theta_T, on the student's frozen pairs
+
+    def begin(self, stage: Stage, pair: LoraPair) -> None:
+        self.teacher = pair.copy()  # the paper does not say what it starts as: here, as the student
+
+    def loss(self, step: Step) -> Tensor:
+        """Eq. 9; its gradient goes to A_t and B_t. Lines are those of Alg. 1."""
+        x_0 = step.decode(step.denoise())  # the student, z_1 to z_0: line 11
+        reward = step.term("reward", -step.reward(x_0))  # line 12, Eq. 5
+        with torch.no_grad():
+            x_tea = step.decode(step.denoise(self.teacher))  # the teacher, from the same z_1: lines 9, 10
+        distance = (x_0 - x_tea).pow(2).mean()  # Eq. 8
+        return reward + step.term("distillation", self.settings.lam * distance)  # line 13, Eq. 9
+
+    def after_update(self, step: Step) -> None:
+        self.teacher.lerp_(step.pair, 1 - self.settings.alpha)  # alpha theta_T + (1 - alpha) theta: line 16, Eq. 6
+
+    def state(self) -> dict[str, Tensor]:
+        return self.teacher.state()
+
+    def load_state(self, state: Mapping[str, Tensor]) -> None:
+        self.teacher = placed(state, self.teacher)
+
+
+def placed(state: Mapping[str, Tensor], like: LoraPair) -> LoraPair:
+    """The pair of a state, on the device of another."""
+    return LoraPair.from_state(state).to(like.factors[0].device)
