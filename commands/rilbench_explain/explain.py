@@ -21,12 +21,11 @@ from rilbench.engine.config import RunConfig
 from rilbench.engine.plan import PlannedStage, planned_stages
 from rilbench.engine.progress import Reporter
 from rilbench.engine.session import Session
+from rilbench.engine.stored import stored
 from rilbench.files.prompts import evaluation_prompts
 from rilbench.files.published import MissingFilesError, is_present, place_of
 from rilbench.host.catalog import Catalog
-from rilbench.model.files import has_pair
 from rilbench.model.loading import pick_device
-from rilbench.store.layout import Store
 
 NO_FILES = "not known: files are missing"
 UNKNOWN = "not known: not one image fits, so nothing was timed"
@@ -119,10 +118,8 @@ def _outlined(stage: Stage, config: RunConfig, components: Components) -> dict[s
 def _stage(
     planned: PlannedStage, config: RunConfig, cost: Cost, timings: Timings, evaluation: str, images: int, trainable: int
 ) -> dict[str, Any]:
-    files = Store(Path(config.store)).stage(planned.id)
     train = planned.train
-    trained = train is None or has_pair(files.folder)
-    evaluated = files.evaluation(evaluation).numbers.exists()
+    trained, evaluated = stored(planned, config.store, evaluation)
     took: list[float | None] = []
     seconds = 0.0
     if not evaluated:

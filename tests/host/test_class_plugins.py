@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import linecache
 import sys
-import types
 from pathlib import Path
 
+import notebook
 import pytest
 
 from rilbench.contracts.errors import PluginError, UsageError
@@ -32,18 +31,9 @@ class MyRedness(Base):
 """
 
 
-def cell(text: str, *, kept: bool = True) -> type:
-    """`MyRedness` of a cell, which a notebook compiles under a name of no file, keeping the text for tracebacks."""
-    name = f"<cell {hash(text)}>"
-    if kept:
-        linecache.cache[name] = (len(text), None, text.splitlines(keepends=True), name)
-    names: dict[str, type] = {"__name__": "__main__"}  # type: ignore[dict-item]
-    exec(compile(text, name, "exec"), names)
-    return names["MyRedness"]
-
-
 def written(*, weight: int = 1, base: int = 1, factor: int = 1) -> type:
-    return cell(CELL.format(weight=weight, base=base, factor=factor))
+    made: type = notebook.cell(CELL.format(weight=weight, base=base, factor=factor))["MyRedness"]
+    return made
 
 
 def what(cls: type) -> tuple[str, str]:
@@ -52,9 +42,8 @@ def what(cls: type) -> tuple[str, str]:
 
 
 @pytest.fixture(autouse=True)
-def notebook(monkeypatch: pytest.MonkeyPatch) -> None:
-    """`__main__` of a notebook has no file."""
-    monkeypatch.setitem(sys.modules, "__main__", types.ModuleType("__main__"))
+def started(monkeypatch: pytest.MonkeyPatch) -> None:
+    notebook.start(monkeypatch)
 
 
 def test_a_class_of_a_notebook_is_its_own_text() -> None:
@@ -73,7 +62,7 @@ def test_it_is_found_by_its_name_and_is_the_class_itself() -> None:
 
 def test_what_has_no_text_is_refused() -> None:
     with pytest.raises(PluginError, match=r"source of the class MyRedness cannot be read.*notebook cell, a script"):
-        control.given(cell(CELL.format(weight=1, base=1, factor=0), kept=False))
+        control.given(notebook.cell(CELL.format(weight=1, base=1, factor=0), kept=False)["MyRedness"])
 
 
 def test_a_class_of_a_module_is_what_the_command_line_has(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

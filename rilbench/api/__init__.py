@@ -1,0 +1,1 @@
+"""rilbench from Python; its names are those of `rilbench` itself."""

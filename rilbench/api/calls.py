@@ -1,0 +1,148 @@
+"""`rilbench.run`, `rilbench.plan` and `rilbench.load_runs`: what the commands do, as calls.
+
+A call resolves to the same numbers, identities and files as the command line. Every error is a RilbenchError.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rilbench.api.stages import Run
+from rilbench.engine.progress import Reporter
+from rilbench.host import control
+from rilbench.host.catalog import Catalog
+from rilbench.host.hook_caller import HookCaller
+
+if TYPE_CHECKING:
+    from rilbench.engine.request import Request
+
+Names = str | Sequence[str]
+Settings = Mapping[str, Any]
+Plugins = Sequence[str | type]
+OF_STAGES = ("model", "evaluate.seed", "evaluate.batch_size")  # settings that stages of a finished run can be used with
+
+
+def run(
+    *,
+    strategy: str | None = None,
+    rewards: Names | None = None,
+    settings: Settings | None = None,
+    config: str | Path = "shapes",
+    seed: int | None = None,
+    store: str | Path | None = None,
+    plugins: Plugins = (),
+    quiet: bool = False,
+) -> Run:
+    """Train a sequence of rewards and measure every metric after each, as `rilbench run` does.
+
+    A finished run is returned at once; an interrupted one resumes.
+
+    strategy: `rid`, `baseline`, `joint`, `soup`, `wise_ft` or a plugin's. rewards: names in training order.
+    settings: key to value, such as `{"train.lr": 5e-4}`. config: the name of a shipped configuration, or a file; what
+    is not given here is taken from there. store: the folder of all results. plugins: classes, or `module:Class`, of
+    rewards, metrics, strategies and hooks that are not installed. quiet: print warnings only, no progress on stderr.
+
+    Raises ConfigError for settings that are unknown, out of range or without effect, PluginError for a component that
+    is missing or broken, MemoryFullError for a run that does not fit, DivergedError for numbers that are not finite.
+    """
+    from rilbench.engine import run as engine
+
+    request = _request(config, settings, plugins, quiet, strategy=strategy, rewards=rewards, seed=seed, store=store)
+    outcome = engine.run(
+        request.config,
+        catalog=request.catalog,
+        reporter=request.reporter,
+        command=request.command,
+        given=request.given,
+    )
+    return Run(result=replace(outcome.result, folder=outcome.folder), catalog=request.catalog)
+
+
+@dataclass(frozen=True, kw_only=True)
+class StagePlan:
+    """A stage of a run to come. `rewards` are their weights; `train` are its settings of training, None for one that
+    is not trained: the untouched model, which comes first, and merges. `stored`: nothing is left to do for it."""
+
+    label: str
+    rewards: Mapping[str, float]
+    id: str
+    stored: bool
+    train: Mapping[str, Any] | None
+
+
+def plan(
+    *,
+    strategy: str | None = None,
+    rewards: Names | None = None,
+    settings: Settings | None = None,
+    config: str | Path = "shapes",
+    seed: int | None = None,
+    store: str | Path | None = None,
+    plugins: Plugins = (),
+) -> list[StagePlan]:
+    """The stages that `run` with the same arguments goes through. Nothing is trained and no weight is loaded.
+
+    Raises ConfigError and PluginError as `run` does.
+    """
+    from rilbench.engine import identity
+    from rilbench.engine.run import prepare
+    from rilbench.engine.stored import stored
+
+    request = _request(config, settings, plugins, True, strategy=strategy, rewards=rewards, seed=seed, store=store)
+    pinned = identity.pinned(request.config)
+    components, stages = prepare(pinned, request.catalog, request.reporter.warn, request.given)
+    evaluation = identity.digest(components.evaluation_document())
+    return [
+        StagePlan(
+            label=planned.stage.label if planned is not stages[0] else "base",
+            rewards=dict(planned.stage.rewards),
+            id=planned.id,
+            stored=all(stored(planned, pinned.store, evaluation)),
+            train=asdict(planned.train) if planned.train else None,
+        )
+        for planned in stages
+    ]
+
+
+def load_runs(*sources: str | Path, settings: Settings | None = None, plugins: Plugins = ()) -> list[Run]:
+    """The finished runs at all sources, each once, as `rilbench compare` finds them.
+
+    sources: folders of runs, stores or studies, and addresses of experiments that a tracker plugin knows. settings: of
+    the model that stages are loaded with, such as `{"model.device": "cpu"}`. plugins: as in `run`.
+
+    Raises UsageError for a source without finished runs. Warns on stderr of runs that are left out.
+    """
+    from rilbench.analysis import sources as found
+    from rilbench.engine import unused_settings
+    from rilbench.engine.layers import values_of
+
+    given = _texts(settings)
+    unused_settings.require_none(unused_settings.unread(values_of(given), OF_STAGES, "load_runs"))
+    catalog, warn = Catalog([control.given(plugin) for plugin in plugins]), Reporter().warn
+    results = found.load_runs([str(source) for source in sources], HookCaller(catalog, warn).find_runs, warn=warn)
+    return [Run(result=result, catalog=catalog, settings=given) for result in results]
+
+
+def _request(config: str | Path, settings: Settings | None, plugins: Plugins, quiet: bool, **options: Any) -> Request:
+    from rilbench.engine.request import Request
+
+    given = {key: value for key, value in options.items() if value is not None}
+    texts = _texts(given | dict(settings or {}))
+    named = [plugin if isinstance(plugin, str) else f"{plugin.__module__}:{plugin.__qualname__}" for plugin in plugins]
+    arguments = ["run", "--config", str(config), *texts, *(f"--plugin={name}" for name in named)]
+    return Request.of(str(config), texts, plugins, quiet=quiet, arguments=arguments)
+
+
+def _texts(settings: Settings | None) -> list[str]:
+    """`key=value` as on the command line."""
+    return [f"{key}={_text(value)}" for key, value in (settings or {}).items()]
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, list | tuple) and all(isinstance(part, str) for part in value):
+        return ",".join(value)
+    return json.dumps(value, default=str) if value is None or isinstance(value, bool | Mapping | list) else str(value)

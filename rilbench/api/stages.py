@@ -1,0 +1,190 @@
+"""Finished runs and their stages: tables, scores, pictures, pairs and pipelines."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rilbench.contracts.errors import ConfigError, UsageError
+from rilbench.contracts.result import Row, RunResult
+from rilbench.engine.progress import Reporter
+from rilbench.host.catalog import Catalog
+from rilbench.store.layout import EvaluationFiles, Store
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from PIL.Image import Image
+
+    from rilbench.contracts.pair import LoraPair
+    from rilbench.engine.saved import SavedRun
+
+NAN = float("nan")
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Run:
+    """A finished run. `result` has its values, forgetting and the command that repeats it."""
+
+    result: RunResult
+    catalog: Catalog = field(compare=False)
+    settings: Sequence[str] = field(default=(), compare=False)
+
+    @property
+    def name(self) -> str:
+        """The name of its folder in the store."""
+        return self.result.name
+
+    @property
+    def folder(self) -> Path:
+        """Where it is. UsageError for a run that was read from a tracker and is not on this disk."""
+        if self.result.folder is None:
+            raise UsageError(f"{self.name} is not on this disk; load it from the store it was run in")
+        return self.result.folder
+
+    @property
+    def stages(self) -> list[RunStage]:
+        """Stage 0 is the untouched base model."""
+        return [RunStage(run=self, number=number) for number in range(len(self.result.matrix.rows))]
+
+    def stage(self, number: int) -> RunStage:
+        """A stage by its number, from the end when negative: -1 is the last. UsageError when there is none."""
+        stages = self.stages
+        if not -len(stages) <= number < len(stages):
+            listed = ", ".join(f"{stage.number} ({stage.label})" for stage in stages)
+            raise UsageError(f"stage {number}: {self.name} has the stages {listed}")
+        return stages[number]
+
+    def table(self, *, forgetting: bool = False) -> pd.DataFrame:
+        """Stages x metrics: the values, or their forgetting (Eq. 3), which is NaN where a table shows none."""
+        import pandas as pd
+
+        matrix = self.result.matrix
+        numbers = range(len(matrix.rows))
+
+        def cell(metric: str, number: int) -> float:
+            if not forgetting:
+                return matrix.rows[number].values.get(metric, NAN)
+            return NAN if matrix.masked(metric, number) else matrix.forgetting(metric, number)
+
+        cells = {info.name: [cell(info.name, number) for number in numbers] for info in matrix.metrics}
+        return pd.DataFrame(cells, index=pd.Index([f"{n} {matrix.rows[n].label}" for n in numbers], name="stage"))
+
+    def __repr__(self) -> str:
+        return f"Run({self.name!r}, {len(self.stages)} stages)"
+
+    def _repr_html_(self) -> str:
+        return f"<p>{self.name}</p>{self.table().to_html()}"
+
+    @cached_property
+    def _saved(self) -> SavedRun:
+        from rilbench.engine.saved import open_run
+
+        return open_run(str(self.folder), self.catalog, self.settings)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunStage:
+    """The model after a stage of a finished run; 0 is the untouched base model."""
+
+    run: Run
+    number: int
+
+    @property
+    def _row(self) -> Row:
+        return self.run.result.matrix.rows[self.number]
+
+    @property
+    def label(self) -> str:
+        """What it was trained on, or `base`."""
+        return self._row.label
+
+    @property
+    def rewards(self) -> tuple[str, ...]:
+        """What it was trained on; none for the base model and for merges."""
+        return self._row.rewards
+
+    @property
+    def values(self) -> Mapping[str, float]:
+        """Metric to value, the mean over all images for metrics that score single ones."""
+        return self._row.values
+
+    @property
+    def scores(self) -> pd.DataFrame:
+        """Scores of single images: a row for each prompt and image, a column for each metric that scores images.
+
+        Raises ConfigError when the prompts' file is gone or another one, DamagedError for damaged scores.
+        """
+        import pandas as pd
+
+        from rilbench.evaluation.kept import AGAIN
+        from rilbench.files.prompts import evaluation_prompts
+        from rilbench.store.tensors import load_tensors
+
+        found, config = load_tensors(self._evaluation.scores, AGAIN), self.run._saved.config.evaluate
+        prompts = evaluation_prompts(config.prompts)
+        if any(len(scores) != len(prompts) for scores in found.values()):
+            raise ConfigError(f"evaluate.prompts: {config.prompts} is not what this run was measured on; restore it")
+        rows = pd.MultiIndex.from_product([prompts, range(config.images_per_prompt)], names=["prompt", "image"])
+        return pd.DataFrame({name: scores.flatten().numpy() for name, scores in found.items()}, index=rows)
+
+    @property
+    def images(self) -> list[Image]:
+        """The kept pictures: the first image of each of the first `evaluate.pictures` prompts."""
+        from rilbench.store.picture_files import opened
+
+        pictures = []
+        for _, file in self._evaluation.pictures():
+            with opened(file) as image:
+                pictures.append(image.convert("RGB"))
+        return pictures
+
+    @property
+    def pairs(self) -> list[tuple[LoraPair, float]]:
+        """The pairs, with coefficients, that make this model: W + sum c_i A_i B_i. Empty for the base model."""
+        return self.run._saved.pairs(self.number)
+
+    @property
+    def pair(self) -> LoraPair | None:
+        """The pair (A_t, B_t) that this stage added; None for the base model and for a merge of weight changes."""
+        chain = self.run._saved.chain(self.number)
+        own = bool(chain) and chain[-1][0] == self._row.stage_id
+        return self.pairs[-1][0] if own else None
+
+    def generate(
+        self, prompts: str | Sequence[str], *, images: int = 1, seed: int | None = None, quiet: bool = False
+    ) -> list[Image]:
+        """`images` images of each prompt, prompt by prompt, as `rilbench generate` draws them.
+
+        seed: of the noise; None is that of evaluations, whose images come again with their prompts and number of
+        images. Raises ConfigError when the base model is not the one the run was trained on.
+        """
+        from PIL.Image import fromarray
+
+        from rilbench.engine.drawing import draw
+
+        saved = self.run._saved
+        evaluate = saved.config.evaluate
+        config = replace(evaluate, seed=evaluate.seed if seed is None else seed, images_per_prompt=images)
+        wanted = [prompts] if isinstance(prompts, str) else list(prompts)
+        drawn = draw(saved, wanted, stages=[self.number], config=config, reporter=Reporter(quiet=quiet))
+        return [fromarray(pixels.permute(1, 2, 0).numpy()) for _, pixels in drawn]
+
+    def pipeline(self) -> Any:
+        """A diffusers pipeline with the pairs up to this stage in its weights and the run's scheduler.
+
+        With the run's `model.steps` and `model.guidance` it samples as rilbench does. Raises ConfigError when the base
+        model is not the one the run was trained on.
+        """
+        from rilbench.engine.drawing import StageModel
+
+        model = StageModel(self.run._saved, Reporter(quiet=True)).after(self.number)
+        pipeline = model.backbone.pipeline
+        pipeline.scheduler = model.sampler.scheduler
+        return pipeline
+
+    @property
+    def _evaluation(self) -> EvaluationFiles:
+        return Store(self.run.folder.parent).evaluation(self._row.evaluation)
