@@ -92,7 +92,7 @@ def _trial(strategy: str, reward: str, chosen: dict[str, float], folder: Path) -
     if "momentum" in chosen:
         balanced = f"balance: gradients, momentum: {chosen['momentum']}, weights: {EQUAL}"
         joint = balanced if chosen["momentum"] else f"balance: weights, weights: {WEIGHTS}"
-        overrides.append(f"strategies.joint={{{joint}}}")
+        overrides.append(f"strategy_settings.joint={{{joint}}}")
     overrides += [f"store={folder}/runs", "tracking=false"]
     config = load("shapes", overrides, strategy=strategy, rewards=",".join(reward.split("+")), seed=SEED)
     result = engine.run(config, catalog=Catalog(), reporter=Reporter()).result

@@ -12,8 +12,8 @@ from rilbench.contracts.components import NoSettings
 from rilbench.contracts.errors import ConfigError, PluginError
 from rilbench.contracts.settings import Declared, SettingInfo, setting_infos
 from rilbench.contracts.yaml_text import dump
-from rilbench.engine.components import SECTIONS
 from rilbench.engine.config import STUDY, RunConfig
+from rilbench.engine.layers import COMPONENTS
 from rilbench.host import control
 from rilbench.host.catalog import Catalog, Plugin
 from rilbench_study.definition import StudyConfig
@@ -66,7 +66,7 @@ def of_runs() -> list[Section]:
 
 def of_component(plugin: Plugin) -> Section:
     """Those of a component, which is imported; PluginError when it cannot be."""
-    name = f"{SECTIONS[plugin.kind]}.{plugin.name}"
+    name = f"{COMPONENTS[plugin.kind]}.{plugin.name}"
     settings = plugin.load().Settings
     found = () if settings is NoSettings else tuple(setting_infos(settings, f"{name}."))
     return Section(name, f"Of the {plugin.kind} `{plugin.name}`.", found)
@@ -76,7 +76,7 @@ def sections(catalog: Catalog, warn: Callable[[str], None]) -> Iterator[Section]
     """All of them; `warn` hears of components that cannot be imported."""
     yield from of_runs()
     for plugin in catalog.plugins:
-        if plugin.kind in SECTIONS and not control.off(plugin):
+        if plugin.kind in COMPONENTS and not control.off(plugin):
             try:
                 yield of_component(plugin)
             except PluginError as error:
@@ -90,7 +90,7 @@ def find(key: str, catalog: Catalog, warn: Callable[[str], None]) -> list[Sectio
     """
     if found := list(_under(key, of_runs())):
         return found
-    kind = next((kind for kind, section in SECTIONS.items() if key.split(".")[0] == section), None)
+    kind = next((kind for kind, section in COMPONENTS.items() if key.split(".")[0] == section), None)
     every = list(sections(catalog, warn)) if kind else of_runs()
     if found := list(_under(key, every)):
         return found

@@ -138,4 +138,4 @@ def _settings(config: RunConfig) -> dict[str, Any]:
     """The settings that a reader wants first; config.yaml holds all."""
     model = {key: value for key, value in asdict(config.model).items() if key != "device"}
     adapter = asdict(config.adapter) | {"targets": list(config.adapter.targets)}
-    return {"model": model, "adapter": adapter, config.strategy: config.strategies.get(config.strategy, {})}
+    return {"model": model, "adapter": adapter, config.strategy: config.strategy_settings.get(config.strategy, {})}

@@ -21,7 +21,18 @@ Columns = Annotated[
 ]
 Label = Annotated[str | None, typer.Option("--label", help="What tables call it; default: lora, or model")]
 
-READ = ("model", "evaluate", "reward", "metric", "rewards", "label", "seed", "store", "requires", "check_memory")
+READ = (
+    "model",
+    "evaluate",
+    "reward_settings",
+    "metric_settings",
+    "rewards",
+    "label",
+    "seed",
+    "store",
+    "requires",
+    "check_memory",
+)
 
 
 def evaluate(

@@ -113,7 +113,7 @@ class Export:
         if not all(inside(store.folder, file) for file in pictures):
             return False
         try:
-            save_grid(file, columns=columns, prompts=evaluation_prompts(evaluate.prompts)[: evaluate.samples])
+            save_grid(file, columns=columns, prompts=evaluation_prompts(evaluate.prompts)[: evaluate.pictures])
         except (OSError, RilbenchError):
             return False
         return True

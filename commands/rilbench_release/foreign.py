@@ -81,7 +81,7 @@ def evaluate(
         rows[1] = replace(rows[1], label=config.label or lora.path.stem)
     folder.open(secret_settings.public(config, catalog), components.device, session.evaluations())
     result = replace(result, matrix=replace(result.matrix, rows=tuple(rows)))
-    return folder.path, folder.finish(result, session.prompts[: config.evaluate.samples])
+    return folder.path, folder.finish(result, session.prompts[: config.evaluate.pictures])
 
 
 def _plan(config: RunConfig, lora: Lora | None) -> list[PlannedStage]:

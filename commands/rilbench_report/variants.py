@@ -20,7 +20,7 @@ def variant(study: Study, label: str) -> str:
     if label == strategy or not own:
         return ""
     if strategy not in study.strategies:
-        mine = [f"{_short(k, strategy)} {v}" for k, v in own.items() if k.startswith(f"strategies.{strategy}.")]
+        mine = [f"{_short(k, strategy)} {v}" for k, v in own.items() if k.startswith(f"strategy_settings.{strategy}.")]
         return f"Here with {', '.join(mine)}." if mine else ""
     differing = _differing(own, _settings(study.of(strategy)[0]))
     told = [f"{_short(key, strategy)} {text}" for key, text in differing.items()]
@@ -41,4 +41,4 @@ def _differing(own: Mapping[str, str], plain: Mapping[str, str]) -> dict[str, st
 
 
 def _short(key: str, strategy: str) -> str:
-    return key.removeprefix(f"strategies.{strategy}.")
+    return key.removeprefix(f"strategy_settings.{strategy}.")

@@ -25,8 +25,10 @@ class Commands:
 def reference(
     folder: Annotated[Path, typer.Argument(help="Folder of images; folders in it count too")],
     settings: Annotated[list[str] | None, typer.Argument(help="Settings as key=value")] = None,
-    config: Annotated[str, typer.Option("--config", "-c", help="Configuration whose metric.fid is used")] = "shapes",
-    output: Annotated[Path | None, typer.Option(help="File to write; by default metric.fid.reference")] = None,
+    config: Annotated[
+        str, typer.Option("--config", "-c", help="Configuration; its metric_settings.fid is used")
+    ] = "shapes",
+    output: Annotated[Path | None, typer.Option(help="File to write; by default metric_settings.fid.reference")] = None,
     size: Annotated[int, typer.Option(min=0, help="Short side and centre crop in pixels; 0 leaves images alone")] = 0,
     batch_size: Annotated[int, typer.Option(min=1, help="Images of one size at a time")] = 32,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr, only warnings")] = False,
@@ -61,7 +63,7 @@ def _make(
     from rilbench_metrics.reference import contents, measure
 
     loaded = load(config, settings)
-    fid = build(FIDSettings, loaded.metric.get("fid") or {}, "metric.fid")
+    fid = build(FIDSettings, loaded.metric_settings.get("fid") or {}, "metric_settings.fid")
     place = output or _place(fid.reference, config)
     reporter = Reporter(quiet=quiet)
     files = images_in(folder, reporter.warn)
@@ -80,5 +82,7 @@ def _place(reference: str, config: str) -> Path:
     from rilbench.contracts.files import is_reference
 
     if reference.startswith("package:") or is_reference(reference):
-        raise ConfigError(f"metric.fid.reference of {config} is {reference}, not a path to write to; give --output")
+        raise ConfigError(
+            f"metric_settings.fid.reference of {config} is {reference}, not a path to write to; give --output"
+        )
     return Path(reference).expanduser()

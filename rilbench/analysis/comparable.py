@@ -19,7 +19,7 @@ NEUTRAL = (  # what changes no number beyond rounding
     "train.log_gradients_every",
     "train.checkpoint_every",
     "evaluate.batch_size",
-    "evaluate.samples",
+    "evaluate.pictures",
     "evaluate.bootstrap",
     "evaluate.metrics",  # these two add columns
     "evaluate.perturb",
@@ -38,11 +38,11 @@ def telling(settings: Mapping[str, T], strategies: Iterable[str] = ()) -> dict[s
     strategies: those that have one (`strategies_of`), besides those that the settings name: `by` has a default.
     """
     strategy = str(settings.get("strategy", ""))
-    involved = {*strategies, ANY, strategy, str(settings.get(f"strategies.{strategy}.by", ""))}
+    involved = {*strategies, ANY, strategy, str(settings.get(f"strategy_settings.{strategy}.by", ""))}
 
     def tells(key: str, value: T) -> bool:
         section, _, rest = key.partition(".")
-        others = strategy and section in ("strategies", "recipes") and rest.partition(".")[0] not in involved
+        others = strategy and section in ("strategy_settings", "recipes") and rest.partition(".")[0] not in involved
         return str(value) != "{}" and key not in NEUTRAL and section not in FREE and not others
 
     return {key: value for key, value in settings.items() if tells(key, value)}

@@ -10,7 +10,12 @@ from rilbench.analysis.names import some
 from rilbench.analysis.recorded import settings
 from rilbench.contracts.result import RunResult
 
-MEASURING = ("model", "evaluate", "reward", "metric")  # settings that say what the untouched model measures
+MEASURING = (
+    "model",
+    "evaluate",
+    "reward_settings",
+    "metric_settings",
+)  # what decides the base model's values
 CLOSE = 1e-3  # relative difference of base values that rounding on another machine explains
 
 

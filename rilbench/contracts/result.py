@@ -166,11 +166,10 @@ class RunResult:
         try:
             metrics = tuple(_metric(info) for info in values["metrics"])
             rows = tuple(_row(stage, where) for stage in values["stages"])
-            plain: dict[str, Any] = {k: _text(values[k]) for k in ("name", "strategy", "status", "command")}
+            plain: dict[str, Any] = {k: _text(values[k]) for k in ("name", "strategy", "label", "status", "command")}
             plain |= {"name": untrusted.name(plain["name"], where), "command": redacted(plain["command"])}
             plain |= {"seed": int(values["seed"]), "plugins": {str(k): str(v) for k, v in values["plugins"].items()}}
-            label = _text(values.get("label", ""))  # absent in older files
-            return cls(**plain, label=label, rewards=_texts(values["rewards"]), matrix=ResultMatrix(rows, metrics))
+            return cls(**plain, rewards=_texts(values["rewards"]), matrix=ResultMatrix(rows, metrics))
         except (AttributeError, LookupError, TypeError, ValueError) as error:
             raise DamagedError(f"{where} is damaged: {reason(error)}. {AGAIN}") from None
 

@@ -16,6 +16,7 @@ from rilbench.contracts.strategy import Strategy
 from rilbench.engine import identity, secret_settings
 from rilbench.engine.config import ANY, RunConfig
 from rilbench.engine.documents import files_document, settings_document
+from rilbench.engine.layers import COMPONENTS
 from rilbench.evaluation.columns import Perturbed, RewardMetric
 from rilbench.files.fingerprints import resolved_fingerprint
 from rilbench.host import control, global_state
@@ -27,8 +28,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from rilbench.contracts.files import NeededFile
-
-SECTIONS = {"reward": "reward", "metric": "metric", "strategy": "strategies"}  # kind -> key of the configuration
 
 
 class Components:
@@ -47,7 +46,7 @@ class Components:
 
     def check(self) -> None:
         """Look every name up and validate every setting, without loading a weight."""
-        for kind, section in SECTIONS.items():
+        for kind, section in COMPONENTS.items():
             for name in getattr(self.config, section):
                 self.settings(kind, name)
         for by, recipes in self.config.recipes.items():
@@ -74,9 +73,9 @@ class Components:
     def settings(self, kind: str, name: str) -> Any:
         """The validated settings of a component."""
         if (kind, name) not in self._settings:
-            values = getattr(self.config, SECTIONS[kind]).get(name) or {}
+            values = getattr(self.config, COMPONENTS[kind]).get(name) or {}
             cls = self.plugin(kind, name).load().Settings
-            self._settings[kind, name] = settings.build(cls, values, f"{SECTIONS[kind]}.{name}")
+            self._settings[kind, name] = settings.build(cls, values, f"{COMPONENTS[kind]}.{name}")
         return self._settings[kind, name]
 
     def files(self, kind: str, name: str) -> list[NeededFile]:
@@ -105,9 +104,8 @@ class Components:
             document = settings_document(values)
         except ConfigError as error:
             raise PluginError(f"{plugin}: {error}") from None
-        described = {"name": name, "version": plugin.version, "settings": document}
-        if files := files_document(self.files(kind, name), values):
-            described["files"] = files
+        files = files_document(self.files(kind, name), values)
+        described = {"name": name, "version": plugin.version, "settings": document, "files": files}
         if plugin.distribution != control.OWN:  # its author changes it without changing the version
             described |= {"object": plugin.value, "source": identity.source(plugin.load())}
         return described
@@ -159,9 +157,7 @@ class Components:
     @cached_property
     def _evaluation(self) -> dict[str, Any]:
         evaluate = asdict(self.config.evaluate)
-        del evaluate["batch_size"], evaluate["metrics"]
-        if not self.config.evaluate.perturb:
-            del evaluate["perturb"]
+        del evaluate["batch_size"], evaluate["metrics"], evaluate["pictures"]
         metrics = [self.describe(self.metric_kind(name), name) for name in sorted(self.metric_names())]
         return {
             "evaluate": evaluate | {"prompts": resolved_fingerprint(self.config.evaluate.prompts)},
@@ -210,7 +206,7 @@ class Components:
             who = f"{kind} {name!r} of {plugin.origin}"
             with global_state.kept(who, global_state.warn_once), blamed(who):
                 try:
-                    known = secret_settings.resolved(values, f"{SECTIONS[kind]}.{name}")
+                    known = secret_settings.resolved(values, f"{COMPONENTS[kind]}.{name}")
                     self._secrets += secret_settings.values(known)
                     self._made[kind, name] = plugin.load()(known, device=self.device)
                 except RilbenchError as error:

@@ -39,9 +39,9 @@ class RunConfig:
     adapter: AdapterConfig = field(default_factory=AdapterConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
     evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
-    reward: dict[str, dict[str, Any]] = setting({}, "a reward's name to its plugin's settings", later=True)
-    metric: dict[str, dict[str, Any]] = setting({}, "a metric's name to its plugin's settings", later=True)
-    strategies: dict[str, dict[str, Any]] = setting({}, "a strategy's name to its plugin's settings", later=True)
+    strategy_settings: dict[str, dict[str, Any]] = setting({}, "a strategy's name to its own settings", later=True)
+    reward_settings: dict[str, dict[str, Any]] = setting({}, "a reward's name to its own settings", later=True)
+    metric_settings: dict[str, dict[str, Any]] = setting({}, "a metric's name to its own settings", later=True)
     recipes: dict[str, dict[str, dict[str, Any]]] = setting(
         {}, "a strategy's name, or any, to a reward's, or any, to settings of `train`", later=True
     )

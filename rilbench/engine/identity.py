@@ -19,7 +19,7 @@ from rilbench.host.class_source import MAIN, class_source
 from rilbench.model.config import ModelConfig
 from rilbench.training.config import TrainConfig
 
-VERSION = 2  # raised when a change of the engine changes the numbers
+VERSION = 1  # raised when a change of the engine changes the numbers
 _BOOKKEEPING = ("log_gradients_every", "checkpoint_every")  # settings that change no weight
 
 _ROUNDING = ("device", "gradient_checkpointing", "vae_slicing")  # of the model, that change nothing but rounding
@@ -37,15 +37,15 @@ def base_document(config: RunConfig) -> dict[str, Any]:
 
 
 def weights_document(model: ModelConfig) -> dict[str, Any]:
-    """What determines the weights that loading reads: contents of a folder, or id and commit on the Hub."""
+    """What determines the weights that loading reads: contents of a folder, or id and commit on the Hub.
+
+    half: the parts of which the cache has half precision only; the same id may be read in full later.
+    """
     path = resolve(model.path)
     if not is_hub_id(path):
-        return {"path": fingerprint(path) if Path(path).exists() else path, "revision": None}
+        return {"path": fingerprint(path) if Path(path).exists() else path, "revision": None, "half": []}
     commit = commit_of(path, model.revision or "main")
-    found: dict[str, Any] = {"path": path, "revision": commit}
-    if parts := half_parts(path, commit):
-        found["half"] = parts  # the same id may be read in full later
-    return found
+    return {"path": path, "revision": commit, "half": half_parts(path, commit)}
 
 
 def pinned(config: RunConfig) -> RunConfig:
@@ -65,9 +65,11 @@ def stage_document(
     rewards: Sequence[Mapping[str, Any]],
     index: int,
     chain: Sequence[tuple[str, float]],
+    initial: str | None,
     base: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """What determines a trained pair: the `base_document`, the pairs below it (`chain`), and the training."""
+    """What determines a trained pair: the `base_document`, the pairs below it (`chain`), the pair it goes on with
+    (`initial`), and the training."""
     return {
         **base,
         "adapter": asdict(config.adapter),
@@ -77,7 +79,13 @@ def stage_document(
         "seed": config.seed,
         "index": index,
         "chain": [list(link) for link in chain],
+        "initial": initial,
     }
+
+
+def merge_document(base: Mapping[str, Any], chain: Sequence[tuple[str, float]], average: str) -> dict[str, Any]:
+    """What determines a merge: the `base_document`, the pairs and their coefficients, and what is averaged."""
+    return {**base, "merge": [list(link) for link in chain], "average": average}
 
 
 def _without(section: ModelConfig | TrainConfig, names: Sequence[str]) -> dict[str, Any]:

@@ -18,7 +18,8 @@ from rilbench.files.resources import config_file
 BASE = "base"  # the key of a file that starts from another one
 TRAIN, RECIPES = "train", "recipes"
 SECTIONS = dict.fromkeys(("model", "adapter", TRAIN, "evaluate"), 1)
-NAMED = dict.fromkeys(("reward", "metric", "strategies"), 2) | {RECIPES: 3}  # mappings by name; depth of their settings
+COMPONENTS = {kind: f"{kind}_settings" for kind in ("reward", "metric", "strategy")}  # kind -> section of its plugins
+NAMED = dict.fromkeys(COMPONENTS.values(), 2) | {RECIPES: 3}  # mappings by name; depth of their settings
 LONGEST_KEY = 200
 LARGEST = 2**20  # bytes of a file
 

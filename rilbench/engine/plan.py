@@ -67,7 +67,9 @@ def merged_chain(merge: Mapping[int, float], chains: Sequence[Chain]) -> Chain:
 def _trained(stage: Stage, plan: Sequence[PlannedStage], config: RunConfig, components: Components) -> PlannedStage:
     by = stage.by or config.strategy
     if type(components.strategy(by)).loss is Strategy.loss:
-        raise ConfigError(f"strategy {by!r} only plans; it cannot train stages (strategies.{config.strategy}.by)")
+        raise ConfigError(
+            f"strategy {by!r} only plans; it cannot train stages (strategy_settings.{config.strategy}.by)"
+        )
     for name in stage.rewards:
         if not components.plugin("reward", name).load().differentiable:
             raise PluginError(f"reward {name!r} is not differentiable; it can be measured, not trained on")
@@ -84,10 +86,9 @@ def _trained(stage: Stage, plan: Sequence[PlannedStage], config: RunConfig, comp
         rewards=rewards,
         index=index,
         chain=below,
+        initial=initial,
         base=plan[0].document,
     )
-    if initial:
-        document |= {"initial": initial}
     key = identity.digest(document)
     return PlannedStage(
         stage=stage,
@@ -108,9 +109,7 @@ def _merged(stage: Stage, plan: Sequence[PlannedStage]) -> PlannedStage:
     Its index is the largest of theirs: a stage trained on it draws prompts, noise and a pair of its own.
     """
     parts = merged_chain(stage.merge, [planned.chain for planned in plan[1:]])
-    document = plan[0].document | {"merge": [list(link) for link in parts]}
-    if stage.average == "factors":
-        document |= {"average": "factors"}
+    document = identity.merge_document(plan[0].document, parts, stage.average)
     key = identity.digest(document)
     chain = ((key, 1.0),) if stage.average == "factors" else parts
     index = max(plan[1:][i].index for i in stage.merge)

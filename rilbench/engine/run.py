@@ -109,7 +109,7 @@ def run(
             result = replace(result, matrix=ResultMatrix(tuple(rows), result.matrix.metrics))
             folder.write(result)
             hooks.stage_finished(folder=folder.path, result=result, stage=i)
-        result = folder.finish(result, session.prompts[: config.evaluate.samples])
+        result = folder.finish(result, session.prompts[: config.evaluate.pictures])
     except BaseException as error:
         hooks.run_failed(folder=folder.path, result=folder.fail(result), error=error)
         raise

@@ -88,8 +88,7 @@ class SavedRun:
     def _is_base(self, document: Mapping[str, Any]) -> bool:
         """Whether the weights are those of a stage's document, or without one those the first row was measured with."""
         if document:
-            now = identity.weights_document(self.config.model)
-            return all(document["model"].get(key) == now.get(key) for key in ("path", "revision", "half"))
+            return bool(identity.weights_document(self.config.model).items() <= document["model"].items())
         recorded, model = load(str(RunFiles(self.folder).settings)), self.config.model
         measured = replace(recorded, model=replace(recorded.model, path=model.path, revision=model.revision))
         return identity.digest(identity.base_document(measured)) == self.rows[0].stage_id
@@ -108,7 +107,7 @@ class SavedRun:
             chain = merged_chain(planned[stage - 1].merge, [self.chain(i + 1) for i in range(stage - 1)])
         trained = next((d for i in range(1, len(self.rows)) if (d := self.document(i))), {})
         base = {key: trained.get(key) for key in ("version", "model")}
-        if identity.digest(base | {"merge": [list(link) for link in chain]}) != self.rows[stage].stage_id:
+        if identity.digest(identity.merge_document(base, chain, "changes")) != self.rows[stage].stage_id:
             where = self.stage_folder(self.rows[stage].stage_id)
             raise ConfigError(
                 f"stage {stage} cannot be put together: {where} holds no pair, and the strategy "

@@ -20,14 +20,13 @@ from rilbench.contracts.errors import ConfigError, RilbenchError
 from rilbench.contracts.redact import ENV
 from rilbench.contracts.settings import declared, flat
 from rilbench.engine.config import RunConfig
-from rilbench.engine.layers import values_of
+from rilbench.engine.layers import COMPONENTS, values_of
 
 if TYPE_CHECKING:
     from rilbench.host.catalog import Catalog
 
 T = TypeVar("T")
 PRINTING = ("--json", "--quiet", "-q")  # options that change no result
-SECTIONS = {"reward": "reward", "metric": "metric", "strategies": "strategy"}  # of the configuration -> kind
 
 
 def names(cls: type) -> list[str]:
@@ -55,7 +54,7 @@ def values(settings: Any) -> list[str]:
 
 def hidden(mapping: Mapping[str, Any], catalog: Catalog) -> dict[str, Any]:
     """A configuration, or a part of one by its sections, with every secret replaced by the variable to read."""
-    sections = {key: _section(mapping[key], kind, catalog) for key, kind in SECTIONS.items() if key in mapping}
+    sections = {key: _section(mapping[key], kind, catalog) for kind, key in COMPONENTS.items() if key in mapping}
     told: dict[str, Any] = redact.values({**mapping, **sections})
     return told
 
@@ -72,7 +71,7 @@ def hidden_study(definition: Mapping[str, Any], catalog: Catalog | None) -> dict
 
 def public(config: RunConfig, catalog: Catalog) -> RunConfig:
     """The configuration as it may be kept."""
-    parts = {key: getattr(config, key) for key in SECTIONS}
+    parts = {key: getattr(config, key) for key in COMPONENTS.values()}
     return dataclasses.replace(config, **hidden(parts, catalog))
 
 
@@ -128,7 +127,7 @@ def _words(text: str, catalog: Catalog) -> list[str]:
             given = values_of([text])
         except ConfigError:
             given = {}
-        kept = {key: _section(given[key], kind, catalog) for key, kind in SECTIONS.items() if key in given}
+        kept = {key: _section(given[key], kind, catalog) for kind, key in COMPONENTS.items() if key in given}
         if kept and kept != {key: given[key] for key in kept}:
             return [
                 f"{key}={value if isinstance(value, str) else json.dumps(value)}" for key, value in flat(kept).items()

@@ -232,7 +232,7 @@ class Session:
         """What is kept of a stage's evaluation; its folder's name is the hash of what is measured and on what."""
         name = identity.digest(self.components.evaluation_document())
         return KeptEvaluation(
-            self.store.stage(planned.id).evaluation(name), min(self.config.evaluate.samples, len(self.prompts))
+            self.store.stage(planned.id).evaluation(name), min(self.config.evaluate.pictures, len(self.prompts))
         )
 
     def _train(self, planned: PlannedStage, folder: Path) -> None:
@@ -288,7 +288,7 @@ class Session:
         The base and averaged factors have no record: no strategy trained them.
         """
         trained = {self._folder(planned.id) for planned in self.plan if planned.train}
-        left = before in trained and stage_record.read(before).get("carry")
+        left = before in trained and stage_record.read(before)["carry"]
         return (
             load_tensors(StageFiles(before).carry, f"Delete {before} and repeat the run's command.") if left else None
         )

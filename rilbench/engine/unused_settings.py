@@ -50,10 +50,11 @@ def _reason(key: Sequence[str], config: RunConfig, components: Components, stage
             return _overridden(name, config, stages)
         case ["recipes", by, on, name]:
             return _unused_recipe(f"{by}.{on}", name, config, stages)
-        case ["reward" | "metric", name, *_]:
-            used = [n for n in components.metric_names() if components.metric_kind(n) == key[0]]
-            return None if name in used else f"the {key[0]} {name!r} is not in this run"
-        case ["strategies", name, *_]:
+        case ["reward_settings" | "metric_settings", name, *_]:
+            kind = key[0].removesuffix("_settings")
+            used = [n for n in components.metric_names() if components.metric_kind(n) == kind]
+            return None if name in used else f"the {kind} {name!r} is not in this run"
+        case ["strategy_settings", name, *_]:
             used = list(dict.fromkeys([config.strategy, *(by for bys, _ in stages for by in bys)]))
             return None if name in used else f"this run's strategy is {' and '.join(used)}"
         case ["model", "revision"] if config.model.revision is not None and not is_hub_id(config.model.path):

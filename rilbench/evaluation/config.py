@@ -20,7 +20,7 @@ class EvaluateConfig:
     images_per_prompt: int = setting(4, "images of each prompt", at_least=1, at_most=100_000)
     batch_size: int = setting(50, "images generated and measured at a time", at_least=1, at_most=10**6)
     seed: int = setting(0, "of the evaluation noise, apart from the training seed", at_least=0, at_most=MOST)
-    samples: int = setting(8, "prompts whose first image is kept as a picture", at_least=0, at_most=1000)
+    pictures: int = setting(8, "prompts whose first image is kept as a picture", at_least=0, at_most=1000)
     metrics: tuple[str, ...] = setting(
         ("png_kb", "jpeg_kb", "clip_score", "fid", "structure"), "what is measured besides the rewards", longest=200
     )

@@ -27,7 +27,7 @@ class Evaluation:
     values: dict[str, float]
     intervals: dict[str, tuple[float, float]]
     scores: dict[str, Tensor]
-    samples: list[Tensor]  # the first image of the first prompts, (3, H, W) uint8
+    pictures: list[Tensor]  # the first image of the first prompts, (3, H, W) uint8
 
 
 class ImagesError(DivergedError):
@@ -70,8 +70,8 @@ def evaluate(
     keep: takes the images (B, 3, H, W) uint8 of each batch, in that order.
     """
     scores: dict[str, list[Tensor]] = {}
-    samples: list[Tensor] = []
-    wanted = range(0, min(config.samples, len(prompts)) * config.images_per_prompt, config.images_per_prompt)
+    pictures: list[Tensor] = []
+    wanted = range(0, min(config.pictures, len(prompts)) * config.images_per_prompt, config.images_per_prompt)
     done, total = 0, len(prompts) * config.images_per_prompt
     for name, metric in metrics.items():
         with blamed(f"metric {name!r}"):
@@ -79,7 +79,7 @@ def evaluate(
     for batch_prompts, noise in batches(model, prompts, config):
         pixels = to_pixels(generate(model, batch_prompts, noise))
         batch = as_seen(pixels, model.device)
-        samples += [pixels[i - done].clone() for i in wanted if done <= i < done + len(batch)]
+        pictures += [pixels[i - done].clone() for i in wanted if done <= i < done + len(batch)]
         keep(pixels)
         base = batch if base_images is None else as_seen(base_images[done : done + len(batch)], model.device)
         for name, metric in metrics.items():
@@ -98,7 +98,7 @@ def evaluate(
         values={name: _value(name, metric) for name, metric in metrics.items()},
         intervals={name: bounds for name, bounds in intervals.items() if bounds},
         scores=by_prompt,
-        samples=samples,
+        pictures=pictures,
     )
 
 

@@ -18,10 +18,10 @@ AGAIN = "Repeat the run's command to have it measured again."
 
 @dataclass(frozen=True)
 class KeptEvaluation:
-    """An evaluation with pictures of `samples` prompts."""
+    """An evaluation with pictures of `pictures` prompts."""
 
     files: EvaluationFiles
-    samples: int
+    pictures: int
 
     @property
     def exists(self) -> bool:
@@ -30,7 +30,7 @@ class KeptEvaluation:
 
     def numbers(self) -> Mapping[str, Any]:
         """`values`, `intervals` and `seconds`; DamagedError when they are not what was written."""
-        like = {"values": dict, "intervals": dict, "seconds": float}
+        like = {"values": dict, "intervals": dict, "seconds": float, "images": int}
         numbers: Mapping[str, Any] = read_json(self.files.numbers, like=like, remedy=AGAIN)
         return numbers
 
@@ -46,11 +46,11 @@ class KeptEvaluation:
 
     def missing_pictures(self) -> Iterator[int]:
         """The numbers of pictures that are not there or not what was written."""
-        return (number for number in range(self.samples) if why_no_picture(self.files.picture(number)))
+        return (number for number in range(self.pictures) if why_no_picture(self.files.picture(number)))
 
     def write(self, result: Evaluation, *, seconds: float, images: int) -> None:
         """Write everything, the numbers last."""
-        for number, pixels in enumerate(result.samples):
+        for number, pixels in enumerate(result.pictures):
             save_picture(self.files.picture(number), pixels)
         save_tensors(self.files.scores, result.scores)
         numbers = {"values": result.values, "intervals": result.intervals, "seconds": seconds, "images": images}

@@ -13,7 +13,7 @@ from rilbench.store.layout import StageFiles
 
 AGAIN = "Repeat the run's command to have it written again."
 DOCUMENT = {"model", "train", "chain"}  # what others read of it
-LIKE = {"label": str, "seconds": float, "document": dict, "log": list}
+LIKE = {"label": str, "seconds": float, "document": dict, "carry": bool, "log": list}
 
 
 def write(

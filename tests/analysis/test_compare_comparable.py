@@ -27,13 +27,13 @@ SAME = (
     {"train": {"lr": 0.001, "micro_batch": 2}},
     {"evaluate": {"seed": 0, "batch_size": 2}},
     {"evaluate": {"seed": 0, "metrics": ["fid"]}},
-    {"strategies": {"soup": {"by": "rid"}}},
+    {"strategy_settings": {"soup": {"by": "rid"}}},
     {"recipes": {"soup": {"hps": {"lr": 0.5}}}},
 )
 OTHER = (
     {"train": {"lr": 0.1}},
     {"evaluate": {"seed": 0, "prompts": "other.txt"}},
-    {"strategies": {"rid": {"lam": 3}}},
+    {"strategy_settings": {"rid": {"lam": 3}}},
     {"recipes": {"any": {"hps": {"lr": 0.5}}}},
     {"reward": {"hps": {"version": "2.0"}}},
 )
@@ -64,8 +64,11 @@ def test_runs_that_may_not(tmp_path: Path, settings: dict[str, Any]) -> None:
 
 
 def test_settings_of_the_strategy_that_trains_the_stages_count() -> None:
-    settings = {"strategy": "soup", "strategies": {"soup": {"by": "rid"}, "rid": {"lam": 1}, "joint": {"balance": 1}}}
-    assert list(telling(flat(settings))) == ["strategy", "strategies.soup.by", "strategies.rid.lam"]
+    settings = {
+        "strategy": "soup",
+        "strategy_settings": {"soup": {"by": "rid"}, "rid": {"lam": 1}, "joint": {"balance": 1}},
+    }
+    assert list(telling(flat(settings))) == ["strategy", "strategy_settings.soup.by", "strategy_settings.rid.lam"]
 
 
 def test_so_do_those_of_the_strategy_that_does_so_by_default(tmp_path: Path) -> None:

@@ -163,7 +163,7 @@ def test_runs_are_loaded_from_a_store(run: rilbench.Run, place: Path, tmp_path: 
     [
         ({"settings": {"train.lrr": 1}}, ConfigError, "Did you mean 'lr'"),
         ({"settings": {"train.lr": -1}}, ConfigError, "train.lr: -1"),
-        ({"settings": {"strategies.soup.average": "factors"}}, ConfigError, "has no effect"),
+        ({"settings": {"strategy_settings.soup.average": "factors"}}, ConfigError, "has no effect"),
         ({"strategy": "ridd"}, ConfigError, "Did you mean 'rid'"),
         ({"config": "shapess"}, ConfigError, "shapes"),
         ({"plugins": [*PLUGINS, "nowhere:Reward"]}, PluginError, "nowhere:Reward cannot be imported"),

@@ -38,7 +38,7 @@ def test_secrets_of_addresses_are_removed(address: str, shown: str) -> None:
     assert public(address) == shown
     for text in (address, f"no answer from {address} in 3 s", f"'{address}'", f"key={address}, and"):
         assert PASSWORD not in redacted(text), text
-    assert PASSWORD not in argument(f"reward.x.weights={address}")
+    assert PASSWORD not in argument(f"reward_settings.x.weights={address}")
     assert PASSWORD not in str(values({"a": [{"b": address}], "c": (address,)}))
 
 
@@ -46,7 +46,7 @@ def test_secrets_of_addresses_are_removed(address: str, shown: str) -> None:
     "text",
     [
         "hub:xswu/HPSv2/HPS_v2_compressed.pt@697403e",
-        "reward.hps.weights=hub:xswu/HPSv2/HPS_v2_compressed.pt@697403e#sha256=ab&size=12",
+        "reward_settings.hps.weights=hub:xswu/HPSv2/HPS_v2_compressed.pt@697403e#sha256=ab&size=12",
         "url:https://host/path@v1/file.pt?id=1234567890abc",
         "https://host/path@v1",
         "sqlite:////tmp/a@b/mlflow.db?timeout=60#colours",
@@ -65,7 +65,10 @@ def test_other_texts_are_left_as_they_are(text: str) -> None:
 
 
 def test_a_password_with_spaces_and_quotes() -> None:
-    assert argument("reward.x.weights=url:https://me:a 'b\" c@host/f") == "reward.x.weights=url:https://host/f"
+    assert (
+        argument("reward_settings.x.weights=url:https://me:a 'b\" c@host/f")
+        == "reward_settings.x.weights=url:https://host/f"
+    )
 
 
 def test_an_address_is_completed_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -55,7 +55,7 @@ def test_the_model_is_pinned_to_a_commit() -> None:
 
 def test_another_version_of_hps_is_one_setting() -> None:
     (setting,) = re.findall(r"reward\.hps\.pretrained='(.*?)'", PAGE)
-    config = load("sd15", [f"reward.hps.pretrained={setting}"], rewards="hps")
-    file = NeededFile.parse(config.reward["hps"]["pretrained"])
+    config = load("sd15", [f"reward_settings.hps.pretrained={setting}"], rewards="hps")
+    file = NeededFile.parse(config.reward_settings["hps"]["pretrained"])
     assert file.hub
     assert (file.hub[1], file.md5) == ("HPS_v2.1_compressed.pt", "4067542e34ba2553a738c5ac6c1d75c0")

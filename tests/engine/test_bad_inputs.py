@@ -48,12 +48,12 @@ SECTIONS = [
     "model",
     "train",
     "recipes",
-    "reward",
-    "metric",
-    "strategies",
+    "reward_settings",
+    "metric_settings",
+    "strategy_settings",
     "recipes.rid",
-    "reward.hps",
-    "strategies.rid",
+    "reward_settings.hps",
+    "strategy_settings.rid",
 ]
 WRONG_KEYS = [
     "",
@@ -69,7 +69,12 @@ WRONG_KEYS = [
     "base",
     "study",
 ]
-OWNERS = {"strategies.rid": "strategy", "reward.hps": "reward", "metric.jpeg_kb": "metric", "metric.fid": "metric"}
+OWNERS = {
+    "strategy_settings.rid": "strategy",
+    "reward_settings.hps": "reward",
+    "metric_settings.jpeg_kb": "metric",
+    "metric_settings.fid": "metric",
+}
 RECIPES = ["recipes.rid.hps.", "recipes.any.any.", "recipes.rid.any.", "recipes.baseline.hps.", "recipes.rid.clip."]
 
 

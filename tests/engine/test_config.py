@@ -183,8 +183,8 @@ class Mixed:
 
 
 def mixed(*overrides: str) -> Mixed:
-    loaded = config.load("shapes", [f"reward.mixed.{text}" for text in overrides])
-    return settings.build(Mixed, loaded.reward.get("mixed", {}), "reward.mixed")
+    loaded = config.load("shapes", [f"reward_settings.mixed.{text}" for text in overrides])
+    return settings.build(Mixed, loaded.reward_settings.get("mixed", {}), "reward_settings.mixed")
 
 
 def test_settings_of_plugins_are_read_by_their_types() -> None:
@@ -201,7 +201,7 @@ def test_settings_of_plugins_are_read_by_their_types() -> None:
         "words.a=d": "words: 'd' is not one of b, c",
         "text.a=1": "text: a mapping is not a text",
     }.items():
-        with pytest.raises(ConfigError, match=f"reward.mixed.{fault}"):
+        with pytest.raises(ConfigError, match=f"reward_settings.mixed.{fault}"):
             mixed(override)
 
 
@@ -223,8 +223,8 @@ BOMB = b"a: &a [x, x, x, x, x, x, x, x]\n" + b"".join(ALIASES)
     [
         (b"seed: 1\nseed: 2\n", "line 2: the key 'seed' stands twice"),
         (b"a: " + b"[" * 3000, "mine.yaml"),
-        (b"reward: " + b"{a: " * 30 + b"1" + b"}" * 30, "nested deeper than 16"),
-        (b"reward: " + b"[" * 200_000, "nested deeper than 16"),  # composed in C it crashed the process
+        (b"reward_settings: " + b"{a: " * 30 + b"1" + b"}" * 30, "nested deeper than 16"),
+        (b"reward_settings: " + b"[" * 200_000, "nested deeper than 16"),  # composed in C it crashed the process
         (b"label: a\x00b\n", "mine.yaml"),
         (b"label: \xff\n", "not UTF-8"),
         (b"seed: !!int '1'\n", "the tag tag:yaml.org,2002:int is not read"),

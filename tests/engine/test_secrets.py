@@ -66,8 +66,8 @@ def catalog() -> Catalog:
     return toy.catalog(EntryPoint("keyed", f"{__name__}:Keyed", "rilbench.rewards"))
 
 
-SECRETS = (f"reward.keyed.api_key={MARKER}", f"reward.keyed.address={ADDRESS}")
-TINY = ("rewards=[keyed]", "strategy=baseline", "train.samples=2", "evaluate.metrics=[]", "evaluate.samples=1")
+SECRETS = (f"reward_settings.keyed.api_key={MARKER}", f"reward_settings.keyed.address={ADDRESS}")
+TINY = ("rewards=[keyed]", "strategy=baseline", "train.samples=2", "evaluate.metrics=[]", "evaluate.pictures=1")
 
 
 def leaks(place: Path) -> list[str]:
@@ -103,7 +103,7 @@ def test_no_file_of_a_run_a_study_an_export_or_a_report_has_a_secret(
     assert not study.failures
     assert leaks(tracked) == []
     assert (tracked / "export" / "README.md").read_text().count(KEPT) == 1  # in its command
-    assert f"reward.keyed.api_key={KEPT}" in result.command
+    assert f"reward_settings.keyed.api_key={KEPT}" in result.command
     assert MARKER not in capsys.readouterr().out
 
 
@@ -111,19 +111,21 @@ def test_a_run_from_its_own_file_reads_the_environment(workplace: Path, monkeypa
     """The secret takes no part in an identity: the same stages are found."""
     first = engine.run(toy.config(workplace, *TINY, *SECRETS), catalog=catalog(), reporter=Reporter(quiet=True))
     kept = load(str(first.folder / "config.yaml"), [])
-    assert kept.reward["keyed"]["api_key"] == KEPT
+    assert kept.reward_settings["keyed"]["api_key"] == KEPT
     again = engine.run(kept, catalog=catalog(), reporter=Reporter(quiet=True))
     assert again.folder == first.folder
     assert again.result.matrix == first.result.matrix
     other = load(str(first.folder / "config.yaml"), ["seed=1"])
-    with pytest.raises(ConfigError, match=r"reward.keyed.api_key: the environment variable RILBENCH_KEYED_API_KEY is"):
+    with pytest.raises(ConfigError, match=r"keyed.api_key: the environment variable RILBENCH_KEYED_API_KEY is"):
         engine.run(other, catalog=catalog(), reporter=Reporter(quiet=True))
     monkeypatch.setenv("RILBENCH_KEYED_API_KEY", MARKER)
     assert engine.run(other, catalog=catalog(), reporter=Reporter(quiet=True)).result.status == "finished"
 
 
 def test_what_a_plugin_says_when_it_fails_has_no_secret(workplace: Path) -> None:
-    config = toy.config(workplace, *TINY, *SECRETS, "reward.keyed.factor=9", "tracking=true", "check_memory=false")
+    config = toy.config(
+        workplace, *TINY, *SECRETS, "reward_settings.keyed.factor=9", "tracking=true", "check_memory=false"
+    )
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("RILBENCH_DISABLE_PLUGINS", "mlflow")
         with pytest.raises(PluginError) as caught:
@@ -138,12 +140,15 @@ def test_words_of_a_command_line() -> None:
     def told(*words: str) -> str:
         return command_line(["run", *words], catalog())
 
-    assert told(f"reward.keyed.api_key={MARKER}", "seed=1") == f"rilbench run reward.keyed.api_key={KEPT} seed=1"
-    nested = told(f"reward.keyed={{api_key: '{MARKER}', factor: 2}}")
+    assert (
+        told(f"reward_settings.keyed.api_key={MARKER}", "seed=1")
+        == f"rilbench run reward_settings.keyed.api_key={KEPT} seed=1"
+    )
+    nested = told(f"reward_settings.keyed={{api_key: '{MARKER}', factor: 2}}")
     assert MARKER not in nested
-    assert "reward.keyed.factor=2" in nested
-    assert told("reward.keyed.api_key=env:MINE") == "rilbench run reward.keyed.api_key=env:MINE"
-    assert MARKER not in told(f"--config=http://me:{MARKER}@host/x", f"reward.unknown.api_key={MARKER}")
+    assert "reward_settings.keyed.factor=2" in nested
+    assert told("reward_settings.keyed.api_key=env:MINE") == "rilbench run reward_settings.keyed.api_key=env:MINE"
+    assert MARKER not in told(f"--config=http://me:{MARKER}@host/x", f"reward_settings.unknown.api_key={MARKER}")
 
 
 def test_the_settings_show_no_secret(workplace: Path) -> None:
@@ -155,7 +160,9 @@ def test_the_settings_show_no_secret(workplace: Path) -> None:
         "factor": 1.0,
     }
     with pytest.raises(ConfigError, match="the text has 5000 characters") as caught:
-        Components(toy.config(workplace, f"reward.keyed.api_key={'x' * 5000}"), catalog()).settings("reward", "keyed")
+        Components(toy.config(workplace, f"reward_settings.keyed.api_key={'x' * 5000}"), catalog()).settings(
+            "reward", "keyed"
+        )
     assert "xxx" not in str(caught.value)
 
 
@@ -164,7 +171,7 @@ def test_a_study_is_not_named_after_a_secret(workplace: Path) -> None:
     (workplace / "study.yaml").write_text(f"study: {{base: {workplace}/toy.yaml, methods: {{m: {{strategy: rid}}}}}}\n")
     names = set()
     for secret in ("one", "two"):
-        own = [f"reward.keyed.api_key={secret}"]
+        own = [f"reward_settings.keyed.api_key={secret}"]
         asked = definition.load(str(workplace / "study.yaml"), own, rewards="keyed", catalog=catalog())
         assert secret not in json.dumps(hidden_study(asked.definition, catalog()))
         names.add(asked.name)

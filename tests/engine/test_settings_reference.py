@@ -53,7 +53,14 @@ def test_every_setting_has_a_meaning(own: Catalog) -> None:
     every = [one for section in reference.sections(own, refuse) for one in section.settings]
     assert [one.key for one in every if not one.declared.meaning.strip()] == []
     keys = [one.key for one in every]
-    assert {"base", "seed", "train.lr", "study.orders", "strategies.rid.lam", "metric.fid.reference"} <= set(keys)
+    assert {
+        "base",
+        "seed",
+        "train.lr",
+        "study.orders",
+        "strategy_settings.rid.lam",
+        "metric_settings.fid.reference",
+    } <= set(keys)
     assert len(set(keys)) == len(keys)
 
 
@@ -75,13 +82,15 @@ def test_a_section_has_all_of_its_settings() -> None:
     told = {one["key"]: one for one in json.loads(called("adapter", "--json").stdout)}
     assert list(told) == ["adapter.rank", "adapter.targets", "adapter.init"]
     assert told["adapter.targets"]["default"] == "[to_q, to_k, to_v, to_out.0]"
-    assert {one["key"] for one in json.loads(called("strategies.rid", "--json").stdout)} >= {"strategies.rid.lam"}
-    assert "has no settings" in called("metric.png_kb").stdout
+    assert {one["key"] for one in json.loads(called("strategy_settings.rid", "--json").stdout)} >= {
+        "strategy_settings.rid.lam"
+    }
+    assert "has no settings" in called("metric_settings.png_kb").stdout
 
 
 def test_the_settings_of_a_plugin_given_by_hand() -> None:
     given = ("--plugin", f"served={__name__}:Served", "--json")
-    secret, weights = json.loads(called("reward.served", *given).stdout)
+    secret, weights = json.loads(called("reward_settings.served", *given).stdout)
     assert "secret" in secret["meaning"]
     assert weights["default"] == "[1.0, 0.5]"
     assert weights["type"] == "list of numbers"
@@ -89,7 +98,7 @@ def test_the_settings_of_a_plugin_given_by_hand() -> None:
 
 @pytest.mark.parametrize(
     ("key", "nearest"),
-    [("train.lrr", "train.lr"), ("lr", "train.lr"), ("modle", "model"), ("metric.fdi", "metric.fid")],
+    [("train.lrr", "train.lr"), ("lr", "train.lr"), ("modle", "model"), ("metric_settings.fdi", "metric_settings.fid")],
 )
 def test_an_unknown_key_suggests_the_nearest(own: Catalog, key: str, nearest: str) -> None:
     failed = called(key)

@@ -319,7 +319,7 @@ def test_a_name_is_no_path_because_a_file_is_called_so(tmp_path: Path, monkeypat
 
 def test_files_named_like_components_train_nothing_again(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(workplace)
-    settings = ("rewards=[red]", "train.samples=2", "strategy=wise_ft", "strategies.wise_ft.by=baseline")
+    settings = ("rewards=[red]", "train.samples=2", "strategy=wise_ft", "strategy_settings.wise_ft.by=baseline")
     first = toy.run(workplace, *settings)
     for name in ("baseline", "red", "adamw", "paper"):
         (workplace / name).write_text("a note")
@@ -365,7 +365,9 @@ def test_a_setting_that_cannot_be_stored_is_refused_before_the_start(
 
 def test_settings_of_every_type_train(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(toy.Redness, "Settings", Sizes)
-    first = toy.run(workplace, *ONE, "reward.red.size=SMALL", f"reward.red.place={workplace}/prompts.txt")
+    first = toy.run(
+        workplace, *ONE, "reward_settings.red.size=SMALL", f"reward_settings.red.place={workplace}/prompts.txt"
+    )
     assert first.result.status == "finished"
     document = json.loads(next((workplace / "runs/stages").glob("*/stage.json")).read_text())["document"]
     assert document["rewards"][0]["settings"]["size"] == "SMALL"

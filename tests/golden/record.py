@@ -31,14 +31,14 @@ PLANS: dict[str, tuple[str, ...]] = {
     "rid-seed7": ("shapes", "seed=7", "label=lucky"),
     "rid-rounding": ("shapes", "model.device=cpu", "model.gradient_checkpointing=true", "model.vae_slicing=true"),
     "rid-bookkeeping": ("shapes", "train.log_gradients_every=1", "train.checkpoint_every=7", "tracking=false"),
-    "rid-full": ("shapes", "strategies.rid.distil=full"),
-    "rid-single": ("shapes", THREE, "strategies.rid.group=false"),
-    "rid-never-reset": ("shapes", "strategies.rid.reset=false"),
-    "rid-latent": ("shapes", "strategies.rid.space=latent", "strategies.rid.lam=10"),
-    "rid-lam0": ("shapes", "strategies.rid.lam=0", "strategies.rid.alpha=0.9"),
+    "rid-full": ("shapes", "strategy_settings.rid.distil=full"),
+    "rid-single": ("shapes", THREE, "strategy_settings.rid.group=false"),
+    "rid-never-reset": ("shapes", "strategy_settings.rid.reset=false"),
+    "rid-latent": ("shapes", "strategy_settings.rid.space=latent", "strategy_settings.rid.lam=10"),
+    "rid-lam0": ("shapes", "strategy_settings.rid.lam=0", "strategy_settings.rid.alpha=0.9"),
     "rid-others": ("shapes", "rewards=[clip,sharpness,colorfulness,incompressibility]"),
     "baseline": ("shapes", "strategy=baseline", THREE),
-    "baseline-single": ("shapes", "strategy=baseline", "strategies.baseline.group=false"),
+    "baseline-single": ("shapes", "strategy=baseline", "strategy_settings.baseline.group=false"),
     "baseline-half": ("shapes", "strategy=baseline", "recipes.baseline.any.lr=5e-4"),
     "baseline-early": ("shapes", "strategy=baseline", "recipes.any.hps={samples: 100, batch_size: 32}"),
     "baseline-K2": ("shapes", "strategy=baseline", "train.last_steps=2"),
@@ -48,15 +48,15 @@ PLANS: dict[str, tuple[str, ...]] = {
     "joint-rid": (
         "shapes",
         "strategy=joint",
-        "strategies.joint={balance: weights, by: rid, weights: {hps: 3}}",
+        "strategy_settings.joint={balance: weights, by: rid, weights: {hps: 3}}",
         "recipes.rid.aesthetic+hps.lr=2e-3",
     ),
     "soup": ("shapes", "strategy=soup", THREE),
-    "soup-factors": ("shapes", "strategy=soup", THREE, "strategies.soup.average=factors"),
-    "soup-rid": ("shapes", "strategy=soup", "strategies.soup={by: rid, coefficients: {hps: 0.8}}"),
+    "soup-factors": ("shapes", "strategy=soup", THREE, "strategy_settings.soup.average=factors"),
+    "soup-rid": ("shapes", "strategy=soup", "strategy_settings.soup={by: rid, coefficients: {hps: 0.8}}"),
     "soup-again": ("shapes", "strategy=soup", "rewards=[hps,aesthetic,hps]"),
-    "wise_ft": ("shapes", "strategy=wise_ft", THREE, "strategies.wise_ft.scale=0.75"),
-    "wise_ft-rid": ("shapes", "strategy=wise_ft", "strategies.wise_ft={by: rid, scale: 0}"),
+    "wise_ft": ("shapes", "strategy=wise_ft", THREE, "strategy_settings.wise_ft.scale=0.75"),
+    "wise_ft-rid": ("shapes", "strategy=wise_ft", "strategy_settings.wise_ft={by: rid, scale: 0}"),
     "adapter": ("shapes", "adapter={rank: 8, init: peft, targets: [to_q, to_v]}"),
     "model": (
         "shapes",
@@ -68,12 +68,12 @@ PLANS: dict[str, tuple[str, ...]] = {
     "components": (
         "shapes",
         "rewards=[compressibility,hps]",
-        "reward.compressibility={quality: 50, reduction: sum}",
-        "metric.fid.scale=1",
+        "reward_settings.compressibility={quality: 50, reduction: sum}",
+        "metric_settings.fid.scale=1",
     ),
     "evaluate": (
         "shapes",
-        "evaluate={prompts: prompts.txt, images_per_prompt: 3, batch_size: 7, seed: 5, samples: 1, bootstrap: 50}",
+        "evaluate={prompts: prompts.txt, images_per_prompt: 3, batch_size: 7, seed: 5, pictures: 1, bootstrap: 50}",
         "evaluate.metrics=[sharpness,colorfulness,diversity,png_kb,png_kb]",
         "train.prompts=prompts.txt",
     ),
@@ -99,7 +99,7 @@ evaluate:
   prompts: prompts.txt
   images_per_prompt: 2
   batch_size: 3
-  samples: 1
+  pictures: 1
   bootstrap: 50
   perturb: [jpeg, blur, shift]
   metrics: [compressibility, png_kb, jpeg_kb, clip_score, fid, structure, oracle, sharpness, colorfulness, diversity]

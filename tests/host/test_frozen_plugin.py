@@ -36,7 +36,7 @@ def test_a_plugin_of_version_1_still_runs(
     strategy: str, workplace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("RILBENCH_DISABLE_PLUGINS", "mlflow")
-    options = [f"strategy={strategy}", "rewards=[window]", "reward.window.share=0.25", "tracking=true"]
+    options = [f"strategy={strategy}", "rewards=[window]", "reward_settings.window.share=0.25", "tracking=true"]
     config = toy.config(workplace, *options, "evaluate.metrics=[brightest]")
     folder, result, _ = engine.run(config, catalog=toy.catalog(*POINTS), reporter=Reporter())
     stages = 2 if strategy == "twice" else 1

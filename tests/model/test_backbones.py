@@ -130,7 +130,7 @@ def test_two_stages(family: str, strategy: str, folders: dict[str, Path], workpl
         "model.steps=2",
         f"model.spacing={SPACING.get(family, 'leading')}",
         f"strategy={strategy}",
-        f"strategies.{strategy}={{}}",
+        f"strategy_settings.{strategy}={{}}",
     ]
     result = toy.run(workplace, *changes).result
     first, last = result.matrix.values("red")[0], result.matrix.values("red")[2]

@@ -35,7 +35,7 @@ def document(folder: Path) -> dict[str, Any]:
 @pytest.mark.parametrize("strategy", ["rid", "baseline"])
 def test_a_single_pair_goes_on_where_it_was_and_is_replaced(workplace: Path, strategy: str) -> None:
     recipe = f"recipes={{{strategy}: {{dark: {{lr: 1e-7, weight_decay: 0}}}}}}"
-    result = run(workplace, f"strategy={strategy}", f"strategies.{strategy}.group=false", recipe)
+    result = run(workplace, f"strategy={strategy}", f"strategy_settings.{strategy}.group=false", recipe)
     first, second = (stage(workplace, result, i) for i in (1, 2))
     assert document(second)["initial"] == first.name
     assert document(second)["chain"] == []
@@ -50,8 +50,8 @@ def test_a_single_pair_goes_on_where_it_was_and_is_replaced(workplace: Path, str
 
 
 def test_a_teacher_never_reset_hands_on_its_lag(workplace: Path) -> None:
-    kept = run(workplace, "strategies.rid={reset: false, alpha: 0.9, lam: 10.0}")
-    reset = run(workplace, "strategies.rid={reset: true, alpha: 0.9, lam: 10.0}")
+    kept = run(workplace, "strategy_settings.rid={reset: false, alpha: 0.9, lam: 10.0}")
+    reset = run(workplace, "strategy_settings.rid={reset: true, alpha: 0.9, lam: 10.0}")
     assert (stage(workplace, kept, 1) / "carry.safetensors").exists()
     assert not (stage(workplace, reset, 1) / "carry.safetensors").exists()
     first, second = ([load_pair(stage(workplace, r, i)).factors for r in (kept, reset)] for i in (1, 2))
@@ -60,19 +60,23 @@ def test_a_teacher_never_reset_hands_on_its_lag(workplace: Path) -> None:
 
 
 def test_full_steps_and_the_last_step_teach_differently(workplace: Path) -> None:
-    taught = [run(workplace, f"strategies.rid={{distil: {how}, lam: 10.0, alpha: 0.9}}") for how in ("last", "full")]
+    taught = [
+        run(workplace, f"strategy_settings.rid={{distil: {how}, lam: 10.0, alpha: 0.9}}") for how in ("last", "full")
+    ]
     first, second = (load_pair(stage(workplace, r, 1)).factors for r in taught)
     assert not all(map(torch.equal, first, second))
 
 
 def test_rid_without_a_teacher_is_the_baseline(workplace: Path) -> None:
-    one = run(workplace, "strategy=rid", "strategies.rid.lam=0", LAST)
+    one = run(workplace, "strategy=rid", "strategy_settings.rid.lam=0", LAST)
     other = run(workplace, "strategy=baseline", LAST)
     assert all(map(torch.equal, *(load_pair(stage(workplace, r, 2)).factors for r in (one, other))))
 
 
 def test_a_scaled_sequence_lies_between_base_and_end(workplace: Path) -> None:
-    whole, half, none = (run(workplace, "strategy=wise_ft", f"strategies.wise_ft.scale={s}") for s in (1.0, 0.5, 0.0))
+    whole, half, none = (
+        run(workplace, "strategy=wise_ft", f"strategy_settings.wise_ft.scale={s}") for s in (1.0, 0.5, 0.0)
+    )
     base, _, last, scaled = whole.matrix.values("red")
     assert scaled == pytest.approx(last, abs=1e-5)
     assert none.matrix.values("red")[-1] == pytest.approx(base, abs=1e-5)
@@ -82,7 +86,9 @@ def test_a_scaled_sequence_lies_between_base_and_end(workplace: Path) -> None:
 
 
 def test_the_soup_of_factors_is_made_once_and_is_another(workplace: Path) -> None:
-    changes, factors = (run(workplace, "strategy=soup", f"strategies.soup.average={a}") for a in ("changes", "factors"))
+    changes, factors = (
+        run(workplace, "strategy=soup", f"strategy_settings.soup.average={a}") for a in ("changes", "factors")
+    )
     assert changes.matrix.rows[1] == factors.matrix.rows[1]
     made = load_pair(stage(workplace, factors, 3))
     a, b = (load_pair(stage(workplace, factors, i)) for i in (1, 2))
@@ -95,7 +101,7 @@ def test_the_soup_of_factors_is_made_once_and_is_another(workplace: Path) -> Non
 
 
 def test_the_balanced_joint_trains_itself(workplace: Path) -> None:
-    result = run(workplace, "strategy=joint", "strategies.joint={balance: gradients, weights: {red: 1.0}}")
+    result = run(workplace, "strategy=joint", "strategy_settings.joint={balance: gradients, weights: {red: 1.0}}")
     log = json.loads((stage(workplace, result, 1) / "stage.json").read_text())["log"]
     assert {"loss/red", "loss/dark", "reward"} <= set(log[0])
     assert result.plugins["strategy/joint"].startswith("rilbench ")

@@ -129,7 +129,9 @@ def test_images_do_not_depend_on_the_batch_size(workplace: Path) -> None:
 
 def test_a_model_that_did_not_change_measures_as_the_base(workplace: Path) -> None:
     """Bit by bit, compared with what is kept of the base too: metrics see the kept images."""
-    _, result = run(workplace, "strategy=wise_ft", "strategies.wise_ft.scale=0", "rewards=[red]", "train.samples=2")
+    _, result = run(
+        workplace, "strategy=wise_ft", "strategy_settings.wise_ft.scale=0", "rewards=[red]", "train.samples=2"
+    )
     base, merged = result.matrix.rows[0], result.matrix.rows[-1]
     assert merged.label == "merge"
     assert base.values["likeness"] == merged.values["likeness"] == 1.0
@@ -177,17 +179,21 @@ def test_every_sample_is_trained_on(
         (["rewards=[rad]"], ConfigError, "unknown reward 'rad'. Did you mean 'red'"),
         (["strategy=ridd"], ConfigError, "unknown strategy 'ridd'. Did you mean 'rid'"),
         (["evaluate.metrics=[liken]"], ConfigError, "unknown metric 'liken'. Did you mean 'likeness'"),
-        (["strategies.rid.lamda=1"], ConfigError, "unknown setting in strategies.rid 'lamda'. Did you mean 'lam'"),
-        (["strategies.rid.alpha=2"], ConfigError, "strategies.rid.alpha: 2.* is not between 0 and 1"),
-        (["strategies.ridd.lam=1"], ConfigError, "unknown strategy 'ridd'"),
+        (
+            ["strategy_settings.rid.lamda=1"],
+            ConfigError,
+            "strategy_settings.rid 'lamda'. Did you mean 'lam'",
+        ),
+        (["strategy_settings.rid.alpha=2"], ConfigError, "strategy_settings.rid.alpha: 2.* is not between 0 and 1"),
+        (["strategy_settings.ridd.lam=1"], ConfigError, "unknown strategy 'ridd'"),
         (["recipes.rid.red.lrr=1"], ConfigError, "unknown setting in recipes.rid.red 'lrr'. Did you mean 'lr'"),
         (["train.samples=1"], ConfigError, "train.samples: 1 is less than one batch of 2"),
         (["train.lr=-1"], ConfigError, "train.lr: -1.0 is not above 0"),
         (["model.steps=0"], ConfigError, "model.steps: 0 is not between 1 and 10000"),
         (["model.steps=1001"], ConfigError, "model.steps: 1001 is more than the model's 1000"),
-        (["evaluate.samples=-1"], ConfigError, "evaluate.samples: -1 is not between 0 and 1000"),
+        (["evaluate.pictures=-1"], ConfigError, "evaluate.pictures: -1 is not between 0 and 1000"),
         (["train.lr=nan"], ConfigError, "train.lr: 'nan' is not a finite number"),
-        (["strategies.joint.by=soup", "strategy=joint"], ConfigError, "strategy 'soup' only plans"),
+        (["strategy_settings.joint.by=soup", "strategy=joint"], ConfigError, "strategy 'soup' only plans"),
         (["model.resolution=15"], ConfigError, "model.resolution: 15 is not a multiple of 2"),
         (["recipes.rdi.red.lr=1"], ConfigError, "recipes.rdi.red: unknown strategy 'rdi'. Did you mean 'rid'"),
         (["recipes.rid.rad.lr=1"], ConfigError, "recipes.rid.rad: unknown reward 'rad'. Did you mean 'red'"),

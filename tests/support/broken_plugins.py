@@ -209,7 +209,7 @@ CASES = [
             "@dataclass(frozen=True)\nclass S:\n    size: Size = 1\n" + REWARD + "    Settings = S\n"
         ),
         warning="",
-        selected="reward.{name}: the types of S cannot be read: name 'Size' is not defined",
+        selected="reward_settings.{name}: the types of S cannot be read: name 'Size' is not defined",
     ),
     Case(
         name="call_raises",

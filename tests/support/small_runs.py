@@ -35,7 +35,9 @@ def write_run(store: Path, strategy: str, seed: int = 0, *, lam: float = 1.0, or
     write_json(folder / "result.json", result.to_json())
     write_json(folder / "environment.json", {"packages": {"rilbench": "0.1.0"}})
     write_text(store / "prompts.txt", "a red circle, small\na blue square\n")
-    settings = f"strategies: {{rid: {{lam: {lam}, alpha: 0.9}}}}\nevaluate: {{prompts: {store / 'prompts.txt'}}}\n"
+    settings = (
+        f"strategy_settings: {{rid: {{lam: {lam}, alpha: 0.9}}}}\nevaluate: {{prompts: {store / 'prompts.txt'}}}\n"
+    )
     write_text(folder / "config.yaml", f"seed: {seed}\nstrategy: {strategy}\n{settings}")
     write_text(folder / "table.md", "| a |\n")
     return folder

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from statistics import median
@@ -29,9 +30,7 @@ class Timings:
         measured = [files for stage in Store(store).all_stages() for files in stage.all_evaluations()]
         evaluations = [(files.folder.name, values) for files in measured for values in _measured(files)]
         self._evaluation = _medians(((identity,), values["seconds"]) for identity, values in evaluations)
-        # one on other images or metrics; older stores do not say how many images there were
-        sized = [values for _, values in evaluations if values.get("images")]
-        self._image = _medians(((), values["seconds"] / values["images"]) for values in sized)
+        self._image = median([values["seconds"] / values["images"] for _, values in evaluations] or [math.nan])
 
     def training(self, document: Mapping[str, Any]) -> float | None:
         """Of a stage, by the document of its identity."""
@@ -42,9 +41,8 @@ class Timings:
 
     def evaluation(self, identity: str, images: int) -> float | None:
         """Of an evaluation: as the same one, or by the number of images as any took."""
-        known = self._evaluation.get((identity,))
-        per_image = self._image.get(())
-        return known if known is not None or per_image is None else per_image * images
+        known = self._evaluation.get((identity,), self._image * images)
+        return None if math.isnan(known) else known
 
 
 def _keys(document: Mapping[str, Any]) -> Iterator[tuple[Key, int]]:
@@ -76,6 +74,6 @@ def _trained(files: StageFiles) -> list[dict[str, Any]]:
 def _measured(files: EvaluationFiles) -> list[dict[str, Any]]:
     """The numbers of an evaluation, likewise."""
     try:
-        return [read_json(files.numbers, like={"seconds": float})]
+        return [read_json(files.numbers, like={"seconds": float, "images": int})]
     except ConfigError:
         return []

@@ -317,7 +317,7 @@ adapter: {{rank: 2}}
 train: {{samples: 4, batch_size: 2, prompts: "{url(web, "/prompts/train.txt")}"}}
 evaluate:
   {{prompts: "{url(web, "/prompts/eval.txt")}", images_per_prompt: 2, metrics: [png_kb], samples: 1, bootstrap: 50}}
-reward: {{aesthetic: {{clip: {workplace}/clip, head: "{head}"}}}}
+reward_settings: {{aesthetic: {{clip: {workplace}/clip, head: "{head}"}}}}
 """
     )
     return workplace

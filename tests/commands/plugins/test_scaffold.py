@@ -178,7 +178,11 @@ def test_generated_tests_pass_once_the_packages_are_installed(packages: Path, si
 def test_generated_components_work_in_a_run(workplace: Path, site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(site)
     toy.config(workplace)
-    settings = ("reward.my-reward.channel=blue", "metric.my-metric.threshold=0.4", "strategies.my-strategy.pull=0.5")
+    settings = (
+        "reward_settings.my-reward.channel=blue",
+        "metric_settings.my-metric.threshold=0.4",
+        "strategy_settings.my-strategy.pull=0.5",
+    )
     chosen = ("--strategy", "my-strategy", "--rewards", "my-reward", "evaluate.metrics=[my-metric]", *settings)
     done = rilbench("run", "--json", "--config", "toy.yaml", *chosen, cwd=workplace)
     assert done.code == 0, done.err

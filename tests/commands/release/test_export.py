@@ -44,8 +44,8 @@ def place(tmp_path_factory: pytest.TempPathFactory, pipeline: Path) -> Path:
     for overrides in (
         ["strategy=rid"],
         ["strategy=soup"],
-        ["strategy=soup", "strategies.soup.average=factors"],
-        ["strategy=wise_ft", "strategies.wise_ft.scale=0.25"],
+        ["strategy=soup", "strategy_settings.soup.average=factors"],
+        ["strategy=wise_ft", "strategy_settings.wise_ft.scale=0.25"],
     ):
         name = "factors" if len(overrides) == 2 and "soup" in overrides[1] else overrides[0].partition("=")[2]
         made = toy.run(folder, *overrides, f"label={name}", "train.lr=0.2")
@@ -297,7 +297,7 @@ def test_another_base_model_is_refused(place: Path, tmp_path: Path) -> None:
 
 
 def test_a_merge_that_is_planned_otherwise_now_is_refused(place: Path) -> None:
-    run = opened(place, "soup", "strategies.soup.coefficients.red=0.9")
+    run = opened(place, "soup", "strategy_settings.soup.coefficients.red=0.9")
     with pytest.raises(ConfigError, match="plans another merge than when the run was made"):
         run.chain(3)
 

@@ -23,7 +23,7 @@ PROMPTS = ["a red circle", "a blue square", "a green ring"]
 def run(tmp_path_factory: pytest.TempPathFactory, pipeline: Path) -> SavedRun:
     folder = tmp_path_factory.mktemp("place")
     shutil.copytree(pipeline, folder / "pipeline")
-    made = toy.run(folder, "strategy=rid", "train.lr=0.2", "evaluate.samples=3")
+    made = toy.run(folder, "strategy=rid", "train.lr=0.2", "evaluate.pictures=3")
     return open_run(str(made.folder), toy.catalog())
 
 

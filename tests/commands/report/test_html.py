@@ -45,7 +45,7 @@ def store(tmp_path_factory: pytest.TempPathFactory, pipeline: Path) -> Path:
     toy.config(folder)
     (folder / "prompts.txt").write_text(f"a red circle {EVIL}\na blue square\na green ring\n")
     for strategy, order, seed in RUNS:
-        weights = ["strategies.joint.weights={red: 1.0, dark: 1.0}"] if strategy == "joint" else []
+        weights = ["strategy_settings.joint.weights={red: 1.0, dark: 1.0}"] if strategy == "joint" else []
         done = toy.run(folder, f"strategy={strategy}", f"rewards=[{order}]", f"seed={seed}", MORE, *weights)
         file = done.folder / "result.json"
         result = read_json(file)

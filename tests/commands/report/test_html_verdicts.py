@@ -304,20 +304,20 @@ def test_runs_of_one_label_on_two_bases_are_two_methods(tmp_path: Path) -> None:
 def test_settings_mixed_under_one_label_are_warned_about(tmp_path: Path) -> None:
     for seed, lam in ((0, 100), (1, 90)):
         run = made("rid", ("a", "b"), seed, [[1, 2], [2, 2], [2, 3]])
-        stored(tmp_path, run, f"strategies: {{rid: {{lam: {lam}}}}}\n")
+        stored(tmp_path, run, f"strategy_settings: {{rid: {{lam: {lam}}}}}\n")
     _, _, warnings = read(tmp_path)
     assert len(warnings) == 1
-    assert "strategies.rid.lam (100 and 90)" in warnings[0]
+    assert "strategy_settings.rid.lam (100 and 90)" in warnings[0]
 
 
 def test_a_variant_tells_in_what_it_is_not_the_plain_strategy(tmp_path: Path) -> None:
     numbers = [[1, 2], [2, 2], [2, 3]]
     rest = "recipes: {baseline: {any: {lr: 1}}}"
-    stored(tmp_path, made("rid", ("a", "b"), 0, numbers), "strategies: {rid: {alpha: 0.99, lam: 1}}\n")
+    stored(tmp_path, made("rid", ("a", "b"), 0, numbers), "strategy_settings: {rid: {alpha: 0.99, lam: 1}}\n")
     slow = made("rid-alpha0.9", ("a", "b"), 0, numbers, strategy="rid")
-    stored(tmp_path, slow, f"strategies: {{rid: {{alpha: 0.9, lam: 1, distil: full}}}}\n{rest}\n")
+    stored(tmp_path, slow, f"strategy_settings: {{rid: {{alpha: 0.9, lam: 1, distil: full}}}}\n{rest}\n")
     half = made("x0.5", ("a", "b"), 0, numbers, strategy="wise_ft")
-    stored(tmp_path, half, "strategies: {wise_ft: {scale: 0.5}}\n")
+    stored(tmp_path, half, "strategy_settings: {wise_ft: {scale: 0.5}}\n")
     one, _, _ = read(tmp_path)
     assert variant(one, "rid") == ""
     assert variant(one, "rid-alpha0.9") == "Differs from rid in: alpha 0.9 (not 0.99); distil full."

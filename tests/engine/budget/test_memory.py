@@ -31,7 +31,7 @@ def trained(folder: Path, *changes: str) -> tuple[Tensor, list[dict[str, float]]
 STRATEGIES = {
     "baseline": ("strategy=baseline",),
     "rid": ("strategy=rid",),
-    "joint": ("strategy=joint", "strategies.joint.balance=gradients", "rewards=[red,dark]"),
+    "joint": ("strategy=joint", "strategy_settings.joint.balance=gradients", "rewards=[red,dark]"),
 }
 
 

@@ -69,7 +69,7 @@ def test_sizes_take_a_batch_of_one_and_values_out_of_range() -> None:
 
 def test_jpeg_size_refuses_a_wrong_quality() -> None:
     with pytest.raises(ConfigError, match="quality: 0"):
-        build(JpegSizeSettings, {"quality": 0}, "metric.jpeg_kb")
+        build(JpegSizeSettings, {"quality": 0}, "metric_settings.jpeg_kb")
 
 
 def test_means_forget_after_reset() -> None:
@@ -227,7 +227,7 @@ def test_fid_refuses_wrong_references_and_settings(clip: Path, tmp_path: Path) -
         other.update(images(2, 3, SIZE, SIZE), PROMPTS)
     for values, match in (({"extractor": "dino"}, "dino"), ({"scale": 0}, "scale")):
         with pytest.raises(ConfigError, match=match):
-            build(FIDSettings, values, "metric.fid")
+            build(FIDSettings, values, "metric_settings.fid")
 
 
 def test_inception_without_its_package_or_file_is_refused(

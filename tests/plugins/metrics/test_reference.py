@@ -73,7 +73,9 @@ def reference(*arguments: str) -> Any:
 
 def test_the_command_writes_what_numpy_computes(clip: Path, folder: Path, tmp_path: Path) -> None:
     output = tmp_path / "stats" / "val.safetensors"
-    done = reference(str(folder), f"metric.fid.model={clip}", "--output", str(output), "--batch-size", "3", "--json")
+    done = reference(
+        str(folder), f"metric_settings.fid.model={clip}", "--output", str(output), "--batch-size", "3", "--json"
+    )
     assert done.exit_code == 0, done.output
     files = sorted(path for path in folder.rglob("*") if path.suffix in (".png", ".PNG"))
     rows = []
@@ -98,7 +100,7 @@ def test_the_command_writes_what_numpy_computes(clip: Path, folder: Path, tmp_pa
 
 def test_fid_takes_its_own_extractors_statistics_only(clip: Path, folder: Path, tmp_path: Path) -> None:
     output = tmp_path / "val.safetensors"
-    done = reference(str(folder), f"metric.fid.model={clip}", "--output", str(output), "--size", "24")
+    done = reference(str(folder), f"metric_settings.fid.model={clip}", "--output", str(output), "--size", "24")
     assert done.exit_code == 0, done.output
     assert "short side to 24, centre crop" in done.stdout
     FID(FIDSettings(model=str(clip), reference=str(output)))
@@ -116,7 +118,7 @@ def test_the_reference_is_where_the_configuration_has_it(clip: Path, folder: Pat
     (needed,) = FID.files(FIDSettings(model=str(clip), reference=str(place)))
     assert not is_present(needed)
     assert "rilbench reference FOLDER" in needed.made_by
-    done = reference(str(folder), f"metric.fid.model={clip}", f"metric.fid.reference={place}")
+    done = reference(str(folder), f"metric_settings.fid.model={clip}", f"metric_settings.fid.reference={place}")
     assert done.exit_code == 0, done.output
     assert is_present(needed)
     assert FID.files(FIDSettings()) == []  # the embedded benchmark's own
@@ -124,7 +126,7 @@ def test_the_reference_is_where_the_configuration_has_it(clip: Path, folder: Pat
 
 def test_mistakes_are_told(clip: Path, folder: Path, tmp_path: Path) -> None:
     def refused(*arguments: str) -> str:
-        return str(reference(*arguments, f"metric.fid.model={clip}").exception)
+        return str(reference(*arguments, f"metric_settings.fid.model={clip}").exception)
 
     (tmp_path / "empty").mkdir()
     assert "holds 0 images; name a folder" in refused(str(tmp_path / "empty"), "--output", "x")
@@ -160,7 +162,7 @@ def test_inception_statistics_are_torch_fidelitys(inception: Path, folder: Path,
     )
     theirs = fid_input_id_to_statistics(1, network, "2048", input1=str(folder), cache=False, **options)
     output = tmp_path / "coco.safetensors"
-    settings = ("metric.fid.extractor=inception", f"metric.fid.pretrained={inception}")
+    settings = ("metric_settings.fid.extractor=inception", f"metric_settings.fid.pretrained={inception}")
     done = reference(str(folder), *settings, "--output", str(output), "--size", "24", "--batch-size", "2")
     assert done.exit_code == 0, done.output
     ours = load_file(output)

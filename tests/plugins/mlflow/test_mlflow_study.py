@@ -194,18 +194,18 @@ def test_labels_show_what_differs_within_a_strategy() -> None:
     def settings(lam: float, lr: float, seed: int = 0) -> dict[str, Any]:
         return {
             "seed": seed,
-            "strategies": {"rid": {"lam": lam, "lr": lr}},
+            "strategy_settings": {"rid": {"lam": lam, "lr": lr}},
             "train": {"lr": 1.0},
-            "evaluate": {"samples": lr},
+            "evaluate": {"pictures": lr},
         }
 
     strategies = ["rid", "rid", "rid", "soup"]
     different = [settings(1, 1), settings(2, 1), settings(1, 1, seed=1), settings(7, 7)]
     assert labels(strategies, [flat(one) for one in different]) == ["rid lam=1", "rid lam=2", "rid lam=1", "soup"]
-    both = [settings(1, 1), {"strategies": {"rid": {"lam": 1, "lr": 1}}, "train": {"lr": 2.0}}]
+    both = [settings(1, 1), {"strategy_settings": {"rid": {"lam": 1, "lr": 1}}, "train": {"lr": 2.0}}]
     assert labels(["rid", "rid"], [flat(one) for one in both]) == ["rid lr=1.0", "rid lr=2.0"]
-    both = [settings(1, 1), {"strategies": {"rid": {"lam": 1, "lr": 5}}, "train": {"lr": 2.0}}]
-    assert labels(["rid", "rid"], [flat(one) for one in both])[1] == "rid strategies.rid.lr=5 train.lr=2.0"
+    both = [settings(1, 1), {"strategy_settings": {"rid": {"lam": 1, "lr": 5}}, "train": {"lr": 2.0}}]
+    assert labels(["rid", "rid"], [flat(one) for one in both])[1] == "rid strategy_settings.rid.lr=5 train.lr=2.0"
     assert labels(["rid", "rid"], [flat(settings(1, 1)), {}]) == ["rid", "rid"]
 
 
@@ -387,7 +387,7 @@ def test_hooks_of_studies_fit_their_specification() -> None:
 
 def test_a_run_is_grouped_by_its_label() -> None:
     named = [
-        {"strategy": "rid", "label": label, "strategies": {"rid": {"lam": lam}}}
+        {"strategy": "rid", "label": label, "strategy_settings": {"rid": {"lam": lam}}}
         for label, lam in (("rid", 1), ("rid-lam0", 0))
     ]
     assert labels(["rid", "rid-lam0"], [flat(one) for one in named]) == ["rid", "rid-lam0"]

@@ -86,13 +86,13 @@ def test_incompressibility_is_near_the_error_of_a_real_file(quality: int, tolera
 
 @pytest.mark.parametrize("values", [{}, {"quality": 50, "reduction": "sum"}])
 def test_incompressibility_is_minus_compressibility(values: dict[str, object]) -> None:
-    x, settings = photos(), build(CompressibilitySettings, values, "reward.incompressibility")
+    x, settings = photos(), build(CompressibilitySettings, values, "reward_settings.incompressibility")
     assert torch.equal(Incompressibility(settings)(x, [""] * 3), -Compressibility(settings)(x, [""] * 3))
 
 
 def test_incompressibility_refuses_what_compressibility_refuses() -> None:
     with pytest.raises(ConfigError, match=r"reward\.incompressibility\.quality: 101"):
-        build(Incompressibility.Settings, {"quality": 101}, "reward.incompressibility")
+        build(Incompressibility.Settings, {"quality": 101}, "reward_settings.incompressibility")
 
 
 def test_incompressibility_does_not_report_growth_as_forgetting() -> None:

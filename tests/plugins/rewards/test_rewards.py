@@ -210,4 +210,4 @@ def test_sum_is_mean_times_the_number_of_values() -> None:
 def test_compressibility_refuses_wrong_settings() -> None:
     for values, match in (({"quality": 0}, "quality: 0"), ({"quality": 101}, "101"), ({"reduction": "max"}, "max")):
         with pytest.raises(ConfigError, match=match):
-            build(CompressibilitySettings, values, "reward.compressibility")
+            build(CompressibilitySettings, values, "reward_settings.compressibility")
