@@ -21,7 +21,7 @@ class Colorfulness(Reward):
     Source: Hasler and Süsstrunk, Measuring colourfulness in natural images (2003).
     """
 
-    api_version = 2
+    api_version = 1
     uses_prompts = False
     precision = "fp64"
 

@@ -21,7 +21,7 @@ class Incompressibility(Reward):
     would stand in the tables as forgetting. `evaluate.metrics=[jpeg_kb]` still measures them.
     """
 
-    api_version = 2
+    api_version = 1
     Settings = CompressibilitySettings
     settings: CompressibilitySettings
     uses_prompts = False

@@ -33,7 +33,7 @@ STAGE = ("label", "rewards", "values", "forgetting", "train_seconds", "evaluate_
 class JsonLog:
     """The hook plugin. Keeps nothing between two calls: what is logged is read from the file."""
 
-    api_version = 2
+    api_version = 1
 
     @hookimpl
     def run_started(self, folder: Path, result: RunResult) -> None:

@@ -23,7 +23,7 @@ class Sharpness(Reward):
     of focus measure operators for shape-from-focus (2013).
     """
 
-    api_version = 2
+    api_version = 1
     uses_prompts = False
     precision = "fp64"
 

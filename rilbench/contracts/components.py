@@ -2,9 +2,7 @@
 
 A component declares its settings as a frozen dataclass in `Settings`; the engine validates the user's values and
 passes an instance, with the device, to the constructor. Contracts only grow: new arguments are keyword-only with a
-default, so a component written for the API version before keeps working.
-
-API version 2 added `Reward.uses_prompts`, `Reward.precision` and `Component.files`.
+default.
 """
 
 from __future__ import annotations
@@ -19,8 +17,7 @@ from rilbench.contracts.files import NeededFile, named
 if TYPE_CHECKING:
     from torch import Tensor
 
-API_VERSION = 2
-SUPPORTED = (API_VERSION - 1, API_VERSION)
+API_VERSION = 1
 
 
 @dataclass(frozen=True)

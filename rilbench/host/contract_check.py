@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 
-from rilbench.contracts.components import API_VERSION, SUPPORTED, Component, Metric, Reward
+from rilbench.contracts.components import API_VERSION, Component, Metric, Reward
 from rilbench.contracts.strategy import Strategy
 
 CONTRACTS: dict[str, type[Component]] = {"reward": Reward, "metric": Metric, "strategy": Strategy}
@@ -17,10 +17,9 @@ def fault(kind: str, loaded: object) -> str | None:
     version = getattr(loaded, "api_version", API_VERSION)
     if type(version) is not int:
         return f"has api_version = {version!r}, which is no whole number"
-    if version not in SUPPORTED:
+    if version != API_VERSION:
         remedy = "update the plugin" if version < API_VERSION else "update rilbench"
-        supported = " and ".join(map(str, SUPPORTED))
-        return f"is for API version {version}; this rilbench supports {supported}: {remedy}"
+        return f"is for API version {version}; this rilbench supports {API_VERSION}: {remedy}"
     return None if contract is None else _contract_fault(loaded, contract)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rilbench.contracts import settings
-from rilbench.contracts.components import SUPPORTED
+from rilbench.contracts.components import API_VERSION
 from rilbench.contracts.errors import ConfigError, PluginError, reason
 from rilbench.contracts.files import NeededFile
 from rilbench.engine import identity
@@ -28,8 +28,8 @@ def is_documented(subject: Any_) -> None:
 @check()
 def api_version_is_supported(subject: Any_) -> None:
     """`api_version` is a version that this rilbench supports; a run refuses others."""
-    version, known = subject.component.api_version, " or ".join(map(str, SUPPORTED))
-    require(version in SUPPORTED, f"api_version is {version!r}; this rilbench works with {known}")
+    version = subject.component.api_version
+    require(version == API_VERSION, f"api_version is {version!r}; this rilbench supports {API_VERSION}")
 
 
 @check()

@@ -154,11 +154,7 @@ def batches_add_up(subject: MetricSubject) -> None:
     require(alike(parts, whole), f"one batch of {IMAGES} measures {whole:.6g}, batches of 1, 4 and 3 {parts:.6g}")
 
 
-def _before_version_2(subject: MetricSubject) -> str | None:
-    return "the contract demands it from API version 2 on" if subject.component.api_version < 2 else None
-
-
-@check(batches_add_up, not_for=_before_version_2)
+@check(batches_add_up)
 def an_empty_batch_changes_nothing(subject: MetricSubject) -> None:
     """Adding no image does not change the value: the last batch of a process may be empty."""
     plain = measure(subject, pictures(subject))

@@ -123,10 +123,7 @@ def other_images_are_scored_anew(subject: RewardSubject) -> None:
 
 
 def _without_prompts(subject: RewardSubject) -> str | None:
-    if not subject.component.uses_prompts:
-        return "it declares uses_prompts = False"
-    silent = subject.component.api_version == 1 and "uses_prompts" not in vars(subject.component)
-    return "API version 1 has no uses_prompts to declare" if silent else None
+    return None if subject.component.uses_prompts else "it declares uses_prompts = False"
 
 
 def _with_prompts(subject: RewardSubject) -> str | None:

@@ -111,13 +111,13 @@ CASES = [
     ),
     Case(
         name="api_too_new",
-        make=_source(REWARD + "    api_version = 3\n"),
-        warning=f"{OF} is for API version 3; this rilbench supports 1 and 2: update rilbench",
+        make=_source(REWARD + "    api_version = 2\n"),
+        warning=f"{OF} is for API version 2; this rilbench supports 1: update rilbench",
     ),
     Case(
         name="api_too_old",
         make=_source(REWARD + "    api_version = 0\n"),
-        warning=f"{OF} is for API version 0; this rilbench supports 1 and 2: update the plugin",
+        warning=f"{OF} is for API version 0; this rilbench supports 1: update the plugin",
     ),
     Case(
         name="settings_no_dataclass",

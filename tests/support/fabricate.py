@@ -10,7 +10,7 @@ from rilbench import Reward
 
 class Good(Reward):
     '''The mean of the green channel.'''
-    api_version = 2
+    api_version = 1
     uses_prompts = False
 
     def __call__(self, images, prompts):

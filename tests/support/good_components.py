@@ -85,15 +85,6 @@ class OfManySettings(GoodReward):
     Settings = Options
 
 
-class FirstApi(GoodReward):
-    """As written before there was `uses_prompts`."""
-
-    api_version = 1
-
-    def __call__(self, images: Tensor, prompts: Sequence[str]) -> Tensor:
-        return value(images)
-
-
 def layer() -> nn.Linear:
     made = nn.Linear(3, 1)
     with torch.no_grad():
@@ -191,7 +182,6 @@ GOOD: list[type[Component]] = [
     GoodReward,
     GoodModel,
     OfManySettings,
-    FirstApi,
     GoodMetric,
     GoodComparison,
     GoodSet,

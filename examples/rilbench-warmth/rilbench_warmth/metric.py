@@ -16,7 +16,7 @@ class WarmShare(MeanMetric):
     It tells a picture that is warm all over from one with a few glowing pixels, which the mean of the reward does not.
     """
 
-    api_version = 2
+    api_version = 1
     higher_is_better = True
     unit = "%"
 

