@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import typer
 from checkout import ROOT
+from test_layers import LAYERS
 
 import rilbench
 from rilbench import Metric, Reward, Strategy
@@ -81,6 +82,11 @@ def test_every_group_and_variable_is_described() -> None:
     assert all(f"`{group}`" in PLUGINS for group in GROUPS.values())
     variables = {control.ALLOW, control.DISABLE, control.STRICT}
     assert variables == set(re.findall(r"^\| `(RILBENCH_\w+)=", PLUGINS, re.M))
+
+
+def test_the_layers_are_those_of_the_layer_test() -> None:
+    table = (ROOT / "docs" / "design.md").read_text().split("## Layers")[1].split("## ")[0]
+    assert tuple(re.findall(r"^\| `(\w+)(?:/|\.py)` \|", table, re.M)) == LAYERS
 
 
 def test_the_code_shown_is_the_code_written() -> None:
