@@ -10,8 +10,9 @@ from collections.abc import Iterable
 from importlib.metadata import EntryPoint, distribution
 from pathlib import Path
 
+from rilbench import Metric, Reward, Strategy
 from rilbench.contracts.hooks import NAMES, Hooks
-from rilbench.testing.catalogue import CHECKS
+from rilbench.testing import checks_for
 from rilbench.testing.check import Check
 
 FOLDER = Path(__file__).parent / "reference"
@@ -37,9 +38,10 @@ def hooks() -> str:
 
 def checks() -> str:
     """Every check of the conformance kit: those of every kind of component first, then those of one kind."""
-    common = set.intersection(*(set(found) for found in CHECKS.values()))
-    tables = [_table("Every component", [check for check in next(iter(CHECKS.values())) if check in common])]
-    for kind, found in CHECKS.items():
+    checks = {kind: checks_for(kind) for kind in (Reward, Metric, Strategy)}
+    common = set.intersection(*(set(found) for found in checks.values()))
+    tables = [_table("Every component", [check for check in checks[Reward] if check in common])]
+    for kind, found in checks.items():
         tables.append(_table(f"Also every {kind.__name__.lower()}", [check for check in found if check not in common]))
     return "\n".join(tables)
 

@@ -12,8 +12,7 @@ from rilbench.contracts.errors import ConfigError, PluginError, reason
 from rilbench.contracts.files import NeededFile
 from rilbench.engine import identity
 from rilbench.engine.documents import settings_document
-from rilbench.testing.check import Fault, check, require
-from rilbench.testing.subject import Subject
+from rilbench.testing.check import Fault, Subject, check, require
 
 WRONG: tuple[Any, ...] = ({"no": "such value"}, ["no such value"], "no such value")  # no type takes all three
 Any_ = Subject[Any]

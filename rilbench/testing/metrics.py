@@ -11,9 +11,8 @@ from torch import Tensor
 
 from rilbench.contracts.components import MeanMetric, Metric
 from rilbench.testing import inputs
-from rilbench.testing.check import Check, check, require
+from rilbench.testing.check import Check, Subject, check, require
 from rilbench.testing.common import can_be_made
-from rilbench.testing.subject import Subject
 from rilbench.testing.surroundings import watched
 
 MetricSubject: TypeAlias = Subject[Metric]

@@ -7,9 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
 from rilbench.contracts.strategy import Stage, Strategy
-from rilbench.testing.check import Check, check, require
+from rilbench.testing.check import Check, Subject, check, require
 from rilbench.testing.common import can_be_made
-from rilbench.testing.subject import Subject
 
 StrategySubject: TypeAlias = Subject[Strategy]
 SEQUENCES = (("first",), ("first", "second"), ("first", "second", "third"))  # names of rewards

@@ -11,8 +11,7 @@ from rilbench.contracts.strategy import Strategy
 from rilbench.testing.report import CheckResult
 
 if TYPE_CHECKING:
-    from rilbench.testing.check import Check
-    from rilbench.testing.subject import Subject
+    from rilbench.testing.check import Check, Subject
 
 PROMPTS = 8  # how many different prompts the checks need
 
@@ -43,12 +42,21 @@ def check_component(
 
 def checks_for(component: type[Component]) -> list[Check]:
     """The checks that apply to a component, in the order they run; `.name` and `.says` describe each."""
-    from rilbench.testing import catalogue
-
-    for contract, checks in catalogue.CHECKS.items():
+    for contract in (Reward, Metric, Strategy):
         if isinstance(component, type) and issubclass(component, contract):
-            return list(checks)
+            return _of(contract)
     raise ConfigError(f"{component!r} is not a subclass of {', '.join(c.__name__ for c in (Reward, Metric, Strategy))}")
+
+
+def _of(contract: type[Component]) -> list[Check]:
+    from rilbench.testing import common, gradients, metrics, own_plan, parts, plans, resources, rewards, training
+
+    own: dict[type[Component], tuple[Check, ...]] = {
+        Reward: (*rewards.CHECKS, *gradients.CHECKS, *resources.CHECKS),
+        Metric: metrics.CHECKS,
+        Strategy: (*plans.CHECKS, *training.CHECKS, *parts.CHECKS, *own_plan.CHECKS),
+    }
+    return [*common.COMMON, *own[contract]]
 
 
 def parametrize_with_checks(
@@ -94,7 +102,7 @@ def _subject(
     image_size: int,
     prompts: Sequence[str] | None,
 ) -> Subject[Any]:
-    from rilbench.testing.subject import Subject
+    from rilbench.testing.check import Subject
 
     if prompts is not None and len(set(prompts)) < PROMPTS:
         raise ConfigError(f"prompts: {len(set(prompts))} different ones; the checks need {PROMPTS}")

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from rilbench.contracts.components import Reward
 from rilbench.testing import inputs
-from rilbench.testing.subject import Subject
+from rilbench.testing.check import Subject
 
 RewardSubject: TypeAlias = Subject[Reward]
 BATCH = 4
