@@ -30,6 +30,7 @@ from rilbench.engine.components import Components
 from rilbench.engine.config import RunConfig, load
 from rilbench.host.catalog import Catalog
 from rilbench.model.adapters import AdapterGroup
+from rilbench.model.attach import adapter_group
 from rilbench.model.loading import pick_device
 from rilbench.model.randomness import generator_for
 from rilbench.model.text_to_image import TextToImage
@@ -82,7 +83,7 @@ class Bench:
         self.config, self.name = config, reward
         self.components = Components(config, Catalog(), device=pick_device(config.model.device))
         self.model = TextToImage.load(config.model)
-        self.group = AdapterGroup(self.model.network, targets=config.adapter.targets)
+        self.group = adapter_group(self.model.network, targets=config.adapter.targets)
 
     def step(self, strategy: str, stage: int) -> Kind:
         """What comes before a timed step, and the step: the next update with `stage - 1` frozen pairs below."""

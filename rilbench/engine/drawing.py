@@ -10,7 +10,7 @@ from rilbench.engine.progress import Reporter
 from rilbench.engine.saved import SavedRun
 from rilbench.evaluation.config import EvaluateConfig
 from rilbench.evaluation.evaluate import batches, cause, generate, images_after, to_pixels
-from rilbench.model.adapters import AdapterGroup
+from rilbench.model.attach import adapter_group
 from rilbench.model.text_to_image import TextToImage
 
 
@@ -24,7 +24,7 @@ class StageModel:
         run.check_base()
         reporter.say("loading the model")
         self.run, self.model = run, TextToImage.load(run.config.model)
-        self._group = AdapterGroup(self.model.network, targets=run.config.adapter.targets)
+        self._group = adapter_group(self.model.network, targets=run.config.adapter.targets)
 
     def after(self, stage: int) -> TextToImage:
         """The model with the pairs up to a stage in its weights; the same object for every stage."""

@@ -27,6 +27,7 @@ from rilbench.evaluation.images import KeptImages, written
 from rilbench.evaluation.kept import KeptEvaluation
 from rilbench.files.prompts import evaluation_prompts, read_prompts
 from rilbench.model.adapters import AdapterGroup
+from rilbench.model.attach import adapter_group
 from rilbench.model.config import ModelConfig
 from rilbench.model.files import has_config, has_pair, load_pair, save_config, save_pair, why_no_pair
 from rilbench.model.text_to_image import TextToImage
@@ -91,7 +92,7 @@ class Session:
 
     @cached_property
     def group(self) -> AdapterGroup:
-        return AdapterGroup(self.model.network, targets=self.config.adapter.targets)
+        return adapter_group(self.model.network, targets=self.config.adapter.targets)
 
     def check_memory(self) -> None:
         """ConfigError when what is not trained yet would not fit; nothing is loaded when everything is."""

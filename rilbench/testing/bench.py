@@ -17,6 +17,7 @@ from rilbench.contracts.components import NoSettings, Reward
 from rilbench.contracts.pair import LoraPair
 from rilbench.contracts.strategy import Stage, Strategy
 from rilbench.model.adapters import AdapterGroup
+from rilbench.model.attach import adapter_group
 from rilbench.model.backbones.stable_diffusion import StableDiffusion
 from rilbench.model.config import ModelConfig
 from rilbench.model.randomness import generator_for
@@ -54,7 +55,7 @@ class Bench:
         """The same one each time."""
         config = ModelConfig(path="tiny", device=device, steps=2, guidance=1.0)
         model = TextToImage(StableDiffusion(SimpleNamespace(**tiny.parts()), config, device))
-        return cls(model, AdapterGroup(model.network, targets=("to_q", "to_v")), Warmth(NoSettings(), device=device))
+        return cls(model, adapter_group(model.network, targets=("to_q", "to_v")), Warmth(NoSettings(), device=device))
 
     def step(self, strategy: Strategy) -> TrainingStep:
         """A stage's first step, after `begin`."""

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from rilbench.contracts.errors import ConfigError
 from rilbench.contracts.pair import LoraPair
-from rilbench.model.adapters import AdapterGroup
+from rilbench.model.attach import adapter_group
 from rilbench.model.config import AdapterConfig, ModelConfig
 from rilbench.model.files import load_pair, save_pair
 from rilbench.model.text_to_image import TextToImage
@@ -33,7 +33,7 @@ def forward(model: TextToImage) -> Tensor:
 @pytest.mark.parametrize("init", ["paper", "peft"])
 def test_a_new_pair_changes_nothing(model: TextToImage, init: str) -> None:
     before = forward(model)
-    group = AdapterGroup(model.network, targets=TARGETS)
+    group = adapter_group(model.network, targets=TARGETS)
     pair = LoraPair.initialised(group.layers, rank=4, init=init, generator=torch.Generator().manual_seed(0))
     zero, filled = (pair.b, pair.a) if init == "paper" else (pair.a, pair.b)
     assert all((m == 0).all() for m in zero.values())
@@ -46,7 +46,7 @@ def test_a_new_pair_changes_nothing(model: TextToImage, init: str) -> None:
 @pytest.mark.parametrize("earlier", [0, 2])
 def test_gradient_equals_plain_autograd_on_full_weights(model: TextToImage, earlier: int) -> None:
     """One step's gradient against d loss / d W of a bare network, pulled back by hand: dA = dW B^T, dB = A^T dW."""
-    group = AdapterGroup(model.network, targets=TARGETS)
+    group = adapter_group(model.network, targets=TARGETS)
     old = [(toy.random_pair(group, 10 + i), 1.0) for i in range(earlier)]
     new = toy.random_pair(group, 3).trainable()
     group.load_chain(old)
@@ -76,7 +76,7 @@ def test_gradient_equals_plain_autograd_on_full_weights(model: TextToImage, earl
 
 
 def test_folded_equals_branch_and_leaves_weights_bit_identical(model: TextToImage) -> None:
-    group = AdapterGroup(model.network, targets=TARGETS)
+    group = adapter_group(model.network, targets=TARGETS)
     group.load_chain([(toy.random_pair(group, 1), 1.0)])
     frozen = {n: layer.weight.clone() for n, layer in group.layers.items()}
     group.start(toy.random_pair(group, 2))
@@ -91,7 +91,7 @@ def test_folded_equals_branch_and_leaves_weights_bit_identical(model: TextToImag
 
 
 def test_swapped_runs_the_other_pair(model: TextToImage) -> None:
-    group = AdapterGroup(model.network, targets=TARGETS)
+    group = adapter_group(model.network, targets=TARGETS)
     student, teacher = toy.random_pair(group, 1), toy.random_pair(group, 2)
     group.start(teacher)
     expected = forward(model)
@@ -102,7 +102,7 @@ def test_swapped_runs_the_other_pair(model: TextToImage) -> None:
 
 
 def test_merge_averages_changes_not_factors(model: TextToImage) -> None:
-    group = AdapterGroup(model.network, targets=TARGETS)
+    group = adapter_group(model.network, targets=TARGETS)
     one, two = toy.random_pair(group, 1), toy.random_pair(group, 2)
     group.load_chain([(one, 0.5), (two, 0.5)])
     name = next(iter(group.layers))
@@ -113,16 +113,16 @@ def test_merge_averages_changes_not_factors(model: TextToImage) -> None:
 
 def test_only_linear_layers_that_exist(model: TextToImage) -> None:
     with pytest.raises(ConfigError, match="no layer named to_nothing"):
-        AdapterGroup(model.network, targets=["to_nothing"])
+        adapter_group(model.network, targets=["to_nothing"])
     with pytest.raises(ConfigError, match="only linear layers"):
-        AdapterGroup(model.network, targets=["conv_in"])
+        adapter_group(model.network, targets=["conv_in"])
 
 
 def test_pair_on_disk_is_a_peft_lora(model: TextToImage, tmp_path: Path) -> None:
     """PEFT, given our files, computes what we compute."""
     from peft import LoraConfig, inject_adapter_in_model, set_peft_model_state_dict
 
-    group = AdapterGroup(model.network, targets=TARGETS)
+    group = adapter_group(model.network, targets=TARGETS)
     pair = toy.random_pair(group, 4)
     save_pair(tmp_path, pair, AdapterConfig(rank=2), "unet")
     loaded = load_pair(tmp_path)
@@ -154,7 +154,7 @@ def test_toy_pipeline_is_random_but_fixed(tmp_path: Path, pipeline: Path) -> Non
 def test_bf16_keeps_small_changes(pipeline: Path) -> None:
     """A change below half a unit in the last place of the weights must not vanish in the rollout."""
     model = TextToImage.load(ModelConfig(path=str(pipeline), steps=3, precision="bf16", device="cpu"))
-    group = AdapterGroup(model.network, targets=TARGETS)
+    group = adapter_group(model.network, targets=TARGETS)
     name = next(iter(group.layers))
     x = torch.ones(1, group.layers[name].in_features, dtype=torch.bfloat16)
     before = group.layers[name](x)
@@ -175,7 +175,7 @@ def test_gradient_checkpointing_changes_nothing(pipeline: Path) -> None:
     for checkpointing in (False, True):
         config = ModelConfig(path=str(pipeline), steps=3, device="cpu", gradient_checkpointing=checkpointing)
         model = TextToImage.load(config)
-        group = AdapterGroup(model.network, targets=TARGETS)
+        group = adapter_group(model.network, targets=TARGETS)
         pair = toy.random_pair(group, 1).trainable()
         group.start(pair)
         gradients.append(torch.autograd.grad(model.decode(forward(model)).mean(), pair.factors))

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from rilbench.contracts.errors import ConfigError
 from rilbench.contracts.pair import LoraPair
-from rilbench.model.adapters import AdapterGroup
+from rilbench.model.attach import adapter_group
 from rilbench.model.config import AdapterConfig, ModelConfig
 from rilbench.model.files import save_pair
 from rilbench.model.text_to_image import TextToImage
@@ -55,7 +55,7 @@ def image(model: TextToImage) -> Tensor:
 
 def new_pair(model: TextToImage) -> LoraPair:
     """The pair that the model trains from now on; the same each time."""
-    group = AdapterGroup(model.network, targets=TARGETS)
+    group = adapter_group(model.network, targets=TARGETS)
     generator = torch.Generator().manual_seed(3)
     pair = LoraPair.initialised(group.layers, rank=2, init="paper", generator=generator).trainable()
     group.start(pair)
@@ -111,7 +111,7 @@ def test_a_pair_on_disk_is_a_lora_of_the_pipeline(
     config = settings(family, folders)
     model = TextToImage.load(config)
     untouched = image(model)
-    group = AdapterGroup(model.network, targets=TARGETS)
+    group = adapter_group(model.network, targets=TARGETS)
     pair = toy.random_pair(group, 2)
     save_pair(tmp_path, pair, AdapterConfig(rank=2, targets=TARGETS), model.backbone.prefix)
     group.load_chain([(pair, 1.0)])
@@ -168,7 +168,7 @@ def test_half_precision_is_that_of_diffusers(
     monkeypatch.setattr(half.vae, "decode", lambda z, **options: decode(z.float(), **options))
     rounded = (theirs(half, family, noise(model).bfloat16(), config, monkeypatch).float() - exact).abs().mean()
     assert 0 < error < 1.5 * rounded
-    group = AdapterGroup(model.network, targets=TARGETS)
+    group = adapter_group(model.network, targets=TARGETS)
     assert group.base[next(iter(group.layers))].data_ptr() == next(iter(group.layers.values())).weight.data_ptr()
     untouched = image(model)
     group.load_chain([(toy.random_pair(group, 1), 1.0)])

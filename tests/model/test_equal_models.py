@@ -15,7 +15,7 @@ from torch import Tensor
 from rilbench.contracts.components import NoSettings
 from rilbench.contracts.pair import LoraPair
 from rilbench.contracts.strategy import Stage
-from rilbench.model.adapters import AdapterGroup
+from rilbench.model.attach import adapter_group
 from rilbench.model.config import ModelConfig
 from rilbench.model.text_to_image import TextToImage
 from rilbench.training.config import TrainConfig
@@ -39,7 +39,7 @@ def distillation(pipeline: Path, rid: RID, model: Mapping[str, object], *, below
     """The gradient (P,) of the distillation term at the start of a stage; it must be finite, and the term zero."""
     settings: dict[str, Any] = {"path": str(pipeline), "steps": 3, "spacing": "trailing", "device": "cpu"}
     loaded = TextToImage.load(ModelConfig(**settings | dict(model)))
-    group = AdapterGroup(loaded.network, targets=("to_q", "to_v"))
+    group = adapter_group(loaded.network, targets=("to_q", "to_v"))
     group.load_chain([(toy.random_pair(group, seed), 1.0) for seed in range(below)])
     pair = toy.random_pair(group, 9).trainable()
     group.start(pair)
@@ -92,7 +92,7 @@ def test_another_teacher_pulls(pipeline: Path) -> None:
 
 def test_a_lag_that_has_decayed_to_nothing_is_none(pipeline: Path) -> None:
     """With alpha 0 the teacher is the student after each update, whatever lag it began with."""
-    group = AdapterGroup(TextToImage.load(ModelConfig(path=str(pipeline), device="cpu")).network, targets=("to_q",))
+    group = adapter_group(TextToImage.load(ModelConfig(path=str(pipeline), device="cpu")).network, targets=("to_q",))
     rid, pair = RID(RIDSettings(alpha=0.0, reset=False)), toy.random_pair(group, 3)
     rid.begin(STAGE, pair)
     rid.load_carry(toy.random_pair(group, 4).state())

@@ -19,7 +19,7 @@ from rilbench.engine.config import load
 from rilbench.engine.progress import Reporter
 from rilbench.engine.saved import open_run
 from rilbench.host.catalog import Catalog
-from rilbench.model.adapters import AdapterGroup
+from rilbench.model.attach import adapter_group
 from rilbench.model.config import ModelConfig
 from rilbench.model.text_to_image import TextToImage
 from rilbench_release import export_command as command
@@ -108,7 +108,7 @@ def stages(run: Path) -> dict[int, Tensor]:
     """Our pictures after the first two and after all three stages."""
     saved = open_run(str(run), Catalog(), [f"model.steps={STEPS}", f"model.resolution={EXPORTED}"])
     model = TextToImage.load(saved.config.model)
-    group, found = AdapterGroup(model.network, targets=saved.config.adapter.targets), {}
+    group, found = adapter_group(model.network, targets=saved.config.adapter.targets), {}
     for stage in (2, 3):
         group.load_chain(saved.pairs(stage))
         found[stage] = picture(model, EXPORTED)

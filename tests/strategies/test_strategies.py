@@ -19,7 +19,7 @@ from rilbench.contracts.strategy import Stage
 from rilbench.engine import run as engine
 from rilbench.engine.progress import Reporter
 from rilbench.host.catalog import Catalog
-from rilbench.model.adapters import AdapterGroup
+from rilbench.model.attach import adapter_group
 from rilbench.model.config import ModelConfig
 from rilbench.model.text_to_image import TextToImage
 from rilbench.training.checked import CheckedStrategy
@@ -42,7 +42,7 @@ class Bench:
     def __init__(self, pipeline: Path, **settings: bool) -> None:
         config = ModelConfig(path=str(pipeline), steps=3, spacing="trailing", device="cpu", **settings)
         self.model = TextToImage.load(config)
-        self.group = AdapterGroup(self.model.network, targets=("to_q", "to_v"))
+        self.group = adapter_group(self.model.network, targets=("to_q", "to_v"))
         self.group.load_chain([(self.random(1), 1.0)])
         self.pair = self.random(2).trainable()
         self.group.start(self.pair)

@@ -14,7 +14,7 @@ from torch import Tensor
 from rilbench.contracts.components import NoSettings, Reward
 from rilbench.contracts.pair import LoraPair
 from rilbench.contracts.strategy import Stage, Strategy
-from rilbench.model.adapters import AdapterGroup
+from rilbench.model.attach import adapter_group
 from rilbench.model.config import ModelConfig
 from rilbench.model.text_to_image import TextToImage
 from rilbench.training.config import TrainConfig
@@ -43,7 +43,7 @@ class Scaled(Reward):
 def steps(pipeline: Path, strategy: Strategy, factor: float, folder: Path, **train: float) -> list[Tensor]:
     """What each update of a stage changes, with rewards times a factor."""
     model = TextToImage.load(ModelConfig(path=str(pipeline), steps=2, device="cpu"))
-    group = AdapterGroup(model.network, targets=("to_q", "to_v"))
+    group = adapter_group(model.network, targets=("to_q", "to_v"))
     group.load_chain([(toy.random_pair(group, 1), 1.0)])
     rewards: dict[str, Reward] = {"red": toy.Redness(NoSettings()), "dark": toy.Darkness(NoSettings())}
     pair = toy.random_pair(group, 2)

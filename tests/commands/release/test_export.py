@@ -23,7 +23,7 @@ from torch import Tensor
 from rilbench.contracts.errors import ConfigError, RilbenchError, UsageError
 from rilbench.contracts.pair import LoraPair
 from rilbench.engine.saved import SavedRun, open_run
-from rilbench.model.adapters import AdapterGroup
+from rilbench.model.attach import adapter_group
 from rilbench.model.randomness import evaluation_noise
 from rilbench.model.text_to_image import TextToImage
 from rilbench.store.tables import markdown
@@ -60,7 +60,7 @@ def opened(place: Path, name: str, *settings: str) -> SavedRun:
 def ours(run: SavedRun, stage: int) -> Tensor:
     """The pictures by rilbench's own model with the chain."""
     model = TextToImage.load(run.config.model)
-    AdapterGroup(model.network, targets=run.config.adapter.targets).load_chain(run.pairs(stage))
+    adapter_group(model.network, targets=run.config.adapter.targets).load_chain(run.pairs(stage))
     with torch.no_grad():
         return model.decode(model.rollout(noise(), PROMPTS))
 

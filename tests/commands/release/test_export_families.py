@@ -14,7 +14,7 @@ from torch import Tensor
 
 from rilbench.contracts.pair import LoraPair
 from rilbench.engine.config import RunConfig
-from rilbench.model.adapters import AdapterGroup
+from rilbench.model.attach import adapter_group
 from rilbench.model.config import ModelConfig
 from rilbench.model.text_to_image import TextToImage
 from rilbench_release import lora, merged
@@ -48,7 +48,7 @@ def test_out_and_in_again(family: str, folders: dict[str, Path], tmp_path: Path)
     config = settings(folders[family])
     model = TextToImage.load(config)
     prefix, untouched = denoiser(model.backbone.pipeline)[0], image(model)
-    group = AdapterGroup(model.network, targets=TARGETS)
+    group = adapter_group(model.network, targets=TARGETS)
     chain = [(toy.random_pair(group, 1), 1.0), (toy.random_pair(group, 2), 0.5)]
     group.load_chain(chain)
     expected = image(model)

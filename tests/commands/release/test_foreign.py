@@ -19,7 +19,7 @@ from rilbench.contracts.result import RunResult
 from rilbench.engine.progress import Reporter
 from rilbench.engine.saved import SavedRun, open_run
 from rilbench.evaluation.evaluate import generate, to_pixels
-from rilbench.model.adapters import AdapterGroup
+from rilbench.model.attach import adapter_group
 from rilbench.model.randomness import evaluation_noise
 from rilbench.model.text_to_image import TextToImage
 from rilbench.store.results import load_result
@@ -92,7 +92,7 @@ def test_scale(place: Path) -> None:
     _, half = measured(place, f"{place}/diffusers:0.5", "label=half")
     run = saved(place)
     model = TextToImage.load(run.config.model)
-    group = AdapterGroup(model.network, targets=run.config.adapter.targets)
+    group = adapter_group(model.network, targets=run.config.adapter.targets)
     group.load_chain([(pair, c / 2) for pair, c in run.pairs(2)])
     prompts = ["a red circle", "a blue square", "a green ring"]
     images = torch.cat(

@@ -11,7 +11,7 @@ from diffusers import DiffusionPipeline, StableDiffusionPipeline
 from safetensors.torch import load_file
 
 from rilbench.contracts.pair import LoraPair
-from rilbench.model.adapters import AdapterGroup
+from rilbench.model.attach import adapter_group
 from rilbench.model.config import ModelConfig
 from rilbench_release import merged
 
@@ -31,7 +31,7 @@ def config(workplace: Path) -> ModelConfig:
 
 def test_a_merged_export_needs_no_safety_checker(config: ModelConfig, tmp_path: Path) -> None:
     unet = StableDiffusionPipeline.from_pretrained(config.path, safety_checker=None, feature_extractor=None).unet
-    layers = AdapterGroup(unet, targets=("to_q", "to_v")).layers
+    layers = adapter_group(unet, targets=("to_q", "to_v")).layers
     pair = LoraPair.initialised(layers, rank=2, init="paper", generator=torch.Generator().manual_seed(1))
     for factor in pair.factors:
         factor.copy_(torch.randn(factor.shape, generator=torch.Generator().manual_seed(2)))

@@ -23,6 +23,7 @@ from rilbench.engine.config import RunConfig
 from rilbench.engine.progress import Reporter
 from rilbench.engine.session import Session
 from rilbench.model.adapters import AdapterGroup
+from rilbench.model.attach import adapter_group
 from rilbench.model.config import ModelConfig
 from rilbench.model.text_to_image import TextToImage
 
@@ -42,7 +43,7 @@ MEMORY = Memory(
 
 def loaded(pipeline: Path, **changes: Any) -> tuple[TextToImage, AdapterGroup]:
     model = TextToImage.load(ModelConfig(path=str(pipeline), steps=3, device="cpu", **changes))
-    return model, AdapterGroup(model.network, targets=TARGETS)
+    return model, adapter_group(model.network, targets=TARGETS)
 
 
 def held(model: TextToImage, group: AdapterGroup, images: int) -> int:
