@@ -50,8 +50,8 @@ def evaluate(
     from rilbench.engine import unused_settings
     from rilbench.engine.config import load
     from rilbench.engine.layers import values_of
+    from rilbench.engine.memo import Outcome
     from rilbench.engine.progress import Reporter
-    from rilbench.engine.run import Outcome
     from rilbench.engine.secret_settings import command_line
     from rilbench_release import foreign
     from rilbench_release.attach import Lora

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 from rilbench.contracts.redact import public as public
 
+PLAIN = "sqlite:///"
 SPECIAL = {"%": "%25", "?": "%3F", "#": "%23"}  # what a path in a URI cannot hold as it is
 
 
@@ -34,14 +36,19 @@ def database(uri: str) -> Path | None:
     """The absolute path of a SQLite URI's file; None for any other URI. SQLAlchemy reads it, as it does for MLflow."""
     if not uri.startswith(("sqlite:", "sqlite+")):
         return None
+    path = uri.removeprefix(PLAIN) if uri.startswith(PLAIN) and not re.search("[%?#]", uri) else _parsed(uri)
+    return Path(path).resolve() if path and path != ":memory:" and not path.startswith("file:") else None
+
+
+def _parsed(uri: str) -> str | None:
+    """The database of a URI with more than a path, whose parser takes a while to import."""
     from sqlalchemy.engine import make_url
     from sqlalchemy.exc import ArgumentError
 
     try:
-        path = make_url(uri).database
+        return make_url(uri).database
     except ArgumentError:
         return None
-    return Path(path).resolve() if path and path != ":memory:" and not path.startswith("file:") else None
 
 
 def experiment_name() -> str:

@@ -49,16 +49,8 @@ def run(
     Raises ConfigError for settings that are unknown, out of range or without effect, PluginError for a component that
     is missing or broken, MemoryFullError for a run that does not fit, DivergedError for numbers that are not finite.
     """
-    from rilbench.engine import run as engine
-
     request = _request(config, settings, plugins, quiet, strategy=strategy, rewards=rewards, seed=seed, store=store)
-    outcome = engine.run(
-        request.config,
-        catalog=request.catalog,
-        reporter=request.reporter,
-        command=request.command,
-        given=request.given,
-    )
+    outcome = request.run()
     return Run(result=replace(outcome.result, folder=outcome.folder), catalog=request.catalog)
 
 

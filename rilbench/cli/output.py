@@ -15,7 +15,7 @@ from rilbench.store.files import finite
 from rilbench.store.layout import RunFiles
 
 if TYPE_CHECKING:
-    from rilbench.engine.run import Outcome
+    from rilbench.engine.memo import Outcome
 
 ENGINE = str(Path(__file__).resolve().parent.parent)
 

@@ -13,7 +13,7 @@ from rilbench.cli.output import print_json, print_outcome, quiet_libraries, stdo
 from rilbench.engine.terminal import Terminal
 
 if TYPE_CHECKING:
-    from rilbench.engine.run import Outcome
+    from rilbench.engine.memo import Outcome
 
 
 def run(
@@ -30,25 +30,14 @@ def run(
 
     The same command again continues a stopped run, or prints a finished one at once.
     """
-    from rilbench.engine import run as engine
-    from rilbench.engine.config import load
-    from rilbench.engine.layers import values_of
-    from rilbench.engine.progress import Reporter
-    from rilbench.engine.secret_settings import command_line
+    from rilbench.engine.request import Request
 
     quiet_libraries()
-    loaded = load(config, settings or (), strategy=strategy, rewards=rewards, seed=seed)
-    found = catalog(plugin)
-    command = command_line(sys.argv[1:], found)
+    chosen = {"strategy": strategy, "rewards": rewards, "seed": seed}
+    request = Request.of(config, settings or (), plugin or (), quiet=quiet, arguments=sys.argv[1:], **chosen)
     try:
         with redirect_stdout(sys.stderr):  # whatever a plugin prints; stdout is for results
-            outcome = engine.run(
-                loaded,
-                catalog=found,
-                reporter=Reporter(quiet=quiet),
-                command=command,
-                given=values_of(settings or ()),
-            )
+            outcome = request.run()
     except KeyboardInterrupt:  # Typer would turn it into a silent exit
         Terminal(stderr=True).print("interrupted; finished work is kept, the same command continues")
         raise typer.Exit(130) from None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
 from pathlib import Path
 from typing import Any
@@ -17,20 +17,22 @@ from rilbench.files.fingerprints import published_digest, resolved_fingerprint
 from rilbench.files.hub import commit_of, is_hub_id
 from rilbench.files.published import is_present
 
+Read = Callable[[str], str]
 LIKE_A_PATH = re.compile(r".*[/\\\\].*|~.*|[^\s/]+\.[A-Za-z][A-Za-z0-9]{0,11}")  # a folder in it, or a file's ending
 
 
-def settings_document(settings: Any) -> dict[str, Any]:
+def settings_document(settings: Any, read: Read | None = None) -> dict[str, Any]:
     """Name to value of a component's settings.
 
     Paths to files and folders are replaced by the hash of their contents, ids of the Hub by the commit. A value is a
     path when the setting is declared as one (`setting(..., path=True)`), is of type `Path`, or looks like one: with a
     folder, a scheme, or the ending of a file. A name such as `baseline` is none, whatever the working folder holds.
     Settings declared secret take no part, nor do the secrets of addresses. ConfigError for a value of a type that
-    cannot be stored.
+    cannot be stored. `read` gives what stands for a path, by default that hash.
     """
+    read = read or _contents
     fields = [field for field in dataclasses.fields(settings) if not declared(field).secret]
-    document: dict[str, Any] = redact.values({f.name: _of_field(f, getattr(settings, f.name)) for f in fields})
+    document: dict[str, Any] = redact.values({f.name: _of_field(f, getattr(settings, f.name), read) for f in fields})
     return document
 
 
@@ -40,29 +42,41 @@ def files_document(files: Sequence[NeededFile], settings: Any) -> list[str]:
     return [published_digest(file) for file in files if file.source not in sources and is_present(file)]
 
 
-def _of_field(field: dataclasses.Field[Any], value: Any) -> Any:
+def paths_in(settings: Any) -> list[str]:
+    """The values of a component's settings that are paths, as `settings_document` takes them."""
+    paths: list[str] = []
+
+    def noted(text: str) -> str:
+        paths.append(text)
+        return text
+
+    settings_document(settings, read=noted)
+    return paths
+
+
+def _of_field(field: dataclasses.Field[Any], value: Any, read: Read) -> Any:
     about = declared(field)
     if about.path and isinstance(value, str):
-        return _contents(value)
-    return plain(value, field.name, paths=not about.choices)
+        return read(value)
+    return plain(value, field.name, read, paths=not about.choices)
 
 
-def plain(value: Any, name: str, *, paths: bool = True) -> Any:
+def plain(value: Any, name: str, read: Read, *, paths: bool = True) -> Any:
     """A value as JSON has it; ConfigError, naming the setting, for one that JSON has not."""
     if isinstance(value, Enum):
         return value.name
     if isinstance(value, Path):
-        return _contents(str(value))
+        return read(str(value))
     if isinstance(value, str):
-        return _contents(value) if paths and _is_path(value) else value
+        return read(value) if paths and _is_path(value) else value
     if value is None or isinstance(value, bool | int | float):
         return value
     if isinstance(value, Mapping):
-        return {str(plain(key, name, paths=False)): plain(v, name, paths=paths) for key, v in value.items()}
+        return {str(plain(key, name, read, paths=False)): plain(v, name, read, paths=paths) for key, v in value.items()}
     if isinstance(value, list | tuple):
-        return [plain(v, name, paths=paths) for v in value]
+        return [plain(v, name, read, paths=paths) for v in value]
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return settings_document(value)
+        return settings_document(value, read)
     told = "use numbers, texts, Enum, Path, and lists, mappings and dataclasses of these"
     raise ConfigError(f"setting {name!r} is of type {type(value).__name__}, which cannot be stored; {told}")
 

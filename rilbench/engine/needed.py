@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from pathlib import Path
 
+from rilbench.contracts.errors import ConfigError
 from rilbench.contracts.files import NeededFile, is_reference
 from rilbench.contracts.settings import flat
 from rilbench.engine.components import Components
 from rilbench.engine.config import RunConfig, as_mapping
+from rilbench.engine.documents import paths_in
 from rilbench.files import pipelines as pipeline_files
-from rilbench.files.hub import is_hub_id
+from rilbench.files.hub import branch_file, is_hub_id
 from rilbench.files.model_path import as_hub_id, check_local
-from rilbench.files.published import is_present, missing
+from rilbench.files.published import is_present, missing, place_of
+from rilbench.files.resources import resolve
 from rilbench.model.config import ModelConfig
 
 SECTIONS = ("train.", "evaluate.", "recipes.")  # the engine's own settings
@@ -66,8 +70,34 @@ def _settings(config: RunConfig) -> Iterable[tuple[NeededFile, str]]:
 
 
 def _components(config: RunConfig, components: Components) -> Iterable[tuple[NeededFile, str]]:
-    names = [("strategy", config.strategy)]
-    names += [(components.metric_kind(name), name) for name in components.metric_names()]
-    for kind, name in dict.fromkeys(names):
+    for kind, name in _used(components, [config.strategy]):
         for file in components.files(kind, name):
             yield file, f"{kind} {name}"
+
+
+def _used(components: Components, strategies: Iterable[str]) -> dict[tuple[str, str], None]:
+    metrics = [(components.metric_kind(name), name) for name in components.metric_names()]
+    return dict.fromkeys([*(("strategy", name) for name in strategies), *metrics])
+
+
+def inputs(config: RunConfig, components: Components, strategies: Iterable[str], prompts: Iterable[str]) -> list[Path]:
+    """Every file and folder that determines what a run with these strategies and files of prompts gives, but for code;
+    also where one would be that is not there."""
+    named = [config.model.path, config.evaluate.prompts, *prompts]
+    for kind, name in _used(components, strategies):
+        named += paths_in(components.settings(kind, name))
+    files = [need.file for need in needed(config, components)]
+    branches = [branch_file(repo, revision) for file in files if file.hub for repo, _, revision in [file.hub]]
+    found = [*map(_located, named), *map(place_of, files), *branches]
+    return list(dict.fromkeys(found))
+
+
+def _located(text: str) -> Path:
+    """Where what a setting names lies; of an id on the Hub the file with its commit."""
+    if is_hub_id(text):
+        repo, _, revision = text.partition("@")
+        return branch_file(repo, revision or "main")
+    try:
+        return Path(resolve(text)).absolute()
+    except ConfigError:  # a package that is not installed: its place is not known
+        return Path(text)

@@ -26,7 +26,7 @@ class Reporter:
 
     def __init__(self, *, stages: int = 0, quiet: bool = False) -> None:
         self.console = Terminal(stderr=True)
-        self.stages, self.quiet = stages, quiet
+        self.stages, self.quiet, self.warned = stages, quiet, False
 
     def say(self, text: str) -> None:
         """What is going on."""
@@ -35,6 +35,7 @@ class Reporter:
 
     def warn(self, text: str) -> None:
         """Something the user should know, always."""
+        self.warned = True
         self.console.print(f"[yellow]warning:[/yellow] {escape(redacted(text))}", soft_wrap=True, highlight=False)
 
     def waiting(self, folder: Path) -> None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from rilbench.engine.config import RunConfig, load
 from rilbench.engine.layers import values_of
+from rilbench.engine.memo import Memo, Outcome, repeat
 from rilbench.engine.progress import Reporter
 from rilbench.engine.secret_settings import command_line
 from rilbench.host import control
@@ -16,13 +18,13 @@ from rilbench.host.catalog import Catalog
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """`given` are the nested values of the `key=value` settings alone; `command` is a command line without secrets."""
+    """`given` are the nested values of the `key=value` settings alone, `arguments` those of the command line."""
 
     config: RunConfig
     catalog: Catalog
     given: Mapping[str, Any]
     reporter: Reporter
-    command: str
+    arguments: Sequence[str] = ()
 
     @classmethod
     def of(
@@ -47,5 +49,20 @@ class Request:
             catalog=catalog,
             given=values_of(settings),
             reporter=Reporter(quiet=quiet),
-            command=command_line(arguments, catalog),
+            arguments=arguments,
         )
+
+    @cached_property
+    def command(self) -> str:
+        """The command line without secrets: which settings are secret, the components say."""
+        return command_line(self.arguments, self.catalog)
+
+    def run(self) -> Outcome:
+        """The finished run: found, when nothing has changed since, or done now."""
+        memo = Memo(self.config, self.catalog, self.given)
+        return repeat(memo, self.reporter.warn) or self._run_now()
+
+    def _run_now(self) -> Outcome:
+        from rilbench.engine.run import run
+
+        return run(self.config, catalog=self.catalog, reporter=self.reporter, command=self.command, given=self.given)

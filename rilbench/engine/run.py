@@ -5,16 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from rilbench.contracts.result import ResultMatrix, Row, RunResult
 from rilbench.engine import identity, secret_settings, unused_settings
 from rilbench.engine.components import Components, versions
 from rilbench.engine.config import RunConfig
+from rilbench.engine.memo import Memo, Outcome
+from rilbench.engine.needed import inputs, require
 from rilbench.engine.plan import PlannedStage, make_plan
 from rilbench.engine.progress import Reporter
 from rilbench.engine.run_folder import RunFolder
 from rilbench.engine.session import Session
+from rilbench.files.states import states
 from rilbench.host import requirements
 from rilbench.host.catalog import Catalog
 from rilbench.host.hook_caller import HookCaller, Warn
@@ -44,7 +47,6 @@ def planned_run(config: RunConfig, catalog: Catalog) -> tuple[Components, list[P
 
 def checked(config: RunConfig, catalog: Catalog) -> Components:
     """The components of a configuration whose names, settings and files are all there."""
-    from rilbench.engine.needed import require
     from rilbench.files.prompts import read_prompts
     from rilbench.model.loading import pick_device
 
@@ -66,14 +68,6 @@ def planned(config: RunConfig, components: Components) -> list[PlannedStage]:
     return plan
 
 
-class Outcome(NamedTuple):
-    """A finished run: its folder, its result, and where its hook plugins put it (name to text)."""
-
-    folder: Path
-    result: RunResult
-    summary: dict[str, str]
-
-
 def run(
     config: RunConfig,
     *,
@@ -89,12 +83,14 @@ def run(
     at once. `hooks` are the hook plugins when they serve several runs; by default every run has its own.
     `given` are the nested values of `key=value` settings, which must have an effect.
     """
+    memo = Memo(config, catalog, given or {})
     config = identity.pinned(config)
     components, plan = prepare(config, catalog, reporter.warn, given)
     reporter.stages = sum(planned.train is not None for planned in plan)
     if hooks is None:
         hooks = HookCaller(catalog, reporter.warn, enabled=config.tracking)
     result = _begun(config, components, plan, command, hooks=list(hooks.managers))
+    read = input_states(config, components, plan)
     folder = RunFolder.at(Path(config.store) / result.name, reporter.warn)
     session = Session(config, components, plan, reporter, earlier=folder.finished)
     with components.discreet():
@@ -114,7 +110,16 @@ def run(
         hooks.run_failed(folder=folder.path, result=folder.fail(result), error=error)
         raise
     hooks.run_finished(folder=folder.path, result=result)
+    if not reporter.warned and secret_settings.public(config, catalog) == config:  # secrets are in no digest
+        memo.keep(folder.path, result, read)
     return Outcome(folder.path, result, hooks.summary(folder=folder.path, result=result))
+
+
+def input_states(config: RunConfig, components: Components, plan: list[PlannedStage]) -> dict[str, str]:
+    """The states of all files that the plan was made from."""
+    strategies = {config.strategy, *(planned.by for planned in plan if planned.by)}
+    prompts = {planned.train.prompts for planned in plan if planned.train}
+    return states(inputs(config, components, sorted(strategies), sorted(prompts)))
 
 
 def run_name(config: RunConfig, components: Components, plan: list[PlannedStage]) -> str:

@@ -26,8 +26,13 @@ def hub_place(repo: str, file: str, revision: str) -> Path:
 
 def commit_of(repo: str, revision: str) -> str:
     """The commit that the cache has for a branch or tag; otherwise the revision itself."""
-    branch = _folder(repo) / "refs" / revision
+    branch = branch_file(repo, revision)
     return branch.read_text().strip() if branch.is_file() else revision
+
+
+def branch_file(repo: str, revision: str) -> Path:
+    """The file in which the cache has the commit of a branch or tag."""
+    return _folder(repo) / "refs" / revision
 
 
 def etag_fault(path: Path, etag: str) -> str | None:

@@ -1,6 +1,6 @@
 """Where everything lies in a store. Each name of a file or folder in a store is spelled here and nowhere else.
 
-    RUN/    result.json  config.yaml  environment.json  plan.json  table.md  samples.png
+    RUN/    result.json  config.yaml  environment.json  plan.json  table.md  samples.png  memo-DIGEST.json
     STUDY/  study.json                                                       its runs lie beside it
     stages/STAGE/  stage.json  adapter_model.safetensors  adapter_config.json  carry.safetensors  checkpoint.pt
     stages/STAGE/evaluations/EVALUATION/  metrics.json  scores.safetensors  images.safetensors  sample-0.png ...
@@ -36,6 +36,10 @@ class Store:
     def stage(self, identity: str) -> StageFiles:
         """A stage, by its identity."""
         return StageFiles(self.stages / identity)
+
+    def memos(self, digest: str) -> list[Path]:
+        """The files that note which run a request had as its result."""
+        return sorted(self.folder.glob(f"*/{_memo(digest)}"))
 
     def all_stages(self) -> list[StageFiles]:
         """Every stage, by identity."""
@@ -95,6 +99,10 @@ class RunFiles:
     def pictures(self) -> Path:
         """The grid of pictures: a row a prompt, a column a stage."""
         return self.folder / self.PICTURES
+
+    def memo(self, digest: str) -> Path:
+        """What the run came from and left when it was asked for, under the digest of what was asked."""
+        return self.folder / _memo(digest)
 
     @property
     def study(self) -> Path:
@@ -190,6 +198,10 @@ class EvaluationFiles:
         """Number and file of every picture that is there, in order."""
         found = ((re.fullmatch(r"sample-(\d+)\.png", file.name), file) for file in self.folder.glob("sample-*.png"))
         return sorted((int(match[1]), file) for match, file in found if match)
+
+
+def _memo(digest: str) -> str:
+    return f"memo-{digest}.json"
 
 
 def stage_of(evaluation: str) -> str:

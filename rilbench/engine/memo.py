@@ -1,0 +1,155 @@
+"""A finished run that is asked for again: its result is read, and no component is imported, nor torch.
+
+A run that ended without a warning keeps the states of the files it came from and of what it left in the store, under
+the digest of what was asked. The same request finds them. When anything differs the run goes its ordinary way, which
+plans, and makes again what is missing or damaged.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from rilbench.contracts.errors import RilbenchError
+from rilbench.contracts.result import ResultMatrix, RunResult
+from rilbench.engine.config import RunConfig
+from rilbench.engine.identity import digest, pinned
+from rilbench.files.states import changed_after, states
+from rilbench.host import control, requirements
+from rilbench.host.catalog import Catalog
+from rilbench.host.hook_caller import HookCaller, Warn
+from rilbench.store.checksums import check
+from rilbench.store.files import read_json, read_text, write_json
+from rilbench.store.grid import why_no_picture
+from rilbench.store.layout import RunFiles, StageFiles, Store
+from rilbench.store.results import load_result
+from rilbench.store.tables import markdown
+
+CACHES = ("RILBENCH_CACHE", "HF_HOME", "HF_HUB_CACHE", "XDG_CACHE_HOME", "HOME")  # where files are looked for
+LISTS = (control.ALLOW, control.DISABLE, control.STRICT)
+
+
+class Outcome(NamedTuple):
+    """A finished run: its folder, its result, and where its hook plugins put it (name to text)."""
+
+    folder: Path
+    result: RunResult
+    summary: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Memo:
+    """What was asked for, of which installation, and the run that was its result.
+
+    begun: ns since 1970, before anything was read.
+    """
+
+    config: RunConfig
+    catalog: Catalog
+    given: Mapping[str, Any]
+    begun: int = field(default_factory=time.time_ns)
+
+    @cached_property
+    def digest(self) -> str:
+        """The hash of the resolved settings, of those given for this command and of where they are looked up."""
+        surroundings = [os.getcwd(), {name: os.environ.get(name) for name in (*CACHES, *LISTS)}]
+        return digest([asdict(pinned(self.config)), dict(self.given), surroundings])
+
+    @cached_property
+    def installed(self) -> str:
+        """The hash of all registered components and of the code of the packages they are in."""
+        entries = [asdict(plugin) for plugin in self.catalog.plugins]
+        return digest([entries, states(self._code(), ".py")])
+
+    def _code(self) -> list[Path]:
+        tops = {plugin.value.partition(":")[0].partition(".")[0] for plugin in self.catalog.plugins}
+        return [path for top in sorted(tops | {"rilbench"}) for path in _package(top)]
+
+    def result(self) -> RunResult | None:
+        """The finished run, when nothing that it came from has changed and all that it left is whole."""
+        if self.catalog.extra:  # given for one command, so their code is not known before it is imported
+            return None
+        for file in Store(Path(self.config.store)).memos(self.digest):
+            with suppress(RilbenchError, OSError):
+                kept = read_json(file, like={"installed": str, "inputs": dict, "outputs": dict})
+                same = all(states(map(Path, kept[key])) == kept[key] for key in ("inputs", "outputs"))
+                if same and kept["installed"] == self.installed:
+                    return _whole(file.parent)
+        return None
+
+    def keep(self, folder: Path, result: RunResult, inputs: Mapping[str, str]) -> None:
+        """Note that the request has this result; not when a file was changed while the run began.
+
+        inputs: the states, after planning, of the files that the run comes from.
+        """
+        late = changed_after(map(Path, inputs), self.begun) or changed_after(self._code(), self.begun, ".py")
+        if self.catalog.extra or late:
+            return
+        outputs = states(_outputs(folder, result))
+        values = {"installed": self.installed, "inputs": dict(inputs), "outputs": outputs}
+        with suppress(RilbenchError):  # a full disk: the run is finished all the same
+            write_json(RunFiles(folder).memo(self.digest), values)
+
+
+def repeat(memo: Memo, warn: Warn) -> Outcome | None:
+    """A finished run as when it finished; None when it has to be done, or looked at, as any other.
+
+    Hook plugins hear what they heard then, so one that missed it can make up for it.
+    """
+    requirements.check(memo.config.requires)
+    result = memo.result()
+    if result is None or result.folder is None:
+        return None
+    hooks = HookCaller(memo.catalog, warn, enabled=memo.config.tracking)
+    folder, rows = result.folder, result.matrix.rows
+    running = replace(result, status="running", matrix=ResultMatrix((), result.matrix.metrics))
+    hooks.run_started(folder=folder, result=running)
+    for i in range(len(rows)):
+        so_far = replace(running, matrix=ResultMatrix(rows[: i + 1], result.matrix.metrics))
+        hooks.stage_finished(folder=folder, result=so_far, stage=i)
+    hooks.run_finished(folder=folder, result=result)
+    return Outcome(folder, result, hooks.summary(folder=folder, result=result))
+
+
+def _package(name: str) -> Sequence[Path]:
+    """The folders, or the file, of a top-level package, which is not imported."""
+    with suppress(ImportError, ValueError):
+        if spec := find_spec(name):
+            return [Path(folder) for folder in spec.submodule_search_locations or [spec.origin or name]]
+    return [Path(name)]
+
+
+def _outputs(folder: Path, result: RunResult) -> Iterator[Path]:
+    files, store = RunFiles(folder), Store(folder.parent)
+    yield from (files.result, files.settings, files.environment, files.plan, files.table, files.pictures)
+    for row in result.matrix.rows:
+        stage = store.stage(row.stage_id)
+        yield from (stage.record, stage.weights, stage.adapter, stage.carry, stage.checkpoint)
+        yield store.evaluation(row.evaluation).folder
+
+
+def _whole(folder: Path) -> RunResult | None:
+    """The result in a folder, when it is finished and every file is what was written; else None, or RilbenchError."""
+    files, store, result = RunFiles(folder), Store(folder.parent), load_result(folder)
+    read_json(files.environment)
+    read_json(files.plan)
+    read_text(files.settings, sealed=True)
+    pictures = [files.pictures]
+    for row in result.matrix.rows:
+        evaluation = store.evaluation(row.evaluation)
+        for file in (*_checked(store.stage(row.stage_id)), evaluation.numbers, evaluation.scores):
+            check(file)
+        pictures += [file for _, file in evaluation.pictures()]
+    whole = read_text(files.table) == markdown(result) + "\n" and not any(map(why_no_picture, pictures))
+    return result if whole and result.status == "finished" else None
+
+
+def _checked(stage: StageFiles) -> list[Path]:
+    return [file for file in (stage.record, stage.weights, stage.carry) if file.exists()]
