@@ -9,9 +9,9 @@ from pathlib import Path
 import torch
 
 from rilbench.contracts.pair import LoraPair
-from rilbench.model import captions
 from rilbench.model.config import ModelConfig
 from rilbench.model.loading import load_pipeline, pipeline_folder
+from rilbench.model.reading import CAPTIONS
 from rilbench_release.models import denoiser, hub_id
 
 
@@ -32,7 +32,7 @@ def write_merged(folder: Path, config: ModelConfig, chain: Sequence[tuple[LoraPa
         if isinstance(part, ConfigMixin):
             part.register_to_config(_name_or_path=hub_id(config.path) or "")  # not a path of this machine
     pipeline.save_pretrained(str(folder), safe_serialization=True)
-    described = pipeline_folder(config) / captions.FILE
+    described = pipeline_folder(config) / CAPTIONS
     if described.is_file():
-        shutil.copyfile(described, folder / captions.FILE)
+        shutil.copyfile(described, folder / CAPTIONS)
     return prefix

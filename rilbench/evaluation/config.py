@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from rilbench.contracts.settings import setting
 from rilbench.contracts.values import MOST
 
-PERTURBATIONS = ("jpeg", "blur", "shift")  # rilbench/evaluation/perturb.py
+PERTURBATIONS = ("jpeg", "blur", "shift")  # functions of rilbench/evaluation/columns.py
 
 
 @dataclass(frozen=True)

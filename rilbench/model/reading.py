@@ -1,11 +1,18 @@
-"""What a model reads of a prompt: the tokens that its text encoders are given."""
+"""What a model reads of a prompt: the tokens that its text encoders are given, and the captions it was trained on."""
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NamedTuple
 
+from rilbench.contracts.errors import ConfigError
 from rilbench.model.libraries import silent
+
+CAPTIONS = "captions.json"  # in a pipeline's folder
 
 
 class TextInput(NamedTuple):
@@ -42,17 +49,55 @@ def remarks(found: Sequence[Reading], prompts: Sequence[str], where: str) -> lis
     """What the user should know of the prompts of a setting or option: how many are cut, how many repeat others."""
     many, cut = len(prompts), sum(reading.cut for reading in found)
     repeated, same = many - len(set(prompts)), len(set(prompts)) - len({reading.tokens for reading in found})
-    told = []
+    lines = []
     if cut:
-        told.append(f"{cut} of {many} prompts are longer than the model reads, and are cut")
+        lines.append(f"{cut} of {many} prompts are longer than the model reads, and are cut")
     if repeated:
-        told.append(f"{repeated} of {many} prompts repeat an earlier one")
+        lines.append(f"{repeated} of {many} prompts repeat an earlier one")
     if same:
-        told.append(f"{same} of {many} prompts differ from others only in what the model does not read")
-    return [f"{where}: {text}" for text in told]
+        lines.append(f"{same} of {many} prompts differ from others only in what the model does not read")
+    return [f"{where}: {text}" for text in lines]
 
 
 def _tokens(one: TextInput, prompts: Sequence[str]) -> list[tuple[tuple[int, ...], bool]]:
     whole = one.tokenizer(list(prompts)).input_ids
     read = one.tokenizer(list(prompts), truncation=True, max_length=one.limit).input_ids
     return [(tuple(tokens), len(all_tokens) > one.limit) for tokens, all_tokens in zip(read, whole, strict=True)]
+
+
+@dataclass(frozen=True)
+class Captions:
+    """Those of a model of a closed world: what a prompt must contain to be a caption, and a caption.
+
+    A file in the pipeline's folder describes them: `template`, a text with names in braces, `words`, the choices of
+    each name, and an `example`.
+    """
+
+    pattern: re.Pattern[str]
+    example: str
+
+    @classmethod
+    def of(cls, folder: Path) -> Captions | None:
+        """Those of the pipeline in a folder; None for one that takes any text. ConfigError for a damaged file."""
+        file = folder / CAPTIONS
+        if not file.is_file():
+            return None
+        try:
+            values = json.loads(file.read_text(encoding="utf-8"))
+            parts = re.split(r"\{(\w+)\}", values["template"])
+            words = [f"({'|'.join(map(re.escape, values['words'][name]))})" for name in parts[1::2]]
+            texts = [re.escape(text) for text in parts[::2]]
+            joined = "".join(text + word for text, word in zip(texts, [*words, ""], strict=True))
+            return cls(re.compile(joined, re.IGNORECASE), str(values["example"]))
+        except (OSError, ValueError, LookupError, TypeError) as error:
+            raise ConfigError(f"cannot read {file}: {error}; delete it or make it again") from None
+
+    def remarks(self, prompts: Sequence[str], where: str) -> list[str]:
+        """What the user should know of prompts that are none of the captions."""
+        other = [prompt for prompt in prompts if not self.pattern.search(prompt)]
+        if not other:
+            return []
+        return [
+            f"{where}: {len(other)} of {len(prompts)} prompts are not like the captions that the model was trained on "
+            f"({other[0][:80]!r}); its images of them mean little. A caption is {self.example!r}"
+        ]

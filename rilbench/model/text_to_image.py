@@ -10,10 +10,9 @@ from torch import Tensor, nn
 
 from rilbench.model.backbones import Backbone, Condition
 from rilbench.model.backbones.base import DTYPES
-from rilbench.model.captions import Captions
 from rilbench.model.config import ModelConfig
 from rilbench.model.loading import load_backbone, pipeline_folder
-from rilbench.model.reading import Reading, readings, remarks
+from rilbench.model.reading import Captions, Reading, readings, remarks
 
 
 class TextToImage:

@@ -17,10 +17,9 @@ from rilbench.engine.session import Session
 from rilbench.evaluation.bootstrap import interval
 from rilbench.files.prompts import evaluation_prompts, read_prompts
 from rilbench.files.resources import resolve
-from rilbench.model.captions import Captions
 from rilbench.model.loading import load_backbone
 from rilbench.model.randomness import generator_for
-from rilbench.model.reading import readings
+from rilbench.model.reading import Captions, readings
 from rilbench_release.merged import write_merged
 from rilbench_shapes import captions
 
