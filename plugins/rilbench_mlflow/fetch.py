@@ -40,7 +40,7 @@ def find(source: str) -> list[RunResult] | None:
     """The results at `http://server/#/experiments/ID`, or at `URI#NAME` for any tracking URI, such as `sqlite:///FILE`.
 
     Without an experiment it is the one runs are sent to. A link to a saved view or a search gives the runs it shows.
-    Finished runs only, unless the link is one run's; the others are named on stderr. None when it is no address of
+    Finished runs only, unless the link is one run's; the others are named on stderr. None when it is not an address of
     MLflow; RilbenchError when the server does not answer or has no such experiment or run.
     """
     place = parse(source)
@@ -80,7 +80,7 @@ def _say_incomplete(source: str, unfinished: list[Any], without: list[Any], coun
 
 
 def parse(source: str) -> Place | None:
-    """The place an address names; None when it is no address of MLflow, which a server is asked in doubt."""
+    """The place an address names; None when it is not an address of MLflow, which a server is asked in doubt."""
     base, _, fragment = source.partition("#")
     uri = base.rstrip("/") if is_http(base) else absolute(base)
     page = PAGE.match(fragment)

@@ -31,7 +31,7 @@ def state(value: str) -> dict[str, Any]:
         text = zlib.decompress(base64.b64decode(text.removeprefix(COMPRESSED)))
     found = json.loads(text)
     if not isinstance(found, dict):
-        raise ValueError("the saved view is no JSON object")
+        raise ValueError("the saved view is not a JSON object")
     return found
 
 

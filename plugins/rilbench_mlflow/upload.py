@@ -70,5 +70,5 @@ def runs_in(folder: Path) -> list[Path]:
         return [folder.resolve().parent / untrusted.name(run, str(file)) for run in runs]
     found = [path.parent for level in ("", "*/", "*/*/") for path in sorted(folder.glob(f"{level}{RunFiles.RESULT}"))]
     if not found:
-        raise UsageError(f"{folder} is no run and holds none: there is no {RunFiles.RESULT}")
+        raise UsageError(f"{folder} is not a run and contains none: there is no {RunFiles.RESULT}")
     return found

@@ -38,10 +38,10 @@ class Commands(QuickGroup):
         found: dict[str, Any] = {}
         for plugin, name, function in HookCaller(Catalog(), _warn).commands():
             if not isinstance(name, str):
-                _warn(f"{plugin} adds a command whose name is {name!r}, no text; it is left out")
+                _warn(f"{plugin} adds a command whose name is {name!r}, no text; it is skipped")
                 continue
             if name in self.commands or name in found:
-                _warn(f"{plugin} adds the command {name!r}, which exists already; it is left out")
+                _warn(f"{plugin} adds the command {name!r}, which exists already; it is skipped")
                 continue
             try:
                 found[name] = _command(name, function)

@@ -12,7 +12,7 @@ OUT_OF_MEMORY = (  # what torch says where its error has no class of its own, or
     "CUDA error: out of memory",
     "CUBLAS_STATUS_ALLOC_FAILED",
 )
-AGAIN = "Repeat the run's command to have it made again."  # heals most damaged files of a store
+AGAIN = "Rerun the run's command to have it made again."  # heals most damaged files of a store
 
 
 class RilbenchError(Exception):

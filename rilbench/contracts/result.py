@@ -158,7 +158,7 @@ class RunResult:
     def from_json(cls, values: Mapping[str, Any], where: str = "result") -> RunResult:
         """The inverse of `to_json`; ConfigError for another schema or when something is missing."""
         if not isinstance(values, Mapping):
-            raise ConfigError(f"{where} is damaged: it is no result. {AGAIN}")
+            raise ConfigError(f"{where} is damaged: it is not a result. {AGAIN}")
         if values.get("schema") != SCHEMA:
             raise ConfigError(
                 f"{where}: schema {values.get('schema')} is not {SCHEMA}, the one this rilbench reads. {AGAIN}"

@@ -16,11 +16,11 @@ CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\uf
 
 def name(value: Any, what: str) -> str:
     """A name of a file or folder, without folders; ConfigError names `what` holds another."""
-    told = f"{what}: {str(value)[:80]!r} is no name of a file or folder"
+    told = f"{what}: {str(value)[:80]!r} is not the name of a file or folder"
     if not isinstance(value, str) or CONTROL.search(value) or re.search(r"[/\\\n\t]", value):
-        raise ConfigError(f"{told}; the file was damaged, or was made to lead elsewhere")
+        raise ConfigError(f"{told}; the file was damaged, or was changed to point elsewhere")
     if not value or value.startswith(".") or len(value.encode(errors="replace")) > LONGEST:
-        raise ConfigError(f"{told}; the file was damaged, or was made to lead elsewhere")
+        raise ConfigError(f"{told}; the file was damaged, or was changed to point elsewhere")
     return value
 
 
@@ -29,7 +29,7 @@ def relative(value: Any, what: str) -> str:
     if value == "":
         return ""
     if not isinstance(value, str):
-        raise ConfigError(f"{what}: {value!r} is no path")
+        raise ConfigError(f"{what}: {value!r} is not a path")
     return str(PurePosixPath(*(name(part, what) for part in value.split("/"))))
 
 

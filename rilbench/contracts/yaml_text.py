@@ -80,7 +80,7 @@ class _Reader:
             if not isinstance(key, yaml.ScalarNode):
                 raise self.error(key, "a key is not a text")
             if key.value in found:
-                raise self.error(key, f"the key {key.value!r} stands twice")
+                raise self.error(key, f"the key {key.value!r} is repeated")
             if key.value == "<<":
                 raise self.error(key, "<< is not read; write the keys out, or name a file to start from as base:")
             found[key.value] = self.value(part, depth + 1)

@@ -58,7 +58,7 @@ def _reason(key: Sequence[str], config: RunConfig, components: Components, stage
             used = list(dict.fromkeys([config.strategy, *(by for bys, _ in stages for by in bys)]))
             return None if name in used else f"this run's strategy is {' and '.join(used)}"
         case ["model", "revision"] if config.model.revision is not None and not is_hub_id(config.model.path):
-            return f"model.path is {config.model.path!r}, which is no Hub id"
+            return f"model.path is {config.model.path!r}, which is not a Hub id"
     return None
 
 

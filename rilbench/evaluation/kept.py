@@ -13,7 +13,7 @@ from rilbench.store.grid import save_picture, why_no_picture
 from rilbench.store.layout import EvaluationFiles
 from rilbench.store.tensors import load_tensors, save_tensors
 
-AGAIN = "Repeat the run's command to have it measured again."
+AGAIN = "Rerun the run's command to have it measured again."
 
 
 @dataclass(frozen=True)

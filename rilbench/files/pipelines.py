@@ -153,5 +153,5 @@ def _read_json(path: Any) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise ConfigError(f"cannot read {path}: {error}; delete it and fetch it again") from None
     if not isinstance(values, dict):
-        raise ConfigError(f"{path} is no JSON object; delete it and fetch it again")
+        raise ConfigError(f"{path} is not a JSON object; delete it and fetch it again")
     return values

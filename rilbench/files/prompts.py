@@ -24,7 +24,7 @@ def read_prompts(path: str) -> list[str]:
     """
     prompts = [line.strip() for line in _text(path).split("\n") if line.strip()]
     if not prompts:
-        raise ConfigError(f"the prompt file {path!r} holds no prompt; {REMEDY}")
+        raise ConfigError(f"the prompt file {path!r} contains no prompt; {REMEDY}")
     return prompts
 
 
@@ -54,7 +54,7 @@ def _text(path: str) -> str:
 def _fault(text: str) -> str:
     """Why a text is not a list of prompts, one per line; empty if it is."""
     if "\0" in text:
-        return "holds NUL bytes, so it is no text"
+        return "contains NUL bytes, so it is not text"
     if re.search(r"\r(?!\n)[^\r\n]*\S", text):
         return r"has lines that end with \r alone"
     first = text.strip().partition("\n")[0]

@@ -117,7 +117,7 @@ class Catalog:
         """
         faults = [*control.not_installed(self.plugins), *self._conflicts(), *self._broken()]
         if faults and control.strict():
-            raise PluginError(f"{'; '.join(faults)}. {control.STRICT} is set, so nothing is started")
+            raise PluginError(f"{'; '.join(faults)}. {control.STRICT} is set, so nothing starts")
         for fault in faults:
             warn(fault)
 

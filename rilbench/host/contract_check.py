@@ -16,7 +16,7 @@ def fault(kind: str, loaded: object) -> str | None:
     contract = CONTRACTS.get(kind)
     version = getattr(loaded, "api_version", API_VERSION)
     if type(version) is not int:
-        return f"has api_version = {version!r}, which is no whole number"
+        return f"has api_version = {version!r}, which is not a whole number"
     if version != API_VERSION:
         remedy = "update the plugin" if version < API_VERSION else "update rilbench"
         return f"is for API version {version}; this rilbench supports {API_VERSION}: {remedy}"
@@ -32,7 +32,7 @@ def _contract_fault(loaded: object, contract: type[Component]) -> str | None:
     if not (isinstance(loaded.Settings, type) and dataclasses.is_dataclass(loaded.Settings)):
         return "has Settings that are not a dataclass"
     if issubclass(loaded, Reward) and not _names(loaded.metrics):
-        return f"has metrics = {loaded.metrics!r}, which is no tuple of names"
+        return f"has metrics = {loaded.metrics!r}, which is not a tuple of names"
     if issubclass(loaded, Metric) and not isinstance(getattr(loaded, "higher_is_better", None), bool):
         return "does not say whether higher_is_better, True or False"
     return None

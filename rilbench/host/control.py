@@ -85,7 +85,7 @@ def given(plugin: str | type) -> Entry:
 def _of_class(cls: type) -> Entry:
     """Like `module:Class`; the version of a class of a notebook or script is a hash of the class alone."""
     if not isinstance(cls, type):
-        raise UsageError(f"{cls!r:.80} is no plugin; give a class, or a text such as my_rewards:Redness")
+        raise UsageError(f"{cls!r:.80} is not a plugin; give a class, or a text such as my_rewards:Redness")
     value = f"{cls.__module__}:{cls.__qualname__}"
     version = _hash(class_source(cls)) if cls.__module__ == MAIN else _source_hash(cls.__module__)
     return Entry(
@@ -124,7 +124,7 @@ def _kind(text: str, loaded: object) -> str:
             return kind
     if any(hasattr(value, "rilbench_impl") for value in getattr(loaded, "__dict__", {}).values()):
         return "hook"
-    raise PluginError(f"--plugin {text} is no subclass of Reward, Metric or Strategy and implements no hook")
+    raise PluginError(f"--plugin {text} is not a subclass of Reward, Metric or Strategy and implements no hook")
 
 
 def _source_hash(module: str) -> str:

@@ -103,7 +103,7 @@ def kept(who: str, warn: Callable[[str], None]) -> Iterator[None]:
         if loaded:
             restore(generators(), drawn)
     if moved:
-        warn(f"{who} changes {', '.join(moved)} when it is imported; that is undone")
+        warn(f"{who} changes {', '.join(moved)} when it is imported; this is undone")
 
 
 @contextmanager
@@ -121,7 +121,7 @@ def modes_kept(who: str) -> Iterator[None]:
         yield
     finally:
         if moved := restore(watched, before):
-            warn_once(f"{who} changes {', '.join(moved)} for the whole process; that is undone")
+            warn_once(f"{who} changes {', '.join(moved)} for the whole process; this is undone")
 
 
 @lru_cache(maxsize=1024)

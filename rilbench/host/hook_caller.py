@@ -51,7 +51,7 @@ class HookCaller:
                 try:
                     self.managers[name], self.plugins[name] = manager_of(plugin), plugin
                 except PluginError as error:
-                    self._left_out(f"{error}; it is left out", error)
+                    self._left_out(f"{error}; it is skipped", error)
 
     def run_started(self, **arguments: Any) -> None:
         self._call("run_started", arguments)
@@ -117,7 +117,7 @@ class HookCaller:
             except BaseException as error:  # asyncio's and other libraries' cancellations are no Exception
                 del self.managers[name]
                 plugin = self.plugins[name]
-                self._left_out(f"{plugin} failed in {hook}: {reason(error)}; it is left out", error)
+                self._left_out(f"{plugin} failed in {hook}: {reason(error)}; it is skipped", error)
         return answers
 
     def _left_out(self, why: str, error: BaseException) -> None:

@@ -41,4 +41,4 @@ def _fault(requirement: Requirement) -> str | None:
         return f"{requirement} is not installed"
     if requirement.specifier.contains(installed, prereleases=True):
         return None
-    return f"{requirement} is wanted, {installed} is installed"
+    return f"{requirement} is required, {installed} is installed"

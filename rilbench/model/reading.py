@@ -51,11 +51,11 @@ def remarks(found: Sequence[Reading], prompts: Sequence[str], where: str) -> lis
     repeated, same = many - len(set(prompts)), len(set(prompts)) - len({reading.tokens for reading in found})
     lines = []
     if cut:
-        lines.append(f"{cut} of {many} prompts are longer than the model reads, and are cut")
+        lines.append(f"{cut} of {many} prompts are longer than the model's limit and are cut")
     if repeated:
         lines.append(f"{repeated} of {many} prompts repeat an earlier one")
     if same:
-        lines.append(f"{same} of {many} prompts differ from others only in what the model does not read")
+        lines.append(f"{same} of {many} prompts differ from others only in text that the model does not read")
     return [f"{where}: {text}" for text in lines]
 
 
@@ -99,5 +99,5 @@ class Captions:
             return []
         return [
             f"{where}: {len(other)} of {len(prompts)} prompts are not like the captions that the model was trained on "
-            f"({other[0][:80]!r}); its images of them mean little. A caption is {self.example!r}"
+            f"({other[0][:80]!r}); its images of them are not meaningful. A caption is {self.example!r}"
         ]

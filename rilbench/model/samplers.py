@@ -68,7 +68,7 @@ class Flow(Sampler):
         from diffusers.pipelines.flux.pipeline_flux import calculate_shift
 
         if config.sampler != "auto":
-            raise ConfigError(f"model.sampler: {config.sampler} is not for a flow-matching model; leave it auto")
+            raise ConfigError(f"model.sampler: {config.sampler} is not for a flow-matching model; set it to auto")
         self.scheduler = FlowMatchEulerDiscreteScheduler.from_config(source.config)
         _check_steps(self.scheduler, config.steps)
         own, shift = self.scheduler.config, None
@@ -95,7 +95,7 @@ class Consistency(Sampler):
         self.scheduler = LCMScheduler.from_config(source.config)
         most = self.scheduler.config.original_inference_steps
         if config.steps > most:
-            raise ConfigError(f"model.steps: {config.steps} is more than the {most} this consistency model knows")
+            raise ConfigError(f"model.steps: {config.steps} is more than the {most} of this consistency model")
         self.scheduler.set_timesteps(config.steps)
         _check_prediction(self.scheduler)
 

@@ -11,7 +11,7 @@ from rilbench.store.checksums import damaged
 from rilbench.store.files import read_json, write_json
 from rilbench.store.layout import StageFiles
 
-AGAIN = "Repeat the run's command to have it written again."
+AGAIN = "Rerun the run's command to have it written again."
 DOCUMENT = {"model", "train", "chain"}  # what others read of it
 LIKE = {"label": str, "seconds": float, "document": dict, "carry": bool, "log": list}
 

@@ -16,7 +16,7 @@ from rilbench.contracts.errors import DamagedError
 from rilbench.store.checksums import KEY, ZEROS, check, checked, damaged, seal
 from rilbench.store.files import replacing
 
-TRAIN = "Repeat the run's command to have its stage trained again."
+TRAIN = "Rerun the run's command to have its stage trained again."
 RESTART = "Delete it to start the stage again."
 
 

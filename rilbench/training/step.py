@@ -108,7 +108,7 @@ class TrainingStep:
 
     def term(self, name: str, value: Tensor) -> Tensor:
         if not isinstance(value, Tensor) or value.ndim:
-            raise PluginError(f"the term {name!r} of the loss is no scalar tensor")
+            raise PluginError(f"the term {name!r} of the loss is not a scalar tensor")
         self.terms[name] = value
         return value
 

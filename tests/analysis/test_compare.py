@@ -242,7 +242,7 @@ def test_scores_deleted_from_the_store_leave_the_runs(tmp_path: Path) -> None:
     assert compared(tmp_path).differences[0].prompts
     file = next(tmp_path.glob("stages/rid-*-seed0-2/evaluations/e/scores.safetensors"))
     file.write_bytes(file.read_bytes()[:100])
-    with pytest.raises(ConfigError, match=r"scores.safetensors is damaged: .*\. Repeat the run's command"):
+    with pytest.raises(ConfigError, match=r"scores.safetensors is damaged: .*\. Rerun the run's command"):
         compared(tmp_path)
     file.unlink()
     assert compared(tmp_path).differences[0].prompts is None

@@ -51,7 +51,7 @@ def test_plugins_list_json(tmp_path: Path) -> None:
         (["compare"], 2, "Missing argument"),
         (["run", "--stratgy", "rid"], 2, "No such option"),
         (["compare", "nowhere"], 2, "no runs at 'nowhere'"),
-        (["upload", "nowhere"], 2, "nowhere is no run and holds none: there is no result.json"),
+        (["upload", "nowhere"], 2, "nowhere is not a run and contains none: there is no result.json"),
         (["report"], 2, "Missing argument"),
         (["report", "nowhere"], 2, "no runs at 'nowhere'"),
         (["export", "nowhere"], 2, "no run at 'nowhere'"),

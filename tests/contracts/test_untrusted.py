@@ -50,7 +50,7 @@ def changed(run: Path, change: Callable[[dict[str, Any]], None]) -> Path:
     "bad", ["../../x", "/etc", "a/b", "..", ".", "", ".hidden", "a\\b", "a\x1b[2J", "a\nb", "x" * 256, 3]
 )
 def test_what_is_no_name(bad: Any) -> None:
-    with pytest.raises(ConfigError, match=r"file.json: .* is no name of a file or folder"):
+    with pytest.raises(ConfigError, match=r"file.json: .* is not the name of a file or folder"):
         name(bad, "file.json")
 
 
@@ -95,9 +95,9 @@ def test_a_result_that_leads_elsewhere_is_refused_where_it_is_read(tmp_path: Pat
 def test_a_studys_runs_lie_beside_it(tmp_path: Path) -> None:
     (tmp_path / "study-x").mkdir()
     (tmp_path / "study-x" / "study.json").write_text(json.dumps({"runs": ["../../x"], "finished": ["../../x"]}))
-    with pytest.raises(ConfigError, match=r"is no name of a file"):
+    with pytest.raises(ConfigError, match=r"is not the name of a file"):
         load_runs([str(tmp_path / "study-x")], lambda source: [])
-    with pytest.raises(ConfigError, match=r"is no name of a file"):
+    with pytest.raises(ConfigError, match=r"is not the name of a file"):
         runs_in(tmp_path / "study-x")
 
 

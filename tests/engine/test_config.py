@@ -221,7 +221,7 @@ BOMB = b"a: &a [x, x, x, x, x, x, x, x]\n" + b"".join(ALIASES)
 @pytest.mark.parametrize(
     ("text", "fault"),
     [
-        (b"seed: 1\nseed: 2\n", "line 2: the key 'seed' stands twice"),
+        (b"seed: 1\nseed: 2\n", "line 2: the key 'seed' is repeated"),
         (b"a: " + b"[" * 3000, "mine.yaml"),
         (b"reward_settings: " + b"{a: " * 30 + b"1" + b"}" * 30, "nested deeper than 16"),
         (b"reward_settings: " + b"[" * 200_000, "nested deeper than 16"),  # composed in C it crashed the process

@@ -56,7 +56,7 @@ def test_only_ends_of_lines_split_prompts(tmp_path: Path, between: str) -> None:
         ("p.txt", "a\rb\rc", r"lines that end with \\r alone"),
         ("p.txt", "a\nb".encode("utf-16"), "is not UTF-8 .*; write one prompt a line into a UTF-8 text file"),
         ("p.txt", "a\0b\n", "NUL bytes"),
-        ("p.txt", "\ufeff\r\n", "holds no prompt"),
+        ("p.txt", "\ufeff\r\n", "contains no prompt"),
     ],
 )
 def test_what_is_no_prompt_file(tmp_path: Path, name: str, content: str | bytes, told: str) -> None:
@@ -98,9 +98,9 @@ def test_prompts_that_the_model_reads_alike_are_one_observation(workplace: Path)
     made.row(made.plan[0])
     where = f"evaluate.prompts ({made.config.evaluate.prompts}): "
     assert [text.removeprefix(where) for text in told if text.startswith(where)] == [
-        "3 of 7 prompts are longer than the model reads, and are cut",
+        "3 of 7 prompts are longer than the model's limit and are cut",
         "1 of 7 prompts repeat an earlier one",
-        "3 of 7 prompts differ from others only in what the model does not read",
+        "3 of 7 prompts differ from others only in text that the model does not read",
     ]
     assert len(told) == 6  # of the training prompts too, each once
     scores = torch.rand(6, 2, generator=torch.Generator().manual_seed(0))
@@ -146,7 +146,7 @@ def test_a_prompt_unlike_the_captions_of_the_training_is_told(workplace: Path) -
     assert made.model.captions is not None
     assert [text for text in told if "evaluate.prompts" in text] == [
         f"evaluate.prompts ({made.config.evaluate.prompts}): 2 of 3 prompts are not like the captions that the model "
-        "was trained on ('a ring'); its images of them mean little. A caption is '!'"
+        "was trained on ('a ring'); its images of them are not meaningful. A caption is '!'"
     ]
     write_merged(workplace / "merged", made.config.model, ())
     assert Captions.of(workplace / "merged") == made.model.captions

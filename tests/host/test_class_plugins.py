@@ -76,7 +76,7 @@ def test_a_class_of_a_module_is_what_the_command_line_has(tmp_path: Path, monkey
 
 @pytest.mark.parametrize("plugin", [3, written], ids=["number", "function"])
 def test_what_is_no_class_is_refused(plugin: type) -> None:
-    with pytest.raises(UsageError, match="is no plugin; give a class, or a text"):
+    with pytest.raises(UsageError, match="is not a plugin; give a class, or a text"):
         control.given(plugin)
 
 

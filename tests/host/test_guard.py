@@ -115,7 +115,7 @@ def test_a_plugin_that_brings_torch_finds_its_modes_put_back(tmp_path: Path) -> 
     program += "control.given('wide:Good')\nimport torch\nprint(torch.get_default_dtype())"
     done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True)
     assert done.stdout == "torch.float32\n", done.stderr
-    assert "--plugin wide:Good changes torch's default dtype when it is imported; that is undone" in done.stderr
+    assert "--plugin wide:Good changes torch's default dtype when it is imported; this is undone" in done.stderr
 
 
 class Painter(MeanMetric):
@@ -239,7 +239,7 @@ def test_no_exception_of_a_hook_stops_a_run(workplace: Path, monkeypatch: pytest
     monkeypatch.setenv("RILBENCH_DISABLE_PLUGINS", "mlflow,jsonl")
     told: list[str] = []
     assert with_hook(workplace, "Cancels", told).result.status == "finished"
-    assert [text for text in told if "failed in run_started: CancelledError: ; it is left out" in text] == told
+    assert [text for text in told if "failed in run_started: CancelledError: ; it is skipped" in text] == told
 
 
 def test_ctrl_c_in_a_hook_is_the_users(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:

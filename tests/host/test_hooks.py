@@ -139,7 +139,7 @@ def test_hook_find_runs() -> None:
     hooks, warnings = with_hooks("Unreliable", "Recorder")
     assert hooks.find_runs("elsewhere://1") == []
     assert len(warnings) == 1
-    assert "failed in find_runs: LookupError: no idea; it is left out" in warnings[0]
+    assert "failed in find_runs: LookupError: no idea; it is skipped" in warnings[0]
     assert hooks.find_runs("recorder://1") == [a_run("recorder://1")]
     with pytest.raises(RilbenchError, match=r"^the recorder is down\.$"):
         hooks.find_runs("recorder://down")
@@ -186,7 +186,7 @@ def test_hook_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: 
     assert "greet" in out
     assert "Say hello." in out
     assert "Another run." not in out
-    assert "adds the command 'run', which exists already; it is left out" in err
+    assert "adds the command 'run', which exists already; it is skipped" in err
     assert rilbench("greet")[0] == 2
 
 

@@ -194,9 +194,9 @@ def test_a_plugin_that_is_not_installed(place: Path, rilbench: Callable[..., Don
         ("my_rewards", 2, "'my_rewards' is not of the form module:Class"),
         ("my_rewards.py:Redness", 2, "name the module, not its file: my_rewards:Redness"),
         ("nowhere_at_all:Reward", 3, "cannot be imported: ModuleNotFoundError"),
-        ("json:dumps", 3, "--plugin json:dumps is no subclass of Reward, Metric or Strategy"),
+        ("json:dumps", 3, "--plugin json:dumps is not a subclass of Reward, Metric or Strategy"),
         ("good=good:Good", 3, "give one another name: --plugin my_good=good:Good"),
-        ("json.decoder:NaN", 3, "--plugin json.decoder:NaN is no subclass of Reward, Metric or Strategy"),
+        ("json.decoder:NaN", 3, "--plugin json.decoder:NaN is not a subclass of Reward, Metric or Strategy"),
     ],
 )
 def test_a_wrong_plugin_option(
@@ -210,7 +210,7 @@ def test_a_wrong_plugin_option(
 @pytest.mark.parametrize(
     ("requires", "message"),
     [
-        ("good>=4", "requires: good>=4 is wanted, 3.1 is installed. Install with: pip install 'good>=4'"),
+        ("good>=4", "requires: good>=4 is required, 3.1 is installed. Install with: pip install 'good>=4'"),
         ("absent-plugin", "absent-plugin is not installed. Install with: pip install absent-plugin"),
         ("good>>4", "requires: 'good>>4' is not a requirement"),
     ],
@@ -355,7 +355,7 @@ def test_commands_that_cannot_be_added_cost_a_warning(installed: Path, rilbench:
     fabricate.hook(installed, "odd", f"def odd() -> None:\n    'Takes [/bold] a list[int].'\n{source}")
     done = rilbench("--help")
     assert done.code == 0, done.err
-    assert "adds a command whose name is 7, no text; it is left out" in done.err
+    assert "adds a command whose name is 7, no text; it is skipped" in done.err
     assert "Takes [/bold] a list[int]." in done.out
     assert "Takes [/bold] a list[int]." in rilbench("odd", "--help").out
 
@@ -463,7 +463,7 @@ def test_an_odd_api_version_costs_one_warning(version: str, installed: Path, ril
     fabricate.reward(installed, "odd_version", f"{fabricate.GOOD}    api_version = {version}\n", cls="Good")
     done = rilbench("run", *GROUNDED, "--rewards", "compressibility")
     assert done.code == 0, done.err
-    assert "which is no whole number; everything else works" in done.err.replace("\n", " ")
+    assert "which is not a whole number; everything else works" in done.err.replace("\n", " ")
 
 
 @pytest.mark.parametrize("name", ["../../up", "acme/red", "sharp@blur", "a,b", "a+b"])
@@ -486,7 +486,7 @@ def test_what_hooks_and_plugins_by_hand_change_is_undone(
     with pytest.warns(UserWarning, match="double_rewards:Good changes torch's default dtype when it is imported"):
         done = rilbench("run", *GROUNDED, "--plugin", "dbl=double_rewards:Good", "--rewards", "dbl")
     assert done.code == 0, done.err
-    assert "(dark_hook:Hook) changes torch's grad mode when it is imported; that is undone" in done.err
+    assert "(dark_hook:Hook) changes torch's grad mode when it is imported; this is undone" in done.err
     assert torch.is_grad_enabled()
     assert torch.get_default_dtype() == torch.float32
 
@@ -518,7 +518,7 @@ def test_names_of_distributions_are_compared_as_pip_does(installed: Path, monkey
         ("def plan(self, rewards):\n        return None", "must plan a list of Stage, it planned None"),
         ("def loss(self, step):\n        return 3", "the loss must be a scalar tensor with gradient, it is int"),
         ("def loss(self, step):\n        return step.denoise().mean().detach()", "it is a tensor of shape ()"),
-        ("def loss(self, step):\n        return step.term('x', 7)", "the term 'x' of the loss is no scalar tensor"),
+        ("def loss(self, step):\n        return step.term('x', 7)", "the term 'x' of the loss is not a scalar tensor"),
         ("def carry(self):\n        raise KeyError('gone')", "failed: KeyError: 'gone'"),
         ("def carry(self):\n        return {'x': 1}", "carry must return tensors by name"),
     ],

@@ -291,7 +291,7 @@ def test_a_model_that_would_be_sampled_wrongly(
         ("flux", {"resolution": 18}, "model.resolution: 18 is not a multiple of 4"),
         ("stable_diffusion_3", {"resolution": 2}, "model.resolution: 2 is not a multiple of 4"),
         ("stable_diffusion_3", {"sampler": "ddim"}, "model.sampler: ddim is not for a flow-matching model"),
-        ("latent_consistency", {"steps": 51}, "model.steps: 51 is more than the 50 this consistency model knows"),
+        ("latent_consistency", {"steps": 51}, "model.steps: 51 is more than the 50 of this consistency model"),
         ("stable_diffusion_xl", {"steps": 1001}, "model.steps: 1001 is more than the model's 1000"),
         ("stable_diffusion_xl", {"steps": 1000}, "with 1000 steps the first is timestep 1000.*steps_offset is 1"),
     ],

@@ -224,7 +224,7 @@ def test_finished_stages_survive_a_failure(workplace: Path) -> None:
 def test_empty_prompts_and_corrupt_weights(workplace: Path) -> None:
     config = toy.config(workplace)
     (workplace / "empty.txt").write_text("\n \n")
-    with pytest.raises(ConfigError, match="holds no prompt"):
+    with pytest.raises(ConfigError, match="contains no prompt"):
         run(workplace, f"evaluate.prompts={workplace}/empty.txt")
     weights = Path(config.model.path) / "unet" / "diffusion_pytorch_model.safetensors"
     weights.write_bytes(weights.read_bytes()[:1000])

@@ -132,7 +132,7 @@ CASES = [
     Case(
         name="metrics_no_names",
         make=_source(REWARD + "    metrics = None\n"),
-        warning=f"{OF} has metrics = None, which is no tuple of names",
+        warning=f"{OF} has metrics = None, which is not a tuple of names",
     ),
     Case(
         name="message_raises",
@@ -236,12 +236,12 @@ CASES = [
     Case(
         name="hook_exits",
         make=_hook("class Hook:\n    @hookimpl\n    def run_started(self):\n        raise SystemExit('no licence')\n"),
-        warning="({name}:Hook) failed in run_started: SystemExit: no licence; it is left out",
+        warning="({name}:Hook) failed in run_started: SystemExit: no licence; it is skipped",
     ),
     Case(
         name="hook_raises",
         make=_hook("class Hook:\n    @hookimpl\n    def stage_finished(self):\n        raise ValueError('no host')\n"),
-        warning="({name}:Hook) failed in stage_finished: ValueError: no host; it is left out",
+        warning="({name}:Hook) failed in stage_finished: ValueError: no host; it is skipped",
     ),
     Case(
         name="hook_answers_nonsense",

@@ -374,7 +374,7 @@ def test_upload_takes_runs_stores_and_folders_of_them(
     assert [path.name for path in runs_in(place)] == sorted(names)
     write_json(place / "colours" / "study-two" / "study.json", {"finished": names[:2]})
     assert [path.name for path in runs_in(place / "colours" / "study-two")] == names[:2]
-    with pytest.raises(UsageError, match=r"is no run and holds none: there is no result\.json"):
+    with pytest.raises(UsageError, match=r"is not a run and contains none: there is no result\.json"):
         runs_in(place / "colours" / "stages")
 
 
