@@ -26,13 +26,13 @@ SHARED = ("rewards", "seed", "label", "store", "tracking", "requires")  # what a
 class StudyConfig:
     """The `study:` section."""
 
-    name: str = setting("", "of the study's folder; its methods and a hash when empty")
-    base: str = setting("shapes", "the run configuration it extends", path=True)
-    strategies: tuple[str, ...] = setting((), "each a method under its own name", longest=200)
-    rewards: tuple[str, ...] = setting((), "of every run", longest=200)
-    orders: Any = setting(None, "all, random:N, an order, or a list of orders")
-    seeds: Any = setting(1, "how many, or a list")
-    methods: dict[str, dict[str, Any]] = setting({}, "a label to a `strategy` and any run settings", later=True)
+    name: str = setting("", "name of the study's folder; empty is its methods and a hash")
+    base: str = setting("shapes", "run configuration that the study is based on", path=True)
+    strategies: tuple[str, ...] = setting((), "strategies to compare, each a method with its own name", longest=200)
+    rewards: tuple[str, ...] = setting((), "rewards of every run", longest=200)
+    orders: Any = setting(None, "orders: all, random:N, an order, or a list of orders")
+    seeds: Any = setting(1, "number of seeds, or a list")
+    methods: dict[str, dict[str, Any]] = setting({}, "label to a `strategy` and any settings of a run", later=True)
 
     def __post_init__(self) -> None:
         check_name("name", self.name)

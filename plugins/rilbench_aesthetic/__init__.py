@@ -26,7 +26,7 @@ class AestheticSettings:
         "the head's weights, `.safetensors` or `.pth`; path or reference",
         path=True,
     )
-    head_sha256: str | None = setting(None, "hexadecimal hash that the head's file must have", longest=64)
+    head_sha256: str | None = setting(None, "expected hexadecimal hash of the head's file", longest=64)
 
 
 class Aesthetic(Reward):

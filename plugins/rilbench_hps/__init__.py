@@ -17,8 +17,8 @@ class HPSSettings:
 
     model: str = setting("package:rilbench_shapes/weights/hps", CLIP_MODEL, path=True)
     pretrained: str | None = setting(None, CLIP_PRETRAINED, path=True)
-    sha256: str | None = setting(None, "hexadecimal hash that the local weight file must have", longest=64)
-    fit: str = setting("pad", "`pad` is the official preprocessing, `square` crops", choices=FITS)
+    sha256: str | None = setting(None, "expected hexadecimal hash of the local weight file", longest=64)
+    fit: str = setting("pad", "`pad` is the official preprocessing; `square` crops", choices=FITS)
 
 
 class HPS(Reward):

@@ -37,13 +37,13 @@ class ImageRewardSettings:
         "ImageReward.pt of the Hub repository zai-org/ImageReward, or its tensors as `.safetensors`; path or reference",
         path=True,
     )
-    config: str | None = setting(None, "that repository's med_config.json; null has the published sizes", path=True)
+    config: str | None = setting(None, "med_config.json of that repository; null is the published sizes", path=True)
     tokenizer: str = setting(
         "google-bert/bert-base-uncased@86b5e0934494bd15c9632b12f734a8a67f723594",
         "a folder or Hub id with the vocabulary of bert-base-uncased; [DEC] and [ENC] are added",
         path=True,
     )
-    sha256: str | None = setting(None, "hexadecimal hash that the weight file must have", longest=64)
+    sha256: str | None = setting(None, "expected hexadecimal hash of the weight file", longest=64)
 
 
 class ImageReward(Reward):

@@ -15,8 +15,8 @@ from rilbench import Reward, setting
 class CompressibilitySettings:
     """The JPEG, and how its error becomes one number."""
 
-    quality: int = setting(80, "of JPEG", at_least=1, at_most=100)
-    reduction: str = setting("mean", "of the squared error over pixels and channels", choices=("mean", "sum"))
+    quality: int = setting(80, "quality of JPEG", at_least=1, at_most=100)
+    reduction: str = setting("mean", "reduction of the squared error over pixels and channels", choices=("mean", "sum"))
 
 
 class Compressibility(Reward):

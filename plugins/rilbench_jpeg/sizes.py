@@ -42,7 +42,7 @@ class PngSize(MeanMetric):
 class JpegSizeSettings:
     """The JPEG."""
 
-    quality: int = setting(80, "of JPEG", at_least=1, at_most=100)
+    quality: int = setting(80, "quality of JPEG", at_least=1, at_most=100)
 
 
 class JpegSize(MeanMetric):

@@ -40,7 +40,7 @@ class FIDSettings:
         "`mean` (D,), `cov` (D, D) and `n` (1,) of the reference set, as `rilbench reference` writes them",
         path=True,
     )
-    scale: float = setting(10.0, "features count times this, so distances times its square", above=0, at_most=1e6)
+    scale: float = setting(10.0, "factor of the features; distances are multiplied by its square", above=0, at_most=1e6)
 
 
 class FID(Metric):

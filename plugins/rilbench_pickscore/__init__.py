@@ -35,7 +35,7 @@ class PickScoreSettings:
         "a folder or Hub id with the tokenizer of the model",
         path=True,
     )
-    sha256: str | None = setting(None, "hexadecimal hash that model.safetensors must have", longest=64)
+    sha256: str | None = setting(None, "expected hexadecimal hash of model.safetensors", longest=64)
 
 
 class PickScore(Reward):

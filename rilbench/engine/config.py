@@ -27,10 +27,10 @@ ANY = "any"  # the key of a recipe that holds for every strategy, or for every r
 class RunConfig:
     """Everything that determines a run."""
 
-    strategy: str = setting("rid", "the strategy that plans and trains", longest=200)
-    label: str = setting("", "what the run's method is called; the strategy's name when empty")
-    rewards: tuple[str, ...] = setting(("aesthetic", "hps"), "in training order", longest=200)
-    seed: int = setting(0, "of initial weights, training prompts and noise", at_least=0, at_most=MOST)
+    strategy: str = setting("rid", "name of the strategy", longest=200)
+    label: str = setting("", "name of the run's method in tables; empty is the strategy's name")
+    rewards: tuple[str, ...] = setting(("aesthetic", "hps"), "rewards in training order", longest=200)
+    seed: int = setting(0, "seed of initial pairs, training prompts and noise", at_least=0, at_most=MOST)
     store: str = setting("runs", "folder of all results", path=True)
     requires: tuple[str, ...] = setting(
         (), "plugin distributions that must be installed, such as rilbench-warmth>=0.1", longest=200
@@ -43,10 +43,10 @@ class RunConfig:
     reward_settings: dict[str, dict[str, Any]] = setting({}, "a reward's name to its own settings", later=True)
     metric_settings: dict[str, dict[str, Any]] = setting({}, "a metric's name to its own settings", later=True)
     recipes: dict[str, dict[str, dict[str, Any]]] = setting(
-        {}, "a strategy's name, or any, to a reward's, or any, to settings of `train`", later=True
+        {}, "`train` settings for one strategy (or any) and one reward (or any)", later=True
     )
-    check_memory: bool = setting(True, "refuse a run that does not fit before it starts")
-    tracking: bool = setting(True, "call the hook plugins, MLflow and the JSON-lines log among them")
+    check_memory: bool = setting(True, "check before the start that the run fits into memory")
+    tracking: bool = setting(True, "call hook plugins, such as MLflow and the JSON-lines log")
 
     def __post_init__(self) -> None:
         repo, at, revision = self.model.path.partition("@")

@@ -15,16 +15,22 @@ class EvaluateConfig:
     """What every stage is measured on."""
 
     prompts: str = setting(
-        "package:rilbench_shapes/prompts/eval.txt", "file of evaluation prompts, one a line", path=True
+        "package:rilbench_shapes/prompts/eval.txt", "file of evaluation prompts, one per line", path=True
     )
-    images_per_prompt: int = setting(4, "images of each prompt", at_least=1, at_most=100_000)
+    images_per_prompt: int = setting(4, "images per prompt", at_least=1, at_most=100_000)
     batch_size: int = setting(50, "images generated and measured at a time", at_least=1, at_most=10**6)
-    seed: int = setting(0, "of the evaluation noise, apart from the training seed", at_least=0, at_most=MOST)
-    pictures: int = setting(8, "prompts whose first image is kept as a picture", at_least=0, at_most=1000)
+    seed: int = setting(0, "seed of the evaluation noise, independent of the training seed", at_least=0, at_most=MOST)
+    pictures: int = setting(8, "number of prompts whose first image is kept as a picture", at_least=0, at_most=1000)
     metrics: tuple[str, ...] = setting(
-        ("png_kb", "jpeg_kb", "clip_score", "fid", "structure"), "what is measured besides the rewards", longest=200
+        ("png_kb", "jpeg_kb", "clip_score", "fid", "structure"),
+        "metrics measured in addition to the rewards",
+        longest=200,
     )
     perturb: tuple[str, ...] = setting(
-        (), "also score the rewards of images after these: columns such as hps@jpeg", choices=PERTURBATIONS
+        (),
+        "perturbations; rewards are also measured on perturbed images, in columns such as hps@jpeg",
+        choices=PERTURBATIONS,
     )
-    bootstrap: int = setting(1000, "resamples of the prompts for the 95 % intervals", at_least=1, at_most=100_000)
+    bootstrap: int = setting(
+        1000, "bootstrap samples of the prompts for the 95 % intervals", at_least=1, at_most=100_000
+    )

@@ -14,12 +14,14 @@ class ModelConfig:
     path: str = setting(
         "package:rilbench_shapes/weights/pipeline", "diffusers folder, `package:` path or Hub id", path=True
     )
-    revision: str | None = setting(None, "of a Hub id: a commit, tag or branch", longest=200)
+    revision: str | None = setting(None, "commit, tag or branch of a Hub id", longest=200)
     device: str = setting("auto", "auto, cpu, cuda or one GPU, such as cuda:1", longest=60)
-    precision: str = setting("fp32", "of the frozen weights; adapters are always fp32", choices=("fp32", "bf16"))
+    precision: str = setting(
+        "fp32", "precision of the frozen weights; adapters are always fp32", choices=("fp32", "bf16")
+    )
     vae_precision: str = setting(
         "auto",
-        "of the autoencoder; auto is `precision`, and fp32 for SDXL",
+        "precision of the autoencoder; auto is `precision`, and fp32 for SDXL",
         choices=("auto", "fp32", "bf16"),
     )
     steps: int = setting(10, "N, denoising steps", at_least=1, at_most=10_000)
@@ -30,14 +32,18 @@ class ModelConfig:
     )
     guidance: float = setting(
         2.0,
-        "classifier-free guidance weight, up to 1 it is off; an input of models distilled with it",
+        "classifier-free guidance weight, off up to 1; an input for guidance-distilled models",
         at_least=0,
         at_most=1000,
     )
-    guidance_gradient: bool = setting(True, "false: the unguided forward carries no gradient, which saves its memory")
+    guidance_gradient: bool = setting(True, "false: no gradient through the unguided forward pass, which saves memory")
     spacing: str = setting("leading", "DDIM timestep spacing", choices=("leading", "trailing", "linspace"))
-    resolution: int | None = setting(None, "pixels a side; null is the model's own", at_least=8, at_most=16_384)
-    gradient_checkpointing: bool = setting(False, "of denoiser and autoencoder: less memory, one more forward")
+    resolution: int | None = setting(
+        None, "image side in pixels; null is the model's default", at_least=8, at_most=16_384
+    )
+    gradient_checkpointing: bool = setting(
+        False, "recompute activations of denoiser and autoencoder: less memory, one more forward pass"
+    )
     vae_slicing: bool = setting(False, "decode one image at a time")
 
 
@@ -45,8 +51,10 @@ class ModelConfig:
 class AdapterConfig:
     """The LoRA pairs of the adapter group (Eq. 4)."""
 
-    rank: int = setting(4, "of every pair A B", at_least=1, at_most=4096)
+    rank: int = setting(4, "rank r of every pair A B", at_least=1, at_most=4096)
     targets: tuple[str, ...] = setting(
-        ("to_q", "to_k", "to_v", "to_out.0"), "ends of the names of the linear layers that are adapted", longest=200
+        ("to_q", "to_k", "to_v", "to_out.0"), "name endings of the adapted linear layers", longest=200
     )
-    init: str = setting("paper", "paper: A Kaiming-uniform, B zero; peft: the mirror image", choices=("paper", "peft"))
+    init: str = setting(
+        "paper", "paper: A Kaiming-uniform, B zero; peft: A zero, B Kaiming-uniform", choices=("paper", "peft")
+    )

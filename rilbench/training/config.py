@@ -14,12 +14,12 @@ class TrainConfig:
     """One stage's training. `recipes` override it for a strategy and a reward."""
 
     samples: int = setting(
-        320, "images generated for training in one stage; the last batch has what is left", at_least=1, at_most=10**9
+        320, "images generated for training in one stage; the last batch may be smaller", at_least=1, at_most=10**9
     )
-    batch_size: int = setting(8, "images of an update", at_least=1, at_most=10**6)
+    batch_size: int = setting(8, "images per update", at_least=1, at_most=10**6)
     micro_batch: int = setting(
         0,
-        "images of a batch in memory at a time, the gradient accumulated; 0 is all of them",
+        "images of a batch in memory at a time, with accumulated gradient; 0 is all",
         at_least=0,
         at_most=10**6,
     )
@@ -27,25 +27,27 @@ class TrainConfig:
     optimiser: str = setting("adamw", "adamw, or adamw8bit where bitsandbytes is installed", choices=OPTIMISERS)
     eps: float = setting(
         1e-16,
-        "of AdamW; it must be far below the gradients, which have the unit of the reward",
+        "eps of AdamW; must be far below the gradients, which have the unit of the reward",
         at_least=1e-30,
         at_most=1,
     )
-    weight_decay: float = setting(0.1, "of AdamW, times the learning rate", at_least=0, at_most=1000)
-    clip_grad: float = setting(
-        0.0, "largest gradient norm, in the unit of the scaled reward; 0 clips nothing", at_least=0, at_most=1e30
+    weight_decay: float = setting(
+        0.1, "weight decay of AdamW, multiplied by the learning rate", at_least=0, at_most=1000
     )
-    last_steps: int = setting(1, "K, denoising steps that carry gradient", at_least=1, at_most=10_000)
+    clip_grad: float = setting(
+        0.0, "maximum gradient norm, in units of the scaled reward; 0 is off", at_least=0, at_most=1e30
+    )
+    last_steps: int = setting(1, "K, last denoising steps with gradient", at_least=1, at_most=10_000)
     reward_scale: float = setting(
         1.0, "factor of the reward in the loss; lambda is relative to it", at_least=-1e12, at_most=1e12
     )
     prompts: str = setting(
-        "package:rilbench_shapes/prompts/train.txt", "file of training prompts, one a line", path=True
+        "package:rilbench_shapes/prompts/train.txt", "file of training prompts, one per line", path=True
     )
     log_gradients_every: int = setting(
-        10, "updates between two measurements of each loss term's gradient norm", at_least=1, at_most=10**9
+        10, "updates between measurements of each loss term's gradient norm", at_least=1, at_most=10**9
     )
-    checkpoint_every: int = setting(100, "updates between two checkpoints inside a stage", at_least=1, at_most=10**9)
+    checkpoint_every: int = setting(100, "updates between checkpoints within a stage", at_least=1, at_most=10**9)
 
     @property
     def updates(self) -> int:

@@ -14,7 +14,7 @@ from rilbench import Stage, Step, Strategy, setting
 class BaselineSettings:
     """Which pairs are trained."""
 
-    group: bool = setting(True, "a pair for every stage (Eq. 4); false trains one shared pair on and on")
+    group: bool = setting(True, "one pair per stage (Eq. 4); false: one shared pair for all stages")
 
 
 class Baseline(Strategy):

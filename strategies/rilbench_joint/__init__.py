@@ -26,7 +26,7 @@ class JointSettings:
         "with respect to the pair in training, so that equal weights pull equally hard; a backward pass per reward",
         choices=("weights", "gradients"),
     )
-    momentum: float = setting(0.99, "of the running norms", at_least=0, below=1)
+    momentum: float = setting(0.99, "momentum of the running norms", at_least=0, below=1)
 
     def __post_init__(self) -> None:
         if self.balance == "gradients" and self.by != "baseline":

@@ -29,7 +29,7 @@ class RIDSettings(MethodSettings):
     reset: bool = setting(
         True, "the teacher restarts as the student at a new stage; false keeps the average over all stages"
     )
-    group: bool = setting(True, "a pair for every stage (Eq. 4); false trains one shared pair on and on")
+    group: bool = setting(True, "one pair per stage (Eq. 4); false: one shared pair for all stages")
 
     def __post_init__(self) -> None:
         if not self.reset and not self.group:
