@@ -17,10 +17,10 @@ def interval(
 ) -> tuple[float, float] | None:
     """Percentile bootstrap interval of the mean of scores (prompts, images per prompt).
 
-    groups: a number for each prompt, 0 to G - 1; prompts of one group are one observation, so groups are resampled. By
-        default every prompt is its own.
+    groups: a number for each prompt, 0 to G - 1; the prompts of a group are one observation, and groups are resampled.
+    By default every prompt is its own group.
 
-    None for a single group, and when all prompts score the same: that says nothing about other prompts.
+    None for a single group, and if all prompts have the same score, which says nothing about other prompts.
     """
     means = scores.double().mean(1)
     index = torch.arange(len(means)) if groups is None else torch.tensor(groups)

@@ -1,7 +1,7 @@
-"""Rewards as columns of the result: a reward's own mean, of the images or of perturbed ones.
+"""Rewards as columns of the result: a reward's mean, on images or on perturbed images.
 
-Perturbations are changes of an image that nobody minds: a gain of a reward that they undo was not in the picture. A
-column `NAME@PERTURBATION` is the score NAME of the changed images.
+Perturbations are changes of an image that do not matter to a viewer: a gain in reward that they remove was not a
+visible one. A column `NAME@PERTURBATION` is the score NAME of the perturbed images.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from rilbench.host.guard import blamed, scores_of
 
 
 class RewardMetric(MeanMetric):
-    """A reward's own mean as a metric."""
+    """A reward's mean as a metric."""
 
     def __init__(self, name: str, reward: Reward) -> None:
         super().__init__(NoSettings())
@@ -31,7 +31,7 @@ class RewardMetric(MeanMetric):
 
 
 class Perturbed(RewardMetric):
-    """A reward's own mean on perturbed images."""
+    """A reward's mean on perturbed images."""
 
     def __init__(self, name: str, reward: Reward, perturbation: str) -> None:
         super().__init__(name, reward)
@@ -42,7 +42,7 @@ class Perturbed(RewardMetric):
 
 
 def jpeg(images: Tensor) -> Tensor:
-    """Through a JPEG file of quality 80, 4:2:0, written and read with Pillow."""
+    """A JPEG file of quality 80, 4:2:0, written and read with Pillow."""
     return torch.stack([_through_file(image) for image in (images * 255).round().to(torch.uint8).cpu()]).to(images)
 
 

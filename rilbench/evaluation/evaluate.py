@@ -31,12 +31,12 @@ class Evaluation:
 
 
 class ImagesError(DivergedError):
-    """Images that are not finite; `images_after` adds of which model, and what to do."""
+    """Images that are not finite; `images_after` adds the model and the remedy."""
 
 
 @contextmanager
 def images_after(what: str, why: str) -> Iterator[None]:
-    """Within: that images are not finite is told with what was done to the model, and why it makes them so."""
+    """Within, an error about images that are not finite names what was done to the model, and the likely cause."""
     try:
         yield
     except ImagesError as error:
@@ -44,7 +44,7 @@ def images_after(what: str, why: str) -> Iterator[None]:
 
 
 def cause(trained: bool) -> str:
-    """What makes a model's images NaN, and the remedy."""
+    """The likely cause of NaN images, and the remedy."""
     if trained:
         return "its training diverged; lower train.lr and train it again"
     return (
@@ -63,11 +63,12 @@ def evaluate(
     keep: Callable[[Tensor], None] = lambda pixels: None,
     on_batch: Callable[[int, int], None] = lambda done, total: None,
 ) -> Evaluation:
-    """Generate and measure: every metric sees the images in 8 bits, as they are kept.
+    """Generate and measure: every metric receives the images in 8 bits, as they are kept.
 
-    base_images: the untouched model's, anything that slices to (B, 3, H, W) uint8, prompt by prompt; without them the
-        images are their own base, which is right for the base model.
-    keep: takes the images (B, 3, H, W) uint8 of each batch, in that order.
+    base_images: the base model's images, anything that slices to (B, 3, H, W) uint8, prompt by prompt; without them the
+    images are their own base, which is correct for the base model.
+
+    keep: receives the images (B, 3, H, W) uint8 of each batch, in that order.
     """
     scores: dict[str, list[Tensor]] = {}
     pictures: list[Tensor] = []
@@ -112,12 +113,12 @@ def generate(model: TextToImage, prompts: Sequence[str], noise: Tensor) -> Tenso
 
 
 def to_pixels(images: Tensor) -> Tensor:
-    """Images in [0, 1] as 8-bit ones, as they are kept."""
+    """Images in [0, 1] to 8 bits, as they are kept."""
     return (images * 255).round().to(torch.uint8).cpu()
 
 
 def as_seen(pixels: Tensor, device: str) -> Tensor:
-    """8-bit images as metrics see them, float32 in [0, 1]."""
+    """8-bit images to float32 in [0, 1], as metrics receive them."""
     return pixels.to(device).float() / 255
 
 

@@ -26,7 +26,8 @@ BATCH = 64  # images that are checked at a time
 
 
 class KeptImages:
-    """The images of a file; `kept[i:j]` is (j - i, 3, H, W) uint8. DamagedError when they are not what was written."""
+    """The images of a file; `kept[i:j]` is (j - i, 3, H, W) uint8. Raises DamagedError if they differ from what was
+    written."""
 
     def __init__(self, path: Path, count: int) -> None:
         try:
@@ -53,10 +54,10 @@ class KeptImages:
 
 @contextmanager
 def written(path: Path, count: int) -> Iterator[Callable[[Tensor], None]]:
-    """Yields what takes the next images (B, 3, H, W) uint8 of `count`.
+    """Yields a function that takes the next images (B, 3, H, W) uint8 of `count`.
 
-    The file is there when the block succeeds. RilbenchError when the disk is full or not writable, before the first
-    image is written if it has no room for them all.
+    The file exists once the block succeeds. Raises RilbenchError if the disk is not writable or too full for all
+    images, before the first is written.
     """
     part = temporary.beside(path)
     writer = _Writer(path, part, count)
@@ -114,7 +115,7 @@ def _told(path: Path) -> Iterator[None]:
 
 
 def _header(count: int, pixels: Tensor) -> bytes:
-    """What safetensors begins with: the length of a JSON object, padded to 8 bytes, and that."""
+    """The start of a safetensors file: the length of a JSON object, padded to 8 bytes, and the object."""
     images = count * pixels[0].numel()
     about: dict[str, Any] = {
         "checksums": {"dtype": "U8", "shape": [count, 8], "data_offsets": [images, images + 8 * count]},

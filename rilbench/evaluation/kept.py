@@ -1,4 +1,4 @@
-"""What an evaluation leaves in the store: numbers, scores of single images, a few pictures."""
+"""The files of an evaluation in the store: numbers, scores of single images, a few pictures."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ class KeptEvaluation:
 
     @property
     def exists(self) -> bool:
-        """Whether the evaluation was finished: its numbers are written last."""
+        """True if the evaluation was finished: its numbers are written last."""
         return (self.files.numbers).exists()
 
     def numbers(self) -> Mapping[str, Any]:
-        """`values`, `intervals` and `seconds`; DamagedError when they are not what was written."""
+        """`values`, `intervals` and `seconds`. Raises DamagedError if they differ from what was written."""
         like = {"values": dict, "intervals": dict, "seconds": float, "images": int}
         numbers: Mapping[str, Any] = read_json(self.files.numbers, like=like, remedy=AGAIN)
         return numbers
 
     def damage(self) -> str:
-        """What is wrong with the numbers and scores of a finished evaluation; empty when they can be used."""
+        """What is wrong with the numbers and scores of a finished evaluation; empty if they are usable."""
         try:
             intervals = self.numbers()["intervals"]
             if missing := intervals.keys() - load_tensors(self.files.scores, AGAIN).keys():
@@ -45,7 +45,7 @@ class KeptEvaluation:
         return ""
 
     def missing_pictures(self) -> Iterator[int]:
-        """The numbers of pictures that are not there or not what was written."""
+        """The numbers of pictures that are missing or damaged."""
         return (number for number in range(self.pictures) if why_no_picture(self.files.picture(number)))
 
     def write(self, result: Evaluation, *, seconds: float, images: int) -> None:

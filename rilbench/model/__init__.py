@@ -1,1 +1,1 @@
-"""The text-to-image model and its LoRA adapter group; the only part that knows diffusers and peft."""
+"""The text-to-image model and its LoRA adapter group; the only folder that uses diffusers and peft."""

@@ -21,7 +21,7 @@ def save_pair(folder: Path, pair: LoraPair, config: AdapterConfig, prefix: str) 
 
 
 def save_config(folder: Path, config: AdapterConfig) -> None:
-    """Write what PEFT reads beside the weights, unless it is there; rilbench reads the weights alone."""
+    """Write the configuration that PEFT reads, unless it exists; rilbench reads the weights only."""
     if not has_config(folder):
         values = {"peft_type": "LORA", "r": config.rank, "lora_alpha": config.rank, "bias": "none"}
         values["target_modules"] = list(config.targets)
@@ -29,7 +29,7 @@ def save_config(folder: Path, config: AdapterConfig) -> None:
 
 
 def has_config(folder: Path) -> bool:
-    """Whether PEFT finds its configuration beside the weights."""
+    """True if PEFT's configuration is next to the weights."""
     try:
         return "target_modules" in read_json(StageFiles(folder).adapter, like={"r": int})
     except DamagedError:
@@ -37,7 +37,7 @@ def has_config(folder: Path) -> bool:
 
 
 def load_pair(folder: Path, device: str = "cpu") -> LoraPair:
-    """Read a pair; DamagedError when it is missing or not what was written."""
+    """Read a pair. Raises DamagedError if it is missing or damaged."""
     state = load_tensors(StageFiles(folder).weights)
     pair = LoraPair.from_state(state)
     if not state or pair.a.keys() != pair.b.keys():
@@ -46,12 +46,12 @@ def load_pair(folder: Path, device: str = "cpu") -> LoraPair:
 
 
 def has_pair(folder: Path) -> bool:
-    """Whether a stage is trained; the content of the file is checked where it is read."""
+    """True if a stage is trained; the content of the file is checked on reading."""
     return StageFiles(folder).weights.exists()
 
 
 def why_no_pair(folder: Path) -> str:
-    """What is wrong with the pair of a trained stage; empty when it can be used."""
+    """What is wrong with the pair of a trained stage; empty if it is usable."""
     try:
         load_pair(folder)
     except DamagedError as error:

@@ -1,4 +1,4 @@
-"""What the libraries underneath are told."""
+"""Messages and progress bars of the libraries: off."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 
 def quiet_libraries() -> None:
-    """Keep the chatter and progress bars of the libraries off the user's screen."""
+    """Turn off messages and progress bars of the libraries."""
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     os.environ.setdefault("HF_HUB_VERBOSITY", "critical")  # errors are told by us, retries need not be
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
@@ -21,7 +21,7 @@ def quiet_libraries() -> None:
 
 @contextmanager
 def silent() -> Iterator[None]:
-    """Within: nothing from diffusers' and transformers' loggers, about faults that we tell ourselves."""
+    """Within, diffusers and transformers log nothing about faults that rilbench reports itself."""
     import diffusers
     import transformers
 

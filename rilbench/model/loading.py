@@ -27,7 +27,8 @@ REMEDY = "fetch or make its files again"
 
 
 def load_backbone(config: ModelConfig) -> Backbone:
-    """The pipeline at `config.path` on `config.device`; ConfigError when it is missing, corrupt or of no known family.
+    """The pipeline at `config.path` on `config.device`. Raises ConfigError if it is missing, corrupt or of an unknown
+    family.
 
     Weights are read from safetensors only.
     """
@@ -78,10 +79,10 @@ def pipeline_folder(config: ModelConfig) -> Path:
 
 
 def load_parts(folder: Path, index: Mapping[str, Any], dtype: torch.dtype) -> dict[str, nn.Module | None]:
-    """Name to network of the pipeline in `folder`, whose model_index.json is `index`; read from safetensors only.
+    """Name to network of the pipeline in `folder`, whose model_index.json is `index`; reads safetensors only.
 
-    Each is loaded whole: ConfigError for one of which a weight is missing or has another shape, which the libraries
-    only log. Parts that no run uses are None. The autoencoder is in float32 whatever the `dtype`.
+    Raises ConfigError for a network with a missing weight or another shape, which the libraries only log. Parts that no
+    run uses are None. The autoencoder is in float32 for any `dtype`.
     """
     unused: dict[str, nn.Module | None] = {name: None for name in SKIPPED if name in index}
     return unused | {
@@ -133,20 +134,20 @@ def _load(kind: Any, folder: Path, dtype: torch.dtype) -> nn.Module:
 
 
 def _why(error: BaseException) -> str:
-    """The first of a chain of errors: the later ones only say that a file could not be read."""
+    """The first of a chain of errors: the later ones only state that a file could not be read."""
     while error.__context__ is not None:
         error = error.__context__
     return reason(error)
 
 
 def _faults(report: Mapping[str, Any]) -> list[str]:
-    """Of what `from_pretrained` reports, that which leaves a weight random."""
+    """The reports of `from_pretrained` that leave a weight random."""
     shapes = [f"{key} has shape {tuple(found)}, not {tuple(is_)}" for key, found, is_ in report["mismatched_keys"]]
     return [*(f"{key} is missing" for key in sorted(report["missing_keys"])), *sorted(shapes)]
 
 
 def pick_device(name: str) -> str:
-    """`auto` is cuda when there is one; ConfigError for a device that is not there."""
+    """`auto` is cuda if available. Raises ConfigError for a device that does not exist."""
     if name == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     try:

@@ -1,4 +1,4 @@
-"""What a model reads of a prompt: the tokens that its text encoders are given, and the captions it was trained on."""
+"""What a model reads of a prompt: the tokens for its text encoders, and the captions it was trained on."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ CAPTIONS = "captions.json"  # in a pipeline's folder
 
 
 class TextInput(NamedTuple):
-    """A text encoder's tokenizer, and how many tokens of a prompt the encoder is given."""
+    """A text encoder's tokenizer and its maximum number of tokens."""
 
     tokenizer: Any
     limit: int
 
 
 class Reading(NamedTuple):
-    """The tokens of each encoder, and whether none of them is given the whole prompt."""
+    """The tokens of each encoder, and whether no encoder receives the whole prompt."""
 
     tokens: tuple[tuple[int, ...], ...]
     cut: bool
 
 
 def readings(inputs: Sequence[TextInput], prompts: Sequence[str]) -> list[Reading]:
-    """Of each prompt; two prompts of which a model reads the same have the same tokens."""
+    """The reading of each prompt; two prompts that the model cannot distinguish have the same tokens."""
     with silent():  # tokenizers warn of long texts
         texts = [_tokens(one, prompts) for one in inputs]
     return [
@@ -40,7 +40,7 @@ def readings(inputs: Sequence[TextInput], prompts: Sequence[str]) -> list[Readin
 
 
 def groups(found: Sequence[Reading]) -> list[int]:
-    """A number for each prompt, the same for those of which the model reads the same."""
+    """A number for each prompt, the same for prompts that the model cannot distinguish."""
     numbers: dict[object, int] = {}
     return [numbers.setdefault(reading.tokens, len(numbers)) for reading in found]
 

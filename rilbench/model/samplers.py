@@ -1,7 +1,7 @@
-"""How a prediction leads from z_i to z_{i-1}: DDIM, Euler steps of a flow, and consistency models.
+"""From z_i to z_{i-1} by a prediction: DDIM, Euler steps of a flow, and consistency models.
 
-The samplers are deterministic functions of z_N and stateless, so that a step can be taken twice (student, teacher) and
-differentiated. The noise diffusers' schedules come from its schedulers.
+The samplers are deterministic, stateless functions of z_N, so that a step can be taken twice (student, teacher) and
+differentiated. Noise levels come from diffusers' schedulers.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Sampler(ABC):
         return 1
 
     def time(self, i: int) -> Tensor:
-        """What the denoiser is told of step i."""
+        """The time input of the denoiser at step i."""
         times: Tensor = self.scheduler.timesteps
         return times[len(times) - i]
 
@@ -118,7 +118,7 @@ class Consistency(Sampler):
         return math.sqrt(alpha), math.sqrt(1 - alpha)
 
     def _clean(self, i: int, z: Tensor, prediction: Tensor) -> Tensor:
-        """What the prediction for z_i says of z_0."""
+        """The estimate of z_0 from the prediction for z_i."""
         signal, share = self._shares(i)
         kind = self.scheduler.config.prediction_type
         if kind == "epsilon":
@@ -147,7 +147,7 @@ def _check_steps(scheduler: Any, steps: int) -> None:
 
 
 def _check_times(scheduler: Any, config: ModelConfig) -> None:
-    """ConfigError when the first step is past the noisiest timestep, because of the scheduler's steps_offset."""
+    """Raises ConfigError if the first step is after the noisiest timestep, because of the scheduler's steps_offset."""
     first, most = int(scheduler.timesteps.max()), int(scheduler.config.num_train_timesteps)
     if first >= most:
         raise ConfigError(
@@ -158,7 +158,7 @@ def _check_times(scheduler: Any, config: ModelConfig) -> None:
 
 
 def _check_prediction(scheduler: Any) -> None:
-    """ConfigError for a network's output that no sampler here can use, or not at the noise levels of the steps."""
+    """Raises ConfigError for a network's output that no sampler supports, or not at the noise levels of the steps."""
     kind = scheduler.config.prediction_type
     if kind not in PREDICTIONS:
         raise ConfigError(

@@ -1,4 +1,4 @@
-"""What a family of pipelines must say of itself, so that `TextToImage` can sample it."""
+"""What a family of pipelines defines so that `TextToImage` can sample it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Condition = dict[str, Tensor]  # what a text becomes: the denoiser's inputs by n
 class Backbone(ABC):
     """A frozen pipeline: text to condition, latent and condition to prediction, latent to image.
 
-    Subclasses say how the denoiser is called; autoencoder, guidance and sampler differ by configuration only.
+    Subclasses define how the denoiser is called; autoencoder, guidance and sampler differ by configuration only.
     """
 
     prefix: ClassVar[str]  # the pipeline's name of its denoiser, with which LoRA files name layers
@@ -62,7 +62,7 @@ class Backbone(ABC):
 
     @contextmanager
     def checkpointed(self, function: Callable[..., Any]) -> Iterator[None]:
-        """Within: what is checkpointed by configuration runs through `function(block, *inputs)`."""
+        """Within, the blocks that are checkpointed by configuration run through `function(block, *inputs)`."""
         if not self.config.gradient_checkpointing:
             yield
             return
@@ -81,7 +81,7 @@ class Backbone(ABC):
 
     @property
     def guided(self) -> bool:
-        """Whether classifier-free guidance runs the denoiser twice."""
+        """True if classifier-free guidance runs the denoiser twice."""
         return self.config.guidance > 1
 
     @property
@@ -91,7 +91,7 @@ class Backbone(ABC):
 
     @property
     def channels(self) -> int:
-        """Of a latent."""
+        """Channels of a latent."""
         return int(self.vae.config.latent_channels)
 
     @property
@@ -111,29 +111,29 @@ class Backbone(ABC):
 
     @property
     def unit(self) -> int:
-        """Pixels a side of an image are a multiple of this."""
+        """The side of an image in pixels is a multiple of this."""
         return self.pixels_per_latent
 
     @property
     def tokens(self) -> int:
-        """How many tokens of a prompt a T5 encoder is given."""
+        """The number of tokens of a prompt that a T5 encoder receives."""
         return 256
 
     @property
     def text_inputs(self) -> list[TextInput]:
-        """The text encoders' tokenizers and limits, of those that are there."""
+        """The tokenizers and limits of the pipeline's text encoders."""
         names = [name for name in self.encoders if getattr(self.pipeline, name) is not None]
         tokenizers = {name: getattr(self.pipeline, name.replace("text_encoder", "tokenizer")) for name in names}
         return [TextInput(tokenizers[name], self._limit(name, tokenizers[name])) for name in names]
 
     def _limit(self, name: str, tokenizer: Any) -> int:
-        """How many tokens of a prompt an encoder is given: as many as it has positions for, or as `encode` says."""
+        """The number of tokens of a prompt that an encoder receives: its positions, or the limit in `encode`."""
         positions = getattr(getattr(self.pipeline, name).config, "max_position_embeddings", None)
         return self.tokens if positions is None else min(int(tokenizer.model_max_length), positions)
 
     @abstractmethod
     def encode(self, prompt: str) -> Condition:
-        """The condition of one prompt, alone, so that it does not depend on which prompts came before."""
+        """The condition of one prompt, encoded alone, so that it does not depend on other prompts."""
 
     def encode_nothing(self) -> Condition:
         """The condition of the unguided branch."""

@@ -22,7 +22,7 @@ class UNet(Backbone):
 
     @property
     def _embeds_guidance(self) -> bool:
-        """Whether the guidance weight is an input of the network, as in models distilled from guided ones."""
+        """True if the guidance weight is an input of the network, as in guidance-distilled models."""
         return self.network.config.time_cond_proj_dim is not None
 
     def guidance_input(self, batch: int) -> Tensor | None:

@@ -9,7 +9,7 @@ from rilbench.model.samplers import Flow, Sampler
 
 
 class StableDiffusion3(Backbone):
-    """Three text encoders, the third of which may be left out; condition: `text` (L, D), `pooled` (P,)."""
+    """Three text encoders, of which the third is optional; condition: `text` (L, D), `pooled` (P,)."""
 
     prefix = "transformer"
     encoders = ("text_encoder", "text_encoder_2", "text_encoder_3")

@@ -10,7 +10,8 @@ from rilbench.model.backbones.stable_diffusion import UNet
 
 
 class StableDiffusionXL(UNet):
-    """Two text encoders; condition: `text` (L, D), `pooled` (P,). Images are said to be of their size and uncropped."""
+    """Two text encoders; condition: `text` (L, D), `pooled` (P,). The size conditions are those of an uncropped
+    image."""
 
     encoders = ("text_encoder", "text_encoder_2")
     safe_vae = True  # the published autoencoder was not made for half precision: it overflows in float16
@@ -22,7 +23,7 @@ class StableDiffusionXL(UNet):
         return {"text": text[0], "pooled": pooled[0]}
 
     def encode_nothing(self) -> Condition:
-        """Zeros where the pipeline was trained so."""
+        """Zeros if the pipeline was trained with zeros."""
         nothing = self.encode("")
         zeros = self.pipeline.config.force_zeros_for_empty_prompt
         return {key: torch.zeros_like(value) for key, value in nothing.items()} if zeros else nothing
