@@ -15,6 +15,7 @@ from rilbench.api.stages import Run
 from rilbench.engine.progress import Reporter
 from rilbench.host import control
 from rilbench.host.catalog import Catalog
+from rilbench.host.global_state import usual_modes
 from rilbench.host.hook_caller import HookCaller
 
 if TYPE_CHECKING:
@@ -50,7 +51,8 @@ def run(
     is missing or broken, MemoryFullError for a run that does not fit, DivergedError for numbers that are not finite.
     """
     request = _request(config, settings, plugins, quiet, strategy=strategy, rewards=rewards, seed=seed, store=store)
-    outcome = request.run()
+    with usual_modes():
+        outcome = request.run()
     return Run(result=replace(outcome.result, folder=outcome.folder), catalog=request.catalog)
 
 

@@ -12,6 +12,7 @@ from rilbench.contracts.errors import ConfigError, UsageError
 from rilbench.contracts.result import Row, RunResult
 from rilbench.engine.progress import Reporter
 from rilbench.host.catalog import Catalog
+from rilbench.host.global_state import usual_modes
 from rilbench.store.layout import EvaluationFiles, Store
 
 if TYPE_CHECKING:
@@ -169,8 +170,9 @@ class RunStage:
         evaluate = saved.config.evaluate
         config = replace(evaluate, seed=evaluate.seed if seed is None else seed, images_per_prompt=images)
         wanted = [prompts] if isinstance(prompts, str) else list(prompts)
-        drawn = draw(saved, wanted, stages=[self.number], config=config, reporter=Reporter(quiet=quiet))
-        return [fromarray(pixels.permute(1, 2, 0).numpy()) for _, pixels in drawn]
+        with usual_modes():
+            drawn = draw(saved, wanted, stages=[self.number], config=config, reporter=Reporter(quiet=quiet))
+            return [fromarray(pixels.permute(1, 2, 0).numpy()) for _, pixels in drawn]
 
     def pipeline(self) -> Any:
         """A diffusers pipeline with the pairs up to this stage in its weights and the run's scheduler.
@@ -180,7 +182,8 @@ class RunStage:
         """
         from rilbench.engine.drawing import StageModel
 
-        model = StageModel(self.run._saved, Reporter(quiet=True)).after(self.number)
+        with usual_modes():
+            model = StageModel(self.run._saved, Reporter(quiet=True)).after(self.number)
         pipeline = model.backbone.pipeline
         pipeline.scheduler = model.sampler.scheduler
         return pipeline

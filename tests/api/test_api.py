@@ -57,6 +57,20 @@ def test_a_finished_run_is_returned_at_once(
     assert capsys.readouterr() == ("", "")
 
 
+def test_modes_of_a_notebook_change_no_number_and_stay(run: rilbench.Run, place: Path, tmp_path: Path) -> None:
+    torch.set_default_dtype(torch.float64)
+    try:
+        with torch.inference_mode():
+            again = rilbench.run(config=place / "toy.yaml", store=tmp_path, **RID)
+            drawn = again.stage(-1).generate(PROMPTS, images=2, quiet=True)
+            left = torch.is_inference_mode_enabled(), torch.is_grad_enabled(), torch.get_default_dtype()
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert left == (True, False, torch.float64)
+    assert again.table().equals(run.table())
+    assert np.array_equal(pixels(drawn[0]), pixels(run.stage(-1).images[0]))
+
+
 def test_the_table_has_a_row_for_each_stage(run: rilbench.Run) -> None:
     table, fallen = run.table(), run.table(forgetting=True)
     assert list(table.index) == list(fallen.index) == ["0 base", "1 red", "2 dark"]
