@@ -181,7 +181,7 @@ def test_runs_are_loaded_from_a_store(run: rilbench.Run, place: Path, tmp_path: 
         ({"strategy": "ridd"}, ConfigError, "Did you mean 'rid'"),
         ({"config": "shapess"}, ConfigError, "shapes"),
         ({"plugins": [*PLUGINS, "nowhere:Reward"]}, PluginError, "nowhere:Reward cannot be imported"),
-        ({"plugins": [*PLUGINS, dict]}, PluginError, "no subclass of Reward, Metric or Strategy"),
+        ({"plugins": [*PLUGINS, dict]}, PluginError, "subclass of Reward, Metric or Strategy"),
     ],
 )
 def test_mistakes_are_errors_of_rilbench(
