@@ -10,7 +10,13 @@ from collections.abc import Iterable
 from importlib.metadata import EntryPoint, distribution
 from pathlib import Path
 
+import typer
+from typer.cli import get_docs_for_click
+
 from rilbench import Metric, Reward, Strategy
+from rilbench.cli.group import add
+from rilbench.cli.main import rilbench
+from rilbench.cli.run import run
 from rilbench.contracts.hooks import NAMES, Hooks
 from rilbench.testing import checks_for
 from rilbench.testing.check import Check
@@ -21,14 +27,22 @@ NOTE = "`python docs/generate.py` writes this page from the code.\n\n"
 
 def pages() -> dict[str, str]:
     """File name to text of every generated page."""
-    commands = _run("typer", "rilbench.cli.main", "utils", "docs", "--name", "rilbench")
     written = {
-        "commands.md": f"# Commands\n\n{NOTE}{_below(commands)}",
+        "commands.md": f"# Commands\n\n{NOTE}{_below(commands())}",
         "settings.md": _run("rilbench.cli", "settings", "--markdown"),
         "hooks.md": f"# Hooks\n\n{NOTE}{hooks()}",
         "checks.md": f"# Conformance checks\n\n{NOTE}{checks()}",
     }
     return {name: text.rstrip() + "\n" for name, text in written.items()}
+
+
+def commands() -> str:
+    """Every command with its arguments and options."""
+    app = typer.Typer(help=rilbench.__doc__, add_completion=False, rich_markup_mode=None)
+    for name, registered in (("run", run), *((point.name, point.load()) for point in _own("rilbench.commands"))):
+        add(app, name, registered)
+    group = typer.main.get_command(app)
+    return get_docs_for_click(obj=group, ctx=typer.Context(group), name="rilbench")
 
 
 def hooks() -> str:

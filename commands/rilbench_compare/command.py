@@ -10,9 +10,8 @@ import typer
 
 from rilbench.analysis.quantities import Quantity
 from rilbench.cli.options import AsJson
-from rilbench.cli.output import print_json, stdout
+from rilbench.cli.output import echo, print_json, stdout, warn
 from rilbench.contracts.errors import UsageError
-from rilbench.engine.terminal import echo
 
 if TYPE_CHECKING:
     from rilbench.analysis.comparison import Comparison
@@ -54,11 +53,10 @@ def compare(
     as_json: AsJson = False,
     as_markdown: AsMarkdown = False,
 ) -> None:
-    """Put finished runs side by side: by order, as means over orders and seeds, and tested against each other."""
+    """Compare finished runs: per order, as means, and by statistical tests."""
     from rilbench.analysis.comparison import compare as compared
     from rilbench.analysis.sources import load_runs
     from rilbench.contracts.values import split_names
-    from rilbench.engine.progress import Reporter
     from rilbench_compare.paper import PUBLISHED
 
     chosen = _format(format, as_json=as_json, as_markdown=as_markdown)
@@ -70,7 +68,7 @@ def compare(
         against=against,
         strategies=split_names(strategies) if strategies else None,
         rewards=split_names(rewards) if rewards else None,
-        warn=Reporter().warn,
+        warn=warn,
     )
     _print(comparison, chosen, means=means, paper=paper)
 
@@ -85,10 +83,9 @@ def _format(given: Format | None, *, as_json: bool, as_markdown: bool) -> Format
 def _find_runs(source: str) -> Sequence[RunResult]:
     """Ask the hook plugins, which are imported for an address only."""
     from rilbench.cli.options import catalog
-    from rilbench.engine.progress import Reporter
     from rilbench.host.hook_caller import HookCaller
 
-    return HookCaller(catalog(), Reporter().warn).find_runs(source)
+    return HookCaller(catalog(), warn).find_runs(source)
 
 
 def _print(comparison: Comparison, chosen: Format, *, means: bool, paper: bool) -> None:

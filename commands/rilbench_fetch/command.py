@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from rilbench.cli.options import AsJson, Config, Given, Quiet, Rewards, Seed, Settings, Strategy, catalog
-from rilbench.cli.output import print_fields, print_json, print_table, quiet_libraries
+from rilbench.cli.options import (
+    AsJson,
+    Config,
+    Plugins,
+    Quiet,
+    Rewards,
+    Seed,
+    Settings,
+    Strategy,
+    prints_on_stderr,
+    requested,
+)
+from rilbench.cli.output import print_fields, print_json, print_table
 from rilbench.contracts.redact import public
 from rilbench.files.published import is_present, place_of
 
@@ -23,7 +33,7 @@ if TYPE_CHECKING:
     from rilbench_fetch.download import OnBytes
     from rilbench_fetch.fetch import Bar, State
 
-Check = Annotated[bool, typer.Option("--check", help="Download nothing; say what is missing, present or corrupt")]
+Check = Annotated[bool, typer.Option("--check", help="Download nothing; list what is present, missing or corrupt")]
 
 
 def fetch(
@@ -32,39 +42,31 @@ def fetch(
     rewards: Rewards = None,
     config: Config = "shapes",
     seed: Seed = None,
-    plugin: Given = None,
+    plugin: Plugins = None,
     quiet: Quiet = False,
     check: Check = False,
     as_json: AsJson = False,
 ) -> None:
-    """Get the published files a run needs, so that it works without a network. Takes the options of `rilbench run`.
+    """Download the published files a run needs.
 
-    Downloads resume and are checked by size and hash. Exit code 0: all files are there.
+    The run then works without a network. Takes the options of `rilbench run`. Downloads resume and are checked by size
+    and hash. Exit code 0: all files are present.
     """
     from rilbench.engine import unused_settings
     from rilbench.engine.components import Components
-    from rilbench.engine.config import load
-    from rilbench.engine.layers import values_of
     from rilbench.engine.plan import planned_stages
     from rilbench_fetch import fetch as fetching
 
-    quiet_libraries()
-    loaded = load(config, settings or (), strategy=strategy, rewards=rewards, seed=seed)
-    with redirect_stdout(sys.stderr):  # whatever a plugin prints
-        components = Components(loaded, catalog(plugin))
+    asked = requested(config, settings, plugin, quiet=quiet, strategy=strategy, rewards=rewards, seed=seed)
+    with prints_on_stderr():
+        components = Components(asked.config, asked.catalog)
         components.check()
-        stages = planned_stages(loaded, components)
-        unused_settings.require_none(unused_settings.find(values_of(settings or ()), components, stages))
-        try:
-            work = fetching.check if check or _offline() else fetching.fetch
-            with _bars(quiet) as bar:
-                states = work(loaded, components, bar)
-        except KeyboardInterrupt:  # Typer would turn it into a silent exit
-            from rilbench.engine.terminal import echo
-
-            echo("interrupted; what came is kept, the same command continues", err=True)
-            raise typer.Exit(130) from None
-    _show(states, loaded, as_json)
+        stages = planned_stages(asked.config, components)
+        unused_settings.require_none(unused_settings.find(asked.given, components, stages))
+        work = fetching.check if check or _offline() else fetching.fetch
+        with _bars(asked.reporter) as bar:
+            states = work(asked.config, components, bar)
+    _show(states, asked.config, as_json)
     raise typer.Exit(0 if all(state.state == fetching.PRESENT for state in states) else 1)
 
 
@@ -75,14 +77,11 @@ def _offline() -> bool:
 
 
 @contextmanager
-def _bars(quiet: bool) -> Iterator[Bar]:
+def _bars(reporter: Reporter) -> Iterator[Bar]:
     """Bars on a terminal, plain lines elsewhere, nothing when quiet."""
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
-    from rilbench.engine.progress import Reporter
-
-    reporter = Reporter(quiet=quiet)
-    if quiet or not reporter.console.is_terminal:
+    if reporter.quiet or not reporter.console.is_terminal:
         yield lambda file: _lines(reporter, file)
         return
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())

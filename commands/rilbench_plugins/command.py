@@ -1,28 +1,28 @@
-"""`rilbench plugins list`, `show`, `check` and `new`."""
+"""List, describe, check and create plugins."""
 
 from __future__ import annotations
 
-import sys
-from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from rilbench.cli.options import AsJson, Given, catalog
-from rilbench.cli.output import print_fields, print_json, print_table, quiet_libraries
-from rilbench.cli.quick import QuickCommand, QuickGroup
-from rilbench.engine.terminal import echo
+from rilbench.cli.options import AsJson, Plugins, catalog, prints_on_stderr
+from rilbench.cli.output import echo, print_fields, print_json, print_table
 
-app = typer.Typer(cls=QuickGroup, help="See, check and make plugins.", no_args_is_help=True)
-Name = Annotated[str, typer.Argument(help="Name of a component, or kind/name")]
+app = typer.Typer(help=__doc__, no_args_is_help=True)
+UNCHECKED = {  # kinds without checks, and how to try one
+    "hook": "start a run, which reports what fails",
+    "command": "try it with `rilbench {name} --help`",
+}
+Name = Annotated[str, typer.Argument(help="Name of a plugin, or kind/name")]
 
 
-@app.command("list", cls=QuickCommand)
+@app.command("list")
 def list_plugins(as_json: AsJson = False) -> None:
-    """Kind, name, distribution, version and status of every plugin; imports none of them.
+    """List all plugins and whether they can be used, without importing them.
 
-    With RILBENCH_STRICT_PLUGINS=1 all are imported, and any that cannot be used is an error.
+    With RILBENCH_STRICT_PLUGINS=1 all are imported, and one that cannot be used is an error.
     """
     from rilbench.host import control
 
@@ -32,6 +32,8 @@ def list_plugins(as_json: AsJson = False) -> None:
 
         found.survey(lambda text: None)
         HookCaller(found, lambda text: None)
+        for command in found.names("command"):
+            found.get("command", command).load()
     head = ["kind", "name", "distribution", "version", "status"]
     rows = [[getattr(plugin, key) for key in head] for plugin in found.plugins]
     if as_json:
@@ -41,17 +43,17 @@ def list_plugins(as_json: AsJson = False) -> None:
 
 
 @app.command()
-def show(name: Name, plugin: Given = None, as_json: AsJson = False) -> None:
-    """The contract a plugin fulfils, its settings with defaults and meaning, its licence."""
+def show(name: Name, plugin: Plugins = None, as_json: AsJson = False) -> None:
+    """Show the contract, settings and licence of a plugin."""
     from rilbench_plugins.describe import described
 
-    with redirect_stdout(sys.stderr):
-        told = described(catalog(plugin).find(name))
+    with prints_on_stderr():
+        shown = described(catalog(plugin).find(name))
     if as_json:
-        print_json(told)
+        print_json(shown)
     else:
-        settings = told.pop("settings")
-        print_fields({key: _text(value) for key, value in told.items()})
+        settings = shown.pop("settings")
+        print_fields({key: _text(value) for key, value in shown.items()})
         if settings:
             head = ["setting", "type", "default", "range", "meaning"]
             print_table(head, [[s["name"], *(s[key] for key in head[1:])] for s in settings])
@@ -61,12 +63,12 @@ def show(name: Name, plugin: Given = None, as_json: AsJson = False) -> None:
 def check(
     name: Name,
     settings: Annotated[list[str] | None, typer.Argument(help="The plugin's settings as key=value")] = None,
-    plugin: Given = None,
+    plugin: Plugins = None,
     image_size: Annotated[int, typer.Option(help="Side of the test images in pixels")] = 64,
-    prompts: Annotated[str | None, typer.Option(help="File of at least eight prompts, one a line")] = None,
+    prompts: Annotated[str | None, typer.Option(help="File of at least eight prompts, one per line")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Run the conformance checks of a plugin; exit code 1 when one fails."""
+    """Run the conformance checks of a plugin. Exit code 1: a check failed."""
     from dataclasses import asdict
 
     from rilbench.contracts.errors import UsageError
@@ -75,12 +77,11 @@ def check(
     from rilbench.files.prompts import read_prompts
     from rilbench.testing import check_component, summary
 
-    quiet_libraries()
     found = catalog(plugin).find(name)
-    if found.kind == "hook":
-        raise UsageError(f"{found} is a hook plugin; the checks are for rewards, metrics and strategies")
+    if found.kind in UNCHECKED:
+        raise UsageError(f"{found} has no conformance checks; {UNCHECKED[found.kind].format(name=found.name)}")
     shown = read_prompts(prompts) if prompts else None
-    with redirect_stdout(sys.stderr):  # whatever the plugin prints
+    with prints_on_stderr():
         values = values_of(settings or ())
         component = found.load()
         if values:  # the user's mistake is not the component's
@@ -96,15 +97,15 @@ def check(
 
 @app.command()
 def new(
-    kind: Annotated[str, typer.Argument(help="reward, metric or strategy")],
-    name: Annotated[str, typer.Argument(help="Name of the component and of the package, such as my-reward")],
-    folder: Annotated[Path, typer.Option(help="Where the package's folder is made")] = Path(),
+    kind: Annotated[str, typer.Argument(help="reward, metric, strategy or command")],
+    name: Annotated[str, typer.Argument(help="Name of the plugin and of its package, such as my-reward")],
+    folder: Annotated[Path, typer.Option(help="Folder to create the package's folder in")] = Path(),
 ) -> None:
-    """Write a complete package: code, tests that call the conformance checks, pyproject.toml, README, CI."""
+    """Create a complete package with code, tests, README and CI."""
     from rilbench_plugins.scaffold import create
 
     made = create(kind, name, folder)
-    echo(str(made))
+    echo(made)
     echo(f"next: pip install -e '{made}[test]', then pytest {made}", err=True)
 
 

@@ -1,9 +1,10 @@
-"""What a person should know of a plugin before using it."""
+"""What `rilbench plugins show` prints about a plugin."""
 
 from __future__ import annotations
 
 import dataclasses
 import inspect
+from importlib import import_module
 from importlib.metadata import PackageNotFoundError, metadata
 from typing import Any
 
@@ -18,22 +19,26 @@ from rilbench.host.discovery import field
 def described(plugin: Plugin) -> dict[str, Any]:
     """Origin, licence, contract, documentation and settings of a plugin, which is imported."""
     loaded = plugin.load()
-    told = {"name": plugin.name, "kind": plugin.kind, "distribution": plugin.origin, "class": plugin.value}
-    told |= {"licence": _licence(plugin.distribution), "api_version": getattr(loaded, "api_version", "not declared")}
-    told |= _hook(loaded) if plugin.kind == "hook" else _contract(plugin.kind, loaded)
-    return told | {"about": _doc(loaded), "settings": _settings(getattr(loaded, "Settings", None))}
+    shown = {"name": plugin.name, "kind": plugin.kind, "distribution": plugin.origin, "object": plugin.value}
+    shown |= {"licence": _licence(plugin.distribution)}
+    if plugin.kind == "command":
+        about = loaded if inspect.isfunction(loaded) else import_module(plugin.value.partition(":")[0])
+        return shown | {"contract": "rilbench.commands", "about": _doc(about), "settings": []}
+    shown |= {"api_version": getattr(loaded, "api_version", "not declared")}
+    shown |= _hook(loaded) if plugin.kind == "hook" else _contract(plugin.kind, loaded)
+    return shown | {"about": _doc(loaded), "settings": _settings(getattr(loaded, "Settings", None))}
 
 
 def _contract(kind: str, loaded: type[Component]) -> dict[str, Any]:
     contract = CONTRACTS[kind]
-    told: dict[str, Any] = {"contract": f"rilbench.{contract.__name__}: {_doc(contract)}"}
+    shown: dict[str, Any] = {"contract": f"rilbench.{contract.__name__}: {_doc(contract)}"}
     if issubclass(loaded, Reward):
-        told |= {"differentiable": loaded.differentiable, "uses_prompts": loaded.uses_prompts}
-        told |= {"precision": loaded.precision, "metrics": list(loaded.metrics)}
+        shown |= {"differentiable": loaded.differentiable, "uses_prompts": loaded.uses_prompts}
+        shown |= {"precision": loaded.precision, "metrics": list(loaded.metrics)}
     if issubclass(loaded, Metric):
-        told |= {"higher_is_better": loaded.higher_is_better, "unit": loaded.unit, "needs_base": loaded.needs_base}
+        shown |= {"higher_is_better": loaded.higher_is_better, "unit": loaded.unit, "needs_base": loaded.needs_base}
     settings = inspect.getdoc(loaded.Settings) or ""
-    return told | {"settings_doc": settings}
+    return shown | {"settings_doc": settings}
 
 
 def _hook(loaded: Any) -> dict[str, Any]:

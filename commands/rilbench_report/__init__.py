@@ -1,5 +1,1 @@
-"""`rilbench report`: one HTML file about many runs, for somebody who was not there."""
-
-from rilbench_report.page import write_report
-
-__all__ = ["write_report"]
+"""`rilbench report`: one HTML file about many runs, for readers who did not run them."""

@@ -7,9 +7,8 @@ from typing import Annotated
 
 import typer
 
-from rilbench.cli.options import Given, Quiet, catalog
-from rilbench.cli.output import quiet_libraries
-from rilbench.engine.terminal import echo
+from rilbench.cli.options import Plugins, Quiet, catalog
+from rilbench.cli.output import echo
 
 Sources = Annotated[list[str], typer.Argument(help="Run folders, stores, study folders, addresses; any mix")]
 
@@ -17,18 +16,17 @@ Sources = Annotated[list[str], typer.Argument(help="Run folders, stores, study f
 def report(
     sources: Sources,
     output: Annotated[Path, typer.Option("--output", "-o", help="The HTML file to write")] = Path("report.html"),
-    plugin: Given = None,
+    plugin: Plugins = None,
     quiet: Quiet = False,
 ) -> None:
-    """Write one HTML file about many runs, readable without anything else and without a network."""
+    """Write one self-contained HTML file about many runs."""
     from rilbench.contracts.errors import UsageError
     from rilbench.engine.progress import Reporter
-    from rilbench_report import write_report
+    from rilbench_report.page import write_report
     from rilbench_report.words import counted
 
     if output.is_dir():
         raise UsageError(f"{output} is a folder; name the file to write: -o {output / 'report.html'}")
-    quiet_libraries()
     reporter = Reporter(quiet=quiet)
     study, album = write_report(sources, output, catalog(plugin), reporter.warn, reporter.say)
     echo(str(output))

@@ -1,4 +1,4 @@
-"""`rilbench runs list`, `show`, `remove` and `clean`."""
+"""List, show, delete and clean up the runs of a store."""
 
 from __future__ import annotations
 
@@ -9,15 +9,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from rilbench.cli.options import AsJson
-from rilbench.cli.output import print_fields, print_json, print_table, stdout
-from rilbench.cli.quick import QuickCommand, QuickGroup
-from rilbench.engine.terminal import echo
+from rilbench.cli.output import echo, print_fields, print_json, print_table, stdout, warn
 
 if TYPE_CHECKING:
     from rilbench_runs.cleaning import Removable
     from rilbench_runs.inventory import KeptRun
 
-app = typer.Typer(cls=QuickGroup, help="See, remove and tidy what a store keeps.", no_args_is_help=True)
+app = typer.Typer(help=__doc__, no_args_is_help=True)
 Store = Annotated[Path, typer.Argument(metavar="[STORE]", help="The store's folder")]
 InStore = Annotated[Path, typer.Option("--store", help="The store that names of runs are looked up in")]
 Dry = Annotated[bool, typer.Option("--dry-run", help="Only print what would be deleted")]
@@ -25,7 +23,7 @@ Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask")]
 RUNS = Path("runs")
 
 
-@app.command("list", cls=QuickCommand)
+@app.command("list")
 def list_runs(store: Store = RUNS, as_json: AsJson = False) -> None:
     """Every run of a store: status, stages, size with its stages, date, and the settings that differ in a label."""
     from rilbench_runs.inventory import runs_in
@@ -40,7 +38,7 @@ def list_runs(store: Store = RUNS, as_json: AsJson = False) -> None:
     _warn_of([run for run in runs if run.damage])
 
 
-@app.command(cls=QuickCommand)
+@app.command()
 def show(
     run: Annotated[str, typer.Argument(metavar="RUN", help="A run's folder, or its name in the store")],
     store: InStore = RUNS,
@@ -52,8 +50,8 @@ def show(
 
     (kept,) = find([run], store)
     told = _listed(kept, [kept])
-    store_of = Store(kept.folder.parent)
-    settings, stages = _settings(kept), [str(store_of.stage(s).folder) for s in sorted(kept.stages)]
+    files = Store(kept.folder.parent)
+    settings, stages = _settings(kept), [str(files.stage(stage).folder) for stage in sorted(kept.stages)]
     if as_json:
         result = kept.result.to_json() if kept.result else None
         print_json(told | {"folder": str(kept.folder), "settings": settings, "stage_folders": stages, "result": result})
@@ -68,7 +66,7 @@ def show(
         stdout().print(terminal(kept.result))
 
 
-@app.command(cls=QuickCommand)
+@app.command()
 def remove(
     run: Annotated[list[str], typer.Argument(metavar="RUN...", help="Runs' folders, or their names in the store")],
     store: InStore = RUNS,
@@ -76,27 +74,25 @@ def remove(
     dry_run: Dry = False,
 ) -> None:
     """Delete runs, with the stages and evaluations that no other run of the store needs."""
-    from rilbench.engine.progress import Reporter
     from rilbench_runs.cleaning import of_runs
     from rilbench_runs.inventory import find
 
     runs = find(run, store)
     removable: list[Removable] = []
     for folder in dict.fromkeys(each.folder.parent for each in runs):
-        removable += of_runs([each for each in runs if each.folder.parent == folder], Reporter().warn)
+        removable += of_runs([each for each in runs if each.folder.parent == folder], warn)
     _delete(removable, yes=yes, dry_run=dry_run)
 
 
-@app.command(cls=QuickCommand)
+@app.command()
 def clean(store: Store = RUNS, yes: Yes = False, dry_run: Dry = False) -> None:
     """Delete what no run needs: temporary files, stages and evaluations of no run, checkpoints of trained stages.
 
     What another process works on stays, and what was changed in the last hour.
     """
-    from rilbench.engine.progress import Reporter
     from rilbench_runs.cleaning import of_store
 
-    _delete(of_store(store, Reporter().warn), yes=yes, dry_run=dry_run)
+    _delete(of_store(store, warn), yes=yes, dry_run=dry_run)
 
 
 def _delete(removable: Sequence[Removable], *, yes: bool, dry_run: bool) -> None:
@@ -166,7 +162,5 @@ def _bytes(count: int) -> str:
 
 
 def _warn_of(damaged: Sequence[KeptRun]) -> None:
-    from rilbench.engine.progress import Reporter
-
     for run in damaged:
-        Reporter().warn(run.damage)
+        warn(run.damage)

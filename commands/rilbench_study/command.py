@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import sys
-from contextlib import redirect_stdout
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rilbench.cli.options import AsJson, Given, Quiet, Rewards, Settings, catalog
-from rilbench.cli.output import print_json, quiet_libraries, stdout
-from rilbench.engine.terminal import Terminal
+from rilbench.cli.options import AsJson, Plugins, Quiet, Rewards, Settings, catalog, prints_on_stderr
+from rilbench.cli.output import print_fields, print_json, stdout, warn
 
 if TYPE_CHECKING:
     from rilbench_study.graph import Graph
@@ -42,24 +40,22 @@ def study(
     dry_run: DryRun = False,
     time: Time = False,
     workers: Workers = 1,
-    plugin: Given = None,
+    plugin: Plugins = None,
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
     """Run strategies x orders x seeds; equal stages are trained once.
 
-    The same command continues a stopped study, repeats what failed, and prints a finished one at once. Exit code 4:
-    some runs failed, the others are finished.
+    Rerunning the command resumes an interrupted study, repeats failed runs, and prints the results of a finished
+    study. Exit code 4: some runs failed, the others are finished.
     """
-    from rilbench.engine.progress import Reporter
     from rilbench.engine.secret_settings import command_line
     from rilbench_study import definition
     from rilbench_study.cells import make_cells
     from rilbench_study.graph import Graph
     from rilbench_study.run import StudyRun
 
-    quiet_libraries()
-    with redirect_stdout(sys.stderr):  # whatever a plugin prints; stdout is for results
+    with prints_on_stderr():
         found = catalog(plugin)
         asked = definition.load(
             config,
@@ -70,22 +66,18 @@ def study(
             seeds=seeds,
             catalog=found,
         )
-        graph = Graph(make_cells(asked, found, Reporter().warn), probe=time or not dry_run)
+        graph = Graph(make_cells(asked, found, warn), probe=time or not dry_run)
     if dry_run:
         _show_plan(graph, workers, as_json)
         return
     if not quiet:
-        _print_plan(graph, workers, stdout(stderr=True))
+        _print_plan(graph, workers, err=True)
     command = command_line(sys.argv[1:], found)
     run = StudyRun(asked, graph, found, workers=workers, command=command, plugins=plugin or (), quiet=quiet)
-    try:
-        with redirect_stdout(sys.stderr):
-            run.run()
-            told = run.finish()
-    except KeyboardInterrupt:  # Typer would turn it into a silent exit
-        Terminal(stderr=True).print("interrupted; finished work is kept, the same command continues")
-        raise typer.Exit(130) from None
-    _show(run, told, as_json)
+    with prints_on_stderr():
+        run.run()
+        lines = run.finish()
+    _show(run, lines, as_json)
     raise typer.Exit(FAILED if run.failures else 0)
 
 
@@ -93,17 +85,16 @@ def _show_plan(graph: Graph, workers: int, as_json: bool) -> None:
     if as_json:
         print_json(graph.to_json(workers))
     else:
-        _print_plan(graph, workers, stdout())
+        _print_plan(graph, workers)
 
 
-def _print_plan(graph: Graph, workers: int, console: Terminal) -> None:
+def _print_plan(graph: Graph, workers: int, *, err: bool = False) -> None:
     from rilbench_study.overview import plan_table
 
     if graph.seconds:
-        console.print(plan_table(graph))
+        stdout(stderr=err).print(plan_table(graph))
         orders = "; ".join(" > ".join(order) for order in graph.orders)
-        console.print(f"orders    {orders}", soft_wrap=True, highlight=False, markup=False)
-        console.print(f"time      {_time(graph, workers)}", soft_wrap=True, highlight=False, markup=False)
+        print_fields({"orders": orders, "time": _time(graph, workers)}, err=err)
 
 
 def _time(graph: Graph, workers: int) -> str:
@@ -115,24 +106,23 @@ def _time(graph: Graph, workers: int) -> str:
     return f"{duration(60 * graph.minutes(workers))}{among} ({graph.how})"
 
 
-def _show(run: StudyRun, told: dict[str, str], as_json: bool) -> None:
+def _show(run: StudyRun, plugin_lines: dict[str, str], as_json: bool) -> None:
     from dataclasses import asdict
 
     from rilbench_study import overview
 
     results, failed = run.finished, run.failed_json()
     if as_json:
+        values = {"name": run.study.name, "folder": str(run.folder), "failed": failed, "plugins": plugin_lines}
         lines = [asdict(line) for line in overview.lines(results)]
-        values: dict[str, Any] = {"name": run.study.name, "folder": str(run.folder), "failed": failed}
-        print_json(values | {"finished": [result.name for result in results], "overview": lines, "plugins": told})
+        print_json(values | {"finished": [result.name for result in results], "overview": lines})
         return
     console = stdout()
     if results:
         console.print(overview.table(results))
     if failed:
         console.print(overview.failed_table(failed))
-    for name, value in (_pointers(run) | told).items():
-        console.print(f"{name:9} {value}", soft_wrap=True, highlight=False, markup=False)
+    print_fields(_pointers(run) | plugin_lines)
 
 
 def _pointers(run: StudyRun) -> dict[str, str]:

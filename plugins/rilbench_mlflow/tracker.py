@@ -14,7 +14,6 @@ from rich.markup import escape
 from rilbench import hookimpl
 from rilbench.contracts.result import RunResult
 from rilbench.engine.terminal import Terminal
-from rilbench_mlflow import commands
 from rilbench_mlflow.address import public, tracking_uri
 from rilbench_mlflow.alive import Presence
 from rilbench_mlflow.connection import NoAnswer
@@ -100,11 +99,6 @@ class MlflowTracker:
     def find_runs(self, source: str) -> list[RunResult] | None:
         """The runs at an address of MLflow."""
         return find(source)
-
-    @hookimpl
-    def commands(self) -> dict[str, Callable[..., None]]:
-        """`rilbench upload` and `rilbench ui`."""
-        return {"upload": commands.upload, "ui": commands.ui}
 
     def _send(self, folder: Path, result: RunResult, status: str) -> None:
         if not self.gone and not complete(folder):

@@ -1,64 +1,103 @@
-"""The group of commands: rilbench's own, and those of hook plugins, which are imported only when they are needed."""
+"""The group of commands: `run`, and those registered as `rilbench.commands`. Listing them imports none."""
 
 from __future__ import annotations
 
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
-from rich.markup import escape
+from typer.core import TyperCommand, TyperGroup
 
-from rilbench.cli.quick import QuickGroup
-from rilbench.contracts.errors import reason
-from rilbench.engine.terminal import Terminal, echo
+from rilbench.cli.output import echo, warn
+from rilbench.cli.summary import summary
+from rilbench.contracts.errors import PluginError, UsageError, reason, unknown
+from rilbench.host import control
+
+if TYPE_CHECKING:
+    from rilbench.host.catalog import Catalog, Plugin
+
+INTERRUPTED = "interrupted; finished work is kept, rerun the command to continue"
 
 
-class Commands(QuickGroup):
-    """Plugins are asked for commands when help is printed or a command is unknown; they cannot replace one of ours."""
+class Listed(TyperCommand):
+    """A command that is registered and not imported yet."""
+
+    def __init__(self, plugin: Plugin) -> None:
+        super().__init__(plugin.name)
+        self.plugin = plugin
+
+    def get_short_help_str(self, limit: int = 45) -> str:
+        return summary(self.plugin.value)
+
+    def imported(self) -> Any:
+        """The command itself; PluginError when it cannot be imported or Typer cannot read it."""
+        registered = self.plugin.load()
+        try:
+            parent = typer.Typer(rich_markup_mode=None)  # brackets in a help text are brackets
+            add(parent, self.plugin.name, registered)
+            command = typer.main.get_group(parent).commands[self.plugin.name]
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # Typer about a plugin's annotations
+            raise PluginError(f"{self.plugin} Typer cannot read it: {reason(error)}") from error
+        return command
+
+
+class Commands(TyperGroup):
+    """A command's module is imported when the command is called."""
+
+    @cached_property
+    def catalog(self) -> Catalog:
+        from rilbench.host.catalog import Catalog
+
+        return Catalog()
 
     def invoke(self, ctx: Any) -> Any:
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt:  # Typer would turn it into a silent exit
-            echo("interrupted", err=True)
+            echo(INTERRUPTED, err=True)
             raise typer.Exit(130) from None
 
     def list_commands(self, ctx: Any) -> list[str]:
-        return [*super().list_commands(ctx), *self.added]
+        """Names; a warning for each that cannot be used, an error with RILBENCH_STRICT_PLUGINS=1."""
+        registered = [plugin for plugin in self.catalog.plugins if plugin.kind == "command"]
+        for fault in dict.fromkeys(p.refusal for p in registered if not control.usable(p) and not control.off(p)):
+            if control.strict():
+                raise PluginError(f"{fault}. {control.STRICT} is set")
+            warn(fault)
+        return [*self.commands, *(plugin.name for plugin in registered if control.usable(plugin))]
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        return super().get_command(ctx, cmd_name) or self.added.get(cmd_name)
+        if cmd_name in self.commands:
+            return self.commands[cmd_name]
+        if cmd_name not in self.catalog.registered("command"):
+            known = (*self.commands, *self.catalog.names("command"))
+            raise UsageError(f"{unknown('command', cmd_name, known)} `rilbench --help` describes them.")
+        return Listed(self.catalog.get("command", cmd_name))
 
-    @cached_property
-    def added(self) -> dict[str, Any]:
-        """The commands of hook plugins. One that is taken or cannot be read is left out with a warning."""
-        from rilbench.host.catalog import Catalog
-        from rilbench.host.hook_caller import HookCaller
+    def get_help_option(self, ctx: Any) -> Any:
+        return _flag(super().get_help_option(ctx))
 
-        found: dict[str, Any] = {}
-        for plugin, name, function in HookCaller(Catalog(), _warn).commands():
-            if not isinstance(name, str):
-                _warn(f"{plugin} adds a command whose name is {name!r}, no text; it is skipped")
-                continue
-            if name in self.commands or name in found:
-                _warn(f"{plugin} adds the command {name!r}, which exists already; it is skipped")
-                continue
-            try:
-                found[name] = _command(name, function)
-            except KeyboardInterrupt:
-                raise
-            except BaseException as error:  # Typer on a plugin's annotations
-                _warn(f"{plugin}: the command {name!r} is left out: {reason(error)}")
-        return found
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        name, command, rest = super().resolve_command(ctx, args)
+        if isinstance(command, Listed):
+            command = command.imported()
+        for each in (command, *getattr(command, "commands", {}).values()):
+            _flag(each.get_help_option(ctx))  # which each keeps
+        return name, command, rest
 
 
-def _command(name: str, function: Any) -> Any:
-    app = typer.Typer(add_completion=False, rich_markup_mode=None)  # brackets of a stranger's text are brackets
-    app.command(name)(function)
-    made = typer.main.get_command(app)
-    made.short_help = escape(made.get_short_help_str(limit=80))  # ours are listed with markup
-    return made
+def add(parent: typer.Typer, name: str, registered: Any) -> None:
+    """Add what an entry point of `rilbench.commands` names: a function or a group of commands."""
+    if isinstance(registered, typer.Typer):
+        parent.add_typer(registered, name=name)
+    else:
+        parent.command(name)(registered)
 
 
-def _warn(text: str) -> None:
-    Terminal(stderr=True).print(f"[yellow]warning:[/yellow] {escape(text)}", soft_wrap=True, highlight=False)
+def _flag(option: Any) -> Any:
+    """The option --help with the default False: for None, Typer would import pydantic to make a bool of it."""
+    if option is not None:
+        option.default = False
+    return option

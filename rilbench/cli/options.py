@@ -1,14 +1,16 @@
-"""Options that several commands take."""
+"""Options that several commands take, and what a command makes of them."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, redirect_stdout
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
+    from rilbench.engine.request import Request
     from rilbench.host.catalog import Catalog
 
 Settings = Annotated[list[str] | None, typer.Argument(help="Settings as key=value, for example train.lr=1e-3")]
@@ -16,17 +18,41 @@ Strategy = Annotated[str | None, typer.Option("--strategy", "-s", help="rid, bas
 Rewards = Annotated[str | None, typer.Option("--rewards", "-r", help="In training order: aesthetic,hps")]
 Config = Annotated[str, typer.Option("--config", "-c", help="Name of a shipped configuration, or a .yaml file")]
 Seed = Annotated[int | None, typer.Option(help="Seed of initial weights, training prompts and noise")]
-Given = Annotated[
+Plugins = Annotated[
     list[str] | None,
-    typer.Option("--plugin", "-p", help="A component that is not installed, as module:Class or name=module:Class"),
+    typer.Option("--plugin", "-p", help="A component that is not installed: module:Class or name=module:Class"),
 ]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr, only warnings")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print warnings only, no progress")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON")]
 
 
-def catalog(given: Sequence[str] | None = None) -> Catalog:
+def requested(
+    config: str,
+    settings: Sequence[str] | None,
+    plugins: Sequence[str] | None = None,
+    *,
+    quiet: bool = False,
+    **options: Any,
+) -> Request:
+    """The configuration, plugins and progress of options as declared above; `options` are those of `config.load`.
+
+    Raises ConfigError or PluginError when they cannot be used.
+    """
+    from rilbench.engine.request import Request
+
+    return Request.of(config, settings or (), plugins or (), quiet=quiet, arguments=sys.argv[1:], **options)
+
+
+def catalog(plugins: Sequence[str] | None = None) -> Catalog:
     """What is installed, and what `--plugin` adds."""
     from rilbench.host import control
     from rilbench.host.catalog import Catalog
 
-    return Catalog([control.given(text) for text in given or ()])
+    return Catalog([control.given(text) for text in plugins or ()])
+
+
+@contextmanager
+def prints_on_stderr() -> Iterator[None]:
+    """Within, whatever a plugin prints goes to stderr; stdout is for results."""
+    with redirect_stdout(sys.stderr):
+        yield

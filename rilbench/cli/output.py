@@ -8,40 +8,54 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import typer
+
 from rilbench.contracts.errors import PluginError
-from rilbench.engine.terminal import Terminal, echo
-from rilbench.model.libraries import quiet_libraries as quiet_libraries
-from rilbench.store.files import finite
-from rilbench.store.layout import RunFiles
+from rilbench.contracts.untrusted import printable
 
 if TYPE_CHECKING:
     from rilbench.engine.memo import Outcome
+    from rilbench.engine.terminal import Terminal
 
-ENGINE = str(Path(__file__).resolve().parent.parent)
+CORE = str(Path(__file__).resolve().parent.parent)
 
 
 def stdout(*, stderr: bool = False) -> Terminal:
     """Tables keep their width when stdout, or stderr in its place, is a file or a pipe."""
+    from rilbench.engine.terminal import Terminal
+
     console = Terminal(stderr=stderr)
     return console if console.is_terminal else Terminal(stderr=stderr, width=200)
 
 
+def echo(text: Any, *, err: bool = False, nl: bool = True) -> None:
+    """Print a text as it is, but for control codes."""
+    typer.echo(printable(str(text)), err=err, nl=nl)
+
+
+def warn(text: str) -> None:
+    """Print a warning to stderr."""
+    from rilbench.engine.progress import Reporter
+
+    Reporter().warn(text)
+
+
 def print_json(value: Any) -> None:
     """A value as JSON; numbers that are not finite become null."""
+    from rilbench.store.files import finite
+
     echo(json.dumps(finite(value), indent=1))
 
 
 def print_outcome(outcome: Outcome) -> None:
     """The table of a finished run and where everything is."""
+    from rilbench.store.layout import RunFiles
     from rilbench.store.tables import terminal
 
-    console = stdout()
-    console.print(terminal(outcome.result))
-    folder = outcome.folder
-    files = RunFiles(folder)
+    stdout().print(terminal(outcome.result))
+    files = RunFiles(outcome.folder)
     lines = {"result": files.result, "pictures": files.pictures, "repeat": outcome.result.command}
-    for name, value in (lines | outcome.summary).items():
-        console.print(f"{name:9} {value}", soft_wrap=True, highlight=False, markup=False)
+    print_fields(lines | outcome.summary)
 
 
 def print_table(head: list[str], rows: list[list[str]]) -> None:
@@ -56,21 +70,20 @@ def print_table(head: list[str], rows: list[list[str]]) -> None:
     stdout().print(table)
 
 
-def print_fields(values: Mapping[str, str]) -> None:
-    """Name and value, a line each."""
-    width = max(map(len, values))
+def print_fields(values: Mapping[str, object], *, err: bool = False) -> None:
+    """Name and value, a line each, the values in one column."""
+    width = max(map(len, values), default=0)
     for name, value in values.items():
-        indented = value.replace("\n", "\n" + " " * (width + 2))
-        stdout().print(f"{name:{width}}  {indented}", soft_wrap=True, highlight=False, markup=False)
+        echo(f"{name:{width}}  " + str(value).replace("\n", "\n" + " " * (width + 2)), err=err)
 
 
 def plugin_traceback(error: Exception) -> str:
-    """The traceback of a plugin's own error, from where the engine called it; empty for any other error."""
+    """The traceback of a plugin's own error, from where rilbench called it; empty for any other error."""
     if not isinstance(error, PluginError) or error.__cause__ is None:
         return ""
-    told = traceback.TracebackException.from_exception(error.__cause__)
-    frames = list(told.stack)
-    while frames and (frames[0].filename.startswith((ENGINE, "<frozen")) or "importlib" in frames[0].filename):
+    trace = traceback.TracebackException.from_exception(error.__cause__)
+    frames = list(trace.stack)
+    while frames and (frames[0].filename.startswith((CORE, "<frozen")) or "importlib" in frames[0].filename):
         frames.pop(0)
-    told.stack = traceback.StackSummary.from_list(frames)
-    return "".join(told.format())
+    trace.stack = traceback.StackSummary.from_list(frames)
+    return "".join(trace.format())

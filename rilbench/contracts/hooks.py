@@ -6,7 +6,7 @@ any of the arguments below, by name. docs/reference/hooks.md has the plugins tha
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import pluggy
@@ -60,10 +60,6 @@ class Hooks:
 
         Raise a RilbenchError with the reason if the address is known and cannot be read; users see its message.
         """
-
-    @hookspec
-    def commands(self) -> Mapping[str, Callable[..., None]]:  # type: ignore[empty-body]
-        """Commands to add to `rilbench`, name to a function that Typer can read: annotated, with a docstring."""
 
 
 NAMES = tuple(name for name in vars(Hooks) if not name.startswith("_"))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
 
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
@@ -17,10 +16,3 @@ class Terminal(Console):
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
         for segment in super().render(renderable, options):
             yield segment if segment.control else Segment(printable(segment.text), segment.style)
-
-
-def echo(text: Any, *, err: bool = False, nl: bool = True) -> None:
-    """Print a text as it is, but for control codes."""
-    import typer
-
-    typer.echo(printable(str(text)), err=err, nl=nl)

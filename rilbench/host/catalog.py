@@ -15,6 +15,8 @@ from rilbench.host import contract_check, control, discovery, global_state, thre
 from rilbench.host.discovery import GROUPS, OK, Entry
 from rilbench.host.known import pip_line
 
+ELSEWHERE = ("hook", "command")  # kinds that a survey leaves to whoever calls them
+
 
 class Plugin(Entry):
     """One registered component, not yet imported."""
@@ -113,7 +115,7 @@ class Catalog:
         """Import every component that is not off, and warn once about each that cannot be used.
 
         Changes of an import to the whole process, such as torch's default dtype, are undone. Raises PluginError, naming
-        them all, with RILBENCH_STRICT_PLUGINS=1. `HookCaller` reports hooks.
+        them all, with RILBENCH_STRICT_PLUGINS=1. Hooks and commands are left to their callers.
         """
         faults = [*control.not_installed(self.plugins), *self._conflicts(), *self._broken()]
         if faults and control.strict():
@@ -130,12 +132,12 @@ class Catalog:
         return f"{unknown(kind, name, self.names(kind))}{hint} `rilbench plugins list` shows what is installed."
 
     def _conflicts(self) -> Iterable[str]:
-        return {p.status: p.refusal for p in self.plugins if p.conflicting and p.kind != "hook"}.values()
+        return {p.status: p.refusal for p in self.plugins if p.conflicting and p.kind not in ELSEWHERE}.values()
 
     def _broken(self) -> list[str]:
         faults: list[str] = []
         for plugin in self.plugins:
-            if plugin.kind == "hook" or control.off(plugin) or plugin.conflicting:
+            if plugin.kind in ELSEWHERE or control.off(plugin) or plugin.conflicting:
                 continue
             with global_state.kept(str(plugin), faults.append):
                 try:

@@ -20,7 +20,16 @@ def fault(kind: str, loaded: object) -> str | None:
     if version != API_VERSION:
         remedy = "update the plugin" if version < API_VERSION else "update rilbench"
         return f"is for API version {version}; this rilbench supports {API_VERSION}: {remedy}"
+    if kind == "command":
+        return _command_fault(loaded)
     return None if contract is None else _contract_fault(loaded, contract)
+
+
+def _command_fault(loaded: object) -> str | None:
+    from typer import Typer
+
+    ok = inspect.isfunction(loaded) or isinstance(loaded, Typer)
+    return None if ok else "is neither a function nor a typer.Typer"
 
 
 def _contract_fault(loaded: object, contract: type[Component]) -> str | None:

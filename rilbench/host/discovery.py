@@ -15,7 +15,9 @@ GROUPS = {
     "metric": "rilbench.metrics",
     "strategy": "rilbench.strategies",
     "hook": "rilbench.hooks",
+    "command": "rilbench.commands",
 }
+RESERVED = {("command", "run")}  # what no plugin can replace
 NAME = re.compile(r"[^\W_][\w.-]*")  # names become parts of folders, `a,b` is a list, `a+b` a joint stage
 OK = "ok"
 UNKNOWN = "unknown"
@@ -66,6 +68,8 @@ def from_entry_point(point: EntryPoint, distribution: str = UNKNOWN, version: st
         return replace(entry, status=f"broken: {unknown('group of entry points', point.group, GROUPS.values())}")
     if not NAME.fullmatch(point.name):
         return replace(entry, status=f"broken: the name {point.name!r} is not of letters, digits and any of . _ -")
+    if (kind, point.name) in RESERVED:
+        return replace(entry, status=f"broken: the {kind} {point.name!r} is rilbench's own; register another name")
     if not re.fullmatch(r"[\w.]+(:[\w.]+)?", point.value):
         return replace(entry, status=f"broken: {point.value!r} is not of the form module:Class")
     return entry

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 
@@ -90,11 +90,6 @@ class HookCaller:
             for key, text in answer.items():
                 lines.setdefault(str(key), str(text))
         return lines
-
-    def commands(self) -> Iterator[tuple[Plugin, str, Callable[..., None]]]:
-        """The commands that plugins add, with the plugin each comes from."""
-        for name, answer in self._call("commands", {}, read=dict):
-            yield from ((self.plugins[name], command, function) for command, function in answer.items())
 
     def _call(
         self,

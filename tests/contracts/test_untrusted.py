@@ -26,8 +26,8 @@ from rilbench_fetch.download import _Counted
 from rilbench_jsonl import JsonLog
 from rilbench_mlflow import pictures, sync
 from rilbench_mlflow.upload import runs_in
+from rilbench_release.command import export
 from rilbench_release.export import Export
-from rilbench_release.export_command import export
 from rilbench_report.pictures import album
 from rilbench_report.runs import read_runs
 from rilbench_report.study import Study

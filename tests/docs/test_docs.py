@@ -117,7 +117,7 @@ def known_options() -> dict[str, set[str]]:
     context = typer.Context(group)
     found = {}
     for name in group.list_commands(context):
-        command = group.get_command(context, name)
+        _, command, _ = group.resolve_command(context, [name])
         found[name] = _options(command)
         found |= {f"{name} {sub}": _options(one) for sub, one in getattr(command, "commands", {}).items()}
     return found

@@ -24,7 +24,7 @@ from rilbench.host.catalog import Catalog
 from rilbench_explain.explain import explain
 from rilbench_mlflow import sync
 from rilbench_release.export import Export
-from rilbench_report import write_report
+from rilbench_report.page import write_report
 from rilbench_study import definition
 from rilbench_study.cells import make_cells
 from rilbench_study.graph import Graph

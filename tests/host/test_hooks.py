@@ -5,18 +5,15 @@ from __future__ import annotations
 import importlib
 import inspect
 import json
-import sys
 from collections.abc import Sequence
 from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any
 
-import fabricate
 import pytest
 import toy
 
 from rilbench import hookimpl
-from rilbench.cli import main
 from rilbench.contracts.errors import PluginError, RilbenchError
 from rilbench.contracts.hooks import NAMES, Hooks
 from rilbench.contracts.result import ResultMatrix, RunResult
@@ -151,43 +148,6 @@ def with_hooks(*classes: str) -> tuple[HookCaller, list[str]]:
     warnings: list[str] = []
     points = [EntryPoint(name.lower(), f"test_hooks:{name}", "rilbench.hooks") for name in classes]
     return HookCaller(toy.catalog(*points), warnings.append), warnings
-
-
-GREETER = """
-import typer
-
-def greet(name: str, loud: bool = False) -> None:
-    '''Say hello.'''
-    typer.echo(f"hello {name}{'!' if loud else ''}")
-
-def run() -> None:
-    '''Another run.'''
-
-class Hook:
-    @hookimpl
-    def commands(self):
-        return {"greet": greet, "run": run}
-"""
-
-
-def test_hook_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    fabricate.hook(tmp_path / "site", "greeter", GREETER)
-    monkeypatch.syspath_prepend(str(tmp_path / "site"))
-
-    def rilbench(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["rilbench", *arguments])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        return (int(ended.value.code or 0), *capsys.readouterr())
-
-    assert rilbench("greet", "Ada", "--loud")[:2] == (0, "hello Ada!\n")
-    code, out, err = rilbench("--help")
-    assert code == 0
-    assert "greet" in out
-    assert "Say hello." in out
-    assert "Another run." not in out
-    assert "adds the command 'run', which exists already; it is skipped" in err
-    assert rilbench("greet")[0] == 2
 
 
 @pytest.mark.parametrize("name", NAMES)

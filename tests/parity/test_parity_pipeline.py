@@ -22,7 +22,7 @@ from rilbench.host.catalog import Catalog
 from rilbench.model.attach import adapter_group
 from rilbench.model.config import ModelConfig
 from rilbench.model.text_to_image import TextToImage
-from rilbench_release import export_command as command
+from rilbench_release import command
 
 REFERENCE = f"diffusers {version('diffusers')}"
 PROMPT, STEPS, GUIDANCE = PROMPTS[0], 4, 7.5

@@ -24,7 +24,7 @@ from rilbench_compare import formats
 from rilbench_compare.records import as_csv, records
 from rilbench_compare.sheets import sheets
 from rilbench_explain import view as explained
-from rilbench_report import write_report
+from rilbench_report.page import write_report
 from rilbench_study import overview
 
 LABEL = "[v2] a|b <i>*c*</i>"

@@ -43,3 +43,11 @@ def hook(folder: Path, name: str, source: str) -> None:
     module = name.replace("-", "_")
     text = f"from rilbench import hookimpl\n{source}"
     distribution(folder, name, f"[rilbench.hooks]\n{name} = {module}:Hook\n", {module: text})
+
+
+def command(folder: Path, name: str, source: str, *, attribute: str = "command", distribution_name: str = "") -> None:
+    """A distribution with one command `NAME`, the object `attribute` of `source`."""
+    owner = distribution_name or name
+    module = owner.replace("-", "_")
+    points = f"[rilbench.commands]\n{name} = {module}:{attribute}\n"
+    distribution(folder, owner, points, {module: source})

@@ -27,8 +27,7 @@ from rilbench.model.attach import adapter_group
 from rilbench.model.randomness import evaluation_noise
 from rilbench.model.text_to_image import TextToImage
 from rilbench.store.tables import markdown
-from rilbench_release import export_command as command
-from rilbench_release import hub, lora
+from rilbench_release import command, hub, lora
 from rilbench_release.card import model_card
 from rilbench_release.export import Export, own_files
 
@@ -303,7 +302,7 @@ def test_a_merge_that_is_planned_otherwise_now_is_refused(place: Path) -> None:
 
 
 def test_the_command(place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
-    monkeypatch.setattr("rilbench_release.export_command.catalog", lambda given: toy.catalog())
+    monkeypatch.setattr("rilbench_release.command.catalog", lambda given: toy.catalog())
     monkeypatch.chdir(tmp_path)
     command.export(str(place / "runs" / "rid"), stage=1)
     name = opened(place, "rid").result.name

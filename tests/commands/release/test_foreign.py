@@ -23,11 +23,10 @@ from rilbench.model.attach import adapter_group
 from rilbench.model.randomness import evaluation_noise
 from rilbench.model.text_to_image import TextToImage
 from rilbench.store.results import load_result
-from rilbench_release import evaluate_command as command
-from rilbench_release import foreign
+from rilbench_release import command, foreign
 from rilbench_release.attach import Lora, attach
 from rilbench_release.export import Export
-from rilbench_report import write_report
+from rilbench_report.page import write_report
 
 
 @pytest.fixture(scope="module")
@@ -123,7 +122,7 @@ def test_a_model_alone_is_nobodys_base(place: Path, tmp_path: Path) -> None:
 
 
 def test_the_command(place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr("rilbench_release.evaluate_command.catalog", lambda given: toy.catalog())
+    monkeypatch.setattr("rilbench.engine.request.Catalog", lambda extra: toy.catalog())
     monkeypatch.setattr("sys.argv", ["rilbench", "evaluate", "it"])
     toy.config(place)
     file, model = str(place / "toy.yaml"), str(place / "pipeline")

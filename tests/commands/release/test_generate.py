@@ -11,10 +11,11 @@ import toy
 from PIL import Image
 from typer.testing import CliRunner
 
+from rilbench.cli.group import INTERRUPTED
 from rilbench.cli.main import app
 from rilbench.contracts.errors import UsageError
 from rilbench.engine.saved import SavedRun, open_run
-from rilbench_release.generate_command import _numbers, generate
+from rilbench_release.command import _numbers, generate
 
 PROMPTS = ["a red circle", "a blue square", "a green ring"]
 
@@ -39,7 +40,7 @@ def evaluated(run: SavedRun, stage: int, number: int) -> np.ndarray:
 @pytest.fixture
 def draw(run: SavedRun, monkeypatch: pytest.MonkeyPatch) -> object:
     """The command on the run, whose components are toys."""
-    monkeypatch.setattr("rilbench_release.generate_command.catalog", lambda given: toy.catalog())
+    monkeypatch.setattr("rilbench_release.command.catalog", lambda given: toy.catalog())
     return lambda **options: generate(str(run.folder), **options)
 
 
@@ -115,4 +116,4 @@ def test_interrupted(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr("rilbench.engine.saved.open_run", interrupt)
     done = CliRunner().invoke(app, ["generate", "run", "--prompt", "a"])
-    assert (done.exit_code, done.stderr, done.stdout) == (130, "interrupted\n", "")
+    assert (done.exit_code, done.stderr, done.stdout) == (130, f"{INTERRUPTED}\n", "")

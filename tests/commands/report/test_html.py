@@ -25,8 +25,9 @@ from selenium.webdriver.support.wait import WebDriverWait
 
 from rilbench.contracts.errors import UsageError
 from rilbench.store.files import read_json, read_text, write_json, write_sealed
-from rilbench_report import pictures, write_report
+from rilbench_report import pictures
 from rilbench_report.command import report
+from rilbench_report.page import write_report
 from rilbench_report.pareto import front
 from rilbench_report.pictures import SIDE, data_uri
 

@@ -181,7 +181,7 @@ def test_a_command_out_of_memory_shows_no_traceback(
     with pytest.raises(SystemExit) as end:
         main.main()
     assert end.value.code == 1
-    assert capsys.readouterr().err.startswith("error: out of memory: smaller batches")
+    assert capsys.readouterr().err.startswith("error: out of memory: use smaller batches")
 
 
 def test_a_mistake_of_ours_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,212 @@
+"""`rilbench generate`, `export` and `evaluate`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from rilbench.cli.options import AsJson, Config, Plugins, Quiet, Settings, catalog, prints_on_stderr, requested
+from rilbench.cli.output import echo, print_json, print_outcome
+from rilbench.contracts.errors import UsageError
+
+if TYPE_CHECKING:
+    from rilbench.engine.saved import SavedRun
+
+
+class Format(StrEnum):
+    """What `export` writes."""
+
+    DIFFUSERS = "diffusers"
+    PEFT = "peft"
+    MERGED = "merged"
+
+
+READ = {  # the settings that each command uses
+    "generate": ("model", "evaluate.seed", "evaluate.batch_size"),
+    "export": ("model",),
+    "evaluate": (
+        "model",
+        "evaluate",
+        "reward_settings",
+        "metric_settings",
+        "rewards",
+        "label",
+        "seed",
+        "store",
+        "requires",
+        "check_memory",
+    ),
+}
+RunName = Annotated[str, typer.Argument(metavar="RUN", help="A run's folder, or its name in the store runs")]
+
+
+def generate(
+    run: RunName,
+    settings: Settings = None,
+    prompt: Annotated[list[str] | None, typer.Option("--prompt", help="What to draw; repeatable")] = None,
+    prompts: Annotated[str | None, typer.Option("--prompts", help="A file of prompts, one per line")] = None,
+    stage: Annotated[
+        str | None,
+        typer.Option(
+            "--stage",
+            "--stages",
+            "-t",
+            help="A stage, several as 0,1,2, or all: a grid with one column each [default: the last]",
+        ),
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option("--seed", help="Seed of the noise [default: the run's evaluation seed]")
+    ] = None,
+    images: Annotated[int, typer.Option("--images", "-n", min=1, help="Images per prompt")] = 1,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="A .png file for one picture, or a folder for all images")
+    ] = Path("generated.png"),
+    plugin: Plugins = None,
+    quiet: Quiet = False,
+) -> None:
+    """Generate images with the model after one or several stages.
+
+    All stages start from the same noise, so that their images can be compared.
+    """
+    from dataclasses import replace
+
+    from rilbench.engine.progress import Reporter
+    from rilbench.files.prompts import read_prompts
+    from rilbench_release.pictures import write_pictures
+
+    texts = [*(prompt or ()), *(read_prompts(prompts) if prompts else ())]
+    if not texts:
+        raise UsageError('nothing to draw: give --prompt "..." or --prompts FILE')
+    if not all(text.strip() for text in texts):
+        raise UsageError('--prompt "" is empty: describe what to draw')
+    saved = _saved(run, settings, plugin, "generate")
+    evaluate = saved.config.evaluate
+    write_pictures(
+        saved,
+        texts,
+        stages=_numbers(saved, stage),
+        config=replace(evaluate, seed=evaluate.seed if seed is None else seed, images_per_prompt=images),
+        output=output,
+        reporter=Reporter(quiet=quiet),
+    )
+    echo(output)
+
+
+def _numbers(run: SavedRun, text: str | None) -> list[int]:
+    """The stages of `2`, `0,1,2` or `all`, each once; UsageError for anything else."""
+    if text == "all":
+        return list(range(len(run.rows)))
+    try:
+        given = [int(part) for part in text.split(",")] if text else [None]
+    except ValueError:
+        raise UsageError(f"--stage {text!r} is neither a number, several as 0,1,2, nor all") from None
+    return list(dict.fromkeys(run.stage(number) for number in given))
+
+
+def export(
+    run: RunName,
+    settings: Settings = None,
+    stage: Annotated[
+        int | None, typer.Option("--stage", "-t", help="Export the model after this stage [default: the last]")
+    ] = None,
+    format: Annotated[
+        Format,
+        typer.Option("--format", "-f", help="A LoRA for diffusers and web UIs, a LoRA for PEFT, or the whole pipeline"),
+    ] = Format.DIFFUSERS,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Folder [default: exports/RUN-stageT-FORMAT]")
+    ] = None,
+    push: Annotated[
+        str | None, typer.Option("--push", help="Also upload it to this Hub repository: owner/repository")
+    ] = None,
+    private: Annotated[bool, typer.Option("--private", help="Make that repository private")] = False,
+    license: Annotated[
+        str | None, typer.Option("--license", help="Licence of the base model, for the model card")
+    ] = None,
+    plugin: Plugins = None,
+    quiet: Quiet = False,
+) -> None:
+    """Write the model after a stage as one ordinary LoRA or a merged pipeline."""
+    from rilbench.engine.progress import Reporter
+    from rilbench_release import hub
+    from rilbench_release.export import Export, own_files
+
+    if private and not push:
+        raise UsageError("--private needs --push: name the repository")
+    if push:
+        hub.check(push)
+    saved = _saved(run, settings, plugin, "export")
+    made = Export(run=saved, stage=saved.stage(stage), kind=format.value, license=license)
+    folder = output or Path("exports") / f"{made.name}-{format.value}"
+    reporter = Reporter(quiet=quiet)
+    reporter.say(f"writing {folder}")
+    made.write(folder)
+    echo(folder)
+    if push:
+        reporter.say(f"uploading to {push}")
+        echo(hub.push(folder, push, own_files(folder), private=private))
+
+
+def _saved(run: str, settings: Sequence[str] | None, plugins: Sequence[str] | None, command: str) -> SavedRun:
+    """A run to read models from, with the settings that the command may change."""
+    from rilbench.engine import unused_settings
+    from rilbench.engine.layers import values_of
+    from rilbench.engine.saved import open_run
+
+    unused_settings.require_none(unused_settings.unread(values_of(settings or ()), READ[command], command))
+    return open_run(run, catalog(plugins), settings or ())
+
+
+def evaluate(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="A diffusers folder, package: path or Hub id")],
+    settings: Settings = None,
+    lora: Annotated[
+        str | None,
+        typer.Option(
+            "--lora", help="A LoRA's file or folder, PATH or PATH:SCALE: safetensors of diffusers, PEFT or kohya"
+        ),
+    ] = None,
+    rewards: Annotated[
+        str | None,
+        typer.Option(
+            "--rewards", "-r", help="Also measure these rewards; comparisons list the model with runs of this order"
+        ),
+    ] = None,
+    config: Config = "shapes",
+    label: Annotated[
+        str | None, typer.Option("--label", help="Name of the model in tables [default: lora, or model]")
+    ] = None,
+    plugin: Plugins = None,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
+    """Measure any diffusers model or LoRA as runs are measured.
+
+    The result is stored with those of runs; `compare` and `report` read both.
+    """
+    from rilbench.engine import unused_settings
+    from rilbench.engine.layers import values_of
+    from rilbench.engine.memo import Outcome
+    from rilbench_release import foreign
+    from rilbench_release.attach import Lora
+
+    given = Lora.parse(lora) if lora else None
+    unused_settings.require_none(unused_settings.unread(values_of(settings or ()), READ["evaluate"], "evaluate"))
+    asked = requested(config, settings, plugin, quiet=quiet, rewards=rewards, label=label, model={"path": model})
+    with prints_on_stderr():
+        folder, result = foreign.evaluate(
+            asked.config,
+            given,
+            catalog=asked.catalog,
+            reporter=asked.reporter,
+            command=asked.command,
+            given=asked.given,
+        )
+    if as_json:
+        print_json(result.to_json() | {"folder": str(folder)})
+    else:
+        print_outcome(Outcome(folder, result, {}))
