@@ -1,1 +1,1 @@
-"""Where a run, a stage and an evaluation lie, and how files are written and read."""
+"""The files of runs, stages and evaluations: where they are, and how they are written and read."""

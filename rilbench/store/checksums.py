@@ -1,8 +1,8 @@
-"""Checksums that files carry in themselves, so that a file and its checksum appear in one step.
+"""Checksums inside files, so that a file and its checksum appear in one step.
 
-The checksum is the SHA-256 of the file with the checksum's own digits written as zeros. It stands near the beginning:
-`"checksum": "..."` in JSON and in the header of safetensors, `checksum: ...` in a text's first line. A file without one
-is taken as it is: people write configurations and results by hand.
+The checksum is the SHA-256 of the file with the checksum's own digits written as zeros. It is near the beginning:
+`"checksum": "..."` in JSON and in the header of safetensors, `checksum: ...` in the first line of a text. A file
+without one is accepted, because people write configurations and results by hand.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _HEAD, _CHUNK = 1 << 16, 1 << 22  # bytes
 
 
 def seal(path: Path) -> None:
-    """Write the checksum of a file in the place of the zeros it has for it."""
+    """Replace the zeros that a file has in place of its checksum."""
     with path.open("r+b") as file:
         place, _, found = _digests(file)
         file.seek(place)
@@ -32,20 +32,20 @@ def seal(path: Path) -> None:
 
 
 def check(path: Path, remedy: str = AGAIN) -> None:
-    """DamagedError when a file is not what was written; OSError when it cannot be read."""
+    """Raises DamagedError if a file differs from what was written, OSError if it cannot be read."""
     with path.open("rb") as file:
         _check(file, path, remedy)
 
 
 def checked(path: Path, remedy: str = AGAIN, *, needed: bool = False) -> bytes:
-    """The bytes of a small file; errors as those of `check`, and when it has no checksum although one is `needed`."""
+    """The bytes of a small file. Raises the errors of `check`, also for a missing checksum that is `needed`."""
     data = path.read_bytes()
     _check(io.BytesIO(data), path, remedy, needed=needed)
     return data
 
 
 def damaged(path: Path, why: object, remedy: str = AGAIN) -> DamagedError:
-    """What to say of a file that does not hold what was written."""
+    """The error for a damaged file."""
     if path.is_dir():
         return DamagedError(f"{path} is damaged: there is a folder in the place of the file. Remove it. {remedy}")
     return DamagedError(f"{path} is damaged: {' '.join(str(why).split())[:200].rstrip('.')}. {remedy}")
@@ -60,7 +60,7 @@ def _check(file: BinaryIO, path: Path, remedy: str, *, needed: bool = False) -> 
 
 
 def _digests(file: BinaryIO) -> tuple[int, str, str]:
-    """Where the checksum stands, what it is, empty when there is none, and what it should be."""
+    """Position and value of the checksum, empty if there is none, and its correct value."""
     head = file.read(_HEAD)
     match = _STATED.search(head)
     if match is None:

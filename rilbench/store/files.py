@@ -1,5 +1,5 @@
-"""Text files of finished and unfinished work. Everything is written to a temporary name, then renamed; what is read
-again carries a checksum."""
+"""Text files of finished and unfinished work. They are written to a temporary name, then renamed; files that are read
+again contain a checksum."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ os.umask(_UMASK)  # reading it is setting it
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A temporary name beside `path` that becomes it when the block succeeds.
+    """A temporary name next to `path`, which replaces it when the block succeeds.
 
-    RilbenchError when the disk is full or not writable; then `path` is what it was.
+    Raises RilbenchError if the disk is full or not writable; then `path` is unchanged.
     """
     part = temporary.beside(path)
     try:
@@ -42,24 +42,24 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def unwritable(path: Path, error: Exception) -> RilbenchError:
-    """What to say of a file of the store that cannot be written."""
+    """The error for a file of the store that cannot be written."""
     if path.is_dir():
         return RilbenchError(f"cannot write {path}: there is a folder of that name. Remove it.")
     return RilbenchError(f"cannot write {path}: {error}. Free the disk or choose another store=.")
 
 
 def in_the_way(folder: Path, mark: str) -> bool:
-    """Whether there is anything but an empty folder, or one of ours, which has a file of the name `mark`."""
+    """True if the folder holds files that rilbench did not write: it is not empty and has no file `mark`."""
     return folder.exists() and not (folder / mark).exists() and (not folder.is_dir() or any(folder.iterdir()))
 
 
 def share(path: Path) -> None:
-    """Give a file the mode of any new one: safetensors writes them for their owner alone."""
+    """Set the mode of a new file: safetensors makes files that only their owner can read."""
     path.chmod(0o666 & ~_UMASK)
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a whole text file or none."""
+    """Write a text file completely or not at all."""
     with replacing(path) as part:
         part.write_text(text, encoding="utf-8")
 
@@ -72,7 +72,7 @@ def write_sealed(path: Path, text: str) -> None:
 
 
 def read_text(path: Path, *, sealed: bool = False) -> str:
-    """Read a text; DamagedError when it is missing, or its checksum is wrong or, of a `sealed` one, missing."""
+    """Read a text. Raises DamagedError if it is missing, or its checksum is wrong or, for a `sealed` one, missing."""
     try:
         return checked(path, needed=sealed).decode()
     except FileNotFoundError:
@@ -93,9 +93,9 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def read_json(path: Path, *, like: Mapping[str, type] | None = None, remedy: str = AGAIN) -> Any:
-    """Read JSON without its checksum; DamagedError when it is missing, is no JSON or its checksum is wrong.
+    """Read JSON without its checksum. Raises DamagedError if it is missing, not JSON, or has a wrong checksum.
 
-    like: keys the object must have, and of what type their values are.
+    like: required keys of the object, and the types of their values.
     """
     try:
         value = json.loads(checked(path, remedy))

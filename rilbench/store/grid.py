@@ -28,7 +28,7 @@ def save_picture(path: Path, pixels: Tensor) -> None:
 
 
 def why_no_picture(path: Path) -> str:
-    """What is wrong with a PNG file, whose format has checksums; empty when it is whole."""
+    """What is wrong with a PNG file, whose format has checksums; empty if it is valid."""
     try:
         with Image.open(path, formats=["PNG"]) as image:
             image.verify()
@@ -38,15 +38,15 @@ def why_no_picture(path: Path) -> str:
 
 
 def check_picture(path: Path) -> None:
-    """DamagedError when a PNG file is missing or damaged."""
+    """Raises DamagedError if a PNG file is missing or damaged."""
     if why := why_no_picture(path):
         raise damaged(path, why)
 
 
 def save_grid(path: Path, *, columns: Sequence[tuple[str, Path]], prompts: Sequence[str], cell: int = CELL) -> None:
-    """Write the grid of the pictures of each column's evaluation, each `cell` pixels a side.
+    """Write the grid of the pictures of each column's evaluation, each with `cell` pixels a side.
 
-    Small images are enlarged without smoothing. DamagedError for one that is missing or damaged.
+    Small images are enlarged without smoothing. Raises DamagedError for one that is missing or damaged.
     """
     width = TEXT + len(columns) * (cell + MARGIN)
     grid = Image.new("RGB", (width, 2 * LINE + len(prompts) * (cell + MARGIN)), "white")

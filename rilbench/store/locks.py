@@ -1,4 +1,4 @@
-"""Locks of folders: one process at a time works in one, the next finds the work done."""
+"""Locks of folders: one process at a time works in a folder; the next one finds the work done."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ LOCK = ".lock"
 
 @contextmanager
 def locked(folder: Path, waiting: Callable[[Path], None]) -> Iterator[None]:
-    """The folder is made, and taken away again when nothing was written in it. `waiting` hears of another process."""
+    """Creates the folder, and removes it at the end if it is empty. `waiting` is called if another process holds it."""
     new = [path for path in (folder, *folder.parents) if not path.exists()]
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -35,8 +35,8 @@ def locked(folder: Path, waiting: Callable[[Path], None]) -> Iterator[None]:
 
 
 def _tidy(folder: Path, new: Sequence[Path]) -> None:
-    """Remove folders without a file and the lock with them, then the `new` ones above; who waits for the lock makes
-    them anew."""
+    """Remove folders without files together with the lock, then the `new` ones above; waiting processes create them
+    again."""
     with suppress(OSError):
         for path in sorted(folder.rglob("*"), reverse=True):
             if path.is_dir() and not any(path.iterdir()):

@@ -1,4 +1,4 @@
-"""Picture files, opened so that whatever is wrong with one is one line that names it."""
+"""Opens picture files with one-line errors that name the file."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "GIF", "BMP", "DIB", "PPM", "TGA", "JP
 
 @contextmanager
 def opened(file: Path) -> Iterator[Image.Image]:
-    """The picture in a file; what is read within may fail too, as Pillow decodes late.
+    """The picture in a file; reading within may fail too, because Pillow decodes late.
 
-    ConfigError when it is missing, cut, no picture, or so large that decoding could fill the memory.
+    Raises ConfigError if it is missing, truncated, not a picture, or too large to be decoded safely.
     """
     try:
         with warnings.catch_warnings():
@@ -40,7 +40,7 @@ def opened(file: Path) -> Iterator[Image.Image]:
 
 
 def suffixes() -> frozenset[str]:
-    """What names of picture files end in, in lower case."""
+    """The suffixes of picture files, in lower case."""
     Image.init()
     return frozenset(
         end for end, kind in Image.registered_extensions().items() if kind in FORMATS and kind in Image.OPEN

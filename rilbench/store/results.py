@@ -1,4 +1,4 @@
-"""What a run's folder holds: its result, and the evaluations it consists of."""
+"""The result in a run's folder, and the evaluations that the run consists of."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from rilbench.store.layout import RunFiles
 
 
 def load_result(folder: Path) -> RunResult:
-    """The result of a run, finished or not; ConfigError when it is missing, damaged or of another schema."""
+    """The result of a run, finished or not. Raises ConfigError if it is missing, damaged or of another schema."""
     file = RunFiles(folder).result
     return replace(RunResult.from_json(read_json(file), str(file)), folder=folder)
 
 
 def write_plan(folder: Path, evaluations: Sequence[str]) -> None:
-    """Write which evaluations, relative to the store, a run consists of: `rilbench runs clean` leaves them."""
+    """Write the evaluations of a run, relative to the store: `rilbench runs clean` keeps them."""
     write_json(RunFiles(folder).plan, {"evaluations": list(evaluations)})
 
 
 def planned_evaluations(folder: Path) -> list[str]:
-    """The evaluations that a run consists of; DamagedError when that is not known."""
+    """The evaluations of a run. Raises DamagedError if they are unknown."""
     listed: list[object] = read_json(RunFiles(folder).plan, like={"evaluations": list})["evaluations"]
     return [path for path in listed if isinstance(path, str)]

@@ -1,4 +1,4 @@
-"""`stage.json`: what a stage was trained from, how long it took and its curves."""
+"""`stage.json`: from what a stage was trained, for how long, and its curves."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def write(
 
 
 def read(folder: Path) -> dict[str, Any]:
-    """The record in a stage's folder; DamagedError when it is missing or not what was written."""
+    """The record in a stage's folder. Raises DamagedError if it is missing or damaged."""
     values: dict[str, Any] = read_json(StageFiles(folder).record, like=LIKE, remedy=AGAIN)
     if missing := DOCUMENT - values["document"].keys():
         raise damaged(StageFiles(folder).record, f"its document holds no {', '.join(sorted(missing))}", AGAIN)
@@ -39,7 +39,7 @@ def read(folder: Path) -> dict[str, Any]:
 
 
 def damage(folder: Path) -> str:
-    """What is wrong with the record; empty when it can be used."""
+    """What is wrong with the record; empty if it is usable."""
     try:
         read(folder)
     except DamagedError as error:

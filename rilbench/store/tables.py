@@ -67,10 +67,10 @@ def markdown_table(head: Sequence[str], body: Sequence[Sequence[str]]) -> str:
 
 
 class Marked(str):
-    """A text in Markdown that has marks of its own, of which only the end of a cell is escaped."""
+    """Markdown text with its own markup, of which only the end of a cell is escaped."""
 
 
 def escaped(text: str) -> str:
-    """A plain text in Markdown, on one line: no mark, tag, link or end of a cell in it is one."""
+    """A plain text as Markdown on one line, without markup, tags, links or the end of a cell."""
     marks = r"|" if isinstance(text, Marked) else r"\\|`*<\["
     return re.sub(rf"([{marks}])", r"\\\1", " ".join(text.splitlines()))

@@ -1,7 +1,7 @@
-"""Names of files that are being written, and what killed processes left of them.
+"""Names of unfinished files, and removal of those that killed processes left.
 
-`.NAME.MACHINE-PROCESS-RANDOM.part`: process ids repeat on other machines and in other containers, so a name says which
-machine and process it is of.
+`.NAME.MACHINE-PROCESS-RANDOM.part`: process ids repeat on other machines and in other containers, so the name contains
+both.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ _NAME = re.compile(r"\..*\.([0-9a-f]{8})-(\d+)-[0-9a-f]{8}\.part", re.DOTALL)
 
 
 def beside(path: Path) -> Path:
-    """A name for a file, or a folder, that becomes `path` when it is complete."""
+    """A name for a file or folder that becomes `path` when it is complete."""
     return path.with_name(f"{_begin(path.name)}{machine()}-{os.getpid()}-{secrets.token_hex(4)}.part")
 
 
 def sweep(folder: Path, name: str = "", *, alone: bool = False) -> None:
-    """Delete what killed processes left in a folder, of the file `name` or of all.
+    """Delete what killed processes left in a folder, of the file `name` or of all files.
 
-    alone: nobody else can be writing there, because the caller holds the lock of those who do.
+    alone: no other process can be writing there, because the caller holds the lock.
     """
     for path in leftovers(folder, alone=alone):
         if path.name.startswith(_begin(name) if name else "."):
@@ -39,7 +39,7 @@ def sweep(folder: Path, name: str = "", *, alone: bool = False) -> None:
 
 
 def leftovers(folder: Path, *, alone: bool = False) -> Iterator[Path]:
-    """The temporary files and folders in a folder whose writer is gone."""
+    """The temporary files and folders in a folder whose process is gone."""
     with suppress(OSError):
         for path in [path for path in folder.iterdir() if path.name.endswith(".part")]:
             match = _NAME.fullmatch(path.name)
@@ -48,7 +48,7 @@ def leftovers(folder: Path, *, alone: bool = False) -> Iterator[Path]:
 
 
 def remove(path: Path) -> None:
-    """Delete a file, a link or a whole folder; what cannot be deleted stays."""
+    """Delete a file, a link or a whole folder; ignores what cannot be deleted."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path, ignore_errors=True)
     else:

@@ -1,4 +1,4 @@
-"""Files of tensors, written and read like everything in the store; importing this imports torch."""
+"""Files of tensors in the store; importing this imports torch."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor], *, metadata: Mapping
 
 
 def load_tensors(path: Path, remedy: str = TRAIN) -> dict[str, Tensor]:
-    """Read safetensors; DamagedError when the file is missing, cut or not what was written."""
+    """Read safetensors. Raises DamagedError if the file is missing or damaged."""
     try:
         check(path, remedy)
         return load_file(path)
@@ -40,7 +40,7 @@ def load_tensors(path: Path, remedy: str = TRAIN) -> dict[str, Tensor]:
 
 
 def save_checkpoint(state: Mapping[str, Any], path: Path) -> None:
-    """Write the state of an unfinished stage: a line with the checksum, then what torch saves."""
+    """Write the state of an unfinished stage: a line with the checksum, then torch's format."""
     with replacing(path) as part:
         with part.open("wb") as file:
             file.write(f"{KEY}: {ZEROS}\n".encode())
@@ -51,9 +51,9 @@ def save_checkpoint(state: Mapping[str, Any], path: Path) -> None:
 
 
 def load_checkpoint(path: Path) -> dict[str, Any] | None:
-    """The state of an unfinished stage; None when there is none. Tensors and plain values only, no pickled code.
+    """The state of an unfinished stage; None if there is none. Tensors and plain values only, no pickled code.
 
-    DamagedError when it is not what was written.
+    Raises DamagedError if it is damaged.
     """
     if not path.exists():
         return None
