@@ -1,7 +1,7 @@
-"""Whether one image of a large resolution can be tried at all, judged by smaller ones.
+"""Estimates from smaller images whether one image of a large resolution can be tried.
 
 Memory and time are sums of powers of an image's side with factors that are not negative, so their logarithms are convex
-over that of the side: what they grew by from one size to the next is the least they grow by from there on.
+in that of the side: the growth from one size to the next is a lower bound of the growth after it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ SECONDS = 60.0  # for counting one image; a run takes thousands of such forwards
 
 
 def check(count: Callable[[int], Memory], *, own: int, wanted: int, free: int, place: str, remedy: str) -> None:
-    """MemoryFullError when an image of side `wanted` needs more than is free on `place`, or more than `SECONDS`.
+    """Raises MemoryFullError if an image of side `wanted` needs more than the free memory of `place`, or more than
+    `SECONDS`.
 
     Tries sides from `own`, doubled, below `wanted`.
     """

@@ -43,20 +43,21 @@ class Memory:
     scoring: int  # the largest tensor of a reward
 
     def standing(self, prompts: int) -> int:
-        """What stays beside the weights for a whole run on so many prompts."""
+        """What stays in memory, in addition to the weights, during a run with this number of prompts."""
         return self.folding + prompts * self.condition
 
     def training(self, images: int, rewards: Iterable[str], *, checkpointing: bool) -> int:
-        """What a step on so many images needs beside weights and what stays."""
+        """What a step on this number of images needs in addition to weights and what stays."""
         model = self.checkpointed if checkpointing else self.plain
         return int(SLACK * images * (model + sum(self.rewards[name] for name in rewards)))
 
     def evaluation(self, images: int, *, slicing: bool) -> int:
-        """What generating and scoring so many images without gradient needs beside weights and what stays."""
+        """What generating and scoring this number of images without gradient needs in addition to weights and what
+        stays."""
         return max(self.without_gradient(images, 1 if slicing else images))
 
     def without_gradient(self, images: int, decoded: int) -> tuple[int, int, int]:
-        """What denoising, decoding and scoring need so, `decoded` images being decoded at a time."""
+        """What denoising, decoding and scoring need without gradient, decoding `decoded` images at a time."""
         return LIVE * images * self.denoising, LIVE * decoded * self.decoding, LIVE * images * self.scoring
 
 
@@ -80,7 +81,7 @@ class _Counter:
             self.outside += size
 
     def checkpoint(self, function: Callable[..., Any], *inputs: Any) -> Any:
-        """Stands in for torch's checkpointing: counts what it would keep, and what it would make again."""
+        """Replaces torch's checkpointing: counts what it would keep and what it would recompute."""
         if not self.depth:
             self.region = 0
             self.inputs += sum(t.untyped_storage().nbytes() for t in inputs if isinstance(t, Tensor))
@@ -91,12 +92,13 @@ class _Counter:
             self.depth -= 1
 
     def take_largest(self) -> int:
-        """Of what was saved since the last call."""
+        """`largest` since the last call, which resets it."""
         taken, self.largest = self.largest, 0
         return taken
 
     def _new(self, tensor: Tensor) -> int:
-        """Its storage's size, or 0 when it is a weight or was seen; an address may be used again by a later one."""
+        """The size of its storage, or 0 for a weight or a counted one; a later storage may have the address of an
+        earlier one."""
         storage = tensor.untyped_storage()
         address = storage.data_ptr()
         if address in self.weights or (address in self._seen and not self._seen[address].expired()):  # type: ignore[no-untyped-call]
@@ -114,7 +116,7 @@ def count(
     prompt: str,
     last_steps: int,
 ) -> Memory:
-    """Count what one image needs: the last steps, the decoder, each reward. The group is left without pairs."""
+    """Count what one image needs: the last steps, the decoder, each reward. The group has no pairs afterwards."""
     backbone = model.backbone
     weights = dict(_storages([*backbone.parts, group.base, group.frozen, *rewards.values(), *metrics]))
     counter = _Counter(weights)
@@ -153,7 +155,7 @@ def count(
 
 
 def under(model: TextToImage, config: ModelConfig) -> TextToImage:
-    """The loaded model under other settings of gradient and precision, to be counted."""
+    """The loaded model with other settings of gradient and precision, to count its memory."""
     backbone = copy.copy(model.backbone)
     backbone.config = config
     if backbone.vae_precision != model.backbone.vae_precision:

@@ -1,4 +1,4 @@
-"""Whether a run fits into memory, asked before it starts."""
+"""Whether a run fits into memory, checked before it starts."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SMALLER = {"guidance_gradient": False, "vae_precision": "bf16"}  # what saves me
 
 @dataclass(frozen=True)
 class Work:
-    """What a run does that takes memory: training steps, and the number of different prompts and of images measured."""
+    """What a run needs memory for: training steps, and the numbers of different prompts and of measured images."""
 
     steps: Sequence[Step]
     prompts: int
@@ -30,7 +30,7 @@ class Work:
 
 
 def free_bytes(device: str) -> int:
-    """What is left on the device for what is not loaded yet."""
+    """Free memory of the device for what is not loaded yet."""
     if torch.device(device).type == "cuda":
         cached = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
         return int(torch.cuda.mem_get_info(device)[0] + cached)
@@ -38,7 +38,7 @@ def free_bytes(device: str) -> int:
 
 
 def needed(config: RunConfig, work: Work, memory: Memory) -> int:
-    """Bytes beside the loaded weights: what stays, and the step or evaluation that needs most."""
+    """Bytes in addition to the loaded weights: what stays, and the step or evaluation that needs most."""
     on, slicing = config.model.gradient_checkpointing, config.model.vae_slicing
     training = [memory.training(images, rewards, checkpointing=on) for images, rewards in work.steps]
     evaluation = memory.evaluation(min(config.evaluate.batch_size, work.images), slicing=slicing)
@@ -46,7 +46,7 @@ def needed(config: RunConfig, work: Work, memory: Memory) -> int:
 
 
 def check(config: RunConfig, work: Work, memory: Memory, device: str, recount: Recount) -> None:
-    """ConfigError with the settings that would make it fit, unless it does."""
+    """Raises ConfigError, with the settings that would make it fit, if the run does not fit."""
     wanted, free = needed(config, work, memory), free_bytes(device)
     if wanted > free:
         told = " and ".join(remedies(config, work, memory, free, recount)) or hopeless(config.model)
@@ -56,17 +56,18 @@ def check(config: RunConfig, work: Work, memory: Memory, device: str, recount: R
 
 
 def hopeless(model: ModelConfig) -> str:
-    """What to try when no remedy is known to be enough."""
+    """The advice if no known remedy is sufficient."""
     return f"no batch is small enough; lower model.resolution, or {elsewhere(model)}"
 
 
 def elsewhere(model: ModelConfig) -> str:
-    """What takes less room for the weights themselves."""
+    """Settings that reduce the memory of the weights."""
     return ("set model.precision=bf16, or " if model.precision == "fp32" else "") + "choose another model.device"
 
 
 def remedies(config: RunConfig, work: Work, memory: Memory, free: int, recount: Recount) -> list[str]:
-    """The fewest settings that make training and evaluation fit, those that change numbers last; empty when none do."""
+    """The fewest settings that make training and evaluation fit, with those that change numbers last; empty if
+    none do."""
     for changes in _changes(config.model):
         model = replace(config.model, **changes)
         try:
@@ -80,7 +81,7 @@ def remedies(config: RunConfig, work: Work, memory: Memory, free: int, recount: 
 
 
 def _changes(model: ModelConfig) -> Iterator[dict[str, Any]]:
-    """The settings that change numbers and are not made yet: none, each alone, all."""
+    """Settings that change numbers and are not set yet: none, each alone, all."""
     new = [key for key, value in SMALLER.items() if getattr(model, key) != value]
     for size in range(len(new) + 1):
         for keys in combinations(new, size):
@@ -88,7 +89,7 @@ def _changes(model: ModelConfig) -> Iterator[dict[str, Any]]:
 
 
 def _same_numbers(config: RunConfig, work: Work, memory: Memory, free: int) -> list[str] | None:
-    """Settings that change no number and make it fit; None when there are none."""
+    """Settings that change no number and make it fit; None if there are none."""
     free -= memory.standing(work.prompts)
     training, evaluation = _for_training(config, work.steps, memory, free), _for_evaluation(config, work, memory, free)
     return None if training is None or evaluation is None else training + evaluation
@@ -120,5 +121,5 @@ def _for_evaluation(config: RunConfig, work: Work, memory: Memory, free: int) ->
 
 
 def largest(most: int, need: Callable[[int], int], free: int) -> int:
-    """The largest number of images, at most `most`, whose need is free; 0 when there is none."""
+    """The largest number of images, at most `most`, that fits into the free memory; 0 if there is none."""
     return next((n for n in range(most, 0, -1) if need(n) <= free), 0)

@@ -17,7 +17,7 @@ PROBE = 4  # images in a timed forward, where so many fit
 
 @dataclass(frozen=True)
 class Cost:
-    """Seconds an image of one denoising step and of one decode; parameters of the frozen model."""
+    """Seconds per image of one denoising step and of one decode; parameters of the frozen model."""
 
     denoise: float
     decode: float
@@ -28,13 +28,13 @@ class Cost:
         return images * (steps * self.denoise + self.decode)
 
     def training(self, samples: int, steps: int, last_steps: int) -> float:
-        """Seconds to train on samples: the rollout, and three forwards' worth for each step that carries gradient."""
+        """Seconds to train on samples: the rollout, and three forward passes for each step with gradient."""
         return samples * ((steps + 2 * last_steps) * self.denoise + 3 * self.decode)
 
 
 @torch.no_grad()
 def measure(model: TextToImage, images: int = PROBE) -> Cost:
-    """Time one denoising step and one decode of images at a time; NaN for none, when not one fits."""
+    """Time one denoising step and one decode of several images; NaN if not even one fits."""
     z = torch.zeros(images, *model.latent_shape, device=model.device)
     return Cost(
         denoise=_timed(lambda: model.rollout(z, [""] * images, stop=model.config.steps - 1), images),

@@ -1,4 +1,4 @@
-"""How long work took that is in the store, for estimates of the like."""
+"""Durations of finished work in the store, for estimates of similar work."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Key = tuple[Any, ...]
 
 
 class Timings:
-    """Seconds of trainings and evaluations in a store: the median of the like, or None when there is none."""
+    """Seconds of trainings and evaluations in a store: the median of similar ones, or None if there are none."""
 
     def __init__(self, store: Path) -> None:
         stages = [values for stage in Store(store).all_stages() for values in _trained(stage)]
@@ -46,7 +46,7 @@ class Timings:
 
 
 def _keys(document: Mapping[str, Any]) -> Iterator[tuple[Key, int]]:
-    """What trainings have in common that take equally long for a sample, from narrow to wide, each with the samples."""
+    """What trainings with the same time per sample have in common, from narrow to wide, each with the samples."""
     train = document["train"]
     like = (str(document["model"]), train["batch_size"], train["last_steps"])
     strategy, rewards = document["strategy"]["name"], tuple(reward["name"] for reward in document["rewards"])
@@ -62,8 +62,7 @@ def _medians(pairs: Iterable[tuple[Key, float]]) -> dict[Key, float]:
 
 
 def _trained(files: StageFiles) -> list[dict[str, Any]]:
-    """The record of a training that says how long it took; none when it is damaged: an estimate is not worth an
-    error."""
+    """The record of a training with its duration; None if it is damaged, because an estimate should not fail."""
     try:
         record = stage_record.read(files.folder)
         return [record] if record["seconds"] and list(_keys(record["document"])) else []

@@ -1,4 +1,4 @@
-"""Whether a model's weights fit onto the device, asked before they are loaded."""
+"""Whether a model's weights fit onto the device, checked before they are loaded."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from rilbench.model.loading import pipeline_folder
 
 
 def check_weights(config: ModelConfig, device: str) -> None:
-    """ConfigError with what would make them fit, unless they do."""
+    """Raises ConfigError, with the settings that would make them fit, if they do not fit."""
     size, free = weight_bytes(config), memory_check.free_bytes(device)
     if size > free:
         told = " or ".join(_remedies(config, device)) or f"free memory of {device} or take a smaller model"
@@ -30,9 +30,9 @@ def check_weights(config: ModelConfig, device: str) -> None:
 
 
 def weight_bytes(config: ModelConfig) -> int:
-    """What the weights of the pipeline's parts take once loaded, by the headers of its files.
+    """The size of the pipeline's weights once loaded, from the headers of its files.
 
-    0 for a pipeline that cannot be read: loading it says why.
+    0 for a pipeline that cannot be read: loading it reports why.
     """
     folder = pipeline_folder(config)
     try:
@@ -54,7 +54,7 @@ def _width(config: ModelConfig, part: str) -> int:
 
 
 def _remedies(config: ModelConfig, device: str) -> list[str]:
-    """Settings with which the weights fit, each enough; those that change least, none when nothing helps."""
+    """Settings with which the weights fit, each sufficient, the smallest change first; empty if there are none."""
     others = [*(f"cuda:{i}" for i in range(torch.cuda.device_count())), "cpu"]
     found: dict[int, list[str]] = {}
     for precision, place in product(dict.fromkeys((config.precision, "bf16")), dict.fromkeys((device, *others))):
