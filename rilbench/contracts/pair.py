@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -36,20 +36,18 @@ class LoraPair:
         return [*self.a.values(), *self.b.values()]
 
     def to(self, where: torch.device | torch.dtype | str) -> LoraPair:
-        return LoraPair({k: v.to(where) for k, v in self.a.items()}, {k: v.to(where) for k, v in self.b.items()})
+        return self._each(lambda factor: factor.to(where))
 
     def trainable(self) -> LoraPair:
         """A copy whose factors require gradients."""
-        return LoraPair(
-            {k: v.detach().clone().requires_grad_() for k, v in self.a.items()},
-            {k: v.detach().clone().requires_grad_() for k, v in self.b.items()},
-        )
+        return self._each(lambda factor: factor.detach().clone().requires_grad_())
 
     def copy(self) -> LoraPair:
         """A detached copy."""
-        return LoraPair(
-            {k: v.detach().clone() for k, v in self.a.items()}, {k: v.detach().clone() for k, v in self.b.items()}
-        )
+        return self._each(lambda factor: factor.detach().clone())
+
+    def _each(self, function: Callable[[Tensor], Tensor]) -> LoraPair:
+        return LoraPair({k: function(v) for k, v in self.a.items()}, {k: function(v) for k, v in self.b.items()})
 
     @torch.no_grad()
     def lerp_(self, other: LoraPair, weight: float) -> None:

@@ -70,35 +70,27 @@ def evaluate(
 
     keep: receives the images (B, 3, H, W) uint8 of each batch, in that order.
     """
-    scores: dict[str, list[Tensor]] = {}
+    columns = [_Column(name, metric) for name, metric in metrics.items()]
     pictures: list[Tensor] = []
-    wanted = range(0, min(config.pictures, len(prompts)) * config.images_per_prompt, config.images_per_prompt)
+    first = range(0, min(config.pictures, len(prompts)) * config.images_per_prompt, config.images_per_prompt)
     done, total = 0, len(prompts) * config.images_per_prompt
-    for name, metric in metrics.items():
-        with blamed(f"metric {name!r}"):
-            metric.reset()
     for batch_prompts, noise in batches(model, prompts, config):
         pixels = to_pixels(generate(model, batch_prompts, noise))
         batch = as_seen(pixels, model.device)
-        pictures += [pixels[i - done].clone() for i in wanted if done <= i < done + len(batch)]
+        pictures += [pixels[i - done].clone() for i in first if done <= i < done + len(batch)]
         keep(pixels)
         base = batch if base_images is None else as_seen(base_images[done : done + len(batch)], model.device)
-        for name, metric in metrics.items():
-            extra = {"base_images": base} if metric.needs_base else {}
-            who = f"metric {name!r}"
-            with images_kept(who, batch, *extra.values()), torch.no_grad(), blamed(who):
-                of_batch = metric.update(batch, list(batch_prompts), **extra)
-            if of_batch is not None:
-                scores.setdefault(name, []).append(_checked(name, of_batch, len(batch)))
+        for column in columns:
+            column.update(batch, batch_prompts, base)
         done += len(batch)
         on_batch(done, total)
-    by_prompt = {name: torch.cat(s).reshape(len(prompts), -1) for name, s in scores.items()}
-    alike = groups(model.readings(prompts))
-    intervals = {name: interval(s, groups=alike, resamples=config.bootstrap) for name, s in by_prompt.items()}
+    scores = {column.name: torch.cat(column.scores).reshape(len(prompts), -1) for column in columns if column.scores}
+    same = groups(model.readings(prompts))
+    intervals = {name: interval(s, groups=same, resamples=config.bootstrap) for name, s in scores.items()}
     return Evaluation(
-        values={name: _value(name, metric) for name, metric in metrics.items()},
+        values={column.name: column.value() for column in columns},
         intervals={name: bounds for name, bounds in intervals.items() if bounds},
-        scores=by_prompt,
+        scores=scores,
         pictures=pictures,
     )
 
@@ -131,13 +123,24 @@ def batches(model: TextToImage, prompts: Sequence[str], config: EvaluateConfig) 
         yield [p for p, _ in part], torch.cat(noise)
 
 
-def _value(name: str, metric: Metric) -> float:
-    with blamed(f"metric {name!r}"):
-        return float(metric.compute())
+class _Column:
+    """A metric under guard, and the scores of single images so far."""
 
+    def __init__(self, name: str, metric: Metric) -> None:
+        self.name, self.metric, self.who = name, metric, f"metric {name!r}"
+        self.scores: list[Tensor] = []
+        with blamed(self.who):
+            metric.reset()
 
-def _checked(name: str, scores: Tensor, n: int) -> Tensor:
-    scores_of(f"metric {name!r}", scores, n)
-    if not torch.isfinite(scores).all():
-        raise DivergedError(f"metric {name!r} is not finite (NaN or infinite)")
-    return scores.detach().float().cpu().clone()  # a metric may fill the same tensor again
+    def update(self, images: Tensor, prompts: Sequence[str], base: Tensor) -> None:
+        extra = {"base_images": base} if self.metric.needs_base else {}
+        with images_kept(self.who, images, *extra.values()), torch.no_grad(), blamed(self.who):
+            scores = self.metric.update(images, list(prompts), **extra)
+        if scores is not None:
+            if not torch.isfinite(scores_of(self.who, scores, len(images))).all():
+                raise DivergedError(f"{self.who} is not finite (NaN or infinite)")
+            self.scores.append(scores.detach().float().cpu().clone())  # a metric may fill the same tensor again
+
+    def value(self) -> float:
+        with blamed(self.who):
+            return float(self.metric.compute())

@@ -74,12 +74,12 @@ class _Writer:
     def __init__(self, path: Path, part: Path, count: int) -> None:
         self.path, self.part, self.count = path, part, count
         self.sums = b""
-        with _told(path):
+        with _disk_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             self.file = part.open("wb")
 
     def append(self, pixels: Tensor) -> None:
-        with _told(self.path):
+        with _disk_errors(self.path):
             if not self.sums:
                 size, free = self.count * pixels[0].numel(), shutil.disk_usage(self.path.parent).free
                 if size > free:
@@ -90,7 +90,7 @@ class _Writer:
         self.sums += _sums(pixels)
 
     def finish(self) -> None:
-        with _told(self.path):
+        with _disk_errors(self.path):
             self.file.write(self.sums)
             self.file.close()
             share(self.part)
@@ -107,7 +107,7 @@ def _sums(images: Tensor) -> bytes:
 
 
 @contextmanager
-def _told(path: Path) -> Iterator[None]:
+def _disk_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:

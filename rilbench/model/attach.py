@@ -15,9 +15,9 @@ from rilbench.model.adapters import AdapterGroup
 
 def adapter_group(network: nn.Module, *, targets: Sequence[str]) -> AdapterGroup:
     """The group on the linear layers whose names end in one of the targets, at a dot. ConfigError for other layers."""
-    found = {n: m for n, m in network.named_modules() if any(f".{n}".endswith(f".{t}") for t in targets)}
-    layers = {name: layer for name, layer in found.items() if isinstance(layer, nn.Linear)}
-    other = [f"{name} ({type(found[name]).__name__})" for name in found if name not in layers]
+    named = {n: m for n, m in network.named_modules() if any(f".{n}".endswith(f".{t}") for t in targets)}
+    layers = {name: layer for name, layer in named.items() if isinstance(layer, nn.Linear)}
+    other = [f"{name} ({type(named[name]).__name__})" for name in named if name not in layers]
     if other:
         raise ConfigError(f"adapter.targets: only linear layers can be adapted, not {', '.join(other[:3])}")
     if not layers:

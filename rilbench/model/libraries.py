@@ -12,7 +12,7 @@ from contextlib import contextmanager
 def quiet_libraries() -> None:
     """Turn off messages and progress bars of the libraries."""
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
-    os.environ.setdefault("HF_HUB_VERBOSITY", "critical")  # errors are told by us, retries need not be
+    os.environ.setdefault("HF_HUB_VERBOSITY", "critical")  # rilbench reports errors itself, and retries need no report
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("DIFFUSERS_VERBOSITY", "error")
     logging.getLogger().setLevel(logging.ERROR)

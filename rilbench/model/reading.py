@@ -39,16 +39,16 @@ def readings(inputs: Sequence[TextInput], prompts: Sequence[str]) -> list[Readin
     ]
 
 
-def groups(found: Sequence[Reading]) -> list[int]:
+def groups(readings: Sequence[Reading]) -> list[int]:
     """A number for each prompt, the same for prompts that the model cannot distinguish."""
     numbers: dict[object, int] = {}
-    return [numbers.setdefault(reading.tokens, len(numbers)) for reading in found]
+    return [numbers.setdefault(reading.tokens, len(numbers)) for reading in readings]
 
 
-def remarks(found: Sequence[Reading], prompts: Sequence[str], where: str) -> list[str]:
+def remarks(readings: Sequence[Reading], prompts: Sequence[str], where: str) -> list[str]:
     """What the user should know of the prompts of a setting or option: how many are cut, how many repeat others."""
-    many, cut = len(prompts), sum(reading.cut for reading in found)
-    repeated, same = many - len(set(prompts)), len(set(prompts)) - len({reading.tokens for reading in found})
+    many, cut = len(prompts), sum(reading.cut for reading in readings)
+    repeated, same = many - len(set(prompts)), len(set(prompts)) - len({reading.tokens for reading in readings})
     lines = []
     if cut:
         lines.append(f"{cut} of {many} prompts are longer than the model's limit and are cut")

@@ -54,8 +54,8 @@ class TextToImage:
         for prompt in prompts:
             if prompt not in self._conditions:
                 self._conditions[prompt] = self._encode_one(prompt)
-        found = [self._conditions[p] for p in prompts]
-        return {key: torch.stack([one[key] for one in found]) for key in found[0]}
+        conditions = [self._conditions[prompt] for prompt in prompts]
+        return {key: torch.stack([one[key] for one in conditions]) for key in conditions[0]}
 
     def readings(self, prompts: Sequence[str]) -> list[Reading]:
         """What the text encoders are given of each prompt."""
@@ -63,8 +63,8 @@ class TextToImage:
 
     def remarks(self, prompts: Sequence[str], where: str) -> list[str]:
         """What the user should know of prompts of a setting or option that the model does not read as they are."""
-        strange = self.captions.remarks(prompts, where) if self.captions else []
-        return [*remarks(self.readings(prompts), prompts, where), *strange]
+        of_captions = self.captions.remarks(prompts, where) if self.captions else []
+        return [*remarks(self.readings(prompts), prompts, where), *of_captions]
 
     @torch.no_grad()
     def _encode_one(self, prompt: str | None) -> Condition:
@@ -106,12 +106,12 @@ class TextToImage:
             return self._predict(z, t, condition)
         if together:
             both = {key: torch.cat([nothing[key], condition[key]]) for key in condition}
-            free, bound = self._predict(torch.cat([z, z]), t, both).chunk(2)
+            unguided, guided = self._predict(torch.cat([z, z]), t, both).chunk(2)
         else:
             with torch.no_grad():
-                free = self._predict(z, t, nothing)
-            bound = self._predict(z, t, condition)
-        return free + self.config.guidance * (bound - free)
+                unguided = self._predict(z, t, nothing)
+            guided = self._predict(z, t, condition)
+        return unguided + self.config.guidance * (guided - unguided)
 
     def _predict(self, z: Tensor, t: Tensor, condition: Condition) -> Tensor:
         z = z.to(DTYPES[self.config.precision])

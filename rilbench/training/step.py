@@ -48,8 +48,8 @@ class WeightedReward:
         scores = {}
         for name in self.weights:
             with images_kept(f"reward {name!r}", images), blamed(f"reward {name!r}"):
-                of_one = self.rewards[name](images, list(prompts))
-            scores[name] = self._checked(name, of_one, images)
+                scores[name] = self.rewards[name](images, list(prompts))
+            self._check(name, scores[name], images)
         return scores
 
     def weighted(self, scores: Mapping[str, Tensor]) -> Tensor:
@@ -57,11 +57,11 @@ class WeightedReward:
         return torch.stack([weight * scores[name] for name, weight in self.weights.items()]).sum(0)
 
     @staticmethod
-    def _checked(name: str, scores: Tensor, images: Tensor) -> Tensor:
+    def _check(name: str, scores: Tensor, images: Tensor) -> None:
         scores_of(f"reward {name!r}", scores, len(images))
         if images.requires_grad and not scores.requires_grad:
             raise PluginError(f"reward {name!r} has no gradient with respect to the images; it cannot be trained on")
-        return finite(f"reward {name!r}", scores)
+        finite(f"reward {name!r}", scores)
 
 
 @dataclass

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor
@@ -11,43 +11,31 @@ from rilbench import LoraPair, Stage, Step, Strategy
 
 
 class Balanced(Strategy):
-    """Follows sum of weight x gradient / running norm of the gradient, over the rewards of a stage."""
+    """Follows sum of weight x gradient / running norm of the gradient, over the rewards of a stage.
 
-    norms: Norms
+    The running norm is an exponential average, corrected for its start at zero as in Adam.
+    """
 
     def begin(self, stage: Stage, pair: LoraPair) -> None:
         self.weights = stage.rewards
-        self.norms = Norms(len(stage.rewards), self.settings.momentum)
+        self.norms = [0.0] * len(stage.rewards)
+        self.share = 0.0  # what Adam's correction divides by: 1 - momentum^updates
 
     def loss(self, step: Step) -> Tensor:
         rewards = step.rewards_by_name(step.decode(step.denoise()))
         return torch.stack([self.weights[name] * step.term(name, -value) for name, value in rewards.items()]).sum()
 
     def combine(self, gradients: Mapping[str, Tensor]) -> Tensor:
-        norms = self.norms.update([gradients[name] for name in self.weights])
-        shares = [weight / norm if norm else 0.0 for weight, norm in zip(self.weights.values(), norms, strict=True)]
-        return torch.stack([share * gradients[name] for name, share in zip(self.weights, shares, strict=True)]).sum(0)
+        m, rows = self.settings.momentum, [gradients[name] for name in self.weights]  # each (P,)
+        # squares of tiny numbers underflow in float32
+        lengths = [float(torch.linalg.vector_norm(row, dtype=torch.float64)) for row in rows]
+        self.norms = [m * norm + (1 - m) * length for norm, length in zip(self.norms, lengths, strict=True)]
+        self.share = m * self.share + (1 - m)
+        factors = [w / (n / self.share) if n else 0.0 for w, n in zip(self.weights.values(), self.norms, strict=True)]
+        return torch.stack([factor * row for factor, row in zip(factors, rows, strict=True)]).sum(0)
 
     def state(self) -> dict[str, Tensor]:
-        return {"norms": torch.tensor([*self.norms.values, self.norms.share], dtype=torch.float64)}
+        return {"norms": torch.tensor([*self.norms, self.share], dtype=torch.float64)}
 
     def load_state(self, state: Mapping[str, Tensor]) -> None:
-        *self.norms.values, self.norms.share = state["norms"].tolist()
-
-
-class Norms:
-    """The exponential average of n gradient norms, corrected for its start at zero as in Adam."""
-
-    def __init__(self, n: int, momentum: float) -> None:
-        self.values = [0.0] * n
-        self.share = 0.0  # the sum of the weights in the average, which Adam's correction divides by
-        self.momentum = momentum
-
-    def update(self, gradients: Sequence[Tensor]) -> list[float]:
-        """Add the norms of n gradients (P,); returns the averages, 0 for one that was always zero."""
-        m = self.momentum
-        self.share = m * self.share + (1 - m)
-        for i, gradient in enumerate(gradients):
-            norm = torch.linalg.vector_norm(gradient, dtype=torch.float64)  # squares of tiny numbers underflow
-            self.values[i] = m * self.values[i] + (1 - m) * float(norm)
-        return [value / self.share for value in self.values]
+        *self.norms, self.share = state["norms"].tolist()
