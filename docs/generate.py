@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import inspect
 import os
-import subprocess
-import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from importlib.metadata import EntryPoint, distribution
 from pathlib import Path
 
@@ -18,18 +16,25 @@ from rilbench.cli.group import add
 from rilbench.cli.main import rilbench
 from rilbench.cli.run import run
 from rilbench.contracts.hooks import NAMES, Hooks
+from rilbench.contracts.settings import SettingInfo
+from rilbench.host.catalog import Catalog
 from rilbench.testing import checks_for
-from rilbench.testing.check import Check
+from rilbench_explain import reference
 
 FOLDER = Path(__file__).parent / "reference"
 NOTE = "`python docs/generate.py` writes this page from the code.\n\n"
+HEAD = ("setting", "type", "default", "range", "meaning")
+SETTINGS = """Set any of them as `key=value` on the command line or in a configuration file. `rilbench settings` prints
+those of installed plugins too, `rilbench settings train.lr` a single one. Texts have at most 10,000 characters unless
+stated otherwise; numbers are never NaN or infinite.
+"""
 
 
 def pages() -> dict[str, str]:
     """File name to text of every generated page."""
     written = {
         "commands.md": f"# Commands\n\n{NOTE}{_below(commands())}",
-        "settings.md": _run("rilbench.cli", "settings", "--markdown"),
+        "settings.md": f"# Settings\n\n{NOTE}{settings()}",
         "hooks.md": f"# Hooks\n\n{NOTE}{hooks()}",
         "checks.md": f"# Conformance checks\n\n{NOTE}{checks()}",
     }
@@ -45,6 +50,18 @@ def commands() -> str:
     return get_docs_for_click(obj=group, ctx=typer.Context(group), name="rilbench")
 
 
+def settings() -> str:
+    """Every setting, section by section."""
+    sections = list(reference.sections(Catalog(), print))
+    tables = [
+        _table(f"{section.name}\n\n{section.about}", HEAD, map(_cells, section.settings))
+        for section in sections
+        if section.settings
+    ]
+    bare = ", ".join(f"`{section.name}`" for section in sections if not section.settings)
+    return "\n".join([SETTINGS, *tables, f"Without settings: {bare}."])
+
+
 def hooks() -> str:
     """Every hook with its arguments, its meaning, and the plugins of this repository that implement it."""
     return "\n".join(_hook(name) for name in NAMES)
@@ -54,10 +71,11 @@ def checks() -> str:
     """Every check of the conformance kit: those of every kind of component first, then those of one kind."""
     checks = {kind: checks_for(kind) for kind in (Reward, Metric, Strategy)}
     common = set.intersection(*(set(found) for found in checks.values()))
-    tables = [_table("Every component", [check for check in checks[Reward] if check in common])]
+    tables = {"Every component": [check for check in checks[Reward] if check in common]}
     for kind, found in checks.items():
-        tables.append(_table(f"Also every {kind.__name__.lower()}", [check for check in found if check not in common]))
-    return "\n".join(tables)
+        tables[f"Also every {kind.__name__.lower()}"] = [check for check in found if check not in common]
+    rows = {title: [(f"`{c.name}`", " ".join(c.says.split())) for c in found] for title, found in tables.items()}
+    return "\n".join(_table(title, ("check", "demand"), found) for title, found in rows.items())
 
 
 def _hook(name: str) -> str:
@@ -68,20 +86,18 @@ def _hook(name: str) -> str:
     return f"## `{name}({arguments})`\n\n{inspect.getdoc(function)}\n\n{used}\n"
 
 
-def _table(title: str, found: Iterable[Check]) -> str:
-    rows = "".join(f"| `{check.name}` | {' '.join(check.says.split())} |\n" for check in found)
-    return f"## {title}\n\n| check | demand |\n|---|---|\n{rows}"
+def _cells(one: SettingInfo) -> tuple[str, ...]:
+    values = reference.fields(one)
+    return f"`{values['key']}`", values["type"], f"`{values['default']}`", values["range"], values["meaning"]
+
+
+def _table(title: str, head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [head, ["---"] * len(head), *([cell.replace("|", "\\|") for cell in row] for row in rows)]
+    return f"## {title}\n\n" + "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
 def _own(group: str) -> list[EntryPoint]:
     return [point for point in distribution("rilbench").entry_points if point.group == group]
-
-
-def _run(*command: str) -> str:
-    """What a module prints, with the plugins of this repository only, whatever else is installed."""
-    environment = {**os.environ, "RILBENCH_PLUGINS": "", "COLUMNS": "120"}
-    done = subprocess.run([sys.executable, "-m", *command], env=environment, stdout=subprocess.PIPE, check=True)
-    return done.stdout.decode()
 
 
 def _below(text: str) -> str:
@@ -90,6 +106,7 @@ def _below(text: str) -> str:
 
 
 if __name__ == "__main__":
+    os.environ["RILBENCH_PLUGINS"] = ""  # the plugins of this repository only
     FOLDER.mkdir(exist_ok=True)
     for name, text in pages().items():
         (FOLDER / name).write_text(text, encoding="utf-8")

@@ -31,12 +31,14 @@ class Format(StrEnum):
 Sources = Annotated[
     list[str], typer.Argument(help="Run folders, stores, study folders, addresses of experiments; any mix")
 ]
-Wanted = Annotated[Quantity, typer.Option("--quantity", "-q", help="What is compared; final comes with forgetting")]
-Against = Annotated[str | None, typer.Option(help="The strategy the others are tested against [default: rid]")]
+Wanted = Annotated[
+    Quantity, typer.Option("--quantity", "-q", help="The quantity to compare; final includes forgetting")
+]
+Against = Annotated[str | None, typer.Option(help="The strategy to test the others against [default: rid]")]
 Strategies = Annotated[str | None, typer.Option(help="Only these, in this order: rid,baseline")]
 Rewards = Annotated[str | None, typer.Option("--rewards", "-r", help="Only runs of this order: aesthetic,hps")]
 Means = Annotated[bool, typer.Option("--means", help="Only the means over orders and seeds")]
-Paper = Annotated[bool, typer.Option("--paper", help="Put the paper's numbers beside; it had another model")]
+Paper = Annotated[bool, typer.Option("--paper", help="Also show the paper's numbers (different base model)")]
 Chosen = Annotated[Format | None, typer.Option("--format", "-f", help="How to print [default: terminal]")]
 AsMarkdown = Annotated[bool, typer.Option("--markdown", help="Print Markdown")]
 

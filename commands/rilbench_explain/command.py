@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from rilbench_explain.reference import Section
 
 Key = Annotated[str | None, typer.Argument(help="One setting, such as train.lr, or a section, such as train")]
-Markdown = Annotated[bool, typer.Option("--markdown", help="Print the page docs/settings.md")]
 
 
 def explain(
@@ -61,7 +60,7 @@ def explain(
         show(plan, stdout())
 
 
-def settings(key: Key = None, plugin: Plugins = None, markdown: Markdown = False, as_json: AsJson = False) -> None:
+def settings(key: Key = None, plugin: Plugins = None, as_json: AsJson = False) -> None:
     """Print the meaning, type, range and default of every setting."""
     from rilbench_explain import reference
 
@@ -70,8 +69,6 @@ def settings(key: Key = None, plugin: Plugins = None, markdown: Markdown = False
         found = reference.find(key, known, warn) if key else list(reference.sections(known, warn))
     if as_json:
         print_json([reference.fields(one) for section in found for one in section.settings])
-    elif markdown:
-        echo(reference.markdown(found), nl=False)
     else:
         _show(found, key)
 

@@ -35,9 +35,7 @@ BASE = SettingInfo(
     key="base",
     type="str | None",
     default=None,
-    declared=Declared(
-        meaning="in a file: the configuration, named or a path, whose values hold where the file has none"
-    ),
+    declared=Declared(meaning="in a file: the configuration (name or path) that the file is based on"),
 )
 
 
@@ -137,28 +135,3 @@ def _written(value: Any) -> str:
     if value in ("", {}):
         return '""' if value == "" else "{}"
     return dump(value).removesuffix("...\n").strip() if isinstance(value, str | int | float | None) else str(value)
-
-
-def markdown(found: Sequence[Section]) -> str:
-    """The page docs/reference/settings.md."""
-    lines = [
-        "# Settings",
-        "",
-        "`python docs/generate.py` writes this page from the code. `rilbench settings` prints the same for what is",
-        "installed, including third-party plugins; `rilbench settings train.lr` prints one setting.",
-        "",
-        "Set any of them as `key=value` on the command line or in a configuration file. Texts have at most 10,000",
-        "characters unless stated otherwise; numbers are never NaN or infinite.",
-    ]
-    for section in found:
-        if section.settings:
-            lines += ["", f"## {section.name}", "", section.about, ""]
-            lines += ["| setting | type | default | range | meaning |", "|---|---|---|---|---|"]
-            lines += [_row(fields(one)) for one in section.settings]
-    bare = ", ".join(f"`{section.name}`" for section in found if not section.settings)
-    return "\n".join([*lines, "", f"Without settings: {bare}."]) + "\n"
-
-
-def _row(values: dict[str, Any]) -> str:
-    cells = (values["type"], f"`{values['default']}`", values["range"], values["meaning"])
-    return " | ".join([f"| `{values['key']}`", *(cell.replace("|", "\\|") for cell in cells)]) + " |"

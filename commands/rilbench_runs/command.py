@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help=__doc__, no_args_is_help=True)
 Store = Annotated[Path, typer.Argument(metavar="[STORE]", help="The store's folder")]
-InStore = Annotated[Path, typer.Option("--store", help="The store that names of runs are looked up in")]
+InStore = Annotated[Path, typer.Option("--store", help="The store of the named runs")]
 Dry = Annotated[bool, typer.Option("--dry-run", help="Only print what would be deleted")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask")]
 RUNS = Path("runs")
@@ -25,7 +25,7 @@ RUNS = Path("runs")
 
 @app.command("list")
 def list_runs(store: Store = RUNS, as_json: AsJson = False) -> None:
-    """Every run of a store: status, stages, size with its stages, date, and the settings that differ in a label."""
+    """List the runs of a store: status, stages, size, date, and settings that differ within a label."""
     from rilbench_runs.inventory import runs_in
 
     runs = runs_in(store)
@@ -44,7 +44,7 @@ def show(
     store: InStore = RUNS,
     as_json: AsJson = False,
 ) -> None:
-    """A run's settings, stages with their folders, and its table of results."""
+    """Show a run's settings, the folders of its stages, and its table of results."""
     from rilbench.store.layout import Store
     from rilbench_runs.inventory import find
 
@@ -86,9 +86,9 @@ def remove(
 
 @app.command()
 def clean(store: Store = RUNS, yes: Yes = False, dry_run: Dry = False) -> None:
-    """Delete what no run needs: temporary files, stages and evaluations of no run, checkpoints of trained stages.
+    """Delete what no run needs: temporary files, unused stages and evaluations, checkpoints of trained stages.
 
-    What another process works on stays, and what was changed in the last hour.
+    Keeps what another process is using and what changed in the last hour.
     """
     from rilbench_runs.cleaning import of_store
 

@@ -16,16 +16,16 @@ if TYPE_CHECKING:
 
 FAILED = 4  # exit code of a study some of whose runs failed
 
-Strategies = Annotated[str | None, typer.Option("--strategies", "-s", help="To compare: rid,baseline")]
+Strategies = Annotated[str | None, typer.Option("--strategies", "-s", help="Strategies to compare: rid,baseline")]
 Orders = Annotated[
     list[str] | None,
     typer.Option("--orders", help="all, random:N, or an order such as hps,aesthetic; may be given several times"),
 ]
-Seeds = Annotated[str | None, typer.Option(help="How many (3 means 0, 1, 2), or which: 0,5,7")]
+Seeds = Annotated[str | None, typer.Option(help="Number of seeds (3 is 0, 1, 2), or a list: 0,5,7")]
 StudyFile = Annotated[str | None, typer.Option("--config", "-c", help="A study file, or the name of a shipped one")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the plan and its cost; train nothing")]
 Time = Annotated[
-    bool, typer.Option("--time", help="With --dry-run: time two forwards of what the store has no times of")
+    bool, typer.Option("--time", help="With --dry-run: time two forward passes where the store has no times")
 ]
 Workers = Annotated[int, typer.Option(min=1, help="Processes on this machine that share the work")]
 
@@ -44,7 +44,7 @@ def study(
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
-    """Run strategies x orders x seeds; equal stages are trained once.
+    """Run strategies x orders x seeds; stages that runs share are trained once.
 
     Rerunning the command resumes an interrupted study, repeats failed runs, and prints the results of a finished
     study. Exit code 4: some runs failed, the others are finished.

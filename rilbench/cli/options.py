@@ -17,7 +17,7 @@ Settings = Annotated[list[str] | None, typer.Argument(help="Settings as key=valu
 Strategy = Annotated[str | None, typer.Option("--strategy", "-s", help="rid, baseline, joint, soup or a plugin's")]
 Rewards = Annotated[str | None, typer.Option("--rewards", "-r", help="In training order: aesthetic,hps")]
 Config = Annotated[str, typer.Option("--config", "-c", help="Name of a shipped configuration, or a .yaml file")]
-Seed = Annotated[int | None, typer.Option(help="Seed of initial weights, training prompts and noise")]
+Seed = Annotated[int | None, typer.Option(help="Seed of initial pairs, training prompts and noise")]
 Plugins = Annotated[
     list[str] | None,
     typer.Option("--plugin", "-p", help="A component that is not installed: module:Class or name=module:Class"),
