@@ -16,6 +16,12 @@ os.environ["OMP_NUM_THREADS"] = "1"  # tiny tensors are faster without threads, 
 sys.path.insert(0, str(Path(__file__).parent / "support"))
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if "browser" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.browser)
+
+
 @pytest.fixture(scope="session")
 def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a tiny random pipeline."""

@@ -30,7 +30,6 @@ START_SECONDS, PAGE_SECONDS = 120, 90
 STRATEGIES = ("baseline", "joint", "rid")
 
 pytestmark = [
-    pytest.mark.browser,
     pytest.mark.filterwarnings("ignore::DeprecationWarning:mlflow.*"),
     pytest.mark.skipif(not (BROWSER and DRIVER), reason="no chromium with chromedriver on this machine"),
 ]

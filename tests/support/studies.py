@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -51,6 +52,18 @@ def started(folder: Path, *arguments: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
         line, cwd=folder, text=True, start_new_session=True, stdout=pipe, stderr=pipe, preexec_fn=_hear_ctrl_c
     )
+
+
+def forked(folder: Path, *arguments: str) -> int:
+    """The number of a process, leader of its group, that does `rilbench study` and has everything loaded already."""
+    child = os.fork()
+    if child == 0:
+        try:
+            os.setsid()
+            command(folder, *arguments)
+        finally:
+            os._exit(0)
+    return child
 
 
 def _hear_ctrl_c() -> None:

@@ -10,7 +10,6 @@ import signal
 import time
 import warnings
 from collections.abc import Iterator
-from contextlib import suppress
 from importlib.metadata import EntryPoint
 from pathlib import Path
 from statistics import fmean, median
@@ -20,7 +19,7 @@ import torch
 import toy
 from checkout import ROOT
 from filelock import FileLock
-from studies import SMALL, TWO, numbers, planned, started, study_file, weights
+from studies import SMALL, TWO, forked, numbers, planned, started, study_file, weights
 from studies import command as study
 
 from rilbench import hookimpl
@@ -196,16 +195,14 @@ def test_killed_at_three_random_moments_it_ends_with_the_same_numbers(undisturbe
     seconds = sum(json.loads(path.read_text())["seconds"] for path in undisturbed.glob("runs/stages/*/stage.json"))
     attempts = []
     for _ in range(3):
-        process = started(workplace, *TWO)
         known = set(workplace.glob("runs/stages/**/*"))
-        while set(workplace.glob("runs/stages/**/*")) == known and process.poll() is None:
+        process = forked(workplace, *TWO)
+        while set(workplace.glob("runs/stages/**/*")) == known and not has_ended(process):
             time.sleep(0.01)
         moment = random.uniform(0, seconds)
         time.sleep(moment)
-        with suppress(ProcessLookupError):  # it was faster
-            os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
-        attempts.append((moment, process.returncode))
+        os.killpg(process, signal.SIGKILL)  # also if it was faster
+        attempts.append((moment, os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])))
     assert attempts[0][1] == -signal.SIGKILL
     told = study(workplace, *TWO)
     assert told.code == 0, (attempts, told.err)
@@ -230,6 +227,11 @@ def test_two_workers_and_their_deaths(undisturbed: Path, workplace: Path) -> Non
     assert len(alike) == 2
     assert all(half[name] == whole[name] for name in alike)
     assert len(weights(workplace).items() & weights(undisturbed).items()) == 4
+
+
+def has_ended(process: int) -> bool:
+    """Whether a child has ended; it can still be waited for."""
+    return os.waitid(os.P_PID, process, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
 
 def _orders(*texts: str) -> list[str]:
