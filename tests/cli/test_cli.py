@@ -79,6 +79,7 @@ def test_a_broken_yaml_names_the_file(tmp_path: Path) -> None:
     assert "Traceback" not in done.err
 
 
+@pytest.mark.slow
 def test_run_explain_compare_end_to_end(workplace: Path) -> None:
     """On the tiny model with a reward that needs no weights; stdout is data only."""
     toy.config(workplace)

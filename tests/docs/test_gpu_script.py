@@ -44,6 +44,7 @@ def test_a_line_for_every_measurement(tmp_path: Path, capfd: pytest.CaptureFixtu
     assert all(ratios[name] > 0 for name in ("rid_over_floor", "rid_stage_8_over_1", "rid_batch_4_over_1"))
 
 
+@pytest.mark.slow
 def test_nothing_starts_when_the_time_is_over(tmp_path: Path) -> None:
     assert script(tmp_path, "--seconds", "0").returncode == 0
     _, *parts, end = lines(tmp_path / "gpu.jsonl")

@@ -175,6 +175,7 @@ def check(key: str, text: str, done: Planned | None) -> None:
     assert [list(value) if isinstance(value, tuple) else value for value in found] == [read_as(kind, text)] * len(found)
 
 
+@pytest.mark.slow
 @settings(BOUNDED, max_examples=200)
 @given(KEYS, VALUES)
 def test_a_value_on_the_command_line_is_refused_or_takes_effect(key: str, text: str) -> None:
@@ -213,6 +214,7 @@ def test_any_bytes_are_a_configuration_or_one_line(content: bytes) -> None:
         assert config.load("again.yaml") == loaded
 
 
+@pytest.mark.slow
 @settings(BOUNDED, max_examples=80)
 @given(
     st.sampled_from(["strategies", "rewards", "orders", "seeds"]),
@@ -228,6 +230,7 @@ def test_options_of_a_study(option: str, text: str) -> None:
         assert not re.search(r"(^|,)\s*[-+]?0\d", text)
 
 
+@pytest.mark.slow
 @settings(BOUNDED, max_examples=40)
 @given(st.sampled_from(["--config", "--rewards", "--strategy", "--seed", "--plugin"]), VALUES)
 def test_options_of_a_command(option: str, text: str) -> None:

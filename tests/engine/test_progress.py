@@ -76,6 +76,7 @@ def test_a_run_says_what_it_does(workplace: Path) -> None:
     assert rilbench(*arguments, "--seed", "2", "--quiet").err == ""
 
 
+@pytest.mark.slow
 def test_a_study_says_what_its_runs_do(workplace: Path) -> None:
     arguments = ["--strategies", "baseline", "--rewards", "red", *studies.SMALL]
     done = studies.command(workplace, *arguments)

@@ -107,6 +107,7 @@ def test_no_file_of_a_run_a_study_an_export_or_a_report_has_a_secret(
     assert MARKER not in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_run_from_its_own_file_reads_the_environment(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The secret takes no part in an identity: the same stages are found."""
     first = engine.run(toy.config(workplace, *TINY, *SECRETS), catalog=catalog(), reporter=Reporter(quiet=True))

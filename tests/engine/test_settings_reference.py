@@ -107,6 +107,7 @@ def test_an_unknown_key_suggests_the_nearest(own: Catalog, key: str, nearest: st
     assert f"Did you mean '{nearest}'?" in str(failed.exception)
 
 
+@pytest.mark.slow
 def test_a_setting_of_the_engine_is_printed_without_torch() -> None:
     code = (
         "import sys\nfrom rilbench.cli import main\nsys.argv = ['rilbench', 'settings', 'train.lr']\n"

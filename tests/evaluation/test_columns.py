@@ -66,6 +66,7 @@ def test_perturbations_keep_shape_and_range(name: str) -> None:
     assert not torch.equal(changed, x)
 
 
+@pytest.mark.slow
 def test_a_perturbed_column_scores_the_changed_images(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(PERTURBATIONS, "blur", lambda x: x / 2)  # type: ignore[index]
     plain = toy.run(workplace).result
@@ -113,6 +114,7 @@ def test_diversity_needs_two_images_of_a_prompt(tmp_path: Path) -> None:
     assert metric.compute() == pytest.approx(0, abs=1e-5)
 
 
+@pytest.mark.slow
 def test_a_reward_nobody_trained_is_a_column(workplace: Path) -> None:
     result = toy.run(workplace, "rewards=[red]", "evaluate.metrics=[dark]").result
     (info,) = (m for m in result.matrix.metrics if m.name == "dark")

@@ -66,6 +66,7 @@ def test_an_image_that_changed_on_the_disk_is_not_given_for_the_one_that_was_wri
         KeptImages(file, 8)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("limit", [0, 500])
 def test_a_disk_that_fills_up_is_one_clear_error(tmp_path: Path, limit: int) -> None:
     """In the header or in the images, at a write or when what was buffered is written."""
@@ -98,6 +99,7 @@ def test_a_disk_without_room_is_told_at_the_first_batch(tmp_path: Path, monkeypa
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_images_are_kept_for_metrics_that_need_them(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def files() -> list[Path]:
         return list((workplace / "runs").rglob("images.safetensors"))

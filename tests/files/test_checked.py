@@ -174,6 +174,7 @@ class Bomb:
         return Path.touch, (Path("bomb"),)
 
 
+@pytest.mark.slow
 def test_inception_is_made_of_the_tensors_that_were_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A file that changes behind our back is not read a second time, and its code does not run."""
     monkeypatch.chdir(tmp_path)

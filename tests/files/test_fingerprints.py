@@ -187,6 +187,7 @@ def test_of_one_file_and_several_that_count_which_are_loaded(file: str, workplac
     assert not torch.equal(weight(), first)
 
 
+@pytest.mark.slow
 def test_two_contents_behind_a_link_are_two_models(workplace: Path) -> None:
     elsewhere = as_linked(workplace / "pipeline", "unet")
     first = toy.run(workplace, *ONE).result
@@ -213,6 +214,7 @@ def test_a_link_is_what_it_leads_to(workplace: Path) -> None:
     assert fingerprint(folder) != before
 
 
+@pytest.mark.slow
 def test_a_branch_is_the_commit_it_is(workplace: Path, hub: Callable[[], None]) -> None:
     """Nothing of another commit is printed, generated or merged."""
     changes = (*ONE, "model.path=some/thing")
@@ -240,6 +242,7 @@ def test_a_branch_is_the_commit_it_is(workplace: Path, hub: Callable[[], None]) 
     assert (workplace / f"{COMMITS[0]}.png").read_bytes() != (workplace / f"{COMMITS[1]}.png").read_bytes()
 
 
+@pytest.mark.slow
 def test_a_model_from_elsewhere_is_measured_by_its_commit(workplace: Path, hub: Callable[[], None]) -> None:
     config = toy.config(workplace, "model.path=some/thing")
     results = []
@@ -317,6 +320,7 @@ def test_a_name_is_no_path_because_a_file_is_called_so(tmp_path: Path, monkeypat
     assert changed["weights"] == changed["bare"] == hashlib.sha256(b"1").hexdigest()
 
 
+@pytest.mark.slow
 def test_files_named_like_components_train_nothing_again(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(workplace)
     settings = ("rewards=[red]", "train.samples=2", "strategy=wise_ft", "strategy_settings.wise_ft.by=baseline")
@@ -326,6 +330,7 @@ def test_files_named_like_components_train_nothing_again(workplace: Path, monkey
     assert toy.run(workplace, *settings) == first
 
 
+@pytest.mark.slow
 def test_prompts_are_a_file_without_a_folder_too(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(workplace)
     toy.config(workplace)

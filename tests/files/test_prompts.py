@@ -80,6 +80,7 @@ def session(folder: Path, told: list[str], prompts: str) -> Session:
     return Session(config, components, plan, Told(quiet=True))
 
 
+@pytest.mark.slow
 def test_a_repeated_prompt_counts_once(workplace: Path) -> None:
     """Its images are the same again: neither the mean nor the interval may change."""
     config = toy.config(workplace)

@@ -70,6 +70,7 @@ def with_metric(workplace: Path, cls: str, *overrides: str) -> RunResult:
     return engine.run(config, catalog=toy.catalog(point), reporter=Reporter(quiet=True)).result
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cls", ["Wide", "WideLater"])
 def test_a_metric_cannot_change_what_is_trained(cls: str, workplace: Path) -> None:
     plain = toy.run(workplace, *SHORT).result
@@ -108,6 +109,7 @@ def test_every_mode_is_put_back(mode: str) -> None:
     assert global_state.changed(global_state.modes(), before) == []
 
 
+@pytest.mark.slow
 def test_a_plugin_that_brings_torch_finds_its_modes_put_back(tmp_path: Path) -> None:
     """Where nothing has imported torch before."""
     (tmp_path / "wide.py").write_text(f"import torch\ntorch.set_default_dtype(torch.float64)\n{fabricate.GOOD}")
@@ -168,6 +170,7 @@ class Length(MeanMetric):
         return torch.tensor([float(len(prompt)) for prompt in prompts])
 
 
+@pytest.mark.slow
 def test_a_component_cannot_change_the_prompts_of_others(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     plain = with_metric(workplace, "Length", "evaluate.metrics=[odd]")
 

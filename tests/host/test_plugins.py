@@ -81,6 +81,7 @@ def test_a_selected_broken_plugin_is_an_error_with_its_own_traceback(
     assert "rilbench/host/catalog.py" not in done.err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", [case for case in CASES if case.warning], ids=lambda case: case.name)
 def test_strict_makes_every_fault_fatal(
     case: Case, installed: Path, rilbench: Callable[..., Done], monkeypatch: pytest.MonkeyPatch
@@ -111,6 +112,7 @@ def test_a_plugin_that_prints_leaves_stdout_alone(installed: Path, rilbench: Cal
     assert "hello from chatty" in done.err
 
 
+@pytest.mark.slow
 def test_list_shows_the_status_and_imports_nothing(
     installed: Path, rilbench: Callable[..., Done], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -162,6 +164,7 @@ def test_a_plugin_switched_off_says_so_when_it_is_selected(
     assert "warning: RILBENCH_PLUGINS names 'god', which is not installed" in done.err
 
 
+@pytest.mark.slow
 def test_switching_one_off_settles_a_conflict(
     installed: Path, rilbench: Callable[..., Done], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -170,6 +173,7 @@ def test_switching_one_off_settles_a_conflict(
     assert rilbench("run", *GROUNDED, "--rewards", "good").code == 0
 
 
+@pytest.mark.slow
 def test_a_plugin_that_is_not_installed(place: Path, rilbench: Callable[..., Done], installed: Path) -> None:
     file = place / "my_rewards.py"
     file.write_text(fabricate.GOOD.replace("Good", "MyGreen"))
@@ -280,6 +284,7 @@ def test_check_runs_the_kit(installed: Path, rilbench: Callable[..., Done]) -> N
     assert "quality" in wrong.out + wrong.err
 
 
+@pytest.mark.slow
 def test_what_an_import_changes_is_undone(installed: Path, rilbench: Callable[..., Done]) -> None:
     import torch
 
@@ -341,6 +346,7 @@ def test_what_is_switched_off_is_not_unknown(
     assert "is switched off: by RILBENCH_DISABLE_PLUGINS" in rilbench("plugins", "show", disabled).err
 
 
+@pytest.mark.slow
 def test_a_print_in_a_call_leaves_stdout_alone(place: Path, rilbench: Callable[..., Done]) -> None:
     loud = fabricate.GOOD.replace("return", "print('seen', len(images))\n        return").replace("Good", "Loud")
     (place / "loud_rewards.py").write_text(f"print('hello')\n{loud}")
@@ -384,6 +390,7 @@ def test_a_metric_that_changes_the_images_is_refused(installed: Path, rilbench: 
     assert "metric 'greedy' changes the images in place; let it work on a copy" in done.err
 
 
+@pytest.mark.slow
 def test_another_class_of_the_same_name_is_trained_anew(place: Path, rilbench: Callable[..., Done]) -> None:
     twice = fabricate.GOOD + fabricate.GOOD.replace("Good", "Other").replace("images[:, 1]", "images[:, 2]")
     (place / "two_rewards.py").write_text(twice)
@@ -394,6 +401,7 @@ def test_another_class_of_the_same_name_is_trained_anew(place: Path, rilbench: C
     assert ids[0] != ids[1]
 
 
+@pytest.mark.slow
 def test_the_advice_in_a_conflict_settles_it(
     installed: Path, rilbench: Callable[..., Done], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -449,6 +457,7 @@ def test_misuse_of_check_is_told_in_a_line(rilbench: Callable[..., Done]) -> Non
     assert "is a hook plugin; the checks are for rewards, metrics and strategies" in hook.err
 
 
+@pytest.mark.slow
 def test_a_malformed_entry_of_a_builtins_name_leaves_the_builtin(
     installed: Path, rilbench: Callable[..., Done]
 ) -> None:
@@ -475,6 +484,7 @@ def test_a_name_that_cannot_be_asked_for_is_broken(name: str, installed: Path) -
     assert entry.status.startswith(f"broken: the name {name!r} is not of letters")
 
 
+@pytest.mark.slow
 def test_what_hooks_and_plugins_by_hand_change_is_undone(
     installed: Path, place: Path, rilbench: Callable[..., Done]
 ) -> None:

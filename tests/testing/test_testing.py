@@ -80,6 +80,7 @@ def failed(results: list[CheckResult]) -> set[str]:
     return {result.name for result in results if result.status == "failed"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("component", "check"), BREAKERS, ids=lambda part: getattr(part, "__name__", part))
 def test_a_fault_fails_its_check_only(component: type[Component], check: str) -> None:
     results = check_component(component, image_size=SIZE)
@@ -102,6 +103,7 @@ def test_every_check_has_its_own_name_and_says_what_it_demands(contract: type[Co
     assert all(check.says for check in checks)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("component", GOOD, ids=lambda c: c.__name__)
 def test_a_good_component_passes(component: type[Component]) -> None:
     results = check_component(component, image_size=SIZE)
@@ -109,6 +111,7 @@ def test_a_good_component_passes(component: type[Component]) -> None:
     assert [r.name for r in results] == [check.name for check in checks_for(component)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("plugin", OWN, ids=lambda p: f"{p.kind}-{p.name}")
 def test_what_rilbench_brings_passes(plugin: Any, tmp_path: Path) -> None:
     settings = NEEDS[plugin.name](tmp_path) if plugin.name in NEEDS else {}

@@ -419,6 +419,7 @@ class Hook:
     assert "(prompts)" not in printed("http://here:5000/#/experiments/1", "--markdown")
 
 
+@pytest.mark.slow
 def test_compare_imports_nothing_heavy(store: Path) -> None:
     code = (
         "import sys\nfrom rilbench.cli import app\n"

@@ -460,6 +460,7 @@ def run(place: Path) -> Any:
     return engine.run(load(str(place / "toy.yaml")), catalog=toy.catalog(), reporter=Reporter(quiet=True)).result
 
 
+@pytest.mark.slow
 def test_after_fetch_a_run_offline_needs_no_network(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert states()[0] == 0
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)

@@ -107,6 +107,7 @@ def test_a_lora_for_diffusers_gives_the_same_pictures(
     assert metadata["unet.r"] == metadata["unet.lora_alpha"] == rank
 
 
+@pytest.mark.slow
 def test_the_test_would_see_another_coefficient(place: Path, tmp_path: Path) -> None:
     """One factor of one stage one percent off, or half the soup's share, is outside the tolerance."""
     run = opened(place, "soup")
@@ -244,6 +245,7 @@ def test_the_card_names_the_base_model_for_other_machines(place: Path, tmp_path:
     assert ModelCard(card).data.base_model == "owner/model"
 
 
+@pytest.mark.slow
 def test_the_code_of_the_card_runs(place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also on a base of which a part is published in half precision, which transformers would load as such."""
     run = opened(place, "rid")

@@ -43,6 +43,7 @@ def image(model: TextToImage) -> Tensor:
         return model.decode(model.rollout(z, ["a red circle"]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", FAMILIES)
 def test_out_and_in_again(family: str, folders: dict[str, Path], tmp_path: Path) -> None:
     config = settings(folders[family])

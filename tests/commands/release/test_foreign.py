@@ -83,6 +83,7 @@ def test_a_merged_model_is_one_row(place: Path, tmp_path: Path) -> None:
     assert all(values[name] == pytest.approx(expected[name], abs=2e-5) for name in ("red", "dark", "toy_contrast"))
 
 
+@pytest.mark.slow
 def test_scale(place: Path) -> None:
     """Half the LoRA is the chain with halved coefficients; none of it is the base."""
     _, none = measured(place, f"{place}/diffusers:0", "label=none")
@@ -156,6 +157,7 @@ def save_lora(place: Path, file: Path, *, unet: list[str], text: list[str], alph
     )
 
 
+@pytest.mark.slow
 def test_layers_that_we_do_not_train_are_used(place: Path, tmp_path: Path) -> None:
     """Convolutions and the text encoder; alpha is not the rank. Against the plain pipeline with the same file."""
     file = tmp_path / "style.safetensors"
@@ -182,6 +184,7 @@ def test_layers_that_we_do_not_train_are_used(place: Path, tmp_path: Path) -> No
     assert result.matrix.values("red")[1] != result.matrix.values("red")[0]
 
 
+@pytest.mark.slow
 def test_a_lora_of_another_model_is_refused(place: Path, tmp_path: Path) -> None:
     state = load_file(place / "diffusers" / "pytorch_lora_weights.safetensors")
     more = tmp_path / "more.safetensors"

@@ -127,6 +127,7 @@ def test_diffusers_with_its_alphas(config: ModelConfig, tmp_path: Path) -> None:
     check(config, Lora(file), layers)
 
 
+@pytest.mark.slow
 def test_old_names(config: ModelConfig, tmp_path: Path) -> None:
     layers, file = factors(config), tmp_path / "style.safetensors"
     state = {
@@ -145,6 +146,7 @@ def test_old_names(config: ModelConfig, tmp_path: Path) -> None:
     check(config, Lora(file), layers)
 
 
+@pytest.mark.slow
 def test_names_that_only_a_converter_knows(tmp_path: Path) -> None:
     """kohya's Flux has one layer for query, key and value."""
     tiny_pipelines.save("flux", tmp_path / "pipeline")

@@ -183,6 +183,7 @@ def test_files_of_studies_and_of_runs_are_told_apart(workplace: Path) -> None:
         definition.load(str(workplace / "outer.yaml"))
 
 
+@pytest.mark.slow
 def test_the_shipped_study_is_the_papers_comparison() -> None:
     """Six orders, three seeds: 15 stages for rid, for baseline and for three controls, 1 for joint, none for others."""
     assert definition.load("study_shapes").seeds == (0, 1, 2)
@@ -200,6 +201,7 @@ def test_the_shipped_study_is_the_papers_comparison() -> None:
     assert set.union(*samples.values()) == {960}
 
 
+@pytest.mark.slow
 def test_the_shipped_ablations_share_their_first_runs_with_the_study() -> None:
     of = {}
     for name in ("study_shapes", "study_ablations"):
@@ -283,6 +285,7 @@ def test_a_repeated_reward(workplace: Path) -> None:
     assert matrix.average() == pytest.approx(((red[3] - red[0]) / abs(red[0]) + (dark[3] - dark[0]) / abs(dark[0])) / 2)
 
 
+@pytest.mark.slow
 def test_a_label_names_the_run_and_changes_nothing_else(workplace: Path) -> None:
     plain = toy.run(workplace, *SMALL)
     named = toy.run(workplace, *SMALL, "label=mine")

@@ -145,6 +145,7 @@ def test_a_failed_run_does_not_keep_the_others_from_finishing(workplace: Path) -
     assert f"runs/{record['failed'][0]['run']}/config.yaml" in told.out.replace("\n", "")
 
 
+@pytest.mark.slow
 def test_warnings_of_libraries_are_told_once(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def score(self: toy.Redness, images: torch.Tensor, prompts: list[str]) -> torch.Tensor:
         warnings.warn("red is rare", stacklevel=1)
@@ -176,6 +177,7 @@ class Counter:
         return {"counter": f"{len(results)} runs"}
 
 
+@pytest.mark.slow
 def test_one_set_of_hook_plugins_serves_all_runs(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RILBENCH_DISABLE_PLUGINS", "mlflow,jsonl")
     asked = definition.load(
@@ -190,6 +192,7 @@ def test_one_set_of_hook_plugins_serves_all_runs(workplace: Path, monkeypatch: p
     assert Counter.told == (run.folder, [cell.name for cell in graph.cells])
 
 
+@pytest.mark.slow
 def test_killed_at_three_random_moments_it_ends_with_the_same_numbers(undisturbed: Path, workplace: Path) -> None:
     """kill -9 of the whole process group, from the first piece of work on; the last attempt is left alone."""
     seconds = sum(json.loads(path.read_text())["seconds"] for path in undisturbed.glob("runs/stages/*/stage.json"))
@@ -210,6 +213,7 @@ def test_killed_at_three_random_moments_it_ends_with_the_same_numbers(undisturbe
     assert weights(workplace) == weights(undisturbed), attempts
 
 
+@pytest.mark.slow
 def test_two_workers_and_their_deaths(undisturbed: Path, workplace: Path) -> None:
     """One worker dies once and its run is repeated; another dies twice and its run has failed; all else is equal."""
     (workplace / "once.txt").touch()
@@ -249,6 +253,7 @@ def alive(group: int) -> list[str]:
         time.sleep(0.1)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks for processes in /proc")
 def test_ctrl_c_stops_the_workers_and_the_command_continues(undisturbed: Path, workplace: Path) -> None:
     shutil.copytree(undisturbed / "runs" / "stages", workplace / "runs" / "stages")
@@ -308,6 +313,7 @@ def test_another_evaluation_is_estimated_by_its_images(undisturbed: Path, workpl
     assert mixed.how.startswith("2 pieces of work as long as the like took in this store, 1 from two timed forwards")
 
 
+@pytest.mark.slow
 def test_what_a_plugin_prints_while_planning_is_no_data(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     score, built = toy.Redness.__init__, []
 

@@ -49,6 +49,7 @@ def test_micro_batches_give_the_gradient_of_the_batch(workplace: Path, strategy:
         assert (size == 5) == torch.equal(whole, cut)
 
 
+@pytest.mark.slow
 def test_the_gradient_would_show_a_wrong_share(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from rilbench.training.gradient import Gradient
 

@@ -286,6 +286,7 @@ def test_metrics_are_loaded_before_the_free_bytes_are_read(workplace: Path, monk
     assert session.work(plan).prompts == 3  # the same three to train and to measure
 
 
+@pytest.mark.slow
 def test_a_run_that_does_not_fit_is_refused_before_it_starts(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory_check, "free_bytes", lambda device: 1_500_000)
     with pytest.raises(ConfigError, match=r"GB beside the loaded weights, cpu has 0.0 GB free: set .*micro_batch=1"):
@@ -297,6 +298,7 @@ def test_a_run_that_does_not_fit_is_refused_before_it_starts(workplace: Path, mo
     toy.run(workplace)  # nothing is left to train
 
 
+@pytest.mark.slow
 def test_the_remedy_is_enough(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory_check, "free_bytes", lambda device: 1_500_000)
     with pytest.raises(ConfigError) as error:

@@ -100,6 +100,7 @@ def test_a_repeated_run_adds_no_stage(finished: Path) -> None:
         (finished / "log.jsonl").write_bytes(first)  # other tests read it
 
 
+@pytest.mark.slow
 def test_a_failed_run_says_why_and_how_far_it_came(workplace: Path) -> None:
     with pytest.raises(DivergedError) as caught:
         run(workplace, "rewards=[red,nan]")

@@ -150,6 +150,7 @@ def inception(tmp_path: Path) -> Path:
     return save_inception(tmp_path / "inception.pth")
 
 
+@pytest.mark.slow
 def test_inception_statistics_are_torch_fidelitys(inception: Path, folder: Path, tmp_path: Path) -> None:
     """The same folder, weights, resize and crop by torch-fidelity's own code."""
     from torch_fidelity.metric_fid import fid_input_id_to_statistics
@@ -171,6 +172,7 @@ def test_inception_statistics_are_torch_fidelitys(inception: Path, folder: Path,
     np.testing.assert_allclose(ours["cov"].numpy(), theirs["sigma"], rtol=1e-3, atol=1e-3 * theirs["sigma"].max())
 
 
+@pytest.mark.slow
 def test_another_inception_is_refused(inception: Path, tmp_path: Path) -> None:
     label = make_extractor("inception", "", str(inception), "cpu").label
     state = torch.load(inception, weights_only=True)

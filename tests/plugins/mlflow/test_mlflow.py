@@ -283,6 +283,7 @@ def test_the_hooks_fit_their_specification() -> None:
         assert getattr(manager.hook, hook).get_hookimpls(), hook
 
 
+@pytest.mark.slow
 def test_loading_the_plugin_imports_neither_mlflow_nor_torch() -> None:
     check = "import sys, rilbench_mlflow.ui; print({'mlflow', 'torch'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=True)

@@ -18,6 +18,7 @@ pytestmark = [
 KILLS = int(os.environ.get("RILBENCH_KILLS", "4"))  # spread over all moments; half of a run, half of a study
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("work", [killed.run, killed.study])
 def test_after_kills_mlflow_has_what_the_store_has(
     place: Path, pipeline: Path, migrated: Path, work: Callable[[Path], None]

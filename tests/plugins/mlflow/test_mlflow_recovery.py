@@ -81,6 +81,7 @@ def test_a_finished_run_whose_repetition_is_stopped_stays_finished(place: Path) 
     assert client(place).get_run(load(folder).run_id).info.status == "FINISHED"
 
 
+@pytest.mark.slow
 def test_a_store_puts_right_what_mlflow_has(place: Path) -> None:
     first, second, third = (write_run(place / "runs", "rid", seed) for seed in range(3))
     for folder in (first, second, third):

@@ -93,6 +93,7 @@ def test_a_study_gets_tags_and_views(place: Path) -> None:
         assert run.data.tags["rilbench.label"] == run.data.tags[f"rilbench_study.{study}"] == name.split("-")[0]
 
 
+@pytest.mark.slow
 def test_grouped_views_chart_every_metric_and_nothing_else(place: Path) -> None:
     a_study(place)
     sync_study([place / "colours"])
@@ -120,6 +121,7 @@ def test_grouped_views_chart_every_metric_and_nothing_else(place: Path) -> None:
     assert {"params.`strategy`", "params.`seed`", f"metrics.`final/{names[0]}`"} <= set(columns)
 
 
+@pytest.mark.slow
 def test_the_pictures_are_of_one_run_a_strategy(place: Path) -> None:
     a_study(place)
     sync_study([place / "colours"])
@@ -135,6 +137,7 @@ def test_the_pictures_are_of_one_run_a_strategy(place: Path) -> None:
     assert {run.info.run_name for run in found} == {"baseline-red-blue-seed0-1", "rid-red-blue-seed0-1"}
 
 
+@pytest.mark.slow
 def test_a_repeated_study_replaces_its_views_and_another_leaves_them(place: Path) -> None:
     first, *_, last = a_study(place)
     sync_study([place / "colours"])
@@ -177,6 +180,7 @@ def test_a_large_study_fits_into_tags() -> None:
         assert key == f"mlflow.sharedViewState.large-{name}"
 
 
+@pytest.mark.slow
 def test_variants_of_a_strategy_are_told_apart(place: Path) -> None:
     for lam in (1, 30):
         write_run(place / "colours", "rid", lam=lam)
@@ -223,6 +227,7 @@ def test_examples_are_few_runs_of_every_label(tmp_path: Path) -> None:
     assert examples(runs, ["rid", "baseline", "rid", "joint"]) == {}
 
 
+@pytest.mark.slow
 def test_fetched_results_are_the_local_ones(place: Path) -> None:
     local = {result.name: result for result in a_study(place)}
     assert sync_study([place / "colours"])["mlflow"].startswith("4 runs of the study colours are in sqlite:///")
@@ -292,6 +297,7 @@ def test_a_dead_server_is_one_clear_error_within_seconds(place: Path, silent: bo
     assert "secret" not in str(raised.value)
 
 
+@pytest.mark.slow
 def test_one_tracker_sends_run_after_run(place: Path) -> None:
     results = a_study(place)
     tracker = MlflowTracker()
