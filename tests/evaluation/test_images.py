@@ -60,7 +60,7 @@ def test_an_image_that_changed_on_the_disk_is_not_given_for_the_one_that_was_wri
     file.write_bytes(data)
     kept = KeptImages(file, 7)
     assert torch.equal(kept[2:5], pixels(7, 4)[2:5])
-    with pytest.raises(DamagedError, match=r"images.safetensors is damaged: an image is not what its checksum says"):
+    with pytest.raises(DamagedError, match=r"images\.safetensors .*damaged.*checksum"):
         kept.check()
     with pytest.raises(DamagedError, match="it holds 7 images of 8"):
         KeptImages(file, 8)

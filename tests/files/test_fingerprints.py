@@ -273,7 +273,7 @@ def test_a_folder_of_the_hubs_cache_is_a_model(workplace: Path, hub: Callable[[]
 def test_an_adapter_beside_the_weights_is_refused(workplace: Path) -> None:
     """transformers would load the base it names instead, from wherever that is."""
     (workplace / "pipeline/text_encoder/adapter_config.json").write_text('{"base_model_name_or_path": "some/thing"}')
-    with pytest.raises(ConfigError, match=r"text_encoder holds a PEFT adapter .*merge it into the weights"):
+    with pytest.raises(ConfigError, match=r"text_encoder .*adapter .*merge"):
         TextToImage.load(toy.config(workplace).model)
 
 
@@ -363,7 +363,7 @@ def test_a_setting_that_cannot_be_stored_is_refused_before_the_start(
         key: bytes = b"abc"
 
     monkeypatch.setattr(toy.Redness, "Settings", Raw)
-    with pytest.raises(ConfigError, match=r"reward 'red' .*setting 'key' is of type bytes, which cannot be stored"):
+    with pytest.raises(ConfigError, match=r"reward 'red' .*setting 'key' .*bytes"):
         toy.run(workplace, *ONE)
     assert not (workplace / "runs").exists()
 

@@ -30,7 +30,7 @@ def test_nan_images_of_the_model_itself(workplace: Path) -> None:
     file = workplace / "pipeline" / "unet" / "diffusion_pytorch_model.safetensors"
     state = load_file(file)
     save_file(state | {"conv_in.bias": state["conv_in.bias"] * torch.nan}, file)
-    with pytest.raises(DivergedError, match=r"not finite \(NaN\) after no training; nothing is trained there") as told:
+    with pytest.raises(DivergedError, match=r"not finite \(NaN\).*no training") as told:
         toy.run(workplace)
     assert "train.lr" not in str(told.value)
 
@@ -61,7 +61,7 @@ def scheduler(folder: Path, **values: object) -> None:
 @pytest.mark.parametrize("sampler", ["ddim", "lcm"])
 def test_an_unknown_prediction_is_refused(workplace: Path, sampler: str) -> None:
     scheduler(workplace, prediction_type="flow")
-    with pytest.raises(ConfigError, match="prediction_type 'flow'; known are epsilon, v_prediction, sample"):
+    with pytest.raises(ConfigError, match=r"prediction_type 'flow'.*epsilon, v_prediction, sample"):
         load_backbone(toy.config(workplace, f"model.sampler={sampler}").model)
 
 
@@ -114,7 +114,7 @@ def test_a_file_is_converted_by_the_command_told(tmp_path: Path) -> None:
 
 def test_no_pipeline_and_no_folder(workplace: Path) -> None:
     (workplace / "empty").mkdir()
-    with pytest.raises(ConfigError, match=r"has no model_index\.json, .*; name the folder that `save_pretrained`"):
+    with pytest.raises(ConfigError, match=r"no model_index\.json.*`save_pretrained`"):
         toy.run(workplace, f"model.path={workplace}/empty")
     with pytest.raises(ConfigError, match=r"no folder at './away'"):
         toy.run(workplace, "model.path=./away")

@@ -85,7 +85,7 @@ def test_orientation_and_colour_models(tmp_path: Path) -> None:
     assert read(tmp_path / "two.tif")[0, 0].tolist() == [255, 0, 0]
     for mode in ("I", "F"):
         Image.fromarray(RAMP.astype({"I": np.int32, "F": np.float32}[mode])).save(tmp_path / "deep.tif")
-        with pytest.raises(ConfigError, match=rf"deep\.tif: .*32-bit numbers \(mode {mode}\), save it with 8 bits"):
+        with pytest.raises(ConfigError, match=rf"deep\.tif: .*32-bit .*mode {mode}.*8 bits"):
             read(tmp_path / "deep.tif")
 
 
@@ -114,7 +114,7 @@ def test_what_is_left_out_is_said(tmp_path: Path) -> None:
     assert told == [f"{tmp_path}: left out as no pictures: 1 files, such as captions.json"]
     for name in ("a.HEIC", "b.heic", "c.svg"):
         (tmp_path / name).write_text("")
-    with pytest.raises(UsageError, match=r"cannot be read: 2 \.heic, 1 \.svg, such as .*a\.HEIC; save them as PNG"):
+    with pytest.raises(UsageError, match=r"2 \.heic, 1 \.svg.*a\.HEIC.*PNG"):
         images_in(tmp_path)
 
 

@@ -106,7 +106,7 @@ def test_no_flipped_bit_of_a_checkpoint_goes_unseen(tmp_path: Path) -> None:
         flipped = bytearray(data)
         flipped[place // 8] ^= 1 << place % 8
         file.write_bytes(flipped)
-        with pytest.raises(DamagedError, match=r"checkpoint.pt is damaged: .*\. Delete it to start the stage again"):
+        with pytest.raises(DamagedError, match=r"checkpoint\.pt .*damaged.*[Dd]elete it"):
             load_checkpoint(file)
 
 

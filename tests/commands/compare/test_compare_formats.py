@@ -390,7 +390,7 @@ def test_the_paper_has_no_mean_of_other_rewards(tmp_path: Path) -> None:
     assert tables["paper_orders"] == tables["paper_means"] == []
     done = invoke(tmp_path, "--paper", "-q", "learned")
     assert isinstance(done.exception, UsageError)
-    assert "--paper: the paper gives no learned; it gives final and forgetting" in str(done.exception)
+    assert re.search(r"--paper.*learned.*final and forgetting", str(done.exception))
 
 
 def test_an_address_is_asked_of_a_plugin(store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -435,4 +435,4 @@ def test_a_strategy_without_matching_runs_is_not_tested(tmp_path: Path) -> None:
     save(tmp_path, "baseline", BACKWARDS, 0)
     tests = json.loads(printed(tmp_path, "--json"))["differences"]
     assert {(d["n"], d["matched"], d["p"], d["significant"]) for d in tests} == {(0, 0, None, False)}
-    assert "over other orders and seeds than those of rid: baseline." in printed(tmp_path, "--markdown")
+    assert re.search(r"orders and seeds.* rid.*: baseline", printed(tmp_path, "--markdown"))

@@ -174,9 +174,9 @@ def test_a_mistake_in_a_study_file_is_named(workplace: Path, section: str, extra
 
 def test_files_of_studies_and_of_runs_are_told_apart(workplace: Path) -> None:
     file = study_file(workplace, section="  strategies: rid")
-    with pytest.raises(ConfigError, match=r"describes a study, not a run; start it with: rilbench study --config"):
+    with pytest.raises(ConfigError, match=r"study.*rilbench study --config"):
         config.load(str(file))
-    with pytest.raises(ConfigError, match=r"shapes.yaml configures a run: it has no `study:` section.*rilbench run"):
+    with pytest.raises(ConfigError, match=r"shapes\.yaml.*`study:`.*rilbench run"):
         definition.load("shapes")
     (workplace / "outer.yaml").write_text(f"study: {{base: {file}, strategies: rid, rewards: [red]}}")
     with pytest.raises(ConfigError, match=r"study.base: .* is itself a study"):

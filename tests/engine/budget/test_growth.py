@@ -34,7 +34,7 @@ def test_the_bound_is_exact_for_a_power_and_only_sides_below_are_tried(monkeypat
     sides: list[int] = []
     check(linear(sides), 160, 4 * 7 * 160**2 + 1)
     assert sides == [16, 32, 64, 128]
-    with pytest.raises(MemoryFullError, match=r"1600 pixels a side needs at least 0.0\d* GB .*cpu has .*take another"):
+    with pytest.raises(MemoryFullError, match=r"1600 pixels .*0\.0\d* GB .*cpu"):
         check(linear(sides), 1600, 4 * 7 * 1600**2 - 1000)
     assert sides[4:] == [16, 32]
     check(linear(sides), 16, 0)
@@ -44,11 +44,11 @@ def test_the_bound_is_exact_for_a_power_and_only_sides_below_are_tried(monkeypat
 def test_time_that_grows_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = iter([0.0, 1.0, 1.0, 5.0])  # 1 s, then 4 s: 64 s for a side of 128
     monkeypatch.setattr("rilbench.engine.budget.growth.time.monotonic", lambda: next(clock))
-    with pytest.raises(MemoryFullError, match="128 pixels a side needs at least 1 min a step on cpu: take another"):
+    with pytest.raises(MemoryFullError, match=r"128 pixels .*1 min .*cpu"):
         check(linear([]), 128, 10**12)
 
 
 def test_explain_refuses_a_resolution_at_once(workplace: Path) -> None:
     config = toy.config(workplace, "model.resolution=16384", "rewards=[red]")
-    with pytest.raises(ConfigError, match=r"one image of 16384 pixels a side needs at least .*lower model.resolution"):
+    with pytest.raises(ConfigError, match=r"16384 pixels .*model\.resolution"):
         explain(config, *engine.prepare(config, toy.catalog(), print))

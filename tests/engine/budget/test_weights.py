@@ -99,7 +99,7 @@ def test_weights_that_do_not_fit_are_not_loaded(
 ) -> None:
     monkeypatch.setattr(memory_check, "free_bytes", lambda device: 1000)
     monkeypatch.setattr(TextToImage, "load", refuse(AssertionError("it was loaded")))
-    with pytest.raises(ConfigError, match=r"the weights of .*/pipeline take .* free memory of cpu or take a smaller"):
+    with pytest.raises(ConfigError, match=r"weights of .*/pipeline .*cpu"):
         start(workplace)
     with pytest.raises(AssertionError, match="it was loaded"):
         start(workplace, "check_memory=false")
