@@ -193,6 +193,7 @@ class Reuses(MeanMetric):
         return self.scores.copy_(images.mean((1, 2, 3)))
 
 
+@pytest.mark.slow
 def test_scores_stay_what_they_were(workplace: Path) -> None:
     settings = "evaluate.metrics=[odd]", "evaluate.batch_size=2"
     result = with_metric(workplace, "Reuses", *settings)
@@ -238,6 +239,7 @@ def with_hook(workplace: Path, cls: str, warnings: list[str]) -> engine.Outcome:
     return engine.run(config, catalog=toy.catalog(point), reporter=Loud(quiet=True))
 
 
+@pytest.mark.slow
 def test_no_exception_of_a_hook_stops_a_run(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RILBENCH_DISABLE_PLUGINS", "mlflow,jsonl")
     told: list[str] = []
@@ -263,6 +265,7 @@ def test_no_exception_of_a_component_is_a_traceback(workplace: Path, monkeypatch
 ENDLESS = "import threading\nthreading.Thread(target=threading.Event().wait, name='watcher').start()\n"
 
 
+@pytest.mark.slow
 def test_a_thread_of_an_unused_plugin_does_not_keep_the_command_alive(
     workplace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -86,6 +86,7 @@ def only(hook: str) -> list[dict[str, Any]]:
     return [values for name, values in calls if name == hook]
 
 
+@pytest.mark.slow
 def test_hook_run_started(workplace: Path) -> None:
     recorded(workplace)
     (started,) = only("run_started")
@@ -94,6 +95,7 @@ def test_hook_run_started(workplace: Path) -> None:
     assert started["result"].matrix.rows == ()
 
 
+@pytest.mark.slow
 def test_hook_stage_finished(workplace: Path) -> None:
     result = recorded(workplace).result
     finished = only("stage_finished")
@@ -104,6 +106,7 @@ def test_hook_stage_finished(workplace: Path) -> None:
         assert len(values["disk"]["stages"]) == len(rows), "the row is on disk before the hook hears of it"
 
 
+@pytest.mark.slow
 def test_hook_run_finished(workplace: Path) -> None:
     recorded(workplace)
     (finished,) = only("run_finished")
@@ -111,6 +114,7 @@ def test_hook_run_finished(workplace: Path) -> None:
     assert finished["result"].status == finished["disk"]["status"] == "finished"
 
 
+@pytest.mark.slow
 def test_hook_run_failed(workplace: Path) -> None:
     with pytest.raises(PluginError):
         recorded(workplace, "rewards=[red,flat]")
@@ -121,6 +125,7 @@ def test_hook_run_failed(workplace: Path) -> None:
     assert not only("run_finished")
 
 
+@pytest.mark.slow
 def test_hook_summary(workplace: Path) -> None:
     outcome = recorded(workplace)
     assert outcome.summary == {"recorder": f"3 rows in {outcome.folder.name}"}
@@ -164,6 +169,7 @@ def _implements(value: str, hook: str) -> bool:
     return hasattr(getattr(importlib.import_module(module), attribute), hook)
 
 
+@pytest.mark.slow
 def test_the_result_json_names_the_hooks(workplace: Path) -> None:
     folder = recorded(workplace).folder
     assert json.loads((folder / "result.json").read_text())["plugins"]["hook/recorder"] == "unknown"
@@ -178,6 +184,7 @@ class Vandal:
             row.values.clear()  # type: ignore[attr-defined]
 
 
+@pytest.mark.slow
 def test_a_hook_cannot_change_the_result(workplace: Path) -> None:
     vandal = EntryPoint("vandal", "test_hooks:Vandal", "rilbench.hooks")
     config = toy.config(workplace, "tracking=true")

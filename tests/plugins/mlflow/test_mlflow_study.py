@@ -350,6 +350,7 @@ def test_trouble_of_one_run_does_not_silence_the_next(
 SEND = "import sys; from pathlib import Path; from rilbench_mlflow import sync; sync(Path(sys.argv[1]))"
 
 
+@pytest.mark.slow
 def test_processes_may_send_at_once_into_a_new_store(place: Path) -> None:
     """Nobody has made the database or the experiment yet."""
     (place / "mlflow.db").unlink()
@@ -362,6 +363,7 @@ def test_processes_may_send_at_once_into_a_new_store(place: Path) -> None:
     assert {len(run.data.metrics) for run in logged(place).values()} == {3 + 3 + 3 + 2 + 2 + 1 + 1}
 
 
+@pytest.mark.slow
 def test_upload_takes_runs_stores_and_folders_of_them(
     place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

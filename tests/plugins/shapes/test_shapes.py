@@ -121,6 +121,7 @@ def test_a_stopped_training_continues_to_the_same_weights(tmp_path: Path, monkey
     assert torch.equal(train(tmp_path / "cut", None), whole)
 
 
+@pytest.mark.slow
 def test_shipped_weights_are_as_good_as_the_model_card_says() -> None:
     """The card's figures meet the benchmark's bar, and the cheap ones are measured again."""
     from rilbench_aesthetic.head import LinearHead
