@@ -15,7 +15,7 @@ from rilbench.files.fingerprints import fingerprint, resolved_fingerprint, walke
 from rilbench.files.hub import commit_of, is_hub_id
 from rilbench.files.pipelines import half_parts
 from rilbench.files.resources import resolve
-from rilbench.host.class_source import MAIN, class_source
+from rilbench.host.class_source import source_digest
 from rilbench.model.config import ModelConfig
 from rilbench.training.config import TrainConfig
 
@@ -96,11 +96,9 @@ def _without(section: ModelConfig | TrainConfig, names: Sequence[str]) -> dict[s
 def source(component: type) -> str:
     """The hash of the Python files of the package, or of the single module, that defines a component; of a class of a
     notebook or script, that of the class alone."""
-    if component.__module__ == MAIN:
-        return hashlib.sha256(class_source(component)).hexdigest()[:16]
     top = sys.modules.get(component.__module__.partition(".")[0])
     folders = [Path(folder) for folder in getattr(top, "__path__", ())]
     file = getattr(top, "__file__", None)
     files = [path for folder in folders for path in walked(folder) if path.suffix == ".py"]
     files = sorted(files) or ([Path(file)] if file else [])
-    return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()[:16]
+    return source_digest(component, files)[:16]

@@ -1,15 +1,36 @@
-"""The source of a class that a notebook or script defines, which has no module of its own."""
+"""The source of a class, as the class was when it was imported or, in a notebook, defined."""
 
 from __future__ import annotations
 
 import ast
+import hashlib
 import inspect
 import linecache
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from pathlib import Path
+from types import CodeType
 
 from rilbench.contracts.errors import PluginError
 
 MAIN = "__main__"  # the module of a notebook, a script and an interactive shell
+
+
+def source_digest(cls: type, files: Sequence[Path]) -> str:
+    """The sha256 of the files that define a class, or of its own text when it is one of a notebook or script.
+
+    Files are read once for a class: one that changes later is not what runs until its module is imported again.
+    """
+    if cls.__module__ == MAIN:
+        return hashlib.sha256(class_source(cls)).hexdigest()
+    code = tuple(member.__code__ for member in vars(cls).values() if inspect.isfunction(member))
+    return _digest(cls, code, tuple(files))
+
+
+@lru_cache(maxsize=1024)
+def _digest(cls: type, code: tuple[CodeType, ...], files: tuple[Path, ...]) -> str:
+    """`code` is new where a notebook reloads a module and puts its functions into the class that is there."""
+    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
 
 
 def class_source(cls: type) -> bytes:

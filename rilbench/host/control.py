@@ -17,7 +17,7 @@ from rilbench.contracts.components import Metric, Reward
 from rilbench.contracts.errors import PluginError, UsageError, reason
 from rilbench.contracts.strategy import Strategy
 from rilbench.host import global_state, threads
-from rilbench.host.class_source import MAIN, class_source
+from rilbench.host.class_source import MAIN, source_digest
 from rilbench.host.discovery import NAME, OK, Entry, normalised
 
 ALLOW, DISABLE, STRICT = "RILBENCH_PLUGINS", "RILBENCH_DISABLE_PLUGINS", "RILBENCH_STRICT_PLUGINS"
@@ -78,7 +78,7 @@ def given(plugin: str | type) -> Entry:
         name=name or _named(attribute),
         value=value,
         distribution=BY_HAND,
-        version=_source_hash(module),
+        version=_version(loaded, module),
     )
 
 
@@ -87,13 +87,12 @@ def _of_class(cls: type) -> Entry:
     if not isinstance(cls, type):
         raise UsageError(f"{cls!r:.80} is not a plugin; give a class, or a text such as my_rewards:Redness")
     value = f"{cls.__module__}:{cls.__qualname__}"
-    version = _hash(class_source(cls)) if cls.__module__ == MAIN else _source_hash(cls.__module__)
     return Entry(
         kind=_kind(value, cls),
         name=_named(cls.__name__),
         value=value,
         distribution=BY_HAND,
-        version=version,
+        version=_version(cls, cls.__module__),
         loaded=cls,
     )
 
@@ -127,13 +126,12 @@ def _kind(text: str, loaded: object) -> str:
     raise PluginError(f"--plugin {text} is not a subclass of Reward, Metric or Strategy and implements no hook")
 
 
-def _source_hash(module: str) -> str:
-    file = getattr(sys.modules[module], "__file__", None)
-    return _hash(Path(file).read_bytes()) if file else "unknown"
-
-
-def _hash(source: bytes) -> str:
-    return f"source-{hashlib.sha256(source).hexdigest()[:8]}"
+def _version(loaded: object, module: str) -> str:
+    """A hash of the module, or of a class of a notebook or script."""
+    file = getattr(sys.modules.get(module), "__file__", None)
+    if isinstance(loaded, type) and (file or module == MAIN):
+        return f"source-{source_digest(loaded, [Path(file)] if file else [])[:8]}"
+    return f"source-{hashlib.sha256(Path(file).read_bytes()).hexdigest()[:8]}" if file else "unknown"
 
 
 def _controlled(entry: Entry, allowed: Sequence[str] | None, disabled: Sequence[str]) -> Entry:

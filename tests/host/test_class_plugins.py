@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
 from pathlib import Path
 
@@ -72,6 +73,21 @@ def test_a_class_of_a_module_is_what_the_command_line_has(tmp_path: Path, monkey
     cls = sys.modules["my_rewards"].MyRedness
     given = control.given(cls)
     assert vars(given) == vars(named) | {"loaded": cls}
+
+
+def test_a_file_that_changes_counts_when_it_is_imported_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Until then the old code runs, so what it trains must not be stored as the new one's."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    (tmp_path / "my_rewards.py").write_text(CELL.format(weight=1, base=1, factor=1))
+    named = control.given("my_rewards:MyRedness")
+    module = sys.modules["my_rewards"]
+    known = named.version, identity.source(module.MyRedness)
+    (tmp_path / "my_rewards.py").write_text(CELL.format(weight=1, base=1, factor=10))
+    assert (control.given("my_rewards:MyRedness").version, identity.source(module.MyRedness)) == known
+    importlib.reload(module)
+    new = control.given("my_rewards:MyRedness").version, identity.source(module.MyRedness)
+    assert not set(new) & set(known)
 
 
 @pytest.mark.parametrize("plugin", [3, written], ids=["number", "function"])
