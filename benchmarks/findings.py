@@ -3,7 +3,7 @@
     python benchmarks/findings.py runs                  # a store, a study's folder, or a file that `record` wrote
     python benchmarks/findings.py record FILE runs/study-shapes runs/study-ablations    # results, one JSON line a run
 
-Every interval is Student's 95 % over runs, a run being one order and seed; differences are paired by order and seed.
+Quantities, intervals and tests are those of `rilbench compare` (docs/compare.md).
 """
 
 from __future__ import annotations
@@ -12,22 +12,24 @@ import gzip
 import json
 import math
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
-from statistics import fmean
 
-from rilbench.analysis.groups import model_of
-from rilbench.analysis.pairs import independent_pairs, mean_differences
+import pandas as pd
+
+from rilbench.analysis.quantities import Quantity
 from rilbench.analysis.sources import load_runs
-from rilbench.analysis.statistics import Spread, holm, paired_p
+from rilbench.analysis.statistics import Spread, differences, holm, means, paired_p, spreads
+from rilbench.analysis.table import long_table, quantity_table
 from rilbench.contracts.result import RunResult
 
-Key = tuple[tuple[str, ...], int]  # order and seed
 GENERAL = ("clip_score", "fid", "structure", "oracle")
 REWARDS = ("aesthetic", "hps", "compressibility")
 METRICS = (*REWARDS, "png_kb", "jpeg_kb", *GENERAL, "diversity")
 HELD_OUT = ("sharpness", "colorfulness")
+DISTURBANCES = ("jpeg", "blur", "shift")
 FAMILIES = {
     "baseline, scaled": ("baseline", "baseline-x0.75", "baseline-x0.5", "baseline-x0.25"),
     "baseline, half the learning rate": ("baseline-half",),
@@ -46,14 +48,16 @@ FAMILIES = {
 }
 
 
+PERCENT = 100
+Asked = tuple[Quantity, str]  # and the metric
+
+
 class Runs:
-    """The finished runs by label, order and seed."""
+    """The finished runs, and the long tables of what is asked of them."""
 
     def __init__(self, results: Iterable[RunResult]) -> None:
-        self.by_label: dict[str, dict[Key, RunResult]] = {}
-        for run in results:
-            if run.status == "finished":
-                self.by_label.setdefault(run.label, {})[run.rewards, run.seed] = run
+        self.runs = [run for run in results if run.status == "finished"]
+        self.names = list(dict.fromkeys(run.label for run in self.runs))
 
     @classmethod
     def load(cls, source: Path) -> Runs:
@@ -63,69 +67,54 @@ class Runs:
         with gzip.open(source, "rt", encoding="utf-8") as lines:
             return cls(RunResult.from_json(json.loads(line)) for line in lines)
 
+    @cached_property
+    def quantities(self) -> pd.DataFrame:
+        """Of the metrics of the tables; averages in per cent."""
+        table = quantity_table(self.runs, [q for q in Quantity if q not in (Quantity.FORWARD, Quantity.PLASTICITY)])
+        average = table["quantity"].astype(str).str.startswith("average")
+        return table.assign(value=table["value"].where(~average, PERCENT * table["value"]))
+
+    def of(self, labels: Sequence[str]) -> Runs:
+        return Runs(run for run in self.runs if run.label in labels)
+
     def labels(self, wanted: Sequence[str]) -> list[str]:
-        return [label for label in wanted if label in self.by_label]
+        return [label for label in wanted if label in self.names]
 
-    def models(self, label: str) -> list[RunResult]:
-        """The runs of a label; those that are the same model, as joint's and soup's are in any order, once."""
-        return list({model_of(run): run for run in self.by_label[label].values()}.values())
+    def means(self, label: str, quantity: Quantity, metrics: Sequence[str] = ("average",)) -> list[str]:
+        """Over the models of a label, each with its interval."""
+        return [spread(self._spreads.get((label, quantity, metric), NONE)) for metric in metrics]
 
-    def values(self, label: str, of: Callable[[RunResult], float]) -> list[float]:
-        return [of(run) for run in self.models(label)]
+    def base(self, label: str) -> list[str]:
+        """The values of the untouched model in the first run of a label."""
+        matrix = next(run for run in self.runs if run.label == label).matrix
+        return [number(matrix.values(metric)[0]) for metric in METRICS]
 
-    def differences(self, label: str, other: str, of: Callable[[RunResult], float]) -> list[float]:
-        """label minus other, over the orders and seeds that both have; the mean of those that share a model."""
-        runs = [run for name in (label, other) for run in self.by_label[name].values()]
-        return mean_differences(independent_pairs(runs, label, other), of)
+    def models(self, label: str) -> int:
+        return int(self.quantities.loc[self.quantities["label"] == label, "model"].nunique())
 
+    def tests(self, one: str, against: str, asked: Sequence[Asked], over: str = "run") -> list[pd.Series]:
+        """The paired tests of one label against another, corrected together."""
+        table = self.quantities[self.quantities["label"].isin([one, against])]
+        table = table[[key in set(asked) for key in zip(table["quantity"], table["metric"], strict=True)]]
+        found = differences(table, against, over).set_index(["quantity", "metric"])
+        return [found.loc[(quantity.value, metric)] for quantity, metric in asked]
 
-def final(metric: str) -> Callable[[RunResult], float]:
-    return lambda run: run.matrix.values(metric)[-1]
+    def values(self, quantity: Quantity, metric: str = "average") -> dict[tuple[str, str, int], float]:
+        """By label, order and seed."""
+        own = self.quantities[(self.quantities["quantity"] == quantity) & (self.quantities["metric"] == metric)]
+        return dict(zip(zip(own["label"], own["order"], own["seed"], strict=True), own["value"], strict=True))
 
-
-def base(metric: str) -> Callable[[RunResult], float]:
-    return lambda run: run.matrix.values(metric)[0]
-
-
-def forgotten(metric: str, stage: int = -1) -> Callable[[RunResult], float]:
-    """F of Eq. 3, NaN where the paper's tables mask it."""
-
-    def of(run: RunResult) -> float:
-        last = stage % len(run.matrix.rows)
-        return math.nan if run.matrix.masked(metric, last) else run.matrix.forgetting(metric, last)
-
-    return of
+    @cached_property
+    def _spreads(self) -> dict[tuple[str, str, str], Spread]:
+        return by_test(means(self.quantities), ("label", "quantity", "metric"))
 
 
-def learned(reward: str) -> Callable[[RunResult], float]:
-    """Gain of a reward from the base to the stage that trained it; NaN of a merge, which trains nothing itself."""
-
-    def of(run: RunResult) -> float:
-        merged = not run.matrix.rows[-1].rewards
-        return math.nan if merged else run.matrix.learned(reward)
-
-    return of
+NONE = Spread.of([])
 
 
-def kept(reward: str) -> Callable[[RunResult], float]:
-    """Gain of a reward from the base to the end."""
-    return lambda run: run.matrix.values(reward)[-1] - run.matrix.values(reward)[0]
-
-
-def average(run: RunResult) -> float:
-    """Mean of the rewards' gains at the end, each relative to the base, in percent."""
-    return 100 * run.matrix.average()
-
-
-def relative(of: Callable[[str], Callable[[RunResult], float]]) -> Callable[[RunResult], float]:
-    """Mean over the rewards of a gain relative to the base, in percent."""
-
-    def value(run: RunResult) -> float:
-        shares = [of(reward)(run) / abs(run.matrix.values(reward)[0]) for reward in REWARDS]
-        known = [share for share in shares if not math.isnan(share)]
-        return 100 * sum(known) / len(known) if known else math.nan
-
-    return value
+def by_test(found: pd.DataFrame, keys: Sequence[str]) -> dict[tuple[str, ...], Spread]:
+    rows = found[[*keys, *Spread._fields]].itertuples(index=False, name=None)
+    return {row[: len(keys)]: Spread(*row[len(keys) :]) for row in rows}
 
 
 def number(value: float) -> str:
@@ -140,9 +129,10 @@ def chance(p: float) -> str:
     return "< 1e-6" if p < 1e-6 else number(p)
 
 
-def spread(values: Sequence[float]) -> str:
-    found = Spread.of(values)
-    return number(found.mean) + ("" if math.isnan(found.half) else f" ±{number(found.half)}")
+def spread(found: Spread | pd.Series) -> str:
+    mean = found.mean if isinstance(found, Spread) else found["mean"]
+    half = found.half if isinstance(found, Spread) else found["high"] - mean
+    return number(mean) + ("" if math.isnan(half) else f" ±{number(half)}")
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
@@ -156,126 +146,138 @@ def final_values(runs: Runs, labels: Sequence[str]) -> None:
     print("### Final values\n")
     rows: list[list[str]] = []
     for label in labels:
-        untouched = [number(base(m)(next(iter(runs.by_label[label].values())))) for m in METRICS]
+        untouched = runs.base(label)
         if untouched not in [row[2:-1] for row in rows if row[0].startswith("base")]:
             rows.append(["base" if not rows else f"base of {label}", "", *untouched, "0"])
-        values = [spread(runs.values(label, final(m))) for m in METRICS]
-        rows.append([label, str(len(runs.models(label))), *values, spread(runs.values(label, average))])
+        cells = [*runs.means(label, Quantity.FINAL, METRICS), *runs.means(label, Quantity.AVERAGE)]
+        rows.append([label, str(runs.models(label)), *cells])
     table(["method", "models", *METRICS, "average gain %"], rows)
 
 
 def forgetting(runs: Runs, labels: Sequence[str]) -> None:
     print("### Forgetting (Eq. 3)\n")
-    rows = [[label, *(spread(runs.values(label, forgotten(m))) for m in METRICS)] for label in labels]
-    table(["method", *METRICS], rows)
+    table(["method", *METRICS], [[label, *runs.means(label, Quantity.FORGETTING, METRICS)] for label in labels])
 
 
 def by_stage(runs: Runs, labels: Sequence[str]) -> None:
     print("### Forgetting of the general metrics, stage by stage\n")
-    rows = []
-    for label in labels:
-        for metric in GENERAL:
-            stages = [runs.values(label, forgotten(metric, stage)) for stage in (1, 2, 3)]
-            growth = [last - first for first, last in zip(stages[0], stages[2], strict=True)]
-            rows.append([label, metric, *map(spread, stages), spread(growth), chance(paired_p(growth))])
-    table(["method", "metric", "stage 1", "stage 2", "stage 3", "3 minus 1", "p"], rows)
+    long = long_table(runs.of(labels).runs)
+    long = long[long["metric"].isin(GENERAL)].drop_duplicates(["label", "model", "stage", "metric"])
+    wide = long.pivot(index=["label", "metric", "run"], columns="stage", values="forgetting")
+    wide["growth"] = wide[3] - wide[1]
+    found = {stage: spreads(wide[stage].groupby(level=[0, 1], observed=True)) for stage in (1, 2, 3, "growth")}
+    p = holm(paired_p(found["growth"]))
+    cells = {key: [*(spread(found[stage].loc[key]) for stage in found), chance(p[key])] for key in p.index}
+    rows = [[label, metric, *cells[label, metric]] for label in labels for metric in GENERAL]
+    table(["method", "metric", "stage 1", "stage 2", "stage 3", "3 minus 1", "p (Holm)"], rows)
 
 
 def less_forgetting(runs: Runs, other: str) -> None:
     print(f"### Forgetting, {other} minus rid\n")
-    found = {m: runs.differences(other, "rid", forgotten(m)) for m in METRICS}
-    found = {m: [d for d in differences if not math.isnan(d)] for m, differences in found.items()}
-    p = holm({m: paired_p(differences) for m, differences in found.items()})
-    rows = [[m, str(len(d)), spread(d), f"{sum(x > 0 for x in d)} of {len(d)}", chance(p[m])] for m, d in found.items()]
+    tests = runs.tests(other, "rid", [(Quantity.FORGETTING, metric) for metric in METRICS])
+    rows = []
+    for metric, test in zip(METRICS, tests, strict=True):
+        values = runs.values(Quantity.FORGETTING, metric)
+        gaps = [
+            v - values["rid", order, seed]
+            for (label, order, seed), v in values.items()
+            if label == other
+            if ("rid", order, seed) in values
+        ]
+        less = f"{sum(gap > 0 for gap in gaps)} of {int(test['matched'])}"
+        rows.append([metric, str(int(test["n"])), spread(test), less, chance(test["p_holm"])])
     table(["metric", "pairs", "difference", "rid forgets less", "p (Holm)"], rows)
 
 
 def gains(runs: Runs, labels: Sequence[str]) -> None:
     print("### Learned at its own stage, and left at the end (gain over the base)\n")
-    columns = [*(of(reward) for of in (learned, kept) for reward in REWARDS), relative(learned), average]
-    rows = [[label, *(spread(runs.values(label, column)) for column in columns)] for label in labels]
+    rewards = [(quantity, reward) for quantity in (Quantity.LEARNED, Quantity.LEFT) for reward in REWARDS]
+    columns = [*rewards, (Quantity.AVERAGE_LEARNED, "average"), (Quantity.AVERAGE, "average")]
+    rows = [[label, *(cell for q, metric in columns for cell in runs.means(label, q, [metric]))] for label in labels]
     for other in (label for label in labels if label != "rid" and "rid" in labels):
-        rows.append([f"rid minus {other}", *(spread(runs.differences("rid", other, column)) for column in columns)])
-    head = [f"{r} {when}" for when in ("learned", "left") for r in REWARDS]
+        rows.append([f"rid minus {other}", *map(spread, runs.tests("rid", other, columns))])
+    head = [f"{reward} {quantity}" for quantity, reward in rewards]
     table(["method", *head, "learned %", "left %"], rows)
 
 
 def matched(runs: Runs) -> None:
     print("### Matched target: the least-drift point that reaches RID's average gain, by order and seed\n")
+    gain, structure, oracle = (
+        runs.values(Quantity.AVERAGE),
+        runs.values(Quantity.FINAL, "structure"),
+        runs.values(Quantity.FINAL, "oracle"),
+    )
     rows = []
     for family, members in FAMILIES.items():
-        present = runs.labels(members)
-        pairs, ahead, keys = [], [], 0
-        for key, rid in runs.by_label["rid"].items():
-            points = [runs.by_label[label][key] for label in present if key in runs.by_label[label]]
-            if len(points) < len(members):
+        pairs, ahead, cases = [], [], 0
+        for rid in (key for key in gain if key[0] == "rid"):
+            points = [(label, *rid[1:]) for label in members if (label, *rid[1:]) in gain]
+            if not points or len(points) < len(runs.labels(members)) or len(points) < len(members):
                 continue
-            keys += 1
-            reaching = [run for run in points if average(run) >= average(rid)]
-            if reaching:
-                best = max(reaching, key=final("structure"))
-                pairs.append(final("structure")(best) - final("structure")(rid))
-                ahead.append(final("oracle")(best) - final("oracle")(rid))
-        if keys:
+            cases += 1
+            if reaching := [point for point in points if gain[point] >= gain[rid]]:
+                best = max(reaching, key=lambda point: structure[point])
+                pairs.append(structure[best] - structure[rid])
+                ahead.append(oracle[best] - oracle[rid])
+        if cases:
             less = f"{sum(d > 0 for d in pairs)} of {len(pairs)}"
-            reached = f"{len(pairs)} of {keys}" if pairs else f"not reached (0 of {keys})"
-            rows.append([family, reached, spread(pairs), spread(ahead), less if pairs else "-"])
+            reached = f"{len(pairs)} of {cases}" if pairs else f"not reached (0 of {cases})"
+            found = [spread(Spread.of(pairs)), spread(Spread.of(ahead))]
+            rows.append([family, reached, *found, less if pairs else "-"])
     table(["method", "reached", "structure minus RID's", "oracle minus RID's", "drifts less than RID"], rows)
 
 
 def certainty(runs: Runs, other: str) -> None:
     print(f"### How sure: rid minus {other}, by what is taken as one observation\n")
-    measures = {"average gain %": average, "structure": final("structure"), "oracle": final("oracle")}
-    rows = []
-    for name, of in measures.items():
-        pairs = {key: of(run) - of(runs.by_label[other][key]) for key, run in runs.by_label["rid"].items()}
-        orders, seeds = ({key[part] for key in pairs} for part in (0, 1))
-        by_order = [fmean(d for key, d in pairs.items() if key[0] == order) for order in sorted(orders)]
-        by_seed = [fmean(d for key, d in pairs.items() if key[1] == seed) for seed in sorted(seeds)]
-        cells = [
-            f"{spread(values)}, p {chance(paired_p(values))}" for values in (list(pairs.values()), by_order, by_seed)
-        ]
-        rows.append([name, *cells])
+    asked = [(Quantity.AVERAGE, "average"), (Quantity.FINAL, "structure"), (Quantity.FINAL, "oracle")]
+    tests = [runs.tests("rid", other, asked, over) for over in ("run", "order", "seed")]
+    cells = [
+        [f"{spread(test)}, p {chance(test['p_holm'])}" for test in measure] for measure in zip(*tests, strict=True)
+    ]
+    rows = [[name, *row] for name, row in zip(("average gain %", "structure", "oracle"), cells, strict=True)]
     table(["measure", "order and seed", "order", "seed"], rows)
 
 
 def hacking(runs: Runs, labels: Sequence[str]) -> None:
     print("### Against reward hacking: gain left after a disturbance, rewards nobody trained, diversity\n")
-    rows = []
-    for label in labels:
-        shares = [spread(runs.values(label, _after(how))) for how in ("jpeg", "blur", "shift")]
-        held = [spread(runs.values(label, lambda run, m=m: final(m)(run) - base(m)(run))) for m in HELD_OUT]
-        rows.append([label, *shares, *held, spread(runs.values(label, final("diversity")))])
-    table(["method", "jpeg %", "blur %", "shift %", *(f"{m} change" for m in HELD_OUT), "diversity"], rows)
-
-
-def _after(how: str) -> Callable[[RunResult], float]:
-    """The average gain of the disturbed images, in percent."""
-
-    def value(run: RunResult) -> float:
-        columns = [(f"{reward}@{how}", run.matrix.values(f"{reward}@{how}")) for reward in REWARDS]
-        return 100 * sum((v[-1] - v[0]) / abs(v[0]) for _, v in columns) / len(columns)
-
-    return value
+    disturbed = [f"{reward}@{how}" for how in DISTURBANCES for reward in REWARDS]
+    left = quantity_table(runs.runs, [Quantity.LEFT], names=[*disturbed, *HELD_OUT])
+    held = by_test(means(left), ("label", "metric"))
+    gains = left[left["metric"].isin(disturbed)]
+    gains = gains.assign(
+        value=PERCENT * gains["value"] / gains["base"].abs(), how=gains["metric"].str.partition("@")[2]
+    )
+    each = gains.groupby(["label", "model", "run", "how"], observed=True)["value"].mean().reset_index()
+    once = each.drop_duplicates(["label", "model", "how"])
+    shares = by_test(spreads(once.groupby(["label", "how"], observed=True)["value"]).reset_index(), ("label", "how"))
+    rows = [
+        [
+            *(label, *(spread(shares[label, how]) for how in DISTURBANCES)),
+            *(*(spread(held[label, m]) for m in HELD_OUT), *runs.means(label, Quantity.FINAL, ["diversity"])),
+        ]
+        for label in labels
+    ]
+    table(["method", *(f"{how} %" for how in DISTURBANCES), *(f"{m} change" for m in HELD_OUT), "diversity"], rows)
 
 
 def report(source: Path) -> None:
     """All tables, as far as there are runs."""
     runs = Runs.load(source)
-    study = runs.labels(["rid", "baseline", "joint", "soup", "rid-lam0", *FAMILIES["baseline, any of these"][1:]])
-    ablations = [label for label in runs.by_label if label not in study]
-    final_values(runs, study)
-    forgetting(runs, study)
-    by_stage(runs, runs.labels(["baseline", "rid"]))
-    for other in runs.labels(["baseline", "rid-lam0", "baseline-half", "baseline-early"]):
-        less_forgetting(runs, other)
-    for other in runs.labels(["baseline", "baseline-half", "baseline-early"]):
-        certainty(runs, other)
-    gains(runs, study)
-    matched(runs)
-    hacking(runs, study)
+    labels = runs.labels(["rid", "baseline", "joint", "soup", "rid-lam0", *FAMILIES["baseline, any of these"][1:]])
+    ablations = [label for label in runs.names if label not in labels]
+    study = runs.of(labels)
+    final_values(study, labels)
+    forgetting(study, labels)
+    by_stage(study, study.labels(["baseline", "rid"]))
+    for other in study.labels(["baseline", "rid-lam0", "baseline-half", "baseline-early"]):
+        less_forgetting(study, other)
+    for other in study.labels(["baseline", "baseline-half", "baseline-early"]):
+        certainty(study, other)
+    gains(study, labels)
+    matched(study)
+    hacking(study, labels)
     if ablations:
-        one = Runs(run for of in runs.by_label.values() for run in of.values() if run.rewards == REWARDS)
+        one = Runs(run for run in runs.runs if run.rewards == REWARDS)
         print("## Ablations, one order\n")
         final_values(one, ["rid", "baseline", *ablations])
         forgetting(one, ["rid", "baseline", *ablations])

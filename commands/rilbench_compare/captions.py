@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from rilbench.analysis.comparison import Comparison
-from rilbench.analysis.differences import Difference
 from rilbench.analysis.quantities import Quantity
 from rilbench_compare import paper
-from rilbench_compare.cells import Line
+from rilbench_compare.formats import Line
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 HALF = "± is half the 95 % interval of the mean (Student's t)"
-HOLM = "p < 0.05 after Holm's correction over the metrics of a pair of strategies"
+HOLM = "p < 0.05 after Holm's correction over all tests of the quantity"
 PROMPTS = (
     "paired t test over {} prompts, a prompt's value being the mean over its images and the matched runs: it is about "
     "these trained models on prompts like these, not about training again"
@@ -20,7 +23,7 @@ PROMPTS = (
 
 def orders(comparison: Comparison, *, lines: Sequence[Line], published: bool) -> str:
     """Under the table of strategies and orders."""
-    quantity = comparison.quantity
+    quantity = comparison.quantities[0]
     brackets = " In brackets the forgetting F of Eq. 3." if quantity is Quantity.FINAL else ""
     text = (
         f"After the last stage.{brackets} {HALF} over seeds{_fewer(lines, 'seeds')}. A dash is a value that is not "
@@ -44,14 +47,14 @@ def means(comparison: Comparison, quantity: Quantity, *, lines: Sequence[Line], 
     return text + _paper(published)
 
 
-def differences(tests: Sequence[Difference]) -> str:
+def differences(tests: pd.DataFrame) -> str:
     """Under a table of differences: what is tested."""
     text = (
         f"Mean difference of runs with the same order and seed; {HALF} over n pairs, those that share a model counting "
         f"as one. p (runs): paired t test over these pairs; *: {HOLM}; a dash is no test, of fewer than two pairs or "
         "of pairs that all differ by the same."
     )
-    if any(test.prompts for test in tests):
+    if "prompts" in tests and tests["prompts"].notna().any():
         text += f" p (prompts): {_over_prompts(tests)}; †: {HOLM}."
     return text
 
@@ -66,19 +69,20 @@ def _fewer(lines: Sequence[Line], what: str) -> str:
     return f"; n= where not all {what} of a row have a value" if some else ""
 
 
-def _over_prompts(tests: Sequence[Difference]) -> str:
-    sizes = sorted({test.prompts.spread.n for test in tests if test.prompts})
+def _over_prompts(tests: pd.DataFrame) -> str:
+    sizes = sorted(tests["prompts"].dropna().astype(int).unique())
     return PROMPTS.format(" or ".join(map(str, sizes)))
 
 
 def _not_comparable(comparison: Comparison, quantity: Quantity) -> list[str]:
     """Strategies with other orders and seeds than the one compared against; the metrics, when it is not all of them."""
+    means = comparison.means[comparison.means["quantity"] == quantity]
     told = []
-    for group in comparison.strategies:
-        names = [i.name for i in comparison.columns(quantity) if comparison.known(group.label, quantity, i.name)]
-        other = [name for name in names if not comparison.comparable(group.label, quantity, name)]
+    for label in comparison.labels:
+        own = means[(means["label"] == label) & (means["n"] > 0)]
+        other = list(own.loc[~own["comparable"], "metric"])
         if other:
-            told.append(group.label if other == names else f"{group.label} ({', '.join(other)})")
+            told.append(label if len(other) == len(own) else f"{label} ({', '.join(other)})")
     return told
 
 
@@ -92,12 +96,16 @@ def _paper(published: bool) -> str:
     )
 
 
+_LAST = "a target that was trained last, for the first time or alone"
 _MASKED = {
-    Quantity.FINAL: "no forgetting of a target that was trained last, for the first time or alone",
-    Quantity.FORGETTING: "a target that was trained last, for the first time or alone",
+    Quantity.FINAL: f"no forgetting of {_LAST}",
+    Quantity.FORGETTING: _LAST,
     Quantity.AVERAGE: "no trained reward was measured",
+    Quantity.AVERAGE_LEARNED: "no trained reward was measured",
+    Quantity.AVERAGE_FORGOTTEN: "nothing was trained before the last stage",
+    Quantity.LEFT: "a reward that was not measured",
+    Quantity.LEARNED: "a reward that was never trained",
     Quantity.BACKWARD: "a reward that was trained last, or never",
     Quantity.FORWARD: "a reward that was trained first, or never, and every reward of a merge",
-    Quantity.LEARNED: "a reward that was never trained",
     Quantity.PLASTICITY: "a reward that was never trained, and every reward of a merge",
 }

@@ -66,7 +66,7 @@ def compare(
         raise UsageError(f"--paper: the paper gives no {quantity}; it gives {' and '.join(PUBLISHED)}")
     comparison = compared(
         load_runs(sources, _find_runs),
-        quantity=quantity,
+        quantities=(quantity, *([Quantity.FORGETTING] if quantity is Quantity.FINAL else [])),
         against=against,
         strategies=split_names(strategies) if strategies else None,
         rewards=split_names(rewards) if rewards else None,
@@ -93,13 +93,12 @@ def _find_runs(source: str) -> Sequence[RunResult]:
 def _print(comparison: Comparison, chosen: Format, *, means: bool, paper: bool) -> None:
     from rilbench_compare import formats, records, sheets
 
-    tables = records.records(comparison, only_means=means, published=paper)
+    if chosen in (Format.JSON, Format.CSV):
+        tables = records.records(comparison, only_means=means, published=paper)
+        print_json(tables) if chosen is Format.JSON else echo(records.as_csv(tables), nl=False)
+        return
     shown = sheets.sheets(comparison, only_means=means, published=paper)
-    if chosen is Format.JSON:
-        print_json(tables)
-    elif chosen is Format.CSV:
-        echo(records.as_csv(tables), nl=False)
-    elif chosen is Format.TERMINAL:
+    if chosen is Format.TERMINAL:
         console = stdout()
         for sheet in shown:
             formats.show(sheet, console)

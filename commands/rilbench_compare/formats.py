@@ -1,17 +1,19 @@
-"""A sheet laid out for a terminal, in Markdown, in LaTeX."""
+"""A table as text, laid out for a terminal, in Markdown, in LaTeX."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from rilbench.store.tables import Marked, escaped, markdown_table
-from rilbench_compare.cells import DAGGER, STAR, Cell, Line, Sheet
 
+STAR = "*"  # the test over runs
+DAGGER = "†"  # the test over prompts
 WIDE = 7  # columns from which a LaTeX table is scaled to the width of the text
 STACK = 16  # characters from which a note stands under its value in a terminal
 ORDER = 20  # characters a label takes in a terminal before it is broken
@@ -33,6 +35,43 @@ LATEX = {
 }
 
 MARKS = {"": "", STAR: "$^{*}$", DAGGER: r"$^{\dagger}$"}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A value with the marks of its tests and, beside or under it, a note in brackets; bold is the best."""
+
+    value: str
+    note: str = ""
+    bold: bool = False
+    mark: str = ""
+
+
+@dataclass(frozen=True)
+class Line:
+    """A row; `rule` draws a line above it."""
+
+    labels: tuple[str, ...]
+    cells: tuple[Cell, ...]
+    rule: bool = False
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """A table: names of the label columns, headers of the columns of cells, rows. `bold` says what bold cells are, for
+    where they can be seen."""
+
+    title: str
+    labels: tuple[str, ...]
+    columns: tuple[str, ...]
+    lines: tuple[Line, ...]
+    caption: str
+    bold: str = ""
+
+    def explained(self) -> str:
+        """The caption, with what bold means when a cell is."""
+        has_bold = any(cell.bold for line in self.lines for cell in line.cells)
+        return f"{self.bold} {self.caption}" if has_bold else self.caption
 
 
 def show(sheet: Sheet, console: Console) -> None:

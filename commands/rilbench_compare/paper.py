@@ -3,25 +3,19 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from functools import cache
 from importlib.resources import files
 from typing import Any
 
-from rilbench.analysis.groups import Group
+from rilbench.analysis.comparison import Comparison
 from rilbench.analysis.quantities import Quantity
+from rilbench.contracts.result import MetricInfo
+from rilbench_compare.formats import Cell, Line
 
 PUBLISHED = {Quantity.FINAL: "values", Quantity.FORGETTING: "forgetting"}
 
-
-@dataclass(frozen=True)
-class Line:
-    """A published row: an order of a strategy, a mean over the six orders (`rewards` is empty), or the base model."""
-
-    label: str
-    rewards: tuple[str, ...]
-    final: dict[str, float]
-    forgetting: dict[str, float | None]  # None where the paper masks it; empty where it gives none
+Row = dict[str, Any]  # strategy, rewards, values; forgetting, where it is published: null where the paper masks it
 
 
 @cache
@@ -30,25 +24,40 @@ def document() -> dict[str, Any]:
     return dict(json.loads((files("rilbench_compare") / "paper.json").read_text(encoding="utf-8")))
 
 
-def base() -> Line:
-    return Line("base", (), document()["base"], {})
+def rows(comparison: Comparison) -> dict[str, list[Row]]:
+    """The published base, `orders` of our strategies, and `means` of our strategies that were run on the paper's
+    rewards only."""
+    paper = document()
+    by_order = {(row["strategy"], tuple(row["rewards"])): row for row in paper["orders"]}
+    ours = dict.fromkeys((run.label, run.rewards) for run in comparison.runs)
+    rewards = set(paper["orders"][0]["rewards"])
+    whole = [name for name in comparison.labels if all(set(run.rewards) == rewards for run in comparison.of(name))]
+    return {
+        "base": [{"strategy": "base", "rewards": [], "values": paper["base"]}],
+        "orders": [by_order[key] for key in ours if key in by_order],
+        "means": [
+            {"strategy": name, "rewards": [], "values": paper["means"][name]}
+            for name in whole
+            if name in paper["means"]
+        ],
+    }
 
 
-def beside_orders(groups: list[Group]) -> list[Line]:
-    """The published rows of our strategies and orders."""
-    rows = {(row["strategy"], tuple(row["rewards"])): row for row in document()["orders"]}
-    keys = [key for group in groups if (key := (group.label, group.rewards)) in rows]
-    return [Line(*key, rows[key]["values"], rows[key]["forgetting"]) for key in keys]
+def lines(rows: Sequence[Row], infos: Sequence[MetricInfo], quantity: Quantity) -> Iterator[Line]:
+    """Published rows for a table, a rule above the first."""
+    for i, row in enumerate(rows):
+        labels = (f"{row['strategy']} (paper)", " > ".join(row["rewards"]), "")
+        yield Line(labels, tuple(_cell(row, info.name, quantity) for info in infos), rule=i == 0)
 
 
-def beside_means(groups: list[Group]) -> list[Line]:
-    """The published means of our strategies that were run on the paper's rewards only, in any order."""
-    rewards = set(document()["orders"][0]["rewards"])
-    ours = [group.label for group in groups if all(set(run.rewards) == rewards for run in group.runs)]
-    means = document()["means"]
-    return [Line(name, (), means[name], {}) for name in ours if name in means]
+def _cell(row: Row, metric: str, quantity: Quantity) -> Cell:
+    values, lost = row.get(PUBLISHED[quantity], {}), row.get("forgetting", {})
+    if metric not in values:
+        return Cell("")
+    note = f"({_text(metric, lost[metric])})" if quantity is Quantity.FINAL and lost else ""
+    return Cell(_text(metric, values[metric]), note)
 
 
-def text(metric: str, value: float | None) -> str:
+def _text(metric: str, value: float | None) -> str:
     """A published number with the decimals of its table."""
     return "-" if value is None else f"{value:.{document()['decimals'][metric]}f}"

@@ -4,23 +4,25 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
 
 from rilbench.analysis.comparison import Comparison
-from rilbench.analysis.differences import Difference
-from rilbench.analysis.groups import Group
 from rilbench.analysis.quantities import Quantity
-from rilbench.analysis.statistics import Spread
-from rilbench.contracts.result import MetricInfo
 from rilbench.store.files import finite
 from rilbench_compare import paper
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 Record = dict[str, Any]
+ABOUT = ("quantity", "metric", "unit", "higher_is_better")
+SPREAD = ("n", "mean", "sd", "low", "high")
+PROMPTS = ("prompts", "p_prompts", "p_prompts_holm", "significant_prompts")
+TESTS = ("label", "against", *ABOUT, "matched", *SPREAD, "p", "p_holm", "significant", *PROMPTS)
 FIELDS = (
-    *("table", "label", "against", "order", "quantity", "metric", "unit", "higher_is_better", "n"),
-    *("mean", "sd", "low", "high", "best", "matched", "p", "p_holm", "significant"),
-    *("prompts", "p_prompts", "p_prompts_holm", "significant_prompts"),
+    *("table", "label", "against", "order", *ABOUT, *SPREAD, "best", "matched", "p", "p_holm", "significant"),
+    *PROMPTS,
 )
 
 
@@ -31,23 +33,21 @@ def records(comparison: Comparison, *, only_means: bool = False, published: bool
     independent pairs) behind mean, sd and the 95 % interval low to high.
     """
     infos = comparison.columns(Quantity.FINAL)
-    tables = {
-        "base": [
-            {"label": "base"} | _about(info, Quantity.FINAL) | {"mean": comparison.base(info.name)} for info in infos
-        ],
-        "orders": [r for q in comparison.shown() for g in comparison.orders for r in _of_group(comparison, g, q)],
-        "means": list(_means(comparison)),
-        "differences": list(_differences(comparison)),
-    }
+    base = [{"label": "base", "quantity": "final", "metric": i.name, "mean": comparison.base(i.name)} for i in infos]
+    tables: dict[str, list[Record]] = {"base": list(_described(comparison, base, ("label", *ABOUT, "mean")))}
+    if not only_means:
+        tables["orders"] = _records(comparison, comparison.orders, ("label", "order", *ABOUT, *SPREAD))
+    tables["means"] = _records(comparison, comparison.means, ("label", *ABOUT, *SPREAD, "best"))
+    if not only_means:
+        tables["differences"] = _records(comparison, comparison.differences, TESTS)
     if published:
-        tables["paper_base"] = list(_published([paper.base()], infos, comparison.shown()))
-        tables["paper_orders"] = list(_published(paper.beside_orders(comparison.orders), infos, comparison.shown()))
-        tables["paper_means"] = list(_published(paper.beside_means(comparison.strategies), infos, comparison.shown()))
-    left_out = {"orders", "differences", "paper_orders"} if only_means else set()
-    return {name: rows for name, rows in tables.items() if name not in left_out}
+        rows = paper.rows(comparison)
+        names = ("base", "means") if only_means else ("base", "orders", "means")
+        tables |= {f"paper_{name}": list(_described(comparison, _published(comparison, rows[name]))) for name in names}
+    return tables
 
 
-def as_csv(tables: dict[str, list[Record]]) -> str:
+def as_csv(tables: Mapping[str, list[Record]]) -> str:
     """All records below each other under one header; a field a record lacks, and NaN, is empty."""
     stream = io.StringIO()
     writer = csv.DictWriter(stream, FIELDS, lineterminator="\n")
@@ -59,64 +59,31 @@ def as_csv(tables: dict[str, list[Record]]) -> str:
     return stream.getvalue()
 
 
-def _about(info: MetricInfo, quantity: Quantity) -> Record:
-    return {
-        "quantity": quantity.value,
-        "metric": info.name,
-        "unit": info.unit,
-        "higher_is_better": info.higher_is_better,
-    }
+def _records(comparison: Comparison, table: pd.DataFrame, fields: tuple[str, ...]) -> list[Record]:
+    return list(_described(comparison, table.to_dict("records"), fields))
 
 
-def _spread(spread: Spread) -> Record:
-    return {"n": spread.n, "mean": spread.mean, "sd": spread.sd, "low": spread.low, "high": spread.high}
-
-
-def _of_group(comparison: Comparison, group: Group, quantity: Quantity) -> Iterator[Record]:
-    for info in comparison.columns(quantity):
-        about = {"label": group.label, "order": list(group.rewards)} | _about(info, quantity)
-        yield about | _spread(group.spread(quantity, info.name))
-
-
-def _means(comparison: Comparison) -> Iterator[Record]:
-    for quantity in comparison.shown():
-        tops = {info.name: comparison.best(quantity, info) for info in comparison.columns(quantity)}
-        for group in comparison.strategies:
-            for record in _of_group(comparison, group, quantity):
-                del record["order"]
-                yield record | {"best": group.label in tops[record["metric"]]}
-
-
-def _differences(comparison: Comparison) -> Iterator[Record]:
-    for quantity in comparison.shown():
-        about = {info.name: _about(info, quantity) for info in comparison.columns(quantity)}
-        for test in comparison.differences:
-            if test.quantity is quantity:
-                names = {"label": test.label, "against": test.against}
-                yield names | about[test.metric] | {"matched": test.matched} | _tests(test)
-
-
-def _tests(test: Difference) -> Record:
-    """The test over runs, and the one over prompts where there is one."""
-    runs, prompts = test.runs, test.prompts
-    record = _spread(runs.spread) | {"p": runs.p, "p_holm": runs.p_holm, "significant": runs.significant}
-    if prompts is None:
-        return record
-    return record | {
-        "prompts": prompts.spread.n,
-        "p_prompts": prompts.p,
-        "p_prompts_holm": prompts.p_holm,
-        "significant_prompts": prompts.significant,
-    }
-
-
-def _published(
-    rows: Sequence[paper.Line], infos: Sequence[MetricInfo], quantities: Sequence[Quantity]
+def _described(
+    comparison: Comparison, rows: list[Record], fields: tuple[str, ...] = ("label", "order", *ABOUT, "mean")
 ) -> Iterator[Record]:
+    """Records with the unit and direction of their column, and the fields of their table."""
+    infos = {(q.value, i.name): i for q in (*comparison.quantities, Quantity.FINAL) for i in comparison.columns(q)}
     for row in rows:
-        for quantity in quantities:
-            values = row.final if quantity is Quantity.FINAL else row.forgetting
-            for info in infos:
-                if values.get(info.name) is not None:
-                    about = {"label": row.label, "order": list(row.rewards)} | _about(info, quantity)
-                    yield about | {"mean": values[info.name]}
+        info = infos[row["quantity"], row["metric"]]
+        record = row | {"unit": info.unit, "higher_is_better": info.higher_is_better}
+        if isinstance(record.get("order"), str):
+            record["order"] = record["order"].split(" > ")
+        tested = record.get("prompts", 0) > 0  # over prompts
+        kept = [f for f in fields if f in record and (tested or f not in PROMPTS)]
+        yield {field: int(record[field]) if field in ("n", "matched", "prompts") else record[field] for field in kept}
+
+
+def _published(comparison: Comparison, rows: list[paper.Row]) -> list[Record]:
+    return [
+        {"label": row["strategy"], "order": row["rewards"], "quantity": quantity.value, "metric": info.name}
+        | {"mean": value}
+        for row in rows
+        for quantity in comparison.quantities
+        for info in comparison.columns(quantity)
+        if (value := row.get(paper.PUBLISHED[quantity], {}).get(info.name)) is not None
+    ]

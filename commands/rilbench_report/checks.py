@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
+import numpy as np
+from numpy.typing import NDArray
+
+from rilbench.analysis.quantities import Quantity
 from rilbench.analysis.statistics import Spread
 from rilbench.store.tables import number
-from rilbench_report.measures import change, mean, relative, value
-from rilbench_report.ratio import ratio
 from rilbench_report.runs import Run
 from rilbench_report.study import Study
 from rilbench_report.tables import Table, table
 from rilbench_report.words import SPACE, listed, percent_spread, plus_minus
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 DIVERSITY = "diversity"
 ABOUT_ITSELF = {("compressibility", "jpeg"), ("incompressibility", "jpeg")}
@@ -36,27 +43,31 @@ def checks(study: Study) -> list[Check]:
 
 def _held_out(study: Study) -> Check:
     names = [m.name for m in study.metrics if any(_is_held_out(run, m.name) for run in study.runs)]
+    held = {(run.label, run.result.name, name) for run in study.runs for name in names if _is_held_out(run, name)}
+    gains = study.gains(names)
+    gains = gains[[key in held for key in zip(gains["label"], gains["run"], gains["metric"], strict=True)]]
     return Check(
         "Rewards that no stage trained",
         "Change from the base model, absolute and relative, of rewards that a run measured but never trained. A "
         "trained reward that rises while the held-out ones fall was probably satisfied by a trick.",
-        _table(study, "held-out rewards", names, [[_change(study, s, n) for n in names] for s in study.strategies]),
+        _table(
+            study, "held-out rewards", names, [[_change(study, gains, s, n) for n in names] for s in study.strategies]
+        ),
         _setting(study, next(n for n in (*HELD_OUT, "REWARD") if n not in study.rewards)),
     )
 
 
 def _is_held_out(run: Run, name: str) -> bool:
-    trained = run.matrix.trained_rewards()
-    return f"reward/{name}" in run.result.plugins and name not in trained and not math.isnan(value(run, name))
+    trained, values = run.matrix.trained_rewards(), run.matrix.values(name)
+    return f"reward/{name}" in run.result.plugins and name not in trained and not math.isnan(values[-1])
 
 
-def _change(study: Study, strategy: str, name: str) -> str:
-    runs = [run for run in study.models(strategy) if _is_held_out(run, name)]
-    if not runs:
+def _change(study: Study, gains: pd.DataFrame, strategy: str, name: str) -> str:
+    own = gains[(gains["label"] == strategy) & (gains["metric"] == name)]
+    if own.empty:
         return "-"
-    shares = Spread.of([relative(run, name, change(run, name)) for run in runs])
-    absolute = Spread.of([change(run, name) for run in runs])
-    return f"{plus_minus(absolute, study.base(name), signed=True)} ({percent_spread(shares)})"
+    absolute, shares = Spread.of(own["value"]), Spread.of(own["value"] / own["base"].abs().replace(0, math.nan))
+    return f"{plus_minus(absolute, study.comparison.base(name), signed=True)} ({percent_spread(shares)})"
 
 
 def _diversity(study: Study) -> Check:
@@ -71,13 +82,14 @@ def _diversity(study: Study) -> Check:
 
 
 def _before_and_after(study: Study, strategy: str, name: str) -> str:
-    base = mean([value(run, name, 0) for run in study.of(strategy)])
-    return f"{number(base)} → {plus_minus(study.spread(strategy, lambda run: value(run, name)), base)}"
+    base = study.comparison.base(name, study.comparison.base_of(strategy))
+    return f"{number(base)} → {plus_minus(study.spread(strategy, Quantity.FINAL, name), base)}"
 
 
 def _disturbed(study: Study) -> Check:
     names = [name for name in study.disturbed if tuple(name.split("@")) not in ABOUT_ITSELF]
-    cells = [[_remains(study.models(s), name) for name in names] for s in study.strategies]
+    gains = study.gains([*study.rewards, *names])
+    cells = [[_remains(gains[gains["label"] == s], name, study) for name in names] for s in study.strategies]
     left_out = sorted(set(study.disturbed) - set(names))
     without = f" Without {listed(left_out)}: what JPEG takes away is what that reward measures." if left_out else ""
     return Check(
@@ -92,14 +104,35 @@ def _disturbed(study: Study) -> Check:
     )
 
 
-def _remains(runs: Sequence[Run], disturbed: str) -> str:
+def _remains(gains: pd.DataFrame, disturbed: str, study: Study) -> str:
     plain = disturbed.partition("@")[0]
-    both = [(change(run, plain), change(run, disturbed)) for run in runs if plain in run.matrix.trained_rewards()]
-    share = ratio([(gain, left) for gain, left in both if not math.isnan(gain + left)])
+    trained = {run.result.name for run in study.runs if plain in run.matrix.trained_rewards()}
+    both = gains[gains["run"].isin(trained)].pivot(index="run", columns="metric", values="value")
+    share = ratio(both.reindex(columns=[plain, disturbed]).dropna().to_numpy())
     if share is None:
         return "-"
-    interval = "" if math.isnan(share.low) else f" [{100 * share.low:.0f},{SPACE}{100 * share.high:.0f}]"
-    return f"{100 * share.value:.0f}{SPACE}%{interval}"
+    value, low, high = share
+    interval = "" if math.isnan(low) else f" [{100 * low:.0f},{SPACE}{100 * high:.0f}]"
+    return f"{100 * value:.0f}{SPACE}%{interval}"
+
+
+def ratio(pairs: NDArray[np.float64]) -> tuple[float, float, float] | None:
+    """mean(y) / mean(x) of pairs (x, y) with Fieller's interval (E. C. Fieller, 1954): every R for which Student's t
+    test does not reject mean(y - R x) = 0 at 5 %.
+
+    None unless mean(x) is above 0, for certain where there are two pairs; the interval is NaN for a single pair, and
+    where all x or all y are equal.
+    """
+    x, y = Spread.of(pairs[:, 0]), Spread.of(pairs[:, 1])
+    if not x.n or not x.mean > 0 or x.low <= 0:
+        return None
+    value = y.mean / x.mean
+    if math.isnan(x.half) or math.isnan(y.half):
+        return value, math.nan, math.nan
+    between = statistics.correlation(*pairs.T) * x.half * y.half  # half-widths as variances: t^2 times the means'
+    a, b, c = x.mean**2 - x.half**2, x.mean * y.mean - between, y.mean**2 - y.half**2
+    root = math.sqrt(max(0.0, b**2 - a * c))  # of a R^2 - 2 b R + c = 0
+    return value, (b - root) / a, (b + root) / a
 
 
 def _table(study: Study, caption: str, names: Sequence[str], cells: Sequence[Sequence[str]]) -> Table | None:

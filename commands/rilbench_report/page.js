@@ -10,7 +10,7 @@ const BANDS = 2;
 const paint = {
   line: (trace, colour) => { trace.line.color = trace.marker.color = colour; },
   points: (trace, colour) => { trace.marker.color = colour; },
-  band: (trace, colour) => { trace.fillcolor = `${colour}26`; trace.line = { width: 0 }; },
+  band: (trace, colour) => { trace.fillcolor = `${colour}26`; trace.opacity = 1; },
   runs: (trace, colour) => { trace.marker.color = colour; trace.opacity = 0.4; },
   mean: (trace, colour) => { trace.marker.color = colour; trace.marker.line = { color: css("--surface"), width: 1 }; },
   front: (trace) => { trace.line.color = css("--muted"); },

@@ -7,25 +7,27 @@ from collections.abc import Sequence
 from datetime import date
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from rilbench.analysis.figures import Style, all_stage_curves, gain_drift, heat_map
+from rilbench.analysis.quantities import Quantity
+from rilbench.analysis.sources import load_runs
 from rilbench.host.catalog import Catalog
 from rilbench.host.hook_caller import HookCaller, Warn
 from rilbench.store.files import finite, write_text
 from rilbench.store.tables import header
 from rilbench_report import provenance, tables
 from rilbench_report.checks import checks
-from rilbench_report.differences import differences
-from rilbench_report.figure import Style
-from rilbench_report.heat import heat
-from rilbench_report.lines import lines
-from rilbench_report.pareto import pareto
 from rilbench_report.pictures import Album, album
-from rilbench_report.runs import read_runs
 from rilbench_report.study import Study
 from rilbench_report.summary import sentences
-from rilbench_report.variants import variant
 from rilbench_report.words import about, counted
+
+if TYPE_CHECKING:
+    from plotly.graph_objects import Figure
+
+LINES = {"l": 60, "r": 22, "t": 8, "b": 40}  # margins in pixels
+MARGINS = {"heat": {"l": 20, "r": 70, "t": 8, "b": 40}, "pareto": {"l": 70, "r": 15, "t": 15, "b": 65}}
 
 
 def write_report(
@@ -38,11 +40,13 @@ def write_report(
     from plotly.offline import get_plotlyjs
 
     say("reading the runs")
-    runs, left_out, warnings = read_runs(sources, lambda source: HookCaller(catalog, warn).find_runs(source))
+    left_out: list[str] = []
+    warnings: list[str] = []
+    runs = load_runs(sources, lambda source: HookCaller(catalog, warn).find_runs(source), warn=left_out.append)
+    say(f"comparing {counted(len(runs), 'run')}")
+    study = Study.about(runs, warnings.append)
     for line in (*left_out, *warnings):
         warn(line)
-    say(f"comparing {counted(len(runs), 'run')}")
-    study = Study.about(runs)
     pictures = album(study)
     content = _content(study, catalog, pictures) | {"left_out": left_out, "warnings": warnings}
     say("writing the page")
@@ -51,9 +55,7 @@ def write_report(
 
 
 def _content(study: Study, catalog: Catalog, pictures: Album) -> dict[str, Any]:
-    views = [*map(study.ordered, study.orders), *([study] if len(study.orders) > 1 else [])]
-    panels = {f"lines-{i}": [lines(v, m, study.strategies) for v in views] for i, m in enumerate(study.metrics)}
-    plots = {"heat": heat(study), "pareto": pareto(study)}
+    panels, plots = _panels(study), _plots(study)
     return {
         "date": date.today(),
         "study": study,
@@ -61,11 +63,11 @@ def _content(study: Study, catalog: Catalog, pictures: Album) -> dict[str, Any]:
         "sentences": sentences(study),
         "strategies": [(f"{s}{study.mark(s)}", _described(study, catalog, s)) for s in study.strategies],
         "metrics": [(header(m), m.higher_is_better, about(catalog, m.name, "reward", "metric")) for m in study.metrics],
-        "overall": tables.final(study, "mean ± 95 % interval over orders and seeds", study.metrics),
+        "overall": tables.final(study, "mean ± 95 % interval over orders and seeds"),
         "per_order": [
-            tables.final(study.ordered(o), f"{o}: mean ± 95 % interval over seeds", study.metrics) for o in study.orders
+            tables.final(study, f"{order}: mean ± 95 % interval over seeds", order) for order in study.orders
         ],
-        "differences": differences(study),
+        "differences": tables.differences(study),
         "titles": [header(m) for m in study.metrics],
         "orders": [*study.orders, *(["mean over all orders"] if len(study.orders) > 1 else [])],
         "styles": [(s, Style.of(i)) for i, s in enumerate(study.strategies)],
@@ -77,20 +79,41 @@ def _content(study: Study, catalog: Catalog, pictures: Album) -> dict[str, Any]:
             ("Environment", provenance.environment(study)),
         ],
         "commands": provenance.commands(study),
-        "plots": plots,
+        "alts": {name: figure.layout.meta["alt"] for name, figure in plots.items()},
         "data": {
-            "figures": {name: plot.figure for name, plot in plots.items()}
-            | {name: [plot.figure for plot in panel] for name, panel in panels.items()},
-            "alts": {name: [plot.alt for plot in panel] for name, panel in panels.items()},
+            "figures": {name: _drawn(figure, MARGINS[name]) for name, figure in plots.items()}
+            | {name: [_drawn(figure, LINES) for figure in panel] for name, panel in panels.items()},
+            "alts": {name: [figure.layout.meta["alt"] for figure in panel] for name, panel in panels.items()},
             "pictures": pictures.to_json(),
         },
     }
 
 
+def _panels(study: Study) -> dict[str, list[Figure]]:
+    """Of every metric the stages of every order, and where there are several of all orders together."""
+    table = study.long[study.long["metric"].isin([info.name for info in study.metrics])]
+    views = [table[table["order"] == order] for order in study.orders]
+    panels = [all_stage_curves(view) for view in (*views, *([table] if len(views) > 1 else []))]
+    return {f"lines-{i}": [panel[info.name] for panel in panels] for i, info in enumerate(study.metrics)}
+
+
+def _plots(study: Study) -> dict[str, Figure]:
+    marks = {strategy: study.mark(strategy) for strategy in study.strategies}
+    table = study.comparison.table
+    return {"heat": heat_map(table, marks), "pareto": gain_drift(table, study.ranked(Quantity.AVERAGE_FORGOTTEN))}
+
+
+def _drawn(figure: Figure, margin: dict[str, int]) -> dict[str, Any]:
+    """A figure as JSON; legend, title and colours are the page's."""
+    drawn: dict[str, Any] = figure.to_plotly_json()
+    layout = {k: v for k, v in drawn["layout"].items() if k not in ("template", "meta")}
+    return drawn | {"layout": layout | {"showlegend": False, "dragmode": False, "margin": margin}}
+
+
 def _described(study: Study, catalog: Catalog, label: str) -> str:
     """What a method is, and what sets it apart from others of its strategy."""
     said = about(catalog, study.of(label)[0].result.strategy, "strategy")
-    more = variant(study, label)
+    more = study.variant(label)
     return f"{said.rstrip('.')}. {more}" if more else said
 
 

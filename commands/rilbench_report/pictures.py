@@ -38,12 +38,15 @@ def album(study: Study) -> Album:
 
     One order and seed of all strategies after the other, those that most strategies have first.
     """
-    made, numbers = Album(), dict[Path, int]()
+    made, numbers, samples = Album(), dict[Path, int](), dict[tuple[Path | None, str], list[Path]]()
     strategies = Counter(map(_case, study.runs))
     for run in sorted(
         study.runs, key=lambda run: (-strategies[_case(run)], *_case(run), study.strategies.index(run.label))
     ):
-        stages = [_samples(run, row.evaluation) for row in run.matrix.rows]
+        keys = [(run.result.folder and run.result.folder.parent, row.evaluation) for row in run.matrix.rows]
+        for key in (key for key in keys if key not in samples):
+            samples[key] = _samples(run, key[1])
+        stages = [samples[key] for key in keys]
         if not all(stages):
             continue
         made.of += 1

@@ -1,17 +1,15 @@
-"""The runs a report is about, with what their folders say of them."""
+"""A run of a report, with what its folder says of it."""
 
 from __future__ import annotations
 
 import re
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from rilbench.analysis import apart, comparable, mixed, recorded
-from rilbench.analysis.sources import FindRuns, load_runs
+from rilbench.analysis import recorded
 from rilbench.contracts.errors import ConfigError
 from rilbench.contracts.result import ResultMatrix, RunResult
 from rilbench.contracts.untrusted import inside
@@ -21,18 +19,19 @@ from rilbench.store.grid import check_picture
 from rilbench.store.layout import EvaluationFiles, Store
 from rilbench.store.picture_files import opened
 
-PLACE = ("store", "tracking", "seed", "rewards")  # settings that do not make a strategy another one
-OF_BASE = ("model.", "evaluate.prompts", "evaluate.images_per_prompt", "evaluate.seed")
 HASH = re.compile(r"\b([0-9a-f]{8})[0-9a-f]{8,}\b")
-
-Base = frozenset[tuple[str, str]]  # settings of the base model and of how it is measured
 
 
 @dataclass(frozen=True)
 class Run:
-    """A finished run."""
+    """A finished run. settings: `config.yaml`, key.of.setting to text; empty when there is none."""
 
     result: RunResult
+    settings: Mapping[str, str]
+
+    @classmethod
+    def of(cls, result: RunResult, settings: Mapping[str, Any]) -> Run:
+        return cls(result, _texts(settings))
 
     @property
     def label(self) -> str:
@@ -49,32 +48,12 @@ class Run:
         return " > ".join(self.result.rewards)
 
     @cached_property
-    def settings(self) -> dict[str, str]:
-        """`config.yaml`, key.of.setting to text; empty when there is none."""
-        return _texts(recorded.settings(self.result))
-
-    @cached_property
     def environment(self) -> dict[str, str]:
-        """`environment.json` likewise."""
+        """`environment.json`, key.of.value to text."""
         texts = _texts(recorded.environment(self.result))
         if texts.get("commit", "").endswith("+"):
             texts["commit"] = f"{texts['commit'][:-1]} with uncommitted changes"
         return {key: HASH.sub(r"\1", text) for key, text in texts.items()}
-
-    @cached_property
-    def base(self) -> Base:
-        """The same for runs that start from the same model and are measured alike; without settings, the identity of
-        the untouched model."""
-        kept = {(k, v) for k, v in self.settings.items() if k.startswith(OF_BASE) and k not in comparable.NEUTRAL}
-        return frozenset(kept or {("base", self.matrix.rows[0].stage_id)})
-
-    @cached_property
-    def prompts(self) -> list[str]:
-        """The evaluation prompts; empty when their file is not on this machine."""
-        try:
-            return evaluation_prompts(self.settings.get("evaluate.prompts", ""))
-        except ConfigError:
-            return []
 
     @cached_property
     def picture_size(self) -> str:
@@ -91,6 +70,14 @@ class Run:
         with opened(file) as picture:
             return f"{picture.width} x {picture.height}"
 
+    @cached_property
+    def prompts(self) -> list[str]:
+        """The evaluation prompts; empty when their file is not on this machine."""
+        try:
+            return evaluation_prompts(self.settings.get("evaluate.prompts", ""))
+        except ConfigError:
+            return []
+
     def trained_samples(self) -> list[str]:
         """How many images each trained stage generated for training, as far as the store knows."""
         files = [self.in_store(Store(Path()).stage(row.stage_id).record) for row in self.matrix.rows if row.rewards]
@@ -98,31 +85,12 @@ class Run:
 
     def in_store(self, path: str | Path) -> Path | None:
         """A file or folder of the store the run lies in; None when it is not on this disk or a link leads out."""
-        return inside(self.result.folder.resolve().parent, path) if self.result.folder else None
+        return inside(self._store, path) if self._store else None
+
+    @cached_property
+    def _store(self) -> Path | None:
+        return self.result.folder.resolve().parent if self.result.folder else None
 
 
 def _texts(values: Mapping[str, Any]) -> dict[str, str]:
     return {k: ", ".join(map(str, v)) if isinstance(v, list) else str(v) for k, v in values.items()}
-
-
-def read_runs(sources: Sequence[str], find_runs: FindRuns) -> tuple[list[Run], list[str], list[str]]:
-    """The finished runs at all sources, as `load_runs` finds them, what is left out, and warnings.
-
-    UsageError when nothing is left, or when runs cannot be told apart.
-    """
-    left_out: list[str] = []
-    found = load_runs(sources, find_runs, warn=left_out.append)
-    runs = told_apart([Run(result) for result in found])
-    warnings: list[str] = []
-    for group in dict.fromkeys((run.label, run.base) for run in runs):
-        mixed.check([run.result for run in runs if (run.label, run.base) == group], warnings.append)
-    return runs, left_out, warnings
-
-
-def told_apart(runs: Sequence[Run]) -> list[Run]:
-    """Where runs of a strategy have one order and seed, or several base models, the settings in which they differ
-    become part of the label."""
-    results = [run.result for run in runs]
-    on = {(run.label, run.base) for run in runs if len(run.matrix.rows) > 1}
-    split = apart.twice(results) | {label for label, n in Counter(label for label, _ in on).items() if n > 1}
-    return [Run(result) for result in apart.relabelled(results, split)]

@@ -1,41 +1,53 @@
-"""The runs of a report by strategy and order, and which strategies can be compared."""
+"""The runs of a report, compared by the one analysis."""
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
-from rilbench.analysis.groups import model_of
+from rilbench.analysis.comparison import Comparison, Warn, compare
+from rilbench.analysis.methods import measured_otherwise, told_apart
+from rilbench.analysis.quantities import Quantity, is_merge, is_sequence
+from rilbench.analysis.recorded import strategies_of, telling
 from rilbench.analysis.statistics import Spread
-from rilbench.contracts.result import MetricInfo
-from rilbench_report.measures import Measure, is_sequence, mean, value
-from rilbench_report.runs import Base, Run
+from rilbench.analysis.table import long_table, quantity_table
+from rilbench.contracts.result import MetricInfo, RunResult
+from rilbench_report.runs import Run
 
-REFERENCE = "rid"  # the others are compared with it, or with the first strategy
+if TYPE_CHECKING:
+    import pandas as pd
+
+Test = dict[str, Any]  # a row of `differences`
+SUMMARY = (Quantity.AVERAGE, Quantity.AVERAGE_LEARNED, Quantity.AVERAGE_FORGOTTEN)
+QUANTITIES = (*SUMMARY, Quantity.FINAL, Quantity.FORGETTING)
+NONE = Spread(0, *[float("nan")] * 4)
 
 
 @dataclass(frozen=True)
 class Study:
-    """The runs of a report, or of one order of it. `bases`: the base models, the one of most runs first."""
+    """A comparison of the summary columns, final values and forgetting; strategies are in the order of their runs."""
 
-    runs: tuple[Run, ...]
-    bases: tuple[Base, ...]
+    comparison: Comparison
 
     @classmethod
-    def about(cls, runs: Sequence[Run]) -> Study:
-        """A model that was measured alone, a run of one row, is nobody's base."""
-        bases = Counter(run.base for run in runs if len(run.matrix.rows) > 1)
-        return cls(tuple(runs), tuple(base for base, _ in bases.most_common()))
+    def about(cls, results: Sequence[RunResult], warn: Warn = lambda text: None) -> Study:
+        """`warn` hears of runs that should not be averaged or compared."""
+        labels = list(dict.fromkeys(run.label for run in told_apart(results)))
+        return cls(compare(results, quantities=QUANTITIES, strategies=labels, warn=warn))
 
     @cached_property
+    def runs(self) -> list[Run]:
+        return [Run.of(run, self.comparison.settings[run.name]) for run in self.comparison.runs]
+
+    @property
     def strategies(self) -> list[str]:
-        return list(dict.fromkeys(run.label for run in self.runs))
+        return self.comparison.labels
 
     @property
     def reference(self) -> str:
-        return REFERENCE if REFERENCE in self.strategies else self.strategies[0]
+        return self.comparison.against
 
     @cached_property
     def orders(self) -> list[str]:
@@ -45,11 +57,10 @@ class Study:
     def seeds(self) -> list[int]:
         return sorted({run.result.seed for run in self.runs})
 
-    @cached_property
+    @property
     def metrics(self) -> list[MetricInfo]:
         """The columns of all runs, each once, without those of disturbed pictures."""
-        infos = {info.name: info for run in self.runs for info in run.matrix.metrics}
-        return [info for name, info in infos.items() if "@" not in name]
+        return self.comparison.metrics
 
     @cached_property
     def disturbed(self) -> list[str]:
@@ -62,46 +73,105 @@ class Study:
         """The rewards any run trained, in the order of the first run."""
         return list(dict.fromkeys(name for run in self.runs for name in run.result.rewards))
 
+    @cached_property
+    def long(self) -> pd.DataFrame:
+        return long_table(self.comparison.runs)
+
     def of(self, strategy: str) -> list[Run]:
         return [run for run in self.runs if run.label == strategy]
 
-    def models(self, strategy: str) -> list[Run]:
-        """A strategy's runs without those that are the same model as another, as of `joint` in every order."""
-        return list({model_of(run.result): run for run in reversed(self.of(strategy))}.values())[::-1]
-
-    def ordered(self, order: str) -> Study:
-        """The runs of one order."""
-        return Study(tuple(run for run in self.runs if run.order == order), self.bases)
+    def models(self, strategy: str) -> int:
+        """How many models are behind a strategy: runs that are the same model count once."""
+        table = self.comparison.table
+        return int(table.loc[table["label"] == strategy, "model"].nunique())
 
     def cases(self, strategy: str) -> set[tuple[str, int]]:
         """The orders and seeds a strategy has."""
         return {(run.order, run.result.seed) for run in self.of(strategy)}
 
-    def base_of(self, strategy: str) -> Base:
-        return self.of(strategy)[0].base
+    def spread(self, strategy: str, quantity: Quantity, metric: str = "average", order: str = "") -> Spread:
+        """Mean and 95 % interval over a strategy's models, or those of an order."""
+        return self._spreads.get((strategy, order, quantity, metric), NONE)
+
+    def gains(self, names: Sequence[str]) -> pd.DataFrame:
+        """What is left of the gain in any metrics, as a quantity table, each model once."""
+        table = quantity_table(self.comparison.runs, (Quantity.LEFT,), names=names)
+        return table.drop_duplicates(["label", "model", "metric"])
+
+    def tests(self, quantity: Quantity) -> dict[tuple[str, str], Test]:
+        """The paired tests against the reference by strategy and metric, of two pairs or more."""
+        found = self.comparison.differences
+        chosen = found[(found["quantity"] == quantity) & (found["n"] > 1)]
+        return {(test["label"], test["metric"]): test for test in chosen.to_dict("records")}
+
+    def best(self, strategy: str, quantity: Quantity, metric: str = "average") -> bool:
+        return (strategy, quantity, metric) in self._best
+
+    def ranked(self, quantity: Quantity) -> list[str]:
+        """The strategies that can be ranked by a summary column, the best first; none unless there are two, with two
+        orders and seeds. Only sequences are ranked by what they forget."""
+        found = self.comparison.means
+        chosen = found[(found["quantity"] == quantity) & found["comparable"] & found["mean"].notna()]
+        labels = set(self.sequences()) if quantity is Quantity.AVERAGE_FORGOTTEN else set(self.strategies)
+        chosen = chosen[chosen["label"].isin(labels)]
+        order = chosen.sort_values("mean", ascending=quantity is Quantity.AVERAGE_FORGOTTEN, kind="stable")
+        return list(order["label"]) if len(order) > 1 and len(self.cases(self.reference)) > 1 else []
+
+    def sequences(self) -> list[str]:
+        """The strategies that train one stage after another."""
+        return [s for s in self.strategies if all(is_sequence(run.result) for run in self.of(s))]
+
+    def merges(self, strategy: str) -> bool:
+        return any(is_merge(run.result) for run in self.of(strategy))
 
     def mark(self, strategy: str) -> str:
         """What a strategy measured on another base model is marked with: †, †† for a third one."""
-        base = self.base_of(strategy)
-        return "†" * self.bases.index(base) if base in self.bases else ""
+        return "†" * max(0, self.comparison.base_of(strategy))
 
-    def comparable(self) -> list[str]:
-        """The strategies that can be ranked, at least two: on the reference's base model, with all its orders and
-        seeds and no other, two at least."""
-        cases, base = self.cases(self.reference), self.base_of(self.reference)
-        same = [s for s in self.strategies if self.cases(s) == cases and self.base_of(s) == base]
-        return same if len(cases) > 1 and len(same) > 1 else []
+    def base_name(self, number: int) -> str:
+        """`base†: spacing trailing`: a base model, and in what it is, or is measured, otherwise than the first."""
+        if number == 0:
+            return "base"
+        one, other = (next(r for r in self.comparison.runs if self.comparison.bases[r.name] == n) for n in (0, number))
+        keys = measured_otherwise(one, other, self.comparison.settings)
+        return f"base{'†' * number}: {', '.join(keys) or 'what its own runs do not record'}"
 
-    def sequences(self) -> list[str]:
-        """The strategies that train one stage after another: only these can be ranked by what they forget."""
-        return [s for s in self.strategies if all(map(is_sequence, self.of(s)))]
+    def variant(self, label: str) -> str:
+        """`Differs from rid in: alpha 0.9 (not 0.99).`; without plain runs to compare with, the settings that it has.
 
-    def spread(self, strategy: str, measure: Measure) -> Spread:
-        """Mean and 95 % interval of a number over a strategy's models; runs where it is NaN are left out."""
-        return Spread.of([measure(run) for run in self.models(strategy)])
+        Empty for the plain strategy, and when no settings are recorded.
+        """
+        run = self.of(label)[0]
+        strategy, own = run.result.strategy, _telling(run)
+        prefix = f"strategy_settings.{strategy}."
+        if label == strategy or not own:
+            return ""
+        if strategy not in self.strategies:
+            mine = [f"{k.removeprefix(prefix)} {v}" for k, v in own.items() if k.startswith(prefix)]
+            return f"Here with {', '.join(mine)}." if mine else ""
+        plain = _telling(self.of(strategy)[0])
+        parts = [
+            f"{k.removeprefix(prefix)} {f'{v} (not {plain[k]})' if k in plain else v}"
+            for k, v in own.items()
+            if plain.get(k) != v
+        ]
+        parts += [f"{k.removeprefix(prefix)} not set (else {v})" for k, v in plain.items() if k not in own]
+        return f"Differs from {strategy} in: {'; '.join(parts) or 'no recorded setting'}."
 
-    def base(self, metric: str, base: Base | None = None) -> float:
-        """The untouched model's value, mean over runs on a base model, the first when none is named."""
-        chosen = base or next(iter(self.bases), None)
-        runs = [run for run in self.runs if run.base == chosen and len(run.matrix.rows) > 1]
-        return mean([value(run, metric, 0) for run in runs])
+    @cached_property
+    def _spreads(self) -> dict[tuple[str, str, str, str], Spread]:
+        tables = (self.comparison.means.assign(order=""), self.comparison.orders)
+        names = ["label", "order", "quantity", "metric", *Spread._fields]
+        rows = [row for table in tables for row in table[names].itertuples(index=False, name=None)]
+        return {row[:4]: Spread(*row[4:]) for row in rows}
+
+    @cached_property
+    def _best(self) -> set[tuple[str, str, str]]:
+        found = self.comparison.means[self.comparison.means["best"]]
+        return set(zip(found["label"], found["quantity"], found["metric"], strict=True))
+
+
+def _telling(run: Run) -> dict[str, str]:
+    """The settings that a method can be made of."""
+    own = telling({"strategy": run.result.strategy} | dict(run.settings), strategies_of(run.result))
+    return {key: value for key, value in own.items() if key != "strategy"}

@@ -5,10 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from rilbench_report.bases import other_bases
-from rilbench_report.measures import Measure, average, forgotten, learned
+from rilbench.analysis.quantities import Quantity
 from rilbench_report.study import Study
-from rilbench_report.verdicts import verdicts
+from rilbench_report.tables import spread_of
 from rilbench_report.words import chance, counted, listed, percent_from_zero, percent_spread, points
 
 
@@ -57,49 +56,49 @@ def _all(study: Study, key: str) -> list[str]:
 
 def _best(study: Study) -> str:
     """The ranking by the average change."""
-    ranked = _ranked(study, average, study.comparable(), -1)
-    if len(ranked) < 2:
+    ranked = study.ranked(Quantity.AVERAGE)
+    if not ranked:
         return ""
     first, second = ranked[:2]
     return (
         f"Of the {len(ranked)} strategies with the same {len(study.cases(first))} orders and seeds, {first} has "
         f"the best average: at the end its trained rewards have changed by "
-        f"{percent_spread(study.spread(first, average))} of their base values. Next is {second} with "
-        f"{percent_spread(study.spread(second, average))}. {_verdict(study, average, ranked, study.strategies)}"
+        f"{percent_spread(study.spread(first, Quantity.AVERAGE))} of their base values. Next is {second} with "
+        f"{percent_spread(study.spread(second, Quantity.AVERAGE))}. {_verdict(study, Quantity.AVERAGE, ranked)}"
     )
 
 
 def _least(study: Study) -> str:
     """The ranking by forgetting, of sequences only, with what they learned."""
-    ranked = _ranked(study, forgotten, [s for s in study.comparable() if s in study.sequences()], 1)
-    if len(ranked) < 2:
+    ranked = study.ranked(Quantity.AVERAGE_FORGOTTEN)
+    if not ranked:
         return ""
+    forgotten, learned = (
+        {s: study.spread(s, quantity) for s in ranked}
+        for quantity in (Quantity.AVERAGE_FORGOTTEN, Quantity.AVERAGE_LEARNED)
+    )
     first, second = ranked[:2]
     return (
         f"Of the {len(ranked)} of them that train one stage after another, {first} forgets least: the rewards trained "
-        f"before the last stage end {percent_from_zero(study.spread(first, forgotten))} of their base values below "
-        f"their best; each reward had gained {percent_spread(study.spread(first, learned))} when it was trained. Next "
-        f"is {second}: forgotten {percent_from_zero(study.spread(second, forgotten))}, learned "
-        f"{percent_spread(study.spread(second, learned))}. {_verdict(study, forgotten, ranked, study.sequences())}"
+        f"before the last stage end {percent_from_zero(forgotten[first])} of their base values below their best; each "
+        f"reward had gained {percent_spread(learned[first])} when it was trained. Next is {second}: forgotten "
+        f"{percent_from_zero(forgotten[second])}, learned {percent_spread(learned[second])}. "
+        f"{_verdict(study, Quantity.AVERAGE_FORGOTTEN, ranked)}"
     )
 
 
-def _ranked(study: Study, measure: Measure, strategies: Sequence[str], sign: int) -> list[str]:
-    means = {s: study.spread(s, measure).mean for s in strategies}
-    return sorted((s for s in means if not math.isnan(means[s])), key=lambda s: sign * means[s])
-
-
-def _verdict(study: Study, measure: Measure, ranked: Sequence[str], compared: Sequence[str]) -> str:
+def _verdict(study: Study, quantity: Quantity, ranked: Sequence[str]) -> str:
     """The first of a ranking against the reference, or the second when the reference is the first."""
     one = ranked[0] if ranked[0] != study.reference else ranked[1]
-    verdict = verdicts(study, measure, compared).get(one)
-    if verdict is None or math.isnan(verdict.p):
+    tests = study.tests(quantity)
+    test = tests.get((one, "average"))
+    if test is None or math.isnan(test["p"]):
         return ""
-    family = f" after Holm's correction over {verdict.tests} strategies" if verdict.tests > 1 else ""
+    family = f" after Holm's correction over {len(tests)} strategies" if len(tests) > 1 else ""
     return (
-        f"Paired by order and seed, {one} minus {study.reference} is {points(verdict.spread)} points (n = "
-        f"{verdict.spread.n}, {chance(verdict.p)}{family}): "
-        + ("more than chance explains." if verdict.significant else "this may be chance.")
+        f"Paired by order and seed, {one} minus {study.reference} is {points(spread_of(test))} points (n = "
+        f"{test['n']}, {chance(test['p_holm'])}{family}): "
+        + ("more than chance explains." if test["significant"] else "this may be chance.")
     )
 
 
@@ -107,7 +106,7 @@ def _unranked(study: Study) -> list[str]:
     """Who is in no ranking, and why: other orders and seeds, or another base model."""
     cases = study.cases(study.reference)
     short = [f"{s} ({counted(len(study.cases(s)), 'run')})" for s in study.strategies if study.cases(s) != cases]
-    told = [other_bases(study)]
+    told = []
     if short:
         whole = counted(len(cases), "run")
         told.append(

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 
+from rilbench.analysis.quantities import Quantity
 from rilbench.analysis.statistics import Spread
 from rilbench.contracts.result import MetricInfo
 from rilbench.store.tables import header, number
-from rilbench_report.bases import settings_of
-from rilbench_report.measures import Measure, average, forgetting, forgotten, is_merge, learned, value
-from rilbench_report.runs import Base
-from rilbench_report.study import Study
-from rilbench_report.words import from_zero, percent_from_zero, percent_spread, plus_minus
+from rilbench_report.study import SUMMARY, Study, Test
+from rilbench_report.words import SPACE, chance, from_zero, percent_from_zero, percent_spread, plus_minus, points
 
 
 @dataclass(frozen=True)
@@ -24,9 +21,6 @@ class Cell:
     small: str = ""
     best: bool = False
     sure: bool = False
-
-
-Column = dict[str, Cell]  # strategy -> its cell
 
 
 @dataclass(frozen=True)
@@ -44,63 +38,70 @@ def table(caption: str, head: Sequence[str], rows: Sequence[Sequence[str]], *, w
     return Table(caption, list(head), [[Cell(text) for text in row] for row in rows], words)
 
 
-def final(study: Study, caption: str, metrics: Sequence[MetricInfo]) -> Table:
-    """After the last stage: summary columns, then these metrics with their forgetting. A row for each base model, and
-    under it one for each strategy measured on it."""
-    shares = {
-        "trained rewards, change ↑": _changes(study),
-        "learned ↑": _learned(study),
-        "forgotten ↓": _forgotten(study),
-    }
-    measured = [(info, _metric(study, info)) for info in metrics]
+def final(study: Study, caption: str, order: str = "") -> Table:
+    """After the last stage: summary columns, then every metric with its forgetting. A row for each base model, and
+    under it one for each strategy measured on it. order: of the runs of that order only, without marks."""
     rows = []
-    for base in dict.fromkeys([*study.bases, *map(study.base_of, study.strategies)]):
-        on_it = [s for s in study.strategies if study.base_of(s) == base]
-        if base in study.bases and on_it:
-            values = [Cell(number(study.base(info.name, base))) for info, _ in measured]
-            rows.append([Cell(_name(study, base)), *[Cell("")] * len(shares), *values])
-        for s in on_it:
-            cells = [column[s] for column in (*shares.values(), *(column for _, column in measured))]
-            rows.append([Cell(f"{s}{study.mark(s)} ({len(study.models(s))})"), *cells])
-    return Table(caption, ["strategy (models)", *shares, *(header(info) for info, _ in measured)], rows)
+    have = [s for s in study.strategies if not order or any(run.order == order for run in study.of(s))]
+    for base in sorted({study.comparison.base_of(s) for s in have}, key=lambda n: (n < 0, n)):
+        if base >= 0:
+            values = [Cell(number(study.comparison.base(info.name, base))) for info in study.metrics]
+            rows.append([Cell(study.base_name(base)), *[Cell("")] * len(SUMMARY), *values])
+        for s in (s for s in have if study.comparison.base_of(s) == base):
+            n = len({run.result.seed for run in study.of(s) if run.order == order}) if order else study.models(s)
+            cells = [*_summary(study, s, order), *(_metric(study, s, info, order) for info in study.metrics)]
+            rows.append([Cell(f"{s}{study.mark(s)} ({n})"), *cells])
+    head = ["strategy (models)", "trained rewards, change ↑", "learned ↑", "forgotten ↓", *map(header, study.metrics)]
+    return Table(caption, head, rows)
 
 
-def _name(study: Study, base: Base) -> str:
-    mark = "†" * study.bases.index(base)
-    return f"base{mark}: {settings_of(study, base)}" if mark else "base"
+def differences(study: Study) -> Table | None:
+    """Summary columns and final values minus those of the reference; None when no strategy shares enough with it."""
+    shares = dict(zip(("change, points", "learned, points", "forgotten, points"), SUMMARY, strict=True))
+    columns = {title: {s: _points(test) for (s, _), test in study.tests(q).items()} for title, q in shares.items()}
+    tests = study.tests(Quantity.FINAL)
+    for info in study.metrics:
+        base = study.comparison.base(info.name)
+        columns[header(info)] = {s: _values(test, base) for (s, metric), test in tests.items() if metric == info.name}
+    names = [s for s in study.strategies if any(s in column for column in columns.values())]
+    rows = [
+        [Cell(f"{s} minus {study.reference}"), *(column.get(s, Cell("-")) for column in columns.values())]
+        for s in names
+    ]
+    return Table(f"minus {study.reference}, paired", ["strategies", *columns], rows) if rows else None
 
 
-def _changes(study: Study) -> Column:
-    spreads = _spreads(study, average)
-    return _marked(study, {s: Cell(percent_spread(spreads[s])) for s in spreads}, spreads, higher_is_better=True)
+def _summary(study: Study, s: str, order: str) -> list[Cell]:
+    """Merges are marked: they leave out no reward of what is forgotten, and learned counts before they were merged."""
+    found = {q: study.spread(s, q, order=order) for q in SUMMARY}
+    merge = "merge" if study.merges(s) else ""
+    best = {q: not order and study.best(s, q) for q in SUMMARY}
+    return [
+        Cell(percent_spread(found[Quantity.AVERAGE]), best=best[Quantity.AVERAGE]),
+        Cell(percent_spread(found[Quantity.AVERAGE_LEARNED]), merge),
+        Cell(percent_from_zero(found[Quantity.AVERAGE_FORGOTTEN]), merge, best=best[Quantity.AVERAGE_FORGOTTEN]),
+    ]
 
 
-def _learned(study: Study) -> Column:
-    return {s: Cell(percent_spread(spread)) for s, spread in _spreads(study, learned).items()}
+def _metric(study: Study, s: str, info: MetricInfo, order: str) -> Cell:
+    base = study.comparison.base(info.name)
+    value, lost = (study.spread(s, q, info.name, order) for q in (Quantity.FINAL, Quantity.FORGETTING))
+    best = not order and study.best(s, Quantity.FINAL, info.name)
+    return Cell(plus_minus(value, base), from_zero(lost, base), best=best)
 
 
-def _forgotten(study: Study) -> Column:
-    """Merges are shown, but only sequences are ranked."""
-    spreads = _spreads(study, forgotten)
-    notes = {s: "merge" if any(map(is_merge, study.of(s))) and spreads[s].n else "" for s in spreads}
-    cells = {s: Cell(percent_from_zero(spreads[s]), notes[s]) for s in spreads}
-    return _marked(study, cells, {s: spreads[s] for s in study.sequences()}, higher_is_better=False)
+def _points(test: Test) -> Cell:
+    return Cell(points(spread_of(test)), _small(test), sure=test["significant"])
 
 
-def _metric(study: Study, info: MetricInfo) -> Column:
-    base, spreads = study.base(info.name), _spreads(study, lambda run: value(run, info.name))
-    lost = _spreads(study, lambda run: forgetting(run, info.name))
-    cells = {s: Cell(plus_minus(spreads[s], base), from_zero(lost[s], base)) for s in spreads}
-    return _marked(study, cells, spreads, higher_is_better=info.higher_is_better)
+def _values(test: Test, like: float) -> Cell:
+    return Cell(plus_minus(spread_of(test), like, signed=True), _small(test), sure=test["significant"])
 
 
-def _spreads(study: Study, measure: Measure) -> dict[str, Spread]:
-    return {s: study.spread(s, measure) for s in study.strategies}
+def _small(test: Test) -> str:
+    return f"{chance(test['p_holm'])}, n{SPACE}{int(test['n'])}"
 
 
-def _marked(study: Study, cells: Column, spreads: dict[str, Spread], *, higher_is_better: bool) -> Column:
-    """The cells with the best mean marked, among the strategies of these spreads that can be ranked."""
-    means = {s: spreads[s].mean for s in study.comparable() if s in spreads and not math.isnan(spreads[s].mean)}
-    choose: Callable[[Sequence[float]], float] = max if higher_is_better else min
-    best = choose(list(means.values())) if len(means) > 1 else math.nan
-    return {s: replace(cell, best=means.get(s) == best) for s, cell in cells.items()}
+def spread_of(test: Test) -> Spread:
+    """The differences of a test."""
+    return Spread(*(test[name] for name in Spread._fields))

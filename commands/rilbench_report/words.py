@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import ast
 import math
 import sys
 from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
 
 from rilbench.analysis.statistics import Spread
 from rilbench.contracts.errors import RilbenchError
-from rilbench.host.catalog import Catalog
+from rilbench.host.catalog import Catalog, Plugin
 from rilbench.store.tables import number
 
 SPACE = "\N{NO-BREAK SPACE}"
@@ -87,19 +90,50 @@ def counted(n: int, thing: str) -> str:
 
 
 def about(catalog: Catalog, name: str, *kinds: str) -> str:
-    """The first line a component says of itself: its module's when that begins with `name`, else its class's."""
+    """The first line a component says of itself: its module's when that begins with `name`, else its class's.
+
+    It is read in the source where that is possible: importing a component may import torch.
+    """
     kind = next((kind for kind in kinds if name in catalog.names(kind)), None)
     if kind is None:
         return ELSEWHERE.get(name, UNKNOWN)
+    plugin = catalog.get(kind, name)
     try:
-        loaded = catalog.get(kind, name).load()
+        of_module, of_class = _in_source(plugin.value) or _imported(plugin)
     except RilbenchError:
         return UNKNOWN
-    of_module = _first_line(sys.modules[loaded.__module__].__doc__)
     title = f"`{name}`: "
-    said = of_module.removeprefix(title) if of_module.startswith(title) else _first_line(loaded.__doc__)
+    said = _first_line(of_module).removeprefix(title) if of_module.startswith(title) else _first_line(of_class)
     return said[:1].upper() + said[1:]
 
 
-def _first_line(document: str | None) -> str:
-    return next((line.strip() for line in (document or "").splitlines() if line.strip()), "No description")
+def _imported(plugin: Plugin) -> tuple[str, str]:
+    loaded = plugin.load()
+    return sys.modules[loaded.__module__].__doc__ or "", loaded.__doc__ or ""
+
+
+def _in_source(value: str) -> tuple[str, str] | None:
+    """The docstrings of the module and the class of `module:Class`, also where the module imports the class."""
+    module, _, name = value.partition(":")
+    package, *inner = module.split(".")
+    try:
+        spec = find_spec(package)
+        origin = Path(spec.origin if spec and spec.origin else "")
+        file = origin.parent.joinpath(*inner) if inner else origin
+        tree = ast.parse((file if file.is_file() else _module_file(file)).read_text(encoding="utf-8"))
+    except (OSError, SyntaxError, ValueError, TypeError):
+        return None
+    for node in tree.body:
+        if isinstance(node, ast.ClassDef) and node.name == name:
+            return ast.get_docstring(tree) or "", ast.get_docstring(node) or ""
+        if isinstance(node, ast.ImportFrom) and node.module and any(alias.name == name for alias in node.names):
+            return _in_source(f"{node.module}:{name}")
+    return None
+
+
+def _module_file(path: Path) -> Path:
+    return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+
+
+def _first_line(document: str) -> str:
+    return next((line.strip() for line in document.splitlines() if line.strip()), "No description")

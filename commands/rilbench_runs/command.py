@@ -129,11 +129,13 @@ def _listed(run: KeptRun, runs: Sequence[KeptRun]) -> dict[str, Any]:
 
 
 def _differing(run: KeptRun, runs: Sequence[KeptRun]) -> Mapping[str, str]:
-    from rilbench.analysis.apart import differing
+    from rilbench.analysis.methods import differing
+    from rilbench.analysis.recorded import settings_of
     from rilbench.contracts.errors import ConfigError
 
+    results = [other.result for other in runs if other.result and run.result and other.result.label == run.result.label]
     try:
-        return differing(run.result, [other.result for other in runs if other.result]) if run.result else {}
+        return differing(run.result, results, settings_of(results)) if run.result else {}
     except ConfigError:  # `show` says what is wrong
         return {}
 

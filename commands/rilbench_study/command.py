@@ -107,15 +107,12 @@ def _time(graph: Graph, workers: int) -> str:
 
 
 def _show(run: StudyRun, plugin_lines: dict[str, str], as_json: bool) -> None:
-    from dataclasses import asdict
-
     from rilbench_study import overview
 
     results, failed = run.finished, run.failed_json()
     if as_json:
         values = {"name": run.study.name, "folder": str(run.folder), "failed": failed, "plugins": plugin_lines}
-        lines = [asdict(line) for line in overview.lines(results)]
-        print_json(values | {"finished": [result.name for result in results], "overview": lines})
+        print_json(values | {"finished": [result.name for result in results], "overview": overview.lines(results)})
         return
     console = stdout()
     if results:

@@ -4,64 +4,45 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from statistics import fmean
 from typing import Any
 
 from rich.table import Table
 from rich.text import Text
 
-from rilbench.contracts.result import MetricInfo, RunResult
+from rilbench.analysis.quantities import Quantity, metrics_of
+from rilbench.contracts.result import RunResult
 from rilbench.engine.progress import duration
 from rilbench.store.tables import header, number
 from rilbench_study.graph import Graph
 
 
-@dataclass(frozen=True)
-class Line:
-    """A method's finished runs and the mean of each metric after their last stage (NaN: not measured)."""
+def lines(results: Sequence[RunResult]) -> list[dict[str, Any]]:
+    """The untouched base model first, then each method: its finished runs and the mean of each metric over its models
+    after their last stage (NaN: not measured)."""
+    if not results:
+        return []
+    from rilbench.analysis.statistics import means
+    from rilbench.analysis.table import quantity_table
 
-    label: str
-    runs: int
-    final: dict[str, float]
-
-
-def lines(results: Sequence[RunResult]) -> list[Line]:
-    """The untouched base model first, then each method, over all orders and seeds."""
-    labels = list(dict.fromkeys(result.label for result in results))
-    base = [Line("base", 0, _means(results, 0))] if results else []
-    return base + [_line(label, [result for result in results if result.label == label]) for label in labels]
-
-
-def _line(label: str, results: Sequence[RunResult]) -> Line:
-    return Line(label, len(results), _means(results, -1))
-
-
-def _means(results: Sequence[RunResult], row: int) -> dict[str, float]:
-    means = {}
-    for info in _metrics(results):
-        values = [result.matrix.rows[row].values.get(info.name, math.nan) for result in results]
-        known = [value for value in values if not math.isnan(value)]
-        means[info.name] = fmean(known) if known else math.nan
-    return means
-
-
-def _metrics(results: Sequence[RunResult]) -> list[MetricInfo]:
-    """All columns of tables; whose reward trains a metric does not matter here."""
-    return list({info.name: info for result in results for info in result.matrix.shown}.values())
+    found = quantity_table(results, [Quantity.FINAL])
+    base = found.groupby("metric", observed=True)["base"].first()
+    final = means(found).pivot(index="label", columns="metric", values="mean")
+    runs = found.groupby("label", observed=True)["run"].nunique()
+    of_methods = [{"label": label, "runs": int(n), "final": final.loc[label].to_dict()} for label, n in runs.items()]
+    return [{"label": "base", "runs": 0, "final": base.to_dict()}, *of_methods]
 
 
 def table(results: Sequence[RunResult]) -> Table:
     """For a terminal."""
-    shown = Table(title="after the last stage: mean over all orders and seeds")
+    shown = Table(title="after the last stage: mean over the models of all orders and seeds")
     shown.add_column("method")
     shown.add_column("runs", justify="right")
-    metrics, found = _metrics(results), lines(results)
+    metrics, found = metrics_of(results), lines(results)
     for info in metrics:
         shown.add_column(Text(header(info)), justify="right")
     for line in found:
-        cells = [number(line.final.get(info.name, math.nan), found[0].final[info.name]) for info in metrics]
-        shown.add_row(Text(line.label), str(line.runs or ""), *cells)
+        cells = [number(line["final"].get(info.name, math.nan), found[0]["final"][info.name]) for info in metrics]
+        shown.add_row(Text(line["label"]), str(line["runs"] or ""), *cells)
     return shown
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rilbench.analysis.comparable import telling
+from rilbench.analysis.recorded import telling
 from rilbench.contracts.result import RunResult
 from rilbench_mlflow.labels import params
 

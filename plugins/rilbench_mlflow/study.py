@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from rilbench.analysis.comparable import strategies_of
+from rilbench.analysis.recorded import strategies_of
 from rilbench.contracts.errors import RilbenchError
 from rilbench.contracts.result import RunResult
 from rilbench.engine.identity import digest

@@ -1,101 +1,70 @@
-"""A comparison: runs, what is compared, and everything the tables show."""
+"""A comparison of finished runs: what every method reaches, and whether methods differ."""
 
 from __future__ import annotations
 
-import itertools
-import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
-from rilbench.analysis import mixed
-from rilbench.analysis.apart import told_apart
-from rilbench.analysis.differences import Difference, differences
-from rilbench.analysis.groups import Group, best, by_order, by_strategy
-from rilbench.analysis.quantities import Quantity, columns, metrics_of, value
+from rilbench.analysis import methods
+from rilbench.analysis.quantities import Quantity, columns, is_merge, metrics_of
+from rilbench.analysis.recorded import Settings, settings_of
 from rilbench.contracts.errors import UsageError, unknown
-from rilbench.contracts.result import MetricInfo, RunResult
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from rilbench.contracts.result import MetricInfo, RunResult
 
 Warn = Callable[[str], None]
-Case = tuple[tuple[str, ...], int]  # order and seed
+REFERENCE = "rid"
+TEST = ("quantity", "label", "metric")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """orders: a group for every strategy and order; strategies: for every strategy, orders pooled.
+    """Runs compared; `against` is the method the others are tested against, labels are the methods in their order.
 
-    metrics: of any run, in the order of the tables; against: the strategy the others are tested against; differences:
-    these tests, for every quantity that is shown.
+    bases: of each run the number of its base model (`methods.base_models`). table: `quantity_table` of the quantities.
+    orders: `means` by method and order. means: by method, with the number of `orders` and `models`; `comparable`: a
+    mean over the same orders and seeds, and on the same base model, as that of `against`; `best`: the best of these,
+    where there are two of each. differences: the paired tests of all methods on the base model of `against`.
     """
 
-    quantity: Quantity
+    runs: list[RunResult]
+    settings: Settings
+    quantities: tuple[Quantity, ...]
     metrics: list[MetricInfo]
-    orders: list[Group]
-    strategies: list[Group]
+    labels: list[str]
     against: str
-    differences: list[Difference] = field(default_factory=list)
+    bases: dict[str, int]
+    table: pd.DataFrame
+    orders: pd.DataFrame
+    means: pd.DataFrame
+    differences: pd.DataFrame
 
-    @property
-    def runs(self) -> list[RunResult]:
-        return [run for group in self.orders for run in group.runs]
+    def columns(self, quantity: Quantity) -> list[MetricInfo]:
+        """The columns of a quantity."""
+        return columns(self.metrics, self.runs, quantity)
 
-    def shown(self) -> list[Quantity]:
-        """The quantities of the tables: a final value comes with its forgetting."""
-        return shown(self.quantity)
+    def of(self, label: str) -> list[RunResult]:
+        return [run for run in self.runs if run.label == label]
 
-    def columns(self, quantity: Quantity | None = None) -> list[MetricInfo]:
-        """Of a quantity, by default the one compared."""
-        return columns(self.metrics, self.runs, quantity or self.quantity)
+    def base_of(self, label: str) -> int:
+        """The number of a method's base model."""
+        return self.bases[self.of(label)[0].name]
 
-    def base(self, metric: str) -> float:
-        """The untouched model's value in the first run that measured it; a model measured alone counts last."""
-        runs = sorted(self.runs, key=lambda run: len(run.matrix.rows) == 1)
-        values = (run.matrix.rows[0].values.get(metric, math.nan) for run in runs)
-        return next((value for value in values if not math.isnan(value)), math.nan)
-
-    def known(self, label: str, quantity: Quantity, metric: str) -> set[Case]:
-        """The orders and seeds in which a strategy has a value."""
-        return self._known.get((label, quantity, metric), set())
-
-    @cached_property
-    def _known(self) -> dict[tuple[str, Quantity, str], set[Case]]:
-        found: dict[tuple[str, Quantity, str], set[Case]] = {}
-        columns_of = {quantity: [info.name for info in self.columns(quantity)] for quantity in self.shown()}
-        for quantity, run in itertools.product(columns_of, self.runs):
-            for metric in columns_of[quantity]:
-                if not math.isnan(value(run, quantity, metric)):
-                    found.setdefault((run.label, quantity, metric), set()).add((run.rewards, run.seed))
-        return found
-
-    def comparable(self, label: str, quantity: Quantity, metric: str) -> bool:
-        """Whether a strategy's mean is over the same orders and seeds as that of the strategy compared against."""
-        return self.known(label, quantity, metric) == self.known(self.against, quantity, metric)
-
-    def best(self, quantity: Quantity, info: MetricInfo) -> set[str]:
-        """The strategies with the best of the means that are comparable; none when fewer than two are."""
-        groups = [group for group in self.strategies if self.comparable(group.label, quantity, info.name)]
-        return best(groups, quantity, info.name, info.higher_is_better)
-
-    def marking(self, label: str, quantity: Quantity, metric: str) -> Difference | None:
-        """The tests whose marks a strategy's mean may carry; None when they are about other runs than its mean."""
-        wanted = (label, quantity, metric)
-        test = next((d for d in self.differences if (d.label, d.quantity, d.metric) == wanted), None)
-        return test if test and self.comparable(*wanted) else None
-
-    def one_order(self) -> bool:
-        """Whether all runs have the same order of rewards."""
-        return len({group.rewards for group in self.orders}) == 1
-
-
-def shown(quantity: Quantity) -> list[Quantity]:
-    """The quantities that are shown when one is compared."""
-    return [Quantity.FINAL, Quantity.FORGETTING] if quantity is Quantity.FINAL else [quantity]
+    def base(self, metric: str, number: int = 0) -> float:
+        """The value of an untouched model, the usual one by default, in the first run that measured it."""
+        runs = [run for run in self.runs if self.bases[run.name] == number] or self.runs
+        values = (run.matrix.rows[0].values[metric] for run in runs if metric in run.matrix.rows[0].values)
+        return next((value for value in values if value == value), float("nan"))
 
 
 def compare(
     runs: Sequence[RunResult],
     *,
-    quantity: Quantity = Quantity.FINAL,
+    quantities: Sequence[Quantity] = (Quantity.FINAL, Quantity.FORGETTING),
     against: str | None = None,
     strategies: Sequence[str] | None = None,
     rewards: Sequence[str] | None = None,
@@ -103,50 +72,87 @@ def compare(
 ) -> Comparison:
     """Compare finished runs.
 
-    against: default: rid, or the first strategy when there is no rid. strategies: compare these only, in this order;
+    against: default: rid, or the first method when there is no rid. strategies: compare these only, in this order;
     default: all, by name. rewards: compare runs of this order only.
 
-    Runs of a strategy with the same order and seed are told apart by the settings in which they differ; a strategy
-    then stands for all of its labels. Raises UsageError for a strategy without runs.
+    Runs of a strategy with the same order and seed, or on several base models, are told apart by the settings in which
+    they differ; a strategy then stands for all of its labels. Raises UsageError for a strategy without runs.
     """
-    before, runs = runs, told_apart(runs)
-    strategies = strategies and [label for name in strategies for label in _labels(name, before, runs)]
-    against = _labels(against, before, runs)[0] if against else None
-    names = list(strategies or sorted({run.label for run in runs}))
+    from rilbench.analysis.statistics import differences, means
+    from rilbench.analysis.table import prompt_means, quantity_table
+
+    settings = settings_of(runs)
+    before, runs = runs, methods.told_apart(runs, settings)
+    known = {name: _labels(name, before, runs) for name in (*(strategies or ()), against or REFERENCE)}
     chosen = [run for run in runs if rewards is None or run.rewards == tuple(rewards)]
-    have = {run.label for run in chosen}
     if not chosen:
         raise UsageError(f"no run of the rewards {' > '.join(rewards or ())}; there are {_orders(runs)}")
+    have = {run.label for run in chosen}
     for name in [*(strategies or ()), *([against] if against else ())]:
-        if name not in have:
+        if not have & set(known[name]):
             raise UsageError(unknown("strategy among the runs", name, have))
-    if against and against not in names:
-        raise UsageError(f"{against!r} to compare against is not one of --strategies {','.join(names)}; add it there")
-    infos = metrics_of(chosen)
-    chosen = sorted((run for run in chosen if run.label in names), key=lambda run: _place(run, names))
-    pooled = by_strategy(chosen)
-    mixed.check(chosen, warn)
-    usual = next((label for label in _labels("rid", before, runs) if label in names), pooled[0].label)
-    reference = against or (usual if any(group.label == usual for group in pooled) else pooled[0].label)
-    columns_of = {each: [info.name for info in columns(infos, chosen, each)] for each in shown(quantity)}
-    return Comparison(
-        quantity=quantity,
-        metrics=infos,
-        orders=by_order(chosen),
-        strategies=pooled,
-        against=reference,
-        differences=differences(chosen, reference, columns_of),
+    labels = [label for name in strategies for label in known[name] if label in have] if strategies else sorted(have)
+    usual = [label for label in known[against or REFERENCE] if label in labels]
+    if against and not usual:
+        raise UsageError(f"{against!r} to compare against is not one of --strategies {','.join(labels)}; add it there")
+    reference = usual[0] if usual else labels[0]
+    infos = metrics_of(chosen, settings)
+    chosen = sorted(
+        (run for run in chosen if run.label in labels), key=lambda r: (labels.index(r.label), r.rewards, r.seed)
     )
+    methods.check(chosen, settings, warn)
+    bases = methods.base_models(chosen)
+    table = quantity_table(chosen, quantities, metrics=infos)
+    own = {bases[run.name] for run in chosen if run.label == reference}
+    alike = table[table["run"].map(bases).isin(own)]
+    scores = {run.name: prompt_means(run) for run in chosen} if Quantity.FINAL in quantities else None
+    comparison = Comparison(
+        runs=chosen,
+        settings=settings,
+        quantities=tuple(quantities),
+        metrics=infos,
+        labels=labels,
+        against=reference,
+        bases=bases,
+        table=table,
+        orders=means(table, ("label", "order")),
+        means=means(table),
+        differences=differences(alike, reference, scores=scores),
+    )
+    return replace(comparison, means=_ranked(comparison, alike))
+
+
+def _ranked(comparison: Comparison, alike: pd.DataFrame) -> pd.DataFrame:
+    """The means with `orders` and `models` behind them, and which are comparable and best."""
+    counts = comparison.table.groupby("label", observed=True).agg(
+        orders=("order", "nunique"), models=("model", "nunique")
+    )
+    found = comparison.means.join(counts, on="label")
+    cases: dict[tuple[str, ...], set[tuple[str, int]]] = {}
+    for *test, order, seed in alike.loc[alike["value"].notna(), [*TEST, "order", "seed"]].itertuples(index=False):
+        cases.setdefault(tuple(test), set()).add((order, seed))
+    merges = {run.label for run in comparison.runs if is_merge(run)}
+    found["comparable"] = [
+        cases.get((quantity, label, metric)) == cases.get((quantity, comparison.against, metric))
+        and not (quantity == Quantity.AVERAGE_FORGOTTEN and label in merges)
+        for quantity, label, metric in zip(*(found[name] for name in TEST), strict=True)
+    ]
+    found["best"] = False
+    for quantity in comparison.quantities:
+        for info in comparison.columns(quantity):
+            means = found[(found["quantity"] == quantity) & (found["metric"] == info.name) & found["comparable"]][
+                "mean"
+            ]
+            several = len(cases.get((quantity, comparison.against, info.name), ())) > 1
+            if several and means.count() > 1:
+                found.loc[means.index, "best"] = means == (means.max() if info.higher_is_better else means.min())
+    return found
 
 
 def _labels(name: str, before: Sequence[RunResult], runs: Sequence[RunResult]) -> list[str]:
     """What the runs of a strategy are called now; the name itself when there are none."""
     found = sorted({now.label for then, now in zip(before, runs, strict=True) if name in (then.label, now.label)})
     return found or [name]
-
-
-def _place(run: RunResult, names: Sequence[str]) -> tuple[int, tuple[str, ...], int]:
-    return names.index(run.label), run.rewards, run.seed
 
 
 def _orders(runs: Sequence[RunResult]) -> str:

@@ -1,28 +1,33 @@
-"""What can be compared: one number of a run for every metric, for every reward, or one in all."""
+"""What can be compared, and the one definition of each: a number of a run for every metric, every reward, or in all."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from enum import StrEnum
+from statistics import fmean
 
-from rilbench.analysis.recorded import settings
+from rilbench.analysis.recorded import Settings
 from rilbench.contracts.result import MetricInfo, ResultMatrix, RunResult
 
 
 class Quantity(StrEnum):
     """a^0 is the base model's value, a^T the final one, a^t the one after the stage that last trained the reward.
 
-    All but FINAL and FORGETTING are differences in the direction of the metric: positive is better.
+    All but FINAL, FORGETTING and AVERAGE_FORGOTTEN are differences in the direction of the metric: positive is better.
+    The averages are means over the trained rewards, relative to abs(a^0).
     """
 
     FINAL = "final"  # a^T of a metric
     FORGETTING = "forgetting"  # F of a metric, Eq. 3 of the paper, where tables do not mask it; never negative
-    AVERAGE = "average"  # mean over the trained rewards of (a^T - a^0) / |a^0|
+    AVERAGE = "average"  # of what is left: (a^T - a^0) / |a^0|
+    AVERAGE_LEARNED = "average_learned"  # (a^t - a^0) / |a^0|
+    AVERAGE_FORGOTTEN = "average_forgotten"  # F / |a^0|, of the rewards whose F is not masked
+    LEFT = "left"  # a^T - a^0 of a reward
+    LEARNED = "learned"  # a^t - a^0 of a reward
     BACKWARD = "backward"  # a^T - a^t of a reward, not for one trained last
     FORWARD = "forward"  # a^(f-1) - a^0 of a reward, f the stage that first trained it; not for f = 1, nor for merges
-    LEARNED = "learned"  # a^t - a^0 of a reward
     PLASTICITY = "plasticity"  # a^t - a^(t-1) of a reward: what that stage added; not for merges
 
 
@@ -30,34 +35,39 @@ TITLES = {
     Quantity.FINAL: "Final value",
     Quantity.FORGETTING: "Forgetting F (Eq. 3)",
     Quantity.AVERAGE: "Relative gain over the base, mean over the trained rewards",
+    Quantity.AVERAGE_LEARNED: "Relative gain of a reward in its own stage, mean over the trained rewards",
+    Quantity.AVERAGE_FORGOTTEN: "Relative forgetting, mean over the trained rewards",
+    Quantity.LEFT: "Left: gain of a reward from the base to the last stage",
+    Quantity.LEARNED: "Learned: gain of a reward from the base to the stage that trained it",
     Quantity.BACKWARD: "Backward transfer: gain of a reward from the stage that trained it to the last",
     Quantity.FORWARD: "Forward transfer: gain of a reward from the base to the stage before its own",
-    Quantity.LEARNED: "Learned: gain of a reward from the base to the stage that trained it",
     Quantity.PLASTICITY: "Plasticity: gain of a reward in the stage that trained it",
 }
+AVERAGES = (Quantity.AVERAGE, Quantity.AVERAGE_LEARNED, Quantity.AVERAGE_FORGOTTEN)
 OF_REWARDS = {
+    Quantity.LEFT: ResultMatrix.left,
+    Quantity.LEARNED: ResultMatrix.learned,
     Quantity.BACKWARD: ResultMatrix.backward_transfer,
     Quantity.FORWARD: ResultMatrix.forward_transfer,
-    Quantity.LEARNED: ResultMatrix.learned,
     Quantity.PLASTICITY: ResultMatrix.plasticity,
 }
 
 
-def metrics_of(runs: Sequence[RunResult]) -> list[MetricInfo]:
+def metrics_of(runs: Sequence[RunResult], settings: Settings | None = None) -> list[MetricInfo]:
     """The metrics of any run, in the order of the first configuration that is known.
 
     Those it does not name, as rewards that are measured anyway, stand first, as in the first run.
     """
     infos = {info.name: info for run in runs for info in run.matrix.shown}
-    configured = (settings(run).get("evaluate.metrics") for run in runs)
+    configured = ((settings or {}).get(run.name, {}).get("evaluate.metrics") for run in runs)
     order = next((names for names in configured if isinstance(names, list)), [])
     return sorted(infos.values(), key=lambda info: order.index(info.name) if info.name in order else -1)
 
 
-def columns(infos: Sequence[MetricInfo], runs: Sequence[RunResult], quantity: Quantity) -> list[MetricInfo]:
+def columns(infos: Sequence[MetricInfo], runs: Iterable[RunResult], quantity: Quantity) -> list[MetricInfo]:
     """Those of the metrics of runs a quantity is about, with the direction in which the quantity is better."""
-    if quantity is Quantity.AVERAGE:
-        return [MetricInfo(name="average", higher_is_better=True)]
+    if quantity in AVERAGES:
+        return [MetricInfo(name="average", higher_is_better=quantity is not Quantity.AVERAGE_FORGOTTEN)]
     if quantity is Quantity.FINAL:
         return list(infos)
     if quantity is Quantity.FORGETTING:
@@ -66,27 +76,50 @@ def columns(infos: Sequence[MetricInfo], runs: Sequence[RunResult], quantity: Qu
     return [replace(info, higher_is_better=True) for info in infos if info.name in trained]
 
 
-def value(run: RunResult, quantity: Quantity, column: str) -> float:
-    """The quantity of a run in a column; NaN where the run did not measure or train it, or a table masks it."""
-    matrix, last = run.matrix, len(run.matrix.rows) - 1
+def value(run: RunResult, quantity: Quantity, column: str, stage: int = -1) -> float:
+    """The quantity of a run in a column; NaN where the run did not measure or train it, or a table masks it.
+
+    stage: of FINAL and FORGETTING, after which stage; the others are about the whole run.
+    """
+    matrix = run.matrix
     if quantity is Quantity.AVERAGE:
         return matrix.average()
-    if all(info.name != column for info in matrix.metrics):
-        return math.nan
+    if quantity in AVERAGES:
+        of = Quantity.LEARNED if quantity is Quantity.AVERAGE_LEARNED else Quantity.FORGETTING
+        return _mean([value(run, of, r) / abs(base) for r in matrix.trained_rewards() if (base := matrix.values(r)[0])])
     if quantity is Quantity.FINAL:
-        return matrix.values(column)[-1]
-    if quantity is Quantity.FORGETTING:
-        return math.nan if matrix.masked(column, last) else matrix.forgetting(column)
-    if _without(run, quantity, column):
+        return matrix.rows[stage].values.get(column, math.nan)
+    if column not in {info.name for info in matrix.metrics}:
         return math.nan
-    return OF_REWARDS[quantity](matrix, column)
+    if quantity is Quantity.FORGETTING:
+        after = stage % len(matrix.rows)
+        return math.nan if matrix.masked(column, after) else matrix.forgetting(column, after)
+    return math.nan if _without(run, quantity, column) else OF_REWARDS[quantity](matrix, column)
+
+
+def is_merge(run: RunResult) -> bool:
+    """Whether the final model is made of models that were trained before: a stage without rewards."""
+    return any(not row.rewards for row in run.matrix.rows[1:])
+
+
+def is_sequence(run: RunResult) -> bool:
+    """Whether one stage was trained after another, so that something can be forgotten."""
+    return len(run.matrix.rows) > 2 and not is_merge(run)
 
 
 def _without(run: RunResult, quantity: Quantity, reward: str) -> bool:
     """Whether a reward has no such quantity: it was never trained, nothing was before its first or after its last
-    stage, or the run is a merge, whose stages need not stand on each other."""
+    stage, or the run is a merge, whose stages need not follow each other."""
     stage, rows = run.matrix.stage_of(reward), run.matrix.rows
+    if quantity is Quantity.LEFT:
+        return False  # also of a reward that no stage trained
     nothing_before = quantity is Quantity.FORWARD and stage > 0 and reward in rows[1].rewards
     nothing_after = quantity is Quantity.BACKWARD and stage == len(rows) - 1
-    merged = quantity in (Quantity.FORWARD, Quantity.PLASTICITY) and any(not row.rewards for row in rows[1:])
+    merged = quantity in (Quantity.FORWARD, Quantity.PLASTICITY) and is_merge(run)
     return stage == 0 or nothing_before or nothing_after or merged
+
+
+def _mean(values: Sequence[float]) -> float:
+    """Of the values that are not NaN."""
+    known = [value for value in values if not math.isnan(value)]
+    return fmean(known) if known else math.nan

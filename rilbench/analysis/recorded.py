@@ -1,19 +1,39 @@
-"""What the folder of a run says of its settings and its surroundings."""
+"""What the folder of a run says of its settings and surroundings, and the settings that make it another method."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from rilbench.contracts import redact
 from rilbench.contracts.errors import ConfigError, DamagedError
 from rilbench.contracts.result import RunResult
 from rilbench.contracts.settings import flat
 from rilbench.contracts.untrusted import inside
+from rilbench.engine.config import ANY
 from rilbench.engine.layers import values_in
 from rilbench.store.checksums import damaged
 from rilbench.store.files import read_json, read_text
 from rilbench.store.layout import RunFiles
+
+T = TypeVar("T")
+Settings = Mapping[str, Mapping[str, Any]]  # of each run by name, by dotted key
+
+FREE = ("label", "rewards", "seed", "store", "requires", "tracking", "check_memory")  # the run's own
+NEUTRAL = (  # these change no number beyond rounding
+    "model.device",
+    "model.gradient_checkpointing",
+    "model.vae_slicing",
+    "train.micro_batch",
+    "train.log_gradients_every",
+    "train.checkpoint_every",
+    "evaluate.batch_size",
+    "evaluate.pictures",
+    "evaluate.bootstrap",
+    "evaluate.metrics",  # these two add columns
+    "evaluate.perturb",
+)
 
 
 def settings(run: RunResult) -> dict[str, Any]:
@@ -31,8 +51,13 @@ def settings(run: RunResult) -> dict[str, Any]:
         raise damaged(file, error) from None
 
 
+def settings_of(runs: Sequence[RunResult]) -> dict[str, dict[str, Any]]:
+    """The settings of runs by name. Reading them takes longer than comparing the runs: read them once."""
+    return {run.name: settings(run) for run in runs}
+
+
 def environment(run: RunResult) -> dict[str, Any]:
-    """`environment.json` likewise."""
+    """`environment.json` by dotted key."""
     file = _own(run, RunFiles.ENVIRONMENT)
     if file is None:
         return {}
@@ -40,6 +65,28 @@ def environment(run: RunResult) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise damaged(file, "it holds no surroundings")
     return flat(values)
+
+
+def strategies_of(run: RunResult) -> list[str]:
+    """The strategies that planned and trained a run, as far as its result says."""
+    return [key.removeprefix("strategy/") for key in run.plugins if key.startswith("strategy/")]
+
+
+def telling(settings: Mapping[str, T], strategies: Iterable[str] = ()) -> dict[str, T]:
+    """The settings, by dotted key, in which two runs of one method agree; those of strategies that take no part in the
+    run are left out.
+
+    strategies: those that take part (`strategies_of`), in addition to those that the settings name: `by` has a default.
+    """
+    strategy = str(settings.get("strategy", ""))
+    involved = {*strategies, ANY, strategy, str(settings.get(f"strategy_settings.{strategy}.by", ""))}
+
+    def tells(key: str, value: T) -> bool:
+        section, _, rest = key.partition(".")
+        others = strategy and section in ("strategy_settings", "recipes") and rest.partition(".")[0] not in involved
+        return str(value) != "{}" and key not in NEUTRAL and section not in FREE and not others
+
+    return {key: value for key, value in settings.items() if tells(key, value)}
 
 
 def _own(run: RunResult, name: str) -> Path | None:

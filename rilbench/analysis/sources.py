@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from rilbench.analysis.names import some
 from rilbench.contracts import untrusted
 from rilbench.contracts.errors import ConfigError, UsageError
 from rilbench.contracts.result import RunResult
@@ -14,6 +13,7 @@ from rilbench.store.files import read_json
 from rilbench.store.layout import RunFiles
 from rilbench.store.results import load_result
 
+SHOWN = 3  # names in a message
 FindRuns = Callable[[str], Sequence[RunResult]]
 Warn = Callable[[str], None]
 
@@ -42,6 +42,12 @@ def load_runs(sources: Sequence[str], find_runs: FindRuns, *, warn: Warn | None 
     if text:
         (warn or Reporter().warn)(text)
     return finished
+
+
+def some(names: Sequence[str]) -> str:
+    """The first few names, and how many more there are."""
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return ", ".join(names[:SHOWN]) + more
 
 
 def _left_out(finished: int, begun: Sequence[str], broken: Sequence[str]) -> str:

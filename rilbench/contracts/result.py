@@ -88,6 +88,10 @@ class ResultMatrix:
         first = next((i for i, row in enumerate(self.rows) if reward in row.rewards), 1)
         return self._gain(reward, 0, first - 1)
 
+    def left(self, reward: str) -> float:
+        """Change of a reward's mean from the base to the last stage."""
+        return self._gain(reward, 0, -1)
+
     def learned(self, reward: str) -> float:
         """Change of a reward's mean from the base to the stage that last trained it."""
         return self._gain(reward, 0, self.stage_of(reward))

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from numpy.typing import NDArray
 from safetensors.numpy import load_file
@@ -18,11 +19,9 @@ from scipy import stats
 from stores import BACKWARDS, BETTER, FORWARDS, SCORED, TARGETS, A, C, H, save
 
 from rilbench.analysis.comparison import Comparison, compare
-from rilbench.analysis.differences import Paired
-from rilbench.analysis.groups import best
-from rilbench.analysis.quantities import Quantity
+from rilbench.analysis.quantities import AVERAGES, Quantity
 from rilbench.analysis.sources import load_runs
-from rilbench.analysis.statistics import Spread, holm, paired_p
+from rilbench.analysis.statistics import Spread, holm, paired_p, spreads
 from rilbench.contracts.errors import ConfigError, UsageError
 from rilbench.contracts.result import RunResult
 from rilbench.store.files import write_json
@@ -42,7 +41,23 @@ def nobody(source: str) -> list[RunResult]:
 
 def compared(store: Path, quantity: Quantity = Quantity.FINAL, **options: Any) -> Comparison:
     runs = load_runs([str(store)], nobody, warn=silent)
-    return compare(runs, quantity=quantity, **{"warn": silent} | options)
+    return compare(runs, quantities=shown(quantity), **{"warn": silent} | options)
+
+
+def shown(quantity: Quantity) -> tuple[Quantity, ...]:
+    """What `rilbench compare` shows: a final value comes with its forgetting."""
+    return (Quantity.FINAL, Quantity.FORGETTING) if quantity is Quantity.FINAL else (quantity,)
+
+
+def the(table: pd.DataFrame, **wanted: str) -> dict[str, Any]:
+    """The one row of a table with these values."""
+    (row,) = (row for row in table.to_dict("records") if all(row[key] == value for key, value in wanted.items()))
+    return dict(row)
+
+
+def p_of(sample: list[float]) -> float:
+    """`paired_p` of one sample."""
+    return float(paired_p(spreads(pd.Series([0.0, *sample]).groupby([9] + [0] * len(sample)))).get(0, math.nan))
 
 
 @pytest.fixture(scope="module")
@@ -80,6 +95,11 @@ def average(run: Raw, metric: str) -> float:
     return float(np.mean([(values(run, r)[-1] - values(run, r)[0]) / abs(values(run, r)[0]) for r in run["rewards"]]))
 
 
+def relative(run: Raw, of: Callable[[str], float]) -> float:
+    """Mean over the rewards that have the number."""
+    return float(np.nanmean([of(reward) / abs(values(run, reward)[0]) for reward in run["rewards"]]))
+
+
 def between(run: Raw, metric: str, start: int, end: int) -> float:
     a = values(run, metric)
     return math.nan if start == end else a[end] - a[start]
@@ -89,13 +109,16 @@ EXPECTED: dict[Quantity, Callable[[Raw, str], float]] = {
     Quantity.FINAL: lambda run, m: values(run, m)[-1],
     Quantity.FORGETTING: forgetting,
     Quantity.AVERAGE: average,
+    Quantity.AVERAGE_LEARNED: lambda run, m: relative(run, lambda r: between(run, r, 0, stage_of(run, r))),
+    Quantity.AVERAGE_FORGOTTEN: lambda run, m: relative(run, lambda r: forgetting(run, r)),
+    Quantity.LEFT: lambda run, m: between(run, m, 0, 3),
     Quantity.BACKWARD: lambda run, m: between(run, m, stage_of(run, m), 3),
     Quantity.FORWARD: lambda run, m: between(run, m, 0, stage_of(run, m) - 1),
     Quantity.LEARNED: lambda run, m: between(run, m, 0, stage_of(run, m)),
     Quantity.PLASTICITY: lambda run, m: between(run, m, stage_of(run, m) - 1, stage_of(run, m)),
 }
 ALL = (*SCORED[:4], "fid", "oracle")
-COLUMNS = {Quantity.FINAL: ALL, Quantity.FORGETTING: ALL, Quantity.AVERAGE: ("average",)}
+COLUMNS = {Quantity.FINAL: ALL, Quantity.FORGETTING: ALL} | dict.fromkeys(AVERAGES, ("average",))
 
 
 def assert_spread(record: Record, sample: list[float]) -> None:
@@ -127,9 +150,8 @@ def test_every_number_of_orders_and_means(store: Path, quantity: Quantity) -> No
     metrics = COLUMNS.get(quantity, (A, H, C))
     rows = {(r["label"], *r["order"], r["metric"]) for r in tables["orders"]}
     assert len(rows) == 5 * len(metrics)
-    shown = [q.value for q in ((Quantity.FINAL, Quantity.FORGETTING) if quantity is Quantity.FINAL else (quantity,))]
     assert [(r["quantity"], r["label"], r["metric"]) for r in tables["means"]] == list(
-        itertools.product(shown, ("baseline", "rid", "soup"), metrics)
+        itertools.product(shown(quantity), ("baseline", "rid", "soup"), metrics)
     )
     base = raw(store, "rid")[0]["stages"][0]["values"]
     assert {r["metric"]: r["mean"] for r in tables["base"]} == base
@@ -156,7 +178,7 @@ def prompt_differences(store: Path, one: str, two: str, metric: str) -> NDArray[
     return np.mean(found, axis=0)
 
 
-def holm_by_definition(p: dict[str, float]) -> dict[str, float]:
+def holm_by_definition(p: dict[tuple[str, str], float]) -> dict[tuple[str, str], float]:
     ranks = {name: i for i, name in enumerate(sorted(p, key=p.__getitem__))}
     return {name: max(min(1.0, (len(p) - ranks[o]) * p[o]) for o in p if ranks[o] <= ranks[name]) for name in p}
 
@@ -174,40 +196,42 @@ def test_every_number_of_the_differences(store: Path, quantity: Quantity, agains
     found = records(compared(store, quantity, against=against))["differences"]
     reference = against or "rid"
     others = sorted({"rid", "baseline", "soup"} - {reference})
-    shown = (Quantity.FINAL, Quantity.FORGETTING) if quantity is Quantity.FINAL else (quantity,)
     metrics = COLUMNS.get(quantity, (A, H, C))
-    assert [(d["quantity"], d["label"], d["metric"]) for d in found] == list(itertools.product(shown, others, metrics))
-    for each, other in itertools.product(shown, others):
-        tests = {d["metric"]: d for d in found if (d["label"], d["quantity"]) == (other, each)}
+    assert [(d["quantity"], d["label"], d["metric"]) for d in found] == list(
+        itertools.product(shown(quantity), others, metrics)
+    )
+    for each in shown(quantity):
+        tests = {(d["label"], d["metric"]): d for d in found if d["quantity"] == each}
         expected = {}
-        for metric in metrics:
+        for other, metric in itertools.product(others, metrics):
+            test = tests[other, metric]
             both = [[EXPECTED[each](run, metric) for run in pair] for pair in pairs(store, other, reference)]
             known = np.array([pair for pair in both if not np.isnan(pair).any()]).reshape(-1, 2)
-            assert_spread(tests[metric], list(known[:, 0] - known[:, 1]))
-            assert tests[metric]["matched"] == len(known)
+            assert_spread(test, list(known[:, 0] - known[:, 1]))
+            assert test["matched"] == len(known)
             if len(known) > 1:
-                expected[metric] = float(stats.ttest_rel(known[:, 0], known[:, 1]).pvalue)
+                expected[other, metric] = float(stats.ttest_rel(known[:, 0], known[:, 1]).pvalue)
             else:
-                assert (math.isnan(tests[metric]["p_holm"]), tests[metric]["significant"]) == (True, False)
-        adjusted = holm_by_definition(expected)
-        for metric, p in expected.items():
-            assert tests[metric]["p"] == pytest.approx(p)
-            assert tests[metric]["p_holm"] == pytest.approx(adjusted[metric])
-            assert tests[metric]["significant"] == (adjusted[metric] < 0.05)
+                assert (math.isnan(test["p_holm"]), test["significant"]) == (True, False)
+        adjusted = holm_by_definition(expected)  # over all methods and metrics of the quantity
+        for key, p in expected.items():
+            assert tests[key]["p"] == pytest.approx(p)
+            assert tests[key]["p_holm"] == pytest.approx(adjusted[key])
+            assert tests[key]["significant"] == (adjusted[key] < 0.05)
 
 
-@pytest.mark.parametrize("other", ["baseline", "soup"])
-def test_every_number_of_the_test_over_prompts(store: Path, other: str) -> None:
+def test_every_number_of_the_test_over_prompts(store: Path) -> None:
     found = records(compared(store))["differences"]
-    tests = {d["metric"]: d for d in found if (d["label"], d["quantity"]) == (other, "final")}
-    samples = {metric: prompt_differences(store, other, "rid", metric) for metric in SCORED}
-    expected = {metric: float(stats.ttest_1samp(sample, 0).pvalue) for metric, sample in samples.items()}
+    tests = {(d["label"], d["metric"]): d for d in found if d["quantity"] == "final"}
+    keys = list(itertools.product(("baseline", "soup"), SCORED))
+    samples = {(other, metric): prompt_differences(store, other, "rid", metric) for other, metric in keys}
+    expected = {key: float(stats.ttest_1samp(sample, 0).pvalue) for key, sample in samples.items()}
     adjusted = holm_by_definition(expected)
-    for metric, p in expected.items():
-        assert (tests[metric]["prompts"], tests[metric]["p_prompts"]) == (12, pytest.approx(p))
-        assert tests[metric]["p_prompts_holm"] == pytest.approx(adjusted[metric])
-        assert tests[metric]["significant_prompts"] == (adjusted[metric] < 0.05)
-    assert "prompts" not in tests["fid"]
+    for key, p in expected.items():
+        assert (tests[key]["prompts"], tests[key]["p_prompts"]) == (12, pytest.approx(p))
+        assert tests[key]["p_prompts_holm"] == pytest.approx(adjusted[key])
+        assert tests[key]["significant_prompts"] == (adjusted[key] < 0.05)
+    assert "prompts" not in tests["baseline", "fid"]
     assert not any("prompts" in d for d in found if d["quantity"] == "forgetting")
 
 
@@ -218,34 +242,36 @@ def test_runs_that_are_one_model_are_one_observation(tmp_path: Path) -> None:
         for rewards, stages in ((FORWARDS, own), (BACKWARDS, own[::-1])):
             save(tmp_path, "soup", rewards, seed, stages=stages)
             save(tmp_path, "rid", rewards, seed)
-    (test,) = (d for d in compared(tmp_path).differences if (d.metric, d.quantity) == ("fid", Quantity.FINAL))
+    test = the(compared(tmp_path).differences, metric="fid", quantity="final")
     gaps = {run["seed"]: 0.0 for run in raw(tmp_path, "rid")}
     for one, two in pairs(tmp_path, "soup", "rid"):
         gaps[one["seed"]] += (values(one, "fid")[-1] - values(two, "fid")[-1]) / 2
-    assert (test.matched, test.runs.spread.n) == (6, 3)
-    assert test.runs.spread.mean == pytest.approx(np.mean(list(gaps.values())))
-    assert test.runs.p == pytest.approx(stats.ttest_1samp(list(gaps.values()), 0).pvalue)
+    assert (test["matched"], test["n"]) == (6, 3)
+    assert test["mean"] == pytest.approx(np.mean(list(gaps.values())))
+    assert test["p"] == pytest.approx(stats.ttest_1samp(list(gaps.values()), 0).pvalue)
 
 
 def test_runs_without_scores_are_not_tested_over_prompts(store: Path) -> None:
     """As a tracking server's: no folder, so no scores of images."""
     runs = [replace(run, folder=None) for run in load_runs([str(store)], nobody)]
     found = compare(runs, warn=silent).differences
-    assert {d.prompts for d in found} == {None}
-    assert [d.runs for d in found] == [d.runs for d in compared(store).differences]
+    with_scores = compared(store).differences
+    assert found["prompts"].isna().all()
+    assert with_scores["prompts"].notna().any()
+    pd.testing.assert_frame_equal(found.loc[:, :"significant"], with_scores.loc[:, :"significant"])
 
 
 def test_scores_deleted_from_the_store_leave_the_runs(tmp_path: Path) -> None:
     for seed in (0, 1):
         save(tmp_path, "rid", seed=seed)
         save(tmp_path, "baseline", seed=seed)
-    assert compared(tmp_path).differences[0].prompts
+    assert compared(tmp_path).differences["prompts"][0] == 12
     file = next(tmp_path.glob("stages/rid-*-seed0-2/evaluations/e/scores.safetensors"))
     file.write_bytes(file.read_bytes()[:100])
     with pytest.raises(ConfigError, match=r"scores.safetensors is damaged: .*\. Rerun the run's command"):
         compared(tmp_path)
     file.unlink()
-    assert compared(tmp_path).differences[0].prompts is None
+    assert math.isnan(compared(tmp_path).differences["prompts"][0])
 
 
 @pytest.mark.parametrize("quantity", [Quantity.PLASTICITY, Quantity.FORWARD])
@@ -271,14 +297,14 @@ def test_no_mark_on_a_mean_over_other_runs(tmp_path: Path) -> None:
     save(tmp_path, "lucky", shift=5.0)
     save(tmp_path, "lucky", seed=1, shift=5.0)
     comparison = compared(tmp_path)
-    (aesthetic,) = (info for info in comparison.columns() if info.name == A)
-    assert comparison.best(Quantity.FINAL, aesthetic) == {"rid"}
-    (test,) = (d for d in comparison.differences if (d.label, d.metric, d.quantity) == ("lucky", A, Quantity.FINAL))
-    assert test.runs.significant  # in the table of differences, over the two runs that match
-    assert comparison.marking("lucky", Quantity.FINAL, A) is None
-    assert comparison.marking("baseline", Quantity.FINAL, A)
-    caption = means_sheet(comparison, Quantity.FINAL).caption
-    assert "over other orders and seeds than those of rid: lucky." in caption
+    means = {label: the(comparison.means, label=label, metric=A, quantity="final") for label in comparison.labels}
+    assert [label for label in means if means[label]["best"]] == ["rid"]
+    assert {label: row["comparable"] for label, row in means.items()} == {"baseline": True, "lucky": False, "rid": True}
+    test = the(comparison.differences, label="lucky", metric=A, quantity="final")
+    assert test["significant"]  # in the table of differences, over the two runs that match
+    sheet = means_sheet(comparison, Quantity.FINAL)
+    assert {line.labels[0]: line.cells[0].mark for line in sheet.lines[1:]} == {"baseline": "*", "lucky": "", "rid": ""}
+    assert "over other orders and seeds than those of rid: lucky." in sheet.caption
 
 
 def test_merges_are_not_ranked_where_sequences_are_masked(tmp_path: Path) -> None:
@@ -286,10 +312,12 @@ def test_merges_are_not_ranked_where_sequences_are_masked(tmp_path: Path) -> Non
         save(tmp_path, "rid", rewards, seed)
         save(tmp_path, "soup", rewards, seed, merge=True)
     comparison = compared(tmp_path, Quantity.FORGETTING)
-    marked = {
-        info.name for info in comparison.columns() if comparison.comparable("soup", Quantity.FORGETTING, info.name)
-    }
-    assert marked == {H, "fid", "oracle"}  # aesthetic and compressibility with its file size are trained last by one
+    own = comparison.means[(comparison.means["label"] == "soup") & comparison.means["comparable"]]
+    assert set(own["metric"]) == {
+        H,
+        "fid",
+        "oracle",
+    }  # aesthetic and compressibility with its file size are trained last by one
     assert f"soup ({A}, {C}, png_kb)." in means_sheet(comparison, Quantity.FORGETTING).caption
 
 
@@ -297,7 +325,10 @@ def test_columns_follow_the_configuration(tmp_path: Path) -> None:
     """Not the first run read, whose rewards are in its own order."""
     wanted = ["fid", C, "oracle", A, "png_kb"]
     save(tmp_path, "rid", BACKWARDS, settings={"evaluate": {"metrics": wanted, "seed": 0}})
-    assert [info.name for info in compared(tmp_path).columns()] == [H, *wanted]  # a reward is measured anyway
+    assert [info.name for info in compared(tmp_path).columns(Quantity.FINAL)] == [
+        H,
+        *wanted,
+    ]  # a reward is measured anyway
 
 
 @pytest.mark.parametrize(
@@ -305,37 +336,44 @@ def test_columns_follow_the_configuration(tmp_path: Path) -> None:
     [([], math.nan), ([1.0], math.nan), ([0.0, 0.0], math.nan), ([0.4, 0.4], math.nan), ([1.0, -1.0], 1.0)],
 )
 def test_paired_p_of_ties_and_small_samples(sample: list[float], p: float) -> None:
-    assert paired_p(sample) == pytest.approx(p, nan_ok=True)
+    assert p_of(sample) == pytest.approx(p, nan_ok=True)
 
 
 def test_equal_differences_are_no_test_and_have_no_interval() -> None:
     """0.1 + 0.3 is not 0.4 in binary: what rounding makes of equal numbers is no spread either."""
-    assert math.isnan(paired_p([0.1 + 0.3, 0.4, 0.7 - 0.3]))
+    assert math.isnan(p_of([0.1 + 0.3, 0.4, 0.7 - 0.3]))
     spread = Spread.of([0.4, 0.4])
     assert (spread.n, spread.mean, spread.sd) == (2, 0.4, 0)
     assert math.isnan(spread.half)
-    assert holm({"equal": paired_p([0.4, 0.4]), "other": 0.04})["other"] == 0.04  # no test, so not corrected for
+    assert holm(pd.Series({"equal": p_of([0.4, 0.4]), "other": 0.04}))["other"] == 0.04  # no test: not corrected for
 
 
 def test_students_interval_and_holm_by_hand() -> None:
     spread = Spread.of([2.0, 3.0, math.nan, 2.5])
     assert (spread.n, spread.mean, spread.sd) == (3, 2.5, 0.5)
     assert spread.half == pytest.approx(4.3027 * 0.5 / math.sqrt(3), rel=1e-4)  # the quantile of any printed table
-    adjusted = holm({"a": 0.01, "b": 0.04, "c": 0.03, "none": math.nan})
-    assert {k: v for k, v in adjusted.items() if k != "none"} == pytest.approx({"a": 0.03, "b": 0.06, "c": 0.06})
+    adjusted = holm(pd.Series({"a": 0.01, "b": 0.04, "c": 0.03, "none": math.nan}))
+    assert adjusted.drop("none").to_dict() == pytest.approx({"a": 0.03, "b": 0.06, "c": 0.06})
     assert math.isnan(adjusted["none"])
-    assert [Paired(spread, 0.03, p_holm).significant for p_holm in (0.049, 0.06, math.nan)] == [True, False, False]
 
 
 def test_best_follows_the_direction_and_ties_share_it(tmp_path: Path) -> None:
-    save(tmp_path, "one")
-    save(tmp_path, "two", shift=0.5)
-    groups = compared(tmp_path).strategies
-    assert best(groups, Quantity.FINAL, A, True) == {"two"}
-    assert best(groups, Quantity.FINAL, "png_kb", False) == {"one"}
-    assert best(groups[:1], Quantity.FINAL, A, True) == set()
-    twins = [groups[0], replace(groups[0], label="twin")]
-    assert best(twins, Quantity.FINAL, A, True) == {"one", "twin"}
+    for seed in range(2):
+        save(tmp_path, "one", seed=seed)
+        save(tmp_path, "two", seed=seed, shift=0.5)
+
+    def best(runs: list[RunResult], metric: str) -> list[str]:
+        means = compare(runs, warn=silent).means
+        chosen = means[means["best"] & (means["metric"] == metric) & (means["quantity"] == "final")]
+        return list(chosen["label"])
+
+    runs = load_runs([str(tmp_path)], nobody)
+    one = [run for run in runs if run.label == "one"]
+    assert best(runs, A) == ["two"]
+    assert best(runs, "png_kb") == ["one"]
+    assert best(one, A) == []
+    assert best([*one, *(replace(run, name=f"{run.name}-x", label="twin") for run in one)], A) == ["one", "twin"]
+    assert best([run for run in runs if run.seed == 0], A) == []  # a single run may be chance
 
 
 def test_one_model_under_two_orders_counts_once_in_a_mean(tmp_path: Path) -> None:
@@ -347,8 +385,9 @@ def test_one_model_under_two_orders_counts_once_in_a_mean(tmp_path: Path) -> Non
         save(tmp_path, "rid", FORWARDS, seed)
         save(tmp_path, "rid", BACKWARDS, seed)
     comparison = compared(tmp_path)
-    assert {group.label: len(group.runs) for group in comparison.strategies} == {"rid": 4, "soup": 2}
-    assert [len(group.runs) for group in comparison.orders] == [2, 2, 2, 2]
+    fid = [row for row in comparison.means.to_dict("records") if (row["metric"], row["quantity"]) == ("fid", "final")]
+    assert {row["label"]: (row["n"], row["models"]) for row in fid} == {"rid": (4, 4), "soup": (2, 2)}
+    assert set(comparison.orders.loc[comparison.orders["metric"] == "fid", "n"]) == {2}
 
 
 def test_a_metric_some_runs_lack(tmp_path: Path) -> None:
@@ -378,7 +417,7 @@ def test_nan_in_a_result_is_left_out(tmp_path: Path) -> None:
 
 def test_strategies_and_rewards_filter(store: Path) -> None:
     comparison = compared(store, strategies=["soup", "rid"], rewards=FORWARDS)
-    assert [(g.label, g.rewards) for g in comparison.orders] == [("soup", FORWARDS), ("rid", FORWARDS)]
+    assert [(run.label, run.rewards) for run in comparison.runs] == [("soup", FORWARDS), *[("rid", FORWARDS)] * 3]
     assert comparison.against == "rid"
     assert compared(store, strategies=["soup", "baseline"]).against == "soup"
 
@@ -435,17 +474,17 @@ def test_two_runs_of_one_seed_are_two_labels(tmp_path: Path) -> None:
     save(tmp_path, "rid")
     save(tmp_path, "rid", suffix="-b", settings={"train": {"lr": 0.1}})
     save(tmp_path, "baseline")
-    labels = [group.label for group in compared(tmp_path).strategies]
+    labels = compared(tmp_path).labels
     assert labels == ["baseline", "rid (lr 0.001)", "rid (lr 0.1)"]
     one = compared(tmp_path, strategies=["rid"], against="rid")
-    assert [group.label for group in one.strategies] == labels[1:]
+    assert one.labels == labels[1:]
     assert one.against == compared(tmp_path).against == labels[1]
 
 
 def test_two_runs_of_one_seed_without_another_setting_are_two_labels(tmp_path: Path) -> None:
     save(tmp_path, "rid", suffix="-a1")
     save(tmp_path, "rid", suffix="-b2")
-    assert [group.label for group in compared(tmp_path).strategies] == ["rid #a1", "rid #b2"]
+    assert compared(tmp_path).labels == ["rid #a1", "rid #b2"]
 
 
 def test_a_label_makes_a_strategy_of_its_own(tmp_path: Path) -> None:
@@ -455,8 +494,9 @@ def test_a_label_makes_a_strategy_of_its_own(tmp_path: Path) -> None:
         file = save(tmp_path, "rid", seed=seed, suffix="-b", settings={"train": {"lr": 0.1}}) / "result.json"
         write_json(file, json.loads(file.read_text()) | {"label": "rid-fast"})
     comparison = compared(tmp_path)
-    assert [(group.label, len(group.runs)) for group in comparison.strategies] == [("rid", 2), ("rid-fast", 2)]
-    assert {(d.label, d.against) for d in comparison.differences} == {("rid-fast", "rid")}
+    assert {label: len(comparison.of(label)) for label in comparison.labels} == {"rid": 2, "rid-fast": 2}
+    differences = comparison.differences
+    assert set(zip(differences["label"], differences["against"], strict=True)) == {("rid-fast", "rid")}
 
 
 def test_a_reward_trained_twice(tmp_path: Path) -> None:

@@ -9,15 +9,14 @@ from typing import Any
 import pytest
 from stores import save
 
-from rilbench.analysis import mixed
-from rilbench.analysis.comparable import strategies_of, telling
+from rilbench.analysis.methods import check
+from rilbench.analysis.recorded import settings as recorded
+from rilbench.analysis.recorded import settings_of, strategies_of, telling
 from rilbench.analysis.sources import load_runs
 from rilbench.contracts.result import RunResult
 from rilbench.contracts.settings import flat
 from rilbench_mlflow.groups import labels
-from rilbench_report.runs import Run
 from rilbench_report.study import Study
-from rilbench_report.variants import variant
 
 SAME = (
     {"label": "mine"},
@@ -45,11 +44,11 @@ def judged(tmp_path: Path, settings: dict[str, Any]) -> tuple[bool, bool, bool]:
         save(tmp_path, "rid", seed=seed, settings=own)
     runs = load_runs([str(tmp_path)], lambda source: [])
     warnings: list[str] = []
-    mixed.check(runs, warnings.append)
-    plain, changed = (Run(run) for run in runs)
-    named = Run(RunResult(**{**vars(changed.result), "label": "other"}))
-    told = variant(Study.about([plain, named]), "other") != "No recorded setting differs from rid."
-    grouped = labels(["rid", "rid"], [dict(plain.settings), dict(changed.settings)])
+    check(runs, settings_of(runs), warnings.append)
+    plain, changed = runs
+    study = Study.about([plain, RunResult(**{**vars(changed), "label": "other"})])
+    told = study.variant("other") != "Differs from rid in: no recorded setting."
+    grouped = labels(["rid", "rid"], [recorded(run) for run in runs])
     return bool(warnings), told, len(set(grouped)) == 2
 
 
@@ -80,7 +79,7 @@ def test_so_do_those_of_the_strategy_that_does_so_by_default(tmp_path: Path) -> 
     used = [replace(run, plugins={"strategy/soup": "rilbench 1", "strategy/baseline": "rilbench 1"}) for run in runs]
     for given, expected in ((runs, []), (used, ["runs of soup differ in recipes.baseline.any.lr (0.1 and 0.2)"])):
         warnings: list[str] = []
-        mixed.check(given, warnings.append)
+        check(given, settings_of(given), warnings.append)
         assert [text.partition(";")[0] for text in warnings] == expected
     changes = [{"strategy": "soup", "recipes.baseline.any.lr": lr} for lr in (0.1, 0.2)]
     assert labels(["soup", "soup"], changes, [strategies_of(run) for run in used]) == ["soup lr=0.1", "soup lr=0.2"]

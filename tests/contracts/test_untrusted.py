@@ -15,8 +15,8 @@ from PIL import Image
 from small_runs import write_run
 
 from rilbench.analysis.recorded import settings
-from rilbench.analysis.scores import prompt_means
 from rilbench.analysis.sources import load_runs
+from rilbench.analysis.table import prompt_means
 from rilbench.contracts.errors import ConfigError, RilbenchError, UsageError
 from rilbench.contracts.untrusted import inside, name, printable, relative
 from rilbench.engine.saved import open_run
@@ -29,7 +29,6 @@ from rilbench_mlflow.upload import runs_in
 from rilbench_release.command import export
 from rilbench_release.export import Export
 from rilbench_report.pictures import album
-from rilbench_report.runs import read_runs
 from rilbench_report.study import Study
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:mlflow.*")
@@ -117,7 +116,7 @@ def test_links_out_of_the_store_are_not_followed(tmp_path: Path, place: Path) ->
     assert settings(result) == {}
     assert prompt_means(result) == {}
     assert [p.file.name for p in pictures.of_stage(run, result, 1)] == ["sample-1.png"]
-    runs, _, _ = read_runs([str(run)], lambda source: [])
+    runs = load_runs([str(run)], lambda source: [])
     assert [len(stage) for stage in album(Study.about(runs)).runs[0]["pictures"]] == [2, 1, 2]
     with pytest.raises(RilbenchError, match=r"config.yaml is a link out of the store, and is not sent"):
         sync(run)

@@ -27,7 +27,7 @@ from rilbench.cli import app
 from rilbench.contracts.errors import UsageError
 from rilbench.contracts.result import MetricInfo, ResultMatrix, Row, RunResult
 from rilbench_compare import formats, paper
-from rilbench_compare.cells import Cell, Line, Sheet
+from rilbench_compare.formats import Cell, Line, Sheet
 from rilbench_compare.sheets import sheets
 
 NUMBER = re.compile(r"[-+]?\d+\.\d+")

@@ -17,6 +17,7 @@ import pytest
 import toy
 from command import rilbench
 from PIL import Image
+from rilbench_report.pareto import front
 from selenium import webdriver
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
@@ -28,7 +29,6 @@ from rilbench.store.files import read_json, read_text, write_json, write_sealed
 from rilbench_report import pictures
 from rilbench_report.command import report
 from rilbench_report.page import write_report
-from rilbench_report.pareto import front
 from rilbench_report.pictures import SIDE, data_uri
 
 EVIL = "<script>alert(1)</script>"

@@ -1,0 +1,274 @@
+"""Figures of finished runs: stage curves, what is learned against what is forgotten, and a heat map of forgetting.
+
+They are plotly figures for a notebook or a page. `layout.meta["alt"]` says in words what a figure shows; a trace's
+`meta` says what it is: `role` (line, points, band, runs, mean, front, heat) and `strategy`, the method's number.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from html import escape
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rilbench.analysis.quantities import Quantity
+from rilbench.analysis.statistics import means, spreads
+from rilbench.contracts.result import MetricInfo
+from rilbench.store.tables import header, number
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from plotly.graph_objects import Figure
+
+PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#8c6d00", "#56b4e9", "#7a5195", "#666666")
+COLOURS = len(PALETTE)
+DASHES = ("solid", "dash", "dot")
+SYMBOLS = {  # plotly's name of a marker, and the character that looks like it
+    "circle": "●",
+    "square": "■",
+    "diamond": "◆",
+    "triangle-up": "▲",
+    "triangle-down": "▼",
+    "star": "★",
+    "triangle-left": "◄",
+    "triangle-right": "►",
+}
+TICKS = 50  # characters of the labels of all ticks
+FEW = 3  # models, below which an interval says nothing
+LEVELS = (0, 1, 5, 10, 25, 50, 100, 200, 500, 1000)  # per cent, marked on the scale where there is room
+ROW, TICK = 34, 18  # pixels of a row, and between two marks
+
+Trace = dict[str, Any]
+Point = tuple[float, float]
+plain = partial(escape, quote=False)  # plotly reads tags, and of entities only a few
+
+
+@dataclass(frozen=True)
+class Style:
+    """How a method is drawn; no two of the first 64 have colour and symbol in common."""
+
+    colour: int
+    symbol: str
+    glyph: str
+    dash: str
+
+    @classmethod
+    def of(cls, i: int) -> Style:
+        """Of the method with number i."""
+        turn = i // COLOURS
+        symbol, glyph = list(SYMBOLS.items())[(i + turn) % len(SYMBOLS)]
+        return cls(i % COLOURS, symbol, glyph, DASHES[turn % len(DASHES)])
+
+
+def stage_curves(table: pd.DataFrame, metric: str) -> Figure:
+    """A metric of a long table over the stages: a line a method, the mean over its models, in its 95 % interval.
+
+    The stages of a merge are no sequence: its points are not joined, the large one is the merged model.
+    """
+    return all_stage_curves(table[table["metric"] == metric])[metric]
+
+
+def all_stage_curves(table: pd.DataFrame) -> dict[str, Figure]:
+    """`stage_curves` of every metric."""
+    names = _stage_names(table)
+    merges = table.groupby("label", observed=True)["merge"].any()
+    once = table.drop_duplicates(["label", "model", "stage", "metric"])
+    infos = once.drop_duplicates("metric").set_index("metric")[["unit", "higher_is_better"]]
+    titles = {n: header(MetricInfo(name=n, unit=unit, higher_is_better=up)) for n, unit, up in infos.itertuples()}
+    labels = list(table["label"].cat.categories)
+    drawn = sorted(merges.index, key=lambda label: not merges[label])  # lines lie over points
+    found = spreads(once.groupby(["metric", "label", "stage"], observed=True)["value"]).reset_index("stage")
+    curves = {key: Curve(*(curve[n].to_numpy() for n in Curve._fields)) for key, curve in found.groupby(level=[0, 1])}
+    shown = {n: {label: c for label in drawn if (c := curves.get((n, label))) and c.known} for n in titles}
+    return {
+        n: _curves(titles[n], shown[n], names, {s: (labels.index(s), bool(merges[s])) for s in drawn}) for n in titles
+    }
+
+
+class Curve(NamedTuple):
+    """The columns of `spreads` by stage."""
+
+    stage: NDArray[np.int64]
+    n: NDArray[np.int64]
+    mean: NDArray[np.float64]
+    low: NDArray[np.float64]
+    high: NDArray[np.float64]
+
+    @property
+    def known(self) -> bool:
+        """Whether every stage has a value."""
+        return not np.isnan(self.mean).any()
+
+
+def _curves(
+    title: str, curves: Mapping[str, Curve], names: Sequence[str], about: Mapping[str, tuple[int, bool]]
+) -> Figure:
+    """about: of each method its number, and whether it is a merge."""
+    traces: list[Trace] = []
+    for label, curve in curves.items():
+        i, merge = about[label]
+        if curve.n.min() >= FEW and not merge:
+            traces.append(_band(i, curve))
+        texts = [names[k].replace("<br>", " ") for k in curve.stage]
+        line = {
+            "name": plain(label),
+            "text": texts,
+            "hovertemplate": "%{fullData.name}, %{text}: %{y:.4g}<extra></extra>",
+        }
+        look = _points(i, len(texts)) if merge else _line(i)
+        traces.append(look | line | {"x": curve.stage.tolist(), "y": curve.mean.tolist()})
+    ends = [f"{label} from {number(c.mean[0])} to {number(c.mean[-1], c.mean[0])}" for label, c in curves.items()]
+    alt = f"{title} over the stages, mean over models: {'; '.join(ends) or 'not measured'}."
+    xaxis = {"tickvals": list(range(len(names))), "ticktext": names, "tickangle": 0, "tickfont": {"size": 10}}
+    yaxis = {"title": {"text": plain(title)}, "nticks": 5, "exponentformat": "none"}
+    return _figure(traces, alt, xaxis=xaxis, yaxis=yaxis)
+
+
+def gain_drift(table: pd.DataFrame, ranked: Collection[str] | None = None) -> Figure:
+    """Learning against forgetting, of a quantity table with both averages: a small point a model, a large one a method.
+
+    x: forgotten, y: learned, means over the trained rewards in per cent of the base values. The dotted line joins the
+    methods that no other beats on both, among those `ranked`; default: all that are no merges.
+    """
+    names = {Quantity.AVERAGE_FORGOTTEN.value: "x", Quantity.AVERAGE_LEARNED.value: "y"}
+    own = table[table["quantity"].isin(names)].drop_duplicates(["label", "model", "quantity"])
+    models = own.assign(axis=own["quantity"].map(names).astype(str), value=100 * own["value"])
+    models = models.pivot(index=["label", "run", "order", "seed"], columns="axis", values="value").reset_index()
+    centre = models.groupby("label", observed=True)[["x", "y"]].mean()
+    labels = list(table["label"].cat.categories)
+    chosen = set(table.loc[~table["merge"], "label"]) if ranked is None else set(ranked)
+    points = {label: (float(row["x"]), float(row["y"])) for label, row in centre.iterrows()}
+    candidates = [label for label in labels if label in chosen and label in points]
+    best = [candidates[i] for i in front([points[label] for label in candidates])]
+    edge = {"mode": "lines", "line": {"shape": "hv", "width": 2, "dash": "dot"}, "hoverinfo": "skip"}
+    traces = [_at([points[label] for label in best]) | edge | {"meta": {"role": "front"}, "name": "no other is better"}]
+    for label, group in models.groupby("label", observed=True):
+        texts = [f"{label}, {order}, seed {seed}" for order, seed in zip(group["order"], group["seed"], strict=True)]
+        traces.append(_marked(labels.index(label), "runs", list(zip(group["x"], group["y"], strict=True)), texts))
+    traces += [_marked(labels.index(label), "mean", [point], [label]) for label, point in points.items()]
+    told = [f"{s}: forgotten {x:.1f} %, learned {y:.1f} %" for s, (x, y) in points.items() if not math.isnan(x + y)]
+    beaten_by_none = f" On the Pareto front: {', '.join(best)}." if best else ""
+    titles = ("forgotten, % of base<br>(left is better)", "learned, % of base (up is better)")
+    xaxis, yaxis = ({"title": {"text": title}, "ticksuffix": " %", "zeroline": False} for title in titles)
+    return _figure(traces, f"{'; '.join(told)}.{beaten_by_none}", xaxis=xaxis, yaxis=yaxis, height=460)
+
+
+def heat_map(table: pd.DataFrame, marks: Mapping[str, str] | None = None) -> Figure:
+    """Forgetting in per cent of the base value, of a quantity table: methods by metrics, means over models.
+
+    Colour goes by the square root, so that little and much can both be told apart. marks: to add to labels.
+    """
+    own = table[table["quantity"] == Quantity.FORGETTING.value]
+    shares = means(own.assign(value=100 * own["value"] / own["base"].abs().mask(own["base"] == 0)))
+    wide = shares.pivot(index="label", columns="metric", values="mean")
+    percents = [[None if math.isnan(value) else value for value in row] for row in wide.to_numpy().tolist()]
+    levels = ticks([p for row in percents for p in row if p is not None], ROW * len(wide))
+    scale = {"tickvals": [math.sqrt(v) for v in levels], "ticktext": [f"{v} %" for v in levels], "thickness": 12}
+    trace = {
+        "type": "heatmap",
+        "x": [plain(name) for name in wide.columns],
+        "y": [plain(f"{label}{(marks or {}).get(label, '')}") for label in wide.index],
+        "z": [[None if p is None else math.sqrt(p) for p in row] for row in percents],
+        "customdata": percents,
+        "text": [["-" if p is None else f"{p:.1f}\N{NO-BREAK SPACE}%" for p in row] for row in percents],
+        "texttemplate": "%{text}",
+        "hovertemplate": "%{y}, %{x}: %{customdata:.2f} % of the base value<extra></extra>",
+        "zmin": 0,
+        "xgap": 2,
+        "ygap": 2,
+        "colorbar": scale,
+        "meta": {"role": "heat"},
+    }
+    axis = {"automargin": True, "showgrid": False, "ticks": ""}
+    worst = wide.stack().idxmax() if wide.notna().any(axis=None) else None
+    told = f"; the most: {worst[0]} on {worst[1]}, {wide.loc[worst]:.1f} %" if worst else ""
+    alt = f"Forgetting relative to the base value, a row a method, a column a metric{told}."
+    yaxis = axis | {"autorange": "reversed", "ticksuffix": " "}
+    return _figure([trace], alt, xaxis=axis, yaxis=yaxis, height=70 + ROW * len(wide))
+
+
+def front(points: Sequence[Point]) -> list[int]:
+    """Indices of the points no other one beats, by growing x: smaller x and larger y are better."""
+    there = [i for i, point in enumerate(points) if not any(map(math.isnan, point))]
+    return sorted((i for i in there if not any(_beats(points[j], points[i]) for j in there)), key=lambda i: points[i])
+
+
+def ticks(percents: Sequence[float], height: int) -> list[int]:
+    """The levels to mark on a scale of that many pixels, from 0 to the largest value, none on top of another."""
+    most = math.sqrt(max(percents, default=0.0)) or 1.0
+    marked = [LEVELS[0]]
+    for level in LEVELS[1:]:
+        if (math.sqrt(level) - math.sqrt(marked[-1])) * height / most >= TICK:
+            marked.append(level)
+    return marked
+
+
+def _figure(traces: Sequence[Trace], alt: str, **layout: Any) -> Figure:
+    from plotly.graph_objects import Figure
+
+    return Figure({"data": list(traces), "layout": {"hovermode": "closest", "meta": {"alt": alt}} | layout})
+
+
+def _stage_names(table: pd.DataFrame) -> list[str]:
+    """The number of each stage, and under it its label when all runs that train one reward a stage agree on it."""
+    rows = table.drop_duplicates(["stage", "trained", "rewards"])
+    names, most = ["base"], int(table["stage"].max()) + 1
+    for i in range(1, most):
+        stage = rows[rows["stage"] == i]
+        single = stage[stage["rewards"] == 1]
+        labels = set((single if len(single) else stage)["trained"])
+        names.append(f"{i}<br>{plain(_short(labels.pop(), min(12, TICKS // most)))}" if len(labels) == 1 else str(i))
+    return names
+
+
+def _short(name: str, most: int) -> str:
+    return name if len(name) <= most else f"{name[: most - 1]}…"
+
+
+def _band(i: int, curve: Curve) -> Trace:
+    """Without width where all values are equal, as those of the base model are."""
+    low, high = (np.where(np.isnan(side), curve.mean, side) for side in (curve.low, curve.high))
+    look = {
+        "fillcolor": PALETTE[i % COLOURS],
+        "opacity": 0.2,
+        "line": {"width": 0},
+        "mode": "lines",
+        "showlegend": False,
+    }
+    about = {"fill": "toself", "hoverinfo": "skip", "meta": {"role": "band", "strategy": i}}
+    x = curve.stage.tolist()
+    return {"x": [*x, *x[::-1]], "y": [*high.tolist(), *low.tolist()[::-1]]} | look | about
+
+
+def _line(i: int) -> Trace:
+    style, colour = Style.of(i), {"color": PALETTE[i % COLOURS]}
+    line, marker = colour | {"width": 2, "dash": style.dash}, colour | {"size": 7, "symbol": style.symbol}
+    return {"mode": "lines+markers", "line": line, "marker": marker, "meta": {"role": "line", "strategy": i}}
+
+
+def _points(i: int, stages: int) -> Trace:
+    sizes, opacity = [6] * (stages - 1) + [11], [0.45] * (stages - 1) + [1.0]
+    marker = {"size": sizes, "symbol": Style.of(i).symbol, "opacity": opacity, "color": PALETTE[i % COLOURS]}
+    return {"mode": "markers", "marker": marker, "meta": {"role": "points", "strategy": i}}
+
+
+def _marked(i: int, role: str, points: Sequence[Point], texts: Sequence[str]) -> Trace:
+    hover = "%{text}: forgotten %{x:.2f} %, learned %{y:.2f} %<extra></extra>"
+    size, opacity = (15, 1.0) if role == "mean" else (6, 0.4)
+    marker = {"size": size, "symbol": Style.of(i).symbol, "color": PALETTE[i % COLOURS]}
+    about = {"mode": "markers", "text": list(map(plain, texts)), "meta": {"role": role, "strategy": i}}
+    return _at(points) | about | {"marker": marker, "opacity": opacity, "hovertemplate": hover, "name": texts[-1]}
+
+
+def _at(points: Sequence[Point]) -> Trace:
+    """None, which plotly leaves out, for NaN."""
+    return {axis: [None if math.isnan(p[i]) else float(p[i]) for p in points] for i, axis in enumerate("xy")}
+
+
+def _beats(one: Point, other: Point) -> bool:
+    return one[0] <= other[0] and one[1] >= other[1] and one != other

@@ -1,0 +1,136 @@
+"""Which runs are one method: their labels, made longer where settings differ, and the base models they start from."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+
+from rilbench.analysis.recorded import Settings, settings_of, strategies_of, telling
+from rilbench.analysis.sources import some
+from rilbench.contracts.result import RunResult
+
+SHOWN = 3  # settings in a label
+LONGEST = 24  # characters of a value
+MEASURING = ("model", "evaluate", "reward_settings", "metric_settings")  # sections that decide what the untouched model measures
+CLOSE = 1e-3  # relative difference of base values that rounding on another machine explains
+ALONE = -1  # in place of a base model: a run of one row is a model measured alone
+
+
+def told_apart(runs: Sequence[RunResult], settings: Settings | None = None) -> list[RunResult]:
+    """The runs; where two of a label have the same order and seed, or start from several base models, the label of each
+    names the settings in which they differ, as `LABEL (lam 0.5)`.
+
+    Runs that differ in no setting, but for example in the version of a plugin, get the hash at the end of their names.
+    """
+    bases = base_models(runs)
+    on = {(run.label, bases[run.name]) for run in runs if bases[run.name] != ALONE}
+    labels = _twice(runs) | {label for label, n in Counter(label for label, _ in on).items() if n > 1}
+    chosen = [run for run in runs if run.label in labels]
+    known = settings_of(chosen) if settings is None else settings
+    named = [replace(run, label=_longer(run, chosen, known)) if run.label in labels else run for run in runs]
+    same = _twice(named) if labels else set()
+    return [
+        replace(run, label=f"{run.label} #{run.name.rpartition('-')[2]}") if run.label in same else run for run in named
+    ]
+
+
+def differing(run: RunResult, others: Sequence[RunResult], settings: Settings) -> dict[str, str]:
+    """The settings of a run in which it differs from any of the others of its label, by dotted key."""
+    own, rest = _texts(run, settings), [_texts(other, settings) for other in others if other.label == run.label]
+    keys = dict.fromkeys(key for each in (own, *rest) for key in each)
+    return {k: own.get(k, "unset") for k in keys if any(own.get(k) != other.get(k) for other in rest)}
+
+
+def check(runs: Sequence[RunResult], settings: Settings, warn: Callable[[str], None]) -> None:
+    """Warn when runs of a label differ in a setting, or runs in what their base model measures.
+
+    A run without recorded settings, such as a tracking server's, is left out of the first.
+    """
+    for label in dict.fromkeys(run.label for run in runs):
+        keys = ", ".join(_mixed([run for run in runs if run.label == label], settings))
+        if keys:
+            warn(f"runs of {label} differ in {keys}; their means mix these settings")
+    if text := _unlike_bases(runs, settings):
+        warn(text)
+
+
+def base_models(runs: Sequence[RunResult]) -> dict[str, int]:
+    """For each run by name the number of its base model, 0 for that of most runs.
+
+    Two runs have the same base model when the untouched model measures the same in both, in all that both measured.
+    """
+    alike: list[list[RunResult]] = []
+    for run in (run for run in runs if len(run.matrix.rows) > 1):
+        same = next((group for group in alike if not _unlike(group[0], run)), None)
+        if same is None:
+            alike.append([run])
+        else:
+            same.append(run)
+    alike.sort(key=len, reverse=True)
+    return {run.name: ALONE for run in runs} | {run.name: i for i, group in enumerate(alike) for run in group}
+
+
+def measured_otherwise(one: RunResult, other: RunResult, settings: Settings) -> list[str]:
+    """The settings that may explain why two runs measure another base model, each with both values."""
+    return [text for text in _mixed([one, other], settings) if text.partition(".")[0] in MEASURING]
+
+
+def _twice(runs: Sequence[RunResult]) -> set[str]:
+    """The labels under which an order and seed stand more than once."""
+    cases = Counter((run.label, run.rewards, run.seed) for run in runs)
+    return {label for (label, *_), n in cases.items() if n > 1}
+
+
+def _texts(run: RunResult, settings: Settings) -> dict[str, str]:
+    own = telling(settings[run.name], strategies_of(run))
+    return {key: ",".join(map(str, v)) if isinstance(v, list) else str(v) for key, v in own.items()}
+
+
+def _longer(run: RunResult, others: Sequence[RunResult], settings: Settings) -> str:
+    parts = [f"{k.rpartition('.')[2]} {_short(v)}" for k, v in differing(run, others, settings).items()]
+    more = [f"{len(parts) - SHOWN} more"] if len(parts) > SHOWN else []
+    return f"{run.label} ({', '.join(parts[:SHOWN] + more)})" if parts else run.label
+
+
+def _short(value: str) -> str:
+    last = value.rstrip("/").rpartition("/")[2]
+    return last if len(last) <= LONGEST else f"{last[:LONGEST]}..."
+
+
+def _mixed(runs: Sequence[RunResult], settings: Settings) -> Iterator[str]:
+    """The settings that differ, each with two of its values."""
+    known = [of_run for run in runs if (of_run := telling(settings[run.name], strategies_of(run)))]
+    for key in dict.fromkeys(key for of_run in known for key in of_run):
+        values = list(dict.fromkeys(str(of_run.get(key, "unset")) for of_run in known))
+        if len(values) > 1:
+            yield f"{key} ({values[0]} and {values[1]})"
+
+
+def _unlike_bases(runs: Sequence[RunResult], settings: Settings) -> str:
+    """One line on the runs whose base model is not that of most, in what, and by which setting; empty without any."""
+    bases = base_models(runs)
+    usual = [run for run in runs if bases[run.name] == 0]
+    others = [run for run in runs if bases[run.name] > 0]
+    if not others:
+        return ""
+    found: Mapping[str, str] = {k: v for run in others for k, v in _unlike(usual[0], run).items()}
+    plain = [f"{metric} {values}" for metric, values in found.items() if "@" not in metric]
+    keys = [text for text in _mixed([usual[0], *others], settings) if text.partition(".")[0] in MEASURING]
+    return (
+        f"the untouched model measures otherwise in {some([run.name for run in others])} than in the other "
+        f"{len(usual)} runs: {', '.join(plain or found)}; they differ in {', '.join(keys) or 'no recorded setting'}, "
+        "so their numbers are not comparable"
+    )
+
+
+def _unlike(one: RunResult, other: RunResult) -> dict[str, str]:
+    """The metrics whose value of the untouched model is not the same, with both values."""
+    left, right = one.matrix.rows[0].values, other.matrix.rows[0].values
+    both = {metric: (a, right.get(metric, math.nan)) for metric, a in left.items()}
+    return {
+        metric: f"({a:.4g} and {b:.4g})"
+        for metric, (a, b) in both.items()
+        if not (math.isnan(a) or math.isnan(b) or math.isclose(a, b, rel_tol=CLOSE))
+    }

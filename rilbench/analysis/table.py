@@ -1,0 +1,120 @@
+"""The long tables of finished runs: run x stage x metric, and run x quantity x metric."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.numpy import load_file
+
+from rilbench.analysis.quantities import Quantity, columns, is_merge, metrics_of, value
+from rilbench.contracts.untrusted import inside
+from rilbench.store.checksums import check, damaged
+from rilbench.store.layout import RunFiles
+
+if TYPE_CHECKING:
+    from rilbench.contracts.result import MetricInfo, RunResult
+
+ABOUT = (
+    "run",
+    "label",
+    "order",
+    "seed",
+    "model",
+    "merge",
+)  # order: `a > b`; model: the same for runs that are one model
+TEXTS = {"run", "label", "order", "model", "strategy", "trained", "metric", "unit", "quantity"}
+Scores = Mapping[str, Mapping[str, NDArray[np.float64]]]  # run -> metric -> (P,)
+
+
+def long_table(runs: Sequence[RunResult]) -> pd.DataFrame:
+    """A row for every run, stage and metric; stage 0 is the untouched base model.
+
+    Columns: those of `ABOUT`, strategy, stage, trained (the stage's label), rewards (how many it trained), metric, unit,
+    higher_is_better, value, low and high (the interval over prompts), forgetting (NaN where tables mask it).
+    """
+    names = (*ABOUT, "strategy", "stage", "trained", "rewards", "metric", "unit", "higher_is_better")
+    return _table(_stages(runs), (*names, "value", "low", "high", "forgetting"))
+
+
+def quantity_table(
+    runs: Sequence[RunResult],
+    quantities: Sequence[Quantity] = tuple(Quantity),
+    *,
+    metrics: Sequence[MetricInfo] | None = None,
+    names: Sequence[str] = (),
+    stage: int = -1,
+) -> pd.DataFrame:
+    """A row for every run, quantity and metric.
+
+    metrics: default all of the runs, without those of perturbed pictures; a quantity takes those it is about. names:
+    these metrics instead, for every quantity. stage: of final values and forgetting, after which stage.
+
+    Columns: those of `ABOUT`, quantity, metric, base (the value of the untouched model; NaN for averages), value (NaN
+    where the quantity has no meaning).
+    """
+    infos = metrics_of(runs) if metrics is None else metrics
+    of = {quantity: names or [info.name for info in columns(infos, runs, quantity)] for quantity in quantities}
+    rows = (
+        (*about, quantity.value, name, run.matrix.rows[0].values.get(name, math.nan), value(run, quantity, name, stage))
+        for run, about in zip(runs, map(_about, runs), strict=True)
+        for quantity in quantities
+        for name in of[quantity]
+    )
+    return _table(rows, (*ABOUT, "quantity", "metric", "base", "value"))
+
+
+def prompt_means(run: RunResult) -> dict[str, NDArray[np.float64]]:
+    """Metric to the mean score of every prompt's images (P,) after the last stage.
+
+    Without the metrics that score no single image, such as FID; empty when the run's scores are not on this disk.
+    Raises DamagedError for a damaged file.
+    """
+    if run.folder is None or not (evaluation := run.matrix.rows[-1].evaluation):
+        return {}
+    store = RunFiles(run.folder).store
+    file = inside(store.folder, store.evaluation(evaluation).scores)
+    if file is None:
+        return {}
+    try:
+        check(file)
+        return {name: scores.astype("float64").mean(1) for name, scores in load_file(file).items()}
+    except (OSError, ValueError, SafetensorError) as error:
+        raise damaged(file, error) from None
+
+
+def model_of(run: RunResult) -> str:
+    """The same for two runs of a method that trained the same stages, in whatever order they are listed or merged.
+
+    A stage's identity names all that it was trained on, so stages on top of each other differ when their order does.
+    """
+    trained = {f"{row.stage_id} {row.evaluation}" for row in run.matrix.rows if row.rewards and row.stage_id}
+    return "; ".join(sorted(trained)) or run.name
+
+
+def _stages(runs: Sequence[RunResult]) -> Iterator[tuple[Any, ...]]:
+    for run, about in zip(runs, map(_about, runs), strict=True):
+        for stage, row in enumerate(run.matrix.rows):
+            for info in run.matrix.metrics:
+                measured = (row.values.get(info.name, math.nan), *row.intervals.get(info.name, (math.nan, math.nan)))
+                of_stage = (run.strategy, stage, row.label, len(row.rewards))
+                forgetting = value(run, Quantity.FORGETTING, info.name, stage)
+                yield (*about, *of_stage, info.name, info.unit, info.higher_is_better, *measured, forgetting)
+
+
+def _about(run: RunResult) -> tuple[Any, ...]:
+    return run.name, run.label, " > ".join(run.rewards), run.seed, model_of(run), is_merge(run)
+
+
+def _table(rows: Iterable[tuple[Any, ...]], names: Sequence[str]) -> pd.DataFrame:
+    """Texts are categories: groups keep the order in which names came, and are fast."""
+    found = dict(zip(names, zip(*rows, strict=True), strict=True))
+    ordered = {
+        n: pd.Categorical(found[n], categories=dict.fromkeys(found[n]), ordered=True) for n in names if n in TEXTS
+    }
+    return pd.DataFrame(found | ordered)
