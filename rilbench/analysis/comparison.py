@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from rilbench.analysis import methods
-from rilbench.analysis.quantities import Quantity, columns, is_merge, metrics_of
+from rilbench.analysis.quantities import Quantity, columns, metrics_of
 from rilbench.analysis.recorded import Settings, settings_of
 from rilbench.contracts.errors import UsageError, unknown
 
@@ -104,7 +104,8 @@ def compare(
     bases = methods.base_models(chosen)
     table = quantity_table(chosen, quantities, metrics=infos)
     own = {bases[run.name] for run in chosen if run.label == reference}
-    alike = table[table["run"].map(bases).isin(own)]
+    masked = table["merge"] & (table["quantity"] == Quantity.AVERAGE_FORGOTTEN)  # a merge leaves out no reward
+    alike = table[table["run"].isin([run.name for run in chosen if bases[run.name] in own]) & ~masked]
     scores = {run.name: prompt_means(run) for run in chosen} if Quantity.FINAL in quantities else None
     comparison = Comparison(
         runs=chosen,
@@ -131,10 +132,8 @@ def _ranked(comparison: Comparison, alike: pd.DataFrame) -> pd.DataFrame:
     cases: dict[tuple[str, ...], set[tuple[str, int]]] = {}
     for *test, order, seed in alike.loc[alike["value"].notna(), [*TEST, "order", "seed"]].itertuples(index=False):
         cases.setdefault(tuple(test), set()).add((order, seed))
-    merges = {run.label for run in comparison.runs if is_merge(run)}
     found["comparable"] = [
         cases.get((quantity, label, metric)) == cases.get((quantity, comparison.against, metric))
-        and not (quantity == Quantity.AVERAGE_FORGOTTEN and label in merges)
         for quantity, label, metric in zip(*(found[name] for name in TEST), strict=True)
     ]
     found["best"] = False

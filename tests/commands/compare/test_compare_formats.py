@@ -397,7 +397,7 @@ def test_an_address_is_asked_of_a_plugin(store: Path, tmp_path: Path, monkeypatc
     source = f"""
 from dataclasses import replace
 from pathlib import Path
-from rilbench.contracts.result import RunResult
+from rilbench.store.results import load_result
 
 class Hook:
     @hookimpl

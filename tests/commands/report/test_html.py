@@ -17,13 +17,13 @@ import pytest
 import toy
 from command import rilbench
 from PIL import Image
-from rilbench_report.pareto import front
 from selenium import webdriver
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.select import Select
 from selenium.webdriver.support.wait import WebDriverWait
 
+from rilbench.analysis.figures import front
 from rilbench.contracts.errors import UsageError
 from rilbench.store.files import read_json, read_text, write_json, write_sealed
 from rilbench_report import pictures
@@ -244,7 +244,7 @@ def test_runs_that_end_in_the_same_model_count_once(store: Path, tmp_path: Path)
     result = json.loads((copy / "result.json").read_text())
     write_json((copy / "result.json"), result | {"name": "joint-again", "rewards": ["dark", "red"]})
     study, _ = write_report([str(joint), str(copy)], tmp_path / "page.html", toy.catalog(), ignore)
-    assert (len(study.runs), len(study.models("joint"))) == (2, 1)
+    assert (len(study.runs), study.models("joint")) == (2, 1)
 
 
 def test_checks_show_what_is_measured_and_name_the_setting_of_what_is_not(

@@ -5,29 +5,25 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from scipy import stats
 
+from rilbench.analysis.figures import ROW, TICK, Style, gain_drift, stage_curves, ticks
+from rilbench.analysis.methods import told_apart
+from rilbench.analysis.quantities import Quantity, value
+from rilbench.analysis.sources import load_runs
 from rilbench.analysis.statistics import Spread
+from rilbench.analysis.table import long_table
 from rilbench.contracts.result import MetricInfo, ResultMatrix, Row, RunResult
 from rilbench.store.files import write_json, write_text
 from rilbench.store.results import load_result
-from rilbench_report import differences, measures, tables
-from rilbench_report.bases import other_bases
-from rilbench_report.checks import checks
-from rilbench_report.figure import Style
-from rilbench_report.heat import ROW, TICK, ticks
-from rilbench_report.lines import lines
-from rilbench_report.measures import average, forgotten, learned
-from rilbench_report.pareto import pareto
-from rilbench_report.ratio import ratio
-from rilbench_report.runs import Run, read_runs, told_apart
+from rilbench_report import tables
+from rilbench_report.checks import checks, ratio
 from rilbench_report.study import Study
 from rilbench_report.summary import sentences
-from rilbench_report.variants import variant
-from rilbench_report.verdicts import paired, verdicts
 from rilbench_report.words import percent_from_zero
 
 NAMES = ("a", "b", "a@jpeg", "compressibility@jpeg")
@@ -77,7 +73,21 @@ def drawn(label: str, shift: float) -> list[RunResult]:
 
 
 def study(*results: RunResult) -> Study:
-    return Study.about([Run(result) for result in results])
+    return Study.about(results)
+
+
+def front_of(one: Study) -> Any:
+    figure = gain_drift(one.comparison.table, one.ranked(Quantity.AVERAGE_FORGOTTEN))
+    (trace,) = [trace for trace in figure.data if trace.meta["role"] == "front"]
+    return trace
+
+
+def learned(run: RunResult) -> float:
+    return value(run, Quantity.AVERAGE_LEARNED, "average")
+
+
+def forgotten(run: RunResult) -> float:
+    return value(run, Quantity.AVERAGE_FORGOTTEN, "average")
 
 
 @pytest.fixture
@@ -101,24 +111,24 @@ def shares(one: Study, label: str) -> tuple[np.ndarray, np.ndarray]:
 
 def test_forgotten_leaves_out_the_reward_trained_last(three: Study) -> None:
     for label in three.strategies:
-        assert [forgotten(run) for run in three.of(label)] == pytest.approx(shares(three, label)[1])
-    joint = Run(made("joint", ("a",), 0, [[1, 2], [2, 1]]))
+        assert [forgotten(run.result) for run in three.of(label)] == pytest.approx(shares(three, label)[1])
+    joint = made("joint", ("a",), 0, [[1, 2], [2, 1]])
     assert math.isnan(forgotten(joint))
 
 
 def test_verdicts_are_paired_t_tests_with_holm(three: Study) -> None:
-    for measure, which in ((average, 0), (forgotten, 1)):
+    for quantity, which in ((Quantity.AVERAGE, 0), (Quantity.AVERAGE_FORGOTTEN, 1)):
         own = shares(three, "rid")[which]
         tests = {s: stats.ttest_rel(shares(three, s)[which], own) for s in ("baseline", "other")}
         low, high = sorted(t.pvalue for t in tests.values())
         adjusted = {low: min(1, 2 * low), high: max(min(1, 2 * low), high)}
-        found = verdicts(three, measure, three.strategies)
+        found = {label: test for (label, _), test in three.tests(quantity).items()}
         assert set(found) == set(tests)
         for name, test in tests.items():
             interval = test.confidence_interval(0.95)
-            assert (found[name].spread.low, found[name].spread.high) == pytest.approx((interval.low, interval.high))
-            assert found[name].p == pytest.approx(adjusted[test.pvalue])
-            assert (found[name].spread.n, found[name].tests) == (6, 2)
+            assert (found[name]["low"], found[name]["high"]) == pytest.approx((interval.low, interval.high))
+            assert found[name]["p_holm"] == pytest.approx(adjusted[test.pvalue])
+            assert found[name]["n"] == 6
 
 
 def test_a_model_of_several_orders_is_one_observation() -> None:
@@ -132,7 +142,10 @@ def test_a_model_of_several_orders_is_one_observation() -> None:
     one = study(*drawn("rid", 0.3), *soup)
     own = shares(one, "rid")[0].reshape(2, 3)  # orders, seeds
     expected = 0.1 - own.mean(0)  # (1.1 - 1) / 1 and (2.2 - 2) / 2
-    assert sorted(paired(one, "soup", "rid", average)) == pytest.approx(sorted(expected))
+    test = one.tests(Quantity.AVERAGE)["soup", "average"]
+    interval = stats.ttest_1samp(expected, 0).confidence_interval(0.95)
+    assert (test["n"], test["mean"]) == (3, pytest.approx(expected.mean()))
+    assert (test["low"], test["high"]) == pytest.approx((interval.low, interval.high))
 
 
 def test_the_headline_ranks_and_tells_the_paired_difference(three: Study) -> None:
@@ -161,7 +174,7 @@ def test_what_has_other_runs_or_one_run_is_not_ranked() -> None:
     assert "lucky forgets least" not in text
     assert "Not ranked" in text
     assert "lucky (1 run)" in text
-    row = next(row for row in tables.final(one, "", one.metrics).rows if row[0].text == "lucky (1)")
+    row = next(row for row in tables.final(one, "").rows if row[0].text == "lucky (1)")
     assert not any(cell.best for cell in row)
     alone = " ".join(sentences(study(*drawn("rid", 0.3))))
     assert "best" not in alone
@@ -177,35 +190,38 @@ def test_merges_and_single_stages_are_not_ranked_in_forgetting() -> None:
     text = " ".join(sentences(one))
     assert "still forgets least" not in text
     assert "Of the 2 of them" in text
-    cell = next(row for row in tables.final(one, "", one.metrics).rows if row[0].text == "still (6)")[3]
+    cell = next(row for row in tables.final(one, "").rows if row[0].text == "still (6)")[3]
     assert (cell.text.replace("\xa0", " "), cell.small, cell.best) == ("0.0 %", "merge", False)
-    table = differences.differences(one)
+    table = tables.differences(one)
     assert table is not None
     assert [row[3].text for row in table.rows if row[0].text == "still minus rid"] == ["-"]
-    (front,) = [t for t in pareto(one).figure["data"] if t["meta"]["role"] == "front"]
-    assert 0.0 not in front["x"]
+    assert 0.0 not in front_of(one).x
 
 
 def test_the_front_joins_the_ranked_sequences_that_none_beats(three: Study) -> None:
-    lucky = Run(made("lucky", ("a", "b"), 0, [[1, 2, 1], [9, 9, 1], [9, 9, 1]]))
-    one = Study.about([*three.runs, lucky])
-    points = [(100 * shares(one, s)[1].mean(), 100 * np.mean(list(map(learned, one.of(s))))) for s in three.strategies]
+    lucky = made("lucky", ("a", "b"), 0, [[1, 2, 1], [9, 9, 1], [9, 9, 1]])
+    one = study(*three.comparison.runs, lucky)
+    points = [
+        (100 * shares(one, s)[1].mean(), 100 * np.mean([learned(run.result) for run in one.of(s)]))
+        for s in three.strategies
+    ]
     unbeaten = [p for p in points if not any(q[0] < p[0] and q[1] > p[1] for q in points)]
-    (front,) = [t for t in pareto(one).figure["data"] if t["meta"]["role"] == "front"]
-    assert front["x"] == pytest.approx(sorted(x for x, _ in unbeaten))
+    assert list(front_of(one).x) == pytest.approx(sorted(x for x, _ in unbeaten))
 
 
-def test_what_a_merge_learned_is_what_the_merged_model_has() -> None:
-    scaled = Run(made("x0.5", ("a", "b"), 0, [[1, 2], [3, 2], [2, 4], [1.5, 2.2]], merged=True))
-    assert learned(scaled) == pytest.approx((0.5 + 0.1) / 2)
-    plain = Run(made("plain", ("a", "b"), 0, [[1, 2], [3, 2], [2, 4]]))
+def test_what_a_merge_learned_is_what_its_stages_reached() -> None:
+    """As in `result.json`; what the merged model has is its average."""
+    scaled = made("x0.5", ("a", "b"), 0, [[1, 2], [3, 2], [2, 4], [1.5, 2.2]], merged=True)
+    assert learned(scaled) == pytest.approx((2 + 1) / 2)
+    assert value(scaled, Quantity.AVERAGE, "average") == pytest.approx((0.5 + 0.1) / 2)
+    plain = made("plain", ("a", "b"), 0, [[1, 2], [3, 2], [2, 4]])
     assert learned(plain) == pytest.approx((2 + 1) / 2)
 
 
 def test_points_of_a_merge_are_not_joined_and_have_no_band() -> None:
     merges = [made("soup", ("a", "b"), s, [[1, 2], [3, 2], [2, 4], [1.5, 2 + s]], merged=True) for s in range(3)]
-    one = study(*drawn("rid", 0.3), *merges).ordered("a > b")
-    traces = lines(one, METRICS[1], ["rid", "soup"]).figure["data"]
+    one = study(*(run for run in drawn("rid", 0.3) if run.rewards == ORDERS[0]), *merges)
+    traces = stage_curves(long_table(one.comparison.runs), "b").to_plotly_json()["data"]
     (points,) = [t for t in traces if t["meta"]["strategy"] == 1]
     assert (points["mode"], points["meta"]["role"]) == ("markers", "points")
     assert points["y"] == pytest.approx([2, 2, 4, 3])
@@ -223,18 +239,19 @@ def test_intervals_of_forgetting_end_at_0() -> None:
 
 def test_ratio_has_the_interval_of_fieller() -> None:
     pairs = np.random.default_rng(1).normal([2.0, 1.0], 0.4, (9, 2))
-    found = ratio(pairs.tolist())
+    found = ratio(pairs)
     assert found is not None
-    assert found.value == pytest.approx(pairs[:, 1].mean() / pairs[:, 0].mean())
-    assert found.low < found.value < found.high
-    for bound in (found.low, found.high):
+    share, low, high = found
+    assert share == pytest.approx(pairs[:, 1].mean() / pairs[:, 0].mean())
+    assert low < share < high
+    for bound in (low, high):
         assert stats.ttest_1samp(pairs[:, 1] - bound * pairs[:, 0], 0).pvalue == pytest.approx(0.05)
-    assert ratio([(0.1, 1.0), (-0.09, 1.0), (0.3, 1.0)]) is None
-    assert ratio([(-1.0, 1.0)]) is None
-    assert ratio([]) is None
-    alone = ratio([(2.0, 1.0)])
+    assert ratio(np.array([(0.1, 1.0), (-0.09, 1.0), (0.3, 1.0)])) is None
+    assert ratio(np.array([(-1.0, 1.0)])) is None
+    assert ratio(np.empty((0, 2))) is None
+    alone = ratio(np.array([(2.0, 1.0)]))
     assert alone is not None
-    assert (alone.value, math.isnan(alone.low)) == (0.5, True)
+    assert (alone[0], math.isnan(alone[1])) == (0.5, True)
 
 
 def test_gain_left_is_not_told_of_a_gain_that_may_be_none() -> None:
@@ -268,8 +285,10 @@ def stored(folder: Path, result: RunResult, settings: str) -> None:
 
 
 def read(folder: Path) -> tuple[Study, list[str], list[str]]:
-    runs, left_out, warnings = read_runs([str(folder)], lambda source: [])
-    return Study.about(runs), left_out, warnings
+    left_out: list[str] = []
+    warnings: list[str] = []
+    runs = load_runs([str(folder)], lambda source: [], warn=left_out.append)
+    return Study.about(runs, warnings.append), left_out, warnings
 
 
 def test_each_base_model_has_a_row_and_methods_on_another_are_marked(tmp_path: Path) -> None:
@@ -279,16 +298,23 @@ def test_each_base_model_has_a_row_and_methods_on_another_are_marked(tmp_path: P
         high = made("rid-trailing", order, i, [[5, 6], [9, 9], [9, 9]])
         stored(tmp_path, high, "model: {path: m, spacing: trailing}\n")
     one, _, warnings = read(tmp_path)
-    table = tables.final(one, "", one.metrics)
+    table = tables.final(one, "")
     names = [row[0].text for row in table.rows]
-    assert names == ["base", "baseline (2)", "rid (2)", "base†: spacing trailing", "rid-trailing† (2)"]
+    assert names == [
+        "base",
+        "baseline (2)",
+        "rid (2)",
+        "base†: model.spacing (leading and trailing)",
+        "rid-trailing† (2)",
+    ]
     column = table.head.index("a ↑")
     assert [row[column].text for row in table.rows if row[0].text.startswith("base†")] == ["5.000"]
     assert [row[column].text for row in table.rows if row[0].text == "base"] == ["1.000"]
     assert not any(cell.best for cell in table.rows[-1])
-    assert other_bases(one).count("† rid-trailing: spacing trailing") == 1
-    assert warnings == []
-    compared = differences.differences(one)
+    assert len(warnings) == 1
+    assert "rid-trailing" in warnings[0]
+    assert "model.spacing (leading and trailing), so their numbers are not comparable" in warnings[0]
+    compared = tables.differences(one)
     assert compared is not None
     assert [row[0].text for row in compared.rows] == ["baseline minus rid"]
 
@@ -297,7 +323,7 @@ def test_runs_of_one_label_on_two_bases_are_two_methods(tmp_path: Path) -> None:
     low, high = (made("rid", ("a", "b"), s, [[v, 2], [2, 2], [2, 3]]) for s, v in ((0, 1), (1, 5)))
     for result, spacing in ((low, "leading"), (high, "trailing")):
         stored(tmp_path, result, f"model: {{spacing: {spacing}}}\n")
-    runs = [Run(load_result(tmp_path / result.name)) for result in (low, high)]
+    runs = [load_result(tmp_path / result.name) for result in (low, high)]
     assert [run.label for run in told_apart(runs)] == ["rid (spacing leading)", "rid (spacing trailing)"]
 
 
@@ -319,16 +345,12 @@ def test_a_variant_tells_in_what_it_is_not_the_plain_strategy(tmp_path: Path) ->
     half = made("x0.5", ("a", "b"), 0, numbers, strategy="wise_ft")
     stored(tmp_path, half, "strategy_settings: {wise_ft: {scale: 0.5}}\n")
     one, _, _ = read(tmp_path)
-    assert variant(one, "rid") == ""
-    assert variant(one, "rid-alpha0.9") == "Differs from rid in: alpha 0.9 (not 0.99); distil full."
-    assert variant(one, "x0.5") == "Here with scale 0.5."
+    assert one.variant("rid") == ""
+    assert one.variant("rid-alpha0.9") == "Differs from rid in: alpha 0.9 (not 0.99); distil full."
+    assert one.variant("x0.5") == "Here with scale 0.5."
 
 
 def test_a_commit_is_told_in_eight_digits(tmp_path: Path) -> None:
     stored(tmp_path, made("rid", ("a", "b"), 0, [[1, 2], [2, 2], [2, 3]]), "")
     (run,) = read(tmp_path)[0].runs
     assert run.environment["commit"] == "01234567 with uncommitted changes"
-
-
-def test_mean_is_of_what_is_known() -> None:
-    assert measures.mean([1.0, math.nan, 3.0]) == 2
