@@ -108,8 +108,8 @@ def test_it_is_compared_with_runs(place: Path) -> None:
     warnings: list[str] = []
     table = compare([saved(place).result, result], warn=warnings.append)
     assert warnings == []
-    assert {group.label for group in table.orders} == {"rid", "mine"}
-    assert {group.rewards for group in table.orders} == {("red", "dark")}
+    assert set(table.orders["label"]) == {"rid", "mine"}
+    assert set(table.orders["order"]) == {"red > dark"}
     file = place / "report.html"
     write_report([str(saved(place).folder), str(folder)], file, toy.catalog(), pytest.fail)
     assert "A LoRA that was trained elsewhere" in file.read_text()

@@ -191,4 +191,4 @@ def folders_of(place: Path, kind: str) -> str:
 
 def test_a_store_with_runs_of_two_settings_is_compared(place: Path) -> None:
     comparison = compare(load_runs(["runs"], lambda source: []), rewards=["red"], warn=print)
-    assert [group.label for group in comparison.strategies] == ["baseline (lr 0.01)", "baseline (lr 0.05)"]
+    assert comparison.labels == ["baseline (lr 0.01)", "baseline (lr 0.05)"]
