@@ -13,7 +13,7 @@ from rilbench.contracts.result import RunResult
 
 SHOWN = 3  # settings in a label
 LONGEST = 24  # characters of a value
-MEASURING = ("model", "evaluate", "reward_settings", "metric_settings")  # sections that decide what the untouched model measures
+MEASURING = ("model", "evaluate", "reward_settings", "metric_settings")  # sections that decide the base values
 CLOSE = 1e-3  # relative difference of base values that rounding on another machine explains
 ALONE = -1  # in place of a base model: a run of one row is a model measured alone
 

@@ -35,8 +35,8 @@ Scores = Mapping[str, Mapping[str, NDArray[np.float64]]]  # run -> metric -> (P,
 def long_table(runs: Sequence[RunResult]) -> pd.DataFrame:
     """A row for every run, stage and metric; stage 0 is the untouched base model.
 
-    Columns: those of `ABOUT`, strategy, stage, trained (the stage's label), rewards (how many it trained), metric, unit,
-    higher_is_better, value, low and high (the interval over prompts), forgetting (NaN where tables mask it).
+    Columns: those of `ABOUT`, strategy, stage, trained (the stage's label), rewards (how many it trained), metric,
+    unit, higher_is_better, value, low and high (the interval over prompts), forgetting (NaN where tables mask it).
     """
     names = (*ABOUT, "strategy", "stage", "trained", "rewards", "metric", "unit", "higher_is_better")
     return _table(_stages(runs), (*names, "value", "low", "high", "forgetting"))
