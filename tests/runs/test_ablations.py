@@ -16,6 +16,7 @@ from rilbench.testing import check_component
 from rilbench_joint import Joint
 from rilbench_rid import RID
 
+pytestmark = pytest.mark.slow
 LAST = "train.last_steps=2"
 
 
@@ -32,7 +33,6 @@ def document(folder: Path) -> dict[str, Any]:
     return found
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("strategy", ["rid", "baseline"])
 def test_a_single_pair_goes_on_where_it_was_and_is_replaced(workplace: Path, strategy: str) -> None:
     recipe = f"recipes={{{strategy}: {{dark: {{lr: 1e-7, weight_decay: 0}}}}}}"
@@ -50,7 +50,6 @@ def test_a_single_pair_goes_on_where_it_was_and_is_replaced(workplace: Path, str
     assert grouped.matrix.rows[2].stage_id != result.matrix.rows[2].stage_id
 
 
-@pytest.mark.slow
 def test_a_teacher_never_reset_hands_on_its_lag(workplace: Path) -> None:
     kept = run(workplace, "strategy_settings.rid={reset: false, alpha: 0.9, lam: 10.0}")
     reset = run(workplace, "strategy_settings.rid={reset: true, alpha: 0.9, lam: 10.0}")
@@ -61,7 +60,6 @@ def test_a_teacher_never_reset_hands_on_its_lag(workplace: Path) -> None:
     assert not all(map(torch.equal, *second))
 
 
-@pytest.mark.slow
 def test_full_steps_and_the_last_step_teach_differently(workplace: Path) -> None:
     taught = [
         run(workplace, f"strategy_settings.rid={{distil: {how}, lam: 10.0, alpha: 0.9}}") for how in ("last", "full")
@@ -70,14 +68,12 @@ def test_full_steps_and_the_last_step_teach_differently(workplace: Path) -> None
     assert not all(map(torch.equal, first, second))
 
 
-@pytest.mark.slow
 def test_rid_without_a_teacher_is_the_baseline(workplace: Path) -> None:
     one = run(workplace, "strategy=rid", "strategy_settings.rid.lam=0", LAST)
     other = run(workplace, "strategy=baseline", LAST)
     assert all(map(torch.equal, *(load_pair(stage(workplace, r, 2)).factors for r in (one, other))))
 
 
-@pytest.mark.slow
 def test_a_scaled_sequence_lies_between_base_and_end(workplace: Path) -> None:
     whole, half, none = (
         run(workplace, "strategy=wise_ft", f"strategy_settings.wise_ft.scale={s}") for s in (1.0, 0.5, 0.0)
@@ -90,7 +86,6 @@ def test_a_scaled_sequence_lies_between_base_and_end(workplace: Path) -> None:
     assert half.matrix.rows[2].stage_id == run(workplace, "strategy=baseline").matrix.rows[2].stage_id
 
 
-@pytest.mark.slow
 def test_the_soup_of_factors_is_made_once_and_is_another(workplace: Path) -> None:
     changes, factors = (
         run(workplace, "strategy=soup", f"strategy_settings.soup.average={a}") for a in ("changes", "factors")
@@ -106,7 +101,6 @@ def test_the_soup_of_factors_is_made_once_and_is_another(workplace: Path) -> Non
     assert other.matrix.rows[3].stage_id == changes.matrix.rows[3].stage_id  # a soup has no order
 
 
-@pytest.mark.slow
 def test_the_balanced_joint_trains_itself(workplace: Path) -> None:
     result = run(workplace, "strategy=joint", "strategy_settings.joint={balance: gradients, weights: {red: 1.0}}")
     log = json.loads((stage(workplace, result, 1) / "stage.json").read_text())["log"]

@@ -27,6 +27,7 @@ from rilbench_release.export import Export
 from rilbench_release.pictures import write_pictures
 from rilbench_report.page import write_report
 
+pytestmark = pytest.mark.slow
 RUN = ("rewards=[red,dark]", "train.samples=4", "strategy_settings.rid.group=true")
 SAMPLE = int(os.environ.get("RILBENCH_DAMAGE", "24"))  # cases of the random test; all there are take minutes
 REMEDIES = ("Repeat", "Delete", "Remove", "remove", "their commands continue", "`rilbench run` makes one")
