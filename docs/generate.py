@@ -25,7 +25,7 @@ FOLDER = Path(__file__).parent / "reference"
 NOTE = "`python docs/generate.py` writes this page from the code.\n\n"
 HEAD = ("setting", "type", "default", "range", "meaning")
 SETTINGS = """Set any of them as `key=value` on the command line or in a configuration file. `rilbench settings` prints
-those of installed plugins too, `rilbench settings train.lr` a single one. Texts have at most 10,000 characters unless
+those of installed plugins too, `rilbench settings train.lr` a single one. Texts have at most 4,096 characters unless
 stated otherwise; numbers are never NaN or infinite.
 """
 

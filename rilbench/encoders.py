@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import torch
 import torch.nn.functional as F
@@ -22,7 +22,7 @@ from rilbench.files.open_clip import clip_files as clip_files
 from rilbench.files.published import require_published
 from rilbench.files.resources import checked, resolve
 
-FITS = ("square", "pad")
+Fit = Literal["square", "pad"]  # how images reach the model's size, see `resize`
 CLIP_MODEL = "folder, `package:` path, Hub id or open_clip architecture; see `rilbench.encoders.ClipEncoder`"
 CLIP_PRETRAINED = "weight file, reference or open_clip tag of an architecture"
 
@@ -34,8 +34,8 @@ def resize(images: Tensor, size: int, *, mode: str = "square") -> Tensor:
     pad: the long side to `size`, then zeros on both sides (HPS v2's preprocessing; pad before normalising).
     Values may leave the range of the input a little, as in torchvision on tensors. ConfigError for another mode.
     """
-    if mode not in FITS:
-        raise ConfigError(unknown("fit", mode, FITS))
+    if mode not in get_args(Fit):
+        raise ConfigError(unknown("fit", mode, get_args(Fit)))
     height, width = images.shape[-2:]
     if mode == "square":
         short = min(height, width)
@@ -90,8 +90,8 @@ class ClipEncoder:
         sha256: str | None = None,
         setting: str = "model",
     ) -> None:
-        if fit not in FITS:
-            raise ConfigError(unknown("fit", fit, FITS))
+        if fit not in get_args(Fit):
+            raise ConfigError(unknown("fit", fit, get_args(Fit)))
         name, weights, published = locate(model, pretrained, setting)
         if sha256 is not None:
             check_sha256(_weight_file(name, weights, setting), sha256)

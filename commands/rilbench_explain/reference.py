@@ -18,22 +18,9 @@ from rilbench.host import control
 from rilbench.host.catalog import Catalog, Plugin
 from rilbench_study.definition import StudyConfig
 
-TYPES = {
-    "str": "text",
-    "int": "whole number",
-    "float": "number",
-    "bool": "true or false",
-    "str | None": "text or null",
-    "int | None": "whole number or null",
-    "float | None": "number or null",
-    "tuple[str, ...]": "list of texts",
-    "tuple[int, ...]": "list of whole numbers",
-    "tuple[float, ...]": "list of numbers",
-    "Any": "any",
-}
 BASE = SettingInfo(
     key="base",
-    type="str | None",
+    kind=str | None,
     default=None,
     declared=Declared(meaning="in a file: the configuration (name or path) that the file is based on"),
 )
@@ -115,13 +102,12 @@ def _about(name: str) -> str:
 
 def fields(one: SettingInfo) -> dict[str, Any]:
     """A setting for people: key, type, default, range, meaning."""
-    kind = "mapping" if one.type.startswith("dict") else TYPES.get(one.type, one.type)
     secret = " (secret: never written or printed)" if one.declared.secret else ""
     return {
         "key": one.key,
-        "type": kind,
+        "type": one.type,
         "default": _written(one.default),
-        "range": one.declared.allowed,
+        "range": one.allowed,
         "meaning": one.declared.meaning + secret,
     }
 

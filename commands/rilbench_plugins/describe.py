@@ -10,7 +10,7 @@ from typing import Any
 
 from rilbench.contracts.components import Component, Metric, Reward
 from rilbench.contracts.hooks import NAMES
-from rilbench.contracts.settings import declared
+from rilbench.contracts.settings import setting_infos
 from rilbench.host.catalog import Plugin
 from rilbench.host.contract_check import CONTRACTS
 from rilbench.host.discovery import field
@@ -45,25 +45,16 @@ def _hook(loaded: Any) -> dict[str, Any]:
     return {"contract": "rilbench.hooks", "hooks": [name for name in NAMES if hasattr(loaded, name)]}
 
 
-def _settings(cls: Any) -> list[dict[str, str]]:
-    fields = dataclasses.fields(cls) if cls is not None else ()
-    return [{"name": f.name, "type": _type(f.type), "default": _default(f)} | _declared(f) for f in fields]
+def _settings(cls: type | None) -> list[dict[str, str]]:
+    return [
+        {"name": one.key, "type": one.type, "default": _default(one.default)}
+        | {"meaning": one.declared.meaning, "range": one.allowed}
+        for one in (setting_infos(cls) if cls else ())
+    ]
 
 
-def _declared(field: dataclasses.Field[Any]) -> dict[str, str]:
-    """What a setting means and may be, where `rilbench.setting` declares it."""
-    found = declared(field)
-    return {"meaning": found.meaning, "range": found.allowed}
-
-
-def _type(annotation: Any) -> str:
-    return annotation if isinstance(annotation, str) else getattr(annotation, "__name__", str(annotation))
-
-
-def _default(field: dataclasses.Field[Any]) -> str:
-    if field.default is not dataclasses.MISSING:
-        return repr(field.default)
-    return repr(field.default_factory()) if field.default_factory is not dataclasses.MISSING else "required"
+def _default(value: Any) -> str:
+    return "required" if value is dataclasses.MISSING else repr(value)
 
 
 def _doc(thing: Any) -> str:

@@ -32,7 +32,7 @@ class StudyConfig:
     rewards: tuple[str, ...] = setting((), "rewards of every run", longest=200)
     orders: Any = setting(None, "orders: all, random:N, an order, or a list of orders")
     seeds: Any = setting(1, "number of seeds, or a list")
-    methods: dict[str, dict[str, Any]] = setting({}, "label to a `strategy` and any settings of a run", later=True)
+    methods: dict[str, dict[str, Any]] = setting({}, "label to a `strategy` and any settings of a run", raw=True)
 
     def __post_init__(self) -> None:
         check_name("name", self.name)

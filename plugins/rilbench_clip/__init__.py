@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from rilbench import NeededFile, Reward, setting
-from rilbench.encoders import CLIP_MODEL, CLIP_PRETRAINED, FITS, ClipEncoder, clip_files
+from rilbench.encoders import CLIP_MODEL, CLIP_PRETRAINED, ClipEncoder, Fit, clip_files
 
 
 @dataclass(frozen=True)
@@ -18,7 +18,7 @@ class ClipSettings:
     model: str = setting("package:rilbench_shapes/weights/clip", CLIP_MODEL, path=True)
     pretrained: str | None = setting(None, CLIP_PRETRAINED, path=True)
     sha256: str | None = setting(None, "expected hexadecimal hash of the local weight file", longest=64)
-    fit: str = setting("square", "`square` is CLIP's preprocessing, `pad` cuts nothing off", choices=FITS)
+    fit: Fit = setting("square", "`square` is CLIP's preprocessing, `pad` cuts nothing off")
 
 
 class Clip(Reward):

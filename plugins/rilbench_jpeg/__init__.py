@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -16,7 +17,7 @@ class CompressibilitySettings:
     """The JPEG, and how its error becomes one number."""
 
     quality: int = setting(80, "quality of JPEG", at_least=1, at_most=100)
-    reduction: str = setting("mean", "reduction of the squared error over pixels and channels", choices=("mean", "sum"))
+    reduction: Literal["mean", "sum"] = setting("mean", "reduction of the squared error over pixels and channels")
 
 
 class Compressibility(Reward):

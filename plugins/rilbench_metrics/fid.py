@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from safetensors import safe_open
@@ -14,7 +15,7 @@ from rilbench import ConfigError, Metric, NeededFile, setting
 from rilbench.contracts.files import is_reference, named
 from rilbench.encoders import CLIP_MODEL, read_tensors
 from rilbench.files.resources import resolve
-from rilbench_metrics.extractors import EXTRACTORS, Extractor, extractor_files, make_extractor
+from rilbench_metrics.extractors import Extractor, extractor_files, make_extractor
 
 
 @dataclass(frozen=True)
@@ -24,10 +25,9 @@ class FIDSettings:
     Unit vectors are close together: a scale of 10 brings their distances to about 0.1 to 100.
     """
 
-    extractor: str = setting(
+    extractor: Literal["clip", "inception"] = setting(
         "clip",
         "`clip`: unit image features of `model`; `inception`: the published FID's pooled Inception v3 features",
-        choices=tuple(EXTRACTORS),
     )
     model: str = setting("package:rilbench_shapes/weights/clip", CLIP_MODEL, path=True)
     pretrained: str | None = setting(

@@ -1,18 +1,19 @@
 """Typed settings from plain mappings, and what they may be.
 
 `setting` declares a field of a frozen dataclass with its meaning and range; `build` makes an instance. Unknown keys,
-wrong types and values outside the range are errors that name the place and a remedy.
+wrong types and values outside the range are errors that name the key and a remedy. The types and ranges of a run's
+settings and of every plugin's are checked here and nowhere else.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import Any, TypeVar, get_type_hints
 
 from rilbench.contracts.errors import ConfigError, PluginError, reason, unknown
-from rilbench.contracts.values import LONGEST, as_type, checked
+from rilbench.contracts.values import LONGEST, as_type, checked, choices, type_name
 
 T = TypeVar("T")
 DECLARED = "rilbench"  # the key of a field's metadata
@@ -20,32 +21,28 @@ MOST_ELEMENTS = 1000  # of a list or mapping
 COMPONENT = 255  # bytes of one name in a file system
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@dataclasses.dataclass(frozen=True)
 class Declared:
-    """What a setting means and may be. `choices` and `longest` hold for each element of a list
-    or mapping."""
+    """What a setting means and may be. The range holds for each element of a list or mapping."""
 
     meaning: str = ""
     at_least: float | None = None
     above: float | None = None
     at_most: float | None = None
     below: float | None = None
-    choices: Sequence[str] = ()
     longest: int = LONGEST
     path: bool = False
     secret: bool = False
-    later: bool = False
+    raw: bool = False
 
     @property
     def allowed(self) -> str:
         """The range in words; empty when nothing is declared."""
-        if self.choices:
-            return f"one of {', '.join(self.choices)}"
         if self.at_least is not None and self.at_most is not None:
             return f"between {_bound(self.at_least)} and {_bound(self.at_most)}"
         bounds = {"at least": self.at_least, "above": self.above, "at most": self.at_most, "below": self.below}
-        said = [f"{words} {_bound(bound)}" for words, bound in bounds.items() if bound is not None]
-        return " and ".join(said) or (f"at most {self.longest} characters" if self.longest != LONGEST else "")
+        stated = [f"{words} {_bound(bound)}" for words, bound in bounds.items() if bound is not None]
+        return " and ".join(stated) or (f"at most {self.longest} characters" if self.longest != LONGEST else "")
 
     def check(self, value: Any, key: str) -> None:
         """ConfigError for a value, or an element of one, outside the range."""
@@ -64,8 +61,6 @@ class Declared:
         return low and (self.at_most is None or number <= self.at_most) and (self.below is None or number < self.below)
 
     def _check_text(self, text: str, key: str) -> None:
-        if self.choices and text not in self.choices:
-            raise ConfigError(f"{key}: {text[:70]!r} is not {self.allowed}")
         if len(text) > self.longest:
             raise ConfigError(f"{key}: the text has {len(text)} characters; it may have {self.longest}")
         if self.path and not text.strip():
@@ -82,31 +77,20 @@ def setting(
     above: float | None = None,
     at_most: float | None = None,
     below: float | None = None,
-    choices: Sequence[str] = (),
-    longest: int | None = None,
+    longest: int = LONGEST,
     path: bool = False,
     secret: bool = False,
-    later: bool = False,
+    raw: bool = False,
 ) -> T:
-    """A field of a settings dataclass: its default, its meaning (one line, with the unit) and its range.
+    """A field of a settings dataclass: its default, what it means (one line, with the unit) and its range.
 
-    Numbers are within the bounds and never NaN or infinite; a text has `choices` or at most `longest` characters.
-    path: names a file, folder or reference. secret: is never written, printed or hashed; users write `env:NAME`.
-    later: values inside are not converted, because another dataclass declares them.
+    Numbers have bounds, which are never NaN or infinite; a text has at most `longest` characters, and choices are
+    annotated as `Literal["a", "b"]`. path: the text is a file, folder or reference. secret: the value is never
+    written, printed or hashed, and is best given as `env:NAME`. raw: values inside keep the form they were given in,
+    because another dataclass declares them.
     """
-    declared = Declared(
-        meaning=meaning,
-        at_least=at_least,
-        above=above,
-        at_most=at_most,
-        below=below,
-        choices=tuple(choices),
-        longest=LONGEST if longest is None else longest,
-        path=path,
-        secret=secret,
-        later=later,
-    )
-    metadata = {DECLARED: declared}
+    about = Declared(meaning, at_least, above, at_most, below, longest, path, secret, raw)
+    metadata = {DECLARED: about}
     if isinstance(default, dict | list):
         made: Any = dataclasses.field(default_factory=lambda: type(default)(default), metadata=metadata)
     else:
@@ -121,44 +105,49 @@ def _bound(number: float) -> str:
 
 def declared(field: dataclasses.Field[Any]) -> Declared:
     """What a field declares; a field without `setting` declares nothing."""
-    found = field.metadata.get(DECLARED)
-    return found if isinstance(found, Declared) else Declared()
+    about = field.metadata.get(DECLARED)
+    return about if isinstance(about, Declared) else Declared()
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SettingInfo:
-    """One setting, for a reference: `key` is dotted, `default` as a user would write it."""
+    """One setting, for a reference: `key` is dotted, `default` as in Python, MISSING when it must be given."""
 
     key: str
-    type: str
+    kind: Any
     default: Any
     declared: Declared
+
+    @property
+    def type(self) -> str:
+        """The type in words."""
+        return type_name(self.kind)
+
+    @property
+    def allowed(self) -> str:
+        """The choices or the range in words."""
+        known = choices(self.kind)
+        return f"one of {', '.join(map(str, known))}" if known else self.declared.allowed
 
 
 def setting_infos(cls: type, prefix: str = "") -> Iterator[SettingInfo]:
     """Every setting of a dataclass, nested sections included, in the order of declaration."""
-    hints = types_of(cls)
     for field in dataclasses.fields(cls):
-        key, kind = f"{prefix}{field.name}", hints[field.name]
+        key, kind = f"{prefix}{field.name}", types_of(cls)[field.name]
         if dataclasses.is_dataclass(kind) and isinstance(kind, type):
             yield from setting_infos(kind, f"{key}.")
         else:
-            name = field.type if isinstance(field.type, str) else getattr(field.type, "__name__", str(field.type))
-            yield SettingInfo(key=key, type=name, default=_default(field), declared=declared(field))
-
-
-def _default(field: dataclasses.Field[Any]) -> Any:
-    """MISSING when the setting must be given."""
-    return field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
+            default = field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
+            yield SettingInfo(key=key, kind=kind, default=default, declared=declared(field))
 
 
 def flat(values: Mapping[Any, Any], prefix: str = "") -> dict[str, Any]:
     """Nested mappings as one of dotted keys; lists and empty mappings are values."""
-    found: dict[str, Any] = {}
+    leaves: dict[str, Any] = {}
     for key, value in values.items():
         name = f"{prefix}{key}"
-        found |= flat(value, f"{name}.") if isinstance(value, Mapping) and value else {name: value}
-    return found
+        leaves |= flat(value, f"{name}.") if isinstance(value, Mapping) and value else {name: value}
+    return leaves
 
 
 def build(cls: type[T], values: Mapping[str, Any], where: str) -> T:
@@ -219,6 +208,6 @@ def typed(cls: type, values: Mapping[str, Any], where: str) -> dict[str, Any]:
         elif isinstance(kind, type) and dataclasses.is_dataclass(kind):
             read[name] = typed(kind, value, key)
         else:
-            read[name] = as_type(value, kind, key, as_written=declared(fields[name]).later)
+            read[name] = as_type(value, kind, key, raw=declared(fields[name]).raw)
             declared(fields[name]).check(read[name], key)
     return read

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin
 
@@ -22,49 +22,63 @@ LONGEST = 4096  # characters of a text that declares no other length
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
-def as_type(value: Any, kind: Any, key: str, *, as_written: bool = False) -> Any:
+def as_type(value: Any, kind: Any, key: str, *, raw: bool = False) -> Any:
     """A value as `kind`, an annotation; ConfigError names `key`. Types not known here are left to OmegaConf.
 
-    as_written: texts inside mappings stay texts where the annotation says Any.
+    raw: texts inside mappings stay texts where the annotation says Any.
     """
     origin, inner = get_origin(kind), get_args(kind)
     if origin in (Union, UnionType):
         return _one_of(value, inner, key)
     if origin is Literal:
-        return next((choice for choice in inner if choice == value or str(choice) == _text(value, key)), value)
-    if isinstance(kind, type) and kind in SCALARS:
-        return SCALARS[kind](value, key)
+        return _choice(value, inner, key)
+    if kind is bool:
+        return _bool(value, key)
+    if kind is int or kind is float:
+        return _number(value, kind, key)
+    if kind is str:
+        return _str(value, key)
     if kind in (list, tuple) or origin in (list, tuple, Sequence):
         return _list(value, inner, key)
     if kind is dict or origin in (dict, Mapping):
-        return _mapping(value, inner[1] if len(inner) == 2 else Any, key, as_written)
-    return checked(value, key, _number if kind is Any and not as_written else _as_is)
+        return _mapping(value, inner[1] if len(inner) == 2 else Any, key, raw)
+    return checked(value, key, numbers=kind is Any and not raw)
 
 
-def checked(value: Any, key: str, text: Callable[[str, str], Any] | None = None, depth: int = 0) -> Any:
-    """A value of no declared type without anything that no setting may hold; `text` reads its texts."""
+def choices(kind: Any) -> tuple[Any, ...]:
+    """The values of the `Literal` in an annotation; none without one."""
+    parts = get_args(kind)
+    return parts if get_origin(kind) is Literal else next(filter(None, map(choices, parts)), ())
+
+
+def type_name(kind: Any) -> str:
+    """An annotation in words."""
+    origin, inner = get_origin(kind), get_args(kind)
+    if origin in (Union, UnionType):
+        return " or ".join("null" if part is NoneType else type_name(part) for part in inner)
+    if origin in (list, tuple, Sequence):
+        return f"list of {type_name(inner[0])}s"
+    names: dict[Any, str] = {str: "text", int: "whole number", float: "number", bool: "true or false", Any: "any"}
+    named = "mapping" if origin in (dict, Mapping) else "text" if origin is Literal else names.get(kind)
+    return named or str(getattr(kind, "__name__", kind))
+
+
+def checked(value: Any, key: str, *, numbers: bool = False, depth: int = 0) -> Any:
+    """A value of no declared type without anything that no setting may hold; `numbers`: texts may be numbers."""
     if depth > DEEPEST:
         raise ConfigError(f"{key}: nested deeper than {DEEPEST} levels")
     if isinstance(value, Mapping):
-        return {name: checked(part, f"{key}.{name}", text, depth + 1) for name, part in value.items()}
+        return {k: checked(part, f"{key}.{k}", numbers=numbers, depth=depth + 1) for k, part in value.items()}
     if isinstance(value, list | tuple):
-        return [checked(part, f"{key}[{i}]", text, depth + 1) for i, part in enumerate(value)]
+        return [checked(part, f"{key}[{i}]", numbers=numbers, depth=depth + 1) for i, part in enumerate(value)]
     if isinstance(value, str):
-        return (text or _as_is)(_str(value, key), key)
-    if isinstance(value, float):
-        return _float(value, key)
-    return _int(value, key) if isinstance(value, int) and not isinstance(value, bool) else value
-
-
-def _as_is(text: str, key: str) -> str:
-    return text
-
-
-def _number(text: str, key: str) -> Any:
-    """The number that a text is, if it is one."""
-    if LEADING_ZERO.match(text) or not NUMBER.fullmatch(text):
-        return text
-    return _int(text, key) if WHOLE.fullmatch(text) else _float(text, key)
+        text = _str(value, key)
+        if not numbers or LEADING_ZERO.match(text) or not NUMBER.fullmatch(text):
+            return text
+        return _number(text, int if WHOLE.fullmatch(text) else float, key)
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return _number(value, type(value), key)
+    return value
 
 
 def _one_of(value: Any, kinds: Sequence[Any], key: str) -> Any:
@@ -80,62 +94,48 @@ def _one_of(value: Any, kinds: Sequence[Any], key: str) -> Any:
     return as_type(value, others[-1], key)
 
 
+def _choice(value: Any, known: Sequence[Any], key: str) -> Any:
+    for choice in known:
+        if choice == value or str(choice) == str(value):
+            return choice
+    raise ConfigError(f"{key}: {_shown(value)} is not one of {', '.join(map(str, known))}")
+
+
 def _bool(value: Any, key: str) -> bool:
-    found = value if isinstance(value, bool) else BOOLS.get(value.lower()) if isinstance(value, str) else None
-    if found is None:
+    read = value if isinstance(value, bool) else BOOLS.get(value.lower()) if isinstance(value, str) else None
+    if read is None:
         raise ConfigError(f"{key}: {_shown(value)} is neither true nor false")
-    return found
+    return read
 
 
-def _int(value: Any, key: str) -> int:
-    _refuse_leading_zero(value, key)
-    if isinstance(value, str) and WHOLE.fullmatch(value):
-        value = int(value) if len(value) < 40 else MOST + 1
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise ConfigError(f"{key}: {_shown(value)} is not a whole number")
-    if abs(value) > MOST:
-        raise ConfigError(f"{key}: {_shown(value)} is larger than {MOST}")
-    return value
-
-
-def _float(value: Any, key: str) -> float:
-    _refuse_leading_zero(value, key)
-    read = value
-    if isinstance(value, str) and (
-        NUMBER.fullmatch(value) or value.lower().lstrip("+-.") in ("nan", "inf", "infinity")
-    ):
-        read = float(value.lower().replace(".nan", "nan").replace(".inf", "inf"))
-    if not isinstance(read, int | float) or isinstance(read, bool):
-        raise ConfigError(f"{key}: {_shown(value)} is not a number")
-    if isinstance(read, int) and abs(read) > MOST:
-        raise ConfigError(f"{key}: {_shown(value)} is larger than {MOST}")
-    if not math.isfinite(read):
-        raise ConfigError(f"{key}: {_shown(value)} is not a finite number")
-    return float(read)
-
-
-def _refuse_leading_zero(value: Any, key: str) -> None:
+def _number(value: Any, kind: type, key: str) -> Any:
+    """A decimal number, `kind` being int or float; neither too large for torch nor NaN nor infinite."""
     if isinstance(value, str) and LEADING_ZERO.match(value) and NUMBER.fullmatch(value):
         raise ConfigError(f"{key}: {_shown(value)} has a leading zero; write the decimal number without it")
+    if isinstance(value, str) and (WHOLE if kind is int else NUMBER).fullmatch(value):
+        value = int(value[:40]) if kind is int else float(value)
+    if isinstance(value, str) and kind is float and re.fullmatch(r"[-+]?\.?(nan|inf|infinity)", value, re.I):
+        raise ConfigError(f"{key}: {_shown(value)} is not a finite number")
+    if not isinstance(value, int | float if kind is float else int) or isinstance(value, bool):
+        raise ConfigError(f"{key}: {_shown(value)} is not a {'whole ' if kind is int else ''}number")
+    if isinstance(value, int) and abs(value) > MOST:
+        raise ConfigError(f"{key}: {_shown(value)} is larger than {MOST}")
+    if not math.isfinite(value):
+        raise ConfigError(f"{key}: {_shown(value)} is not a finite number")
+    return kind(value)
 
 
 def _str(value: Any, key: str) -> str:
-    text = _text(value, key)
+    if not isinstance(value, str | int | float):
+        raise ConfigError(f"{key}: {_shown(value)} is not a text")
+    text = str(value).lower() if isinstance(value, bool) else str(value)
     if "${" in text:
         raise ConfigError(f"{key}: {_shown(text)} holds ${{...}}, which is not filled in; write the value itself")
     if text == "???":
         raise ConfigError(f"{key}: ??? stands for a missing value; give the value or leave the setting out")
-    if found := CONTROL.search(text):
-        raise ConfigError(f"{key}: {_shown(text)} holds the character {found[0]!a}, which no setting may hold")
+    if odd := CONTROL.search(text):
+        raise ConfigError(f"{key}: {_shown(text)} holds the character {odd[0]!a}, which no setting may hold")
     return text
-
-
-def _text(value: Any, key: str) -> str:
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, str | int | float):
-        return str(value)
-    raise ConfigError(f"{key}: {_shown(value)} is not a text")
 
 
 def _list(value: Any, inner: Sequence[Any], key: str) -> list[Any]:
@@ -151,12 +151,12 @@ def _list(value: Any, inner: Sequence[Any], key: str) -> list[Any]:
     return [as_type(part, kind, f"{key}[{i}]") for i, (part, kind) in enumerate(zip(value, kinds, strict=True))]
 
 
-def _mapping(value: Any, kind: Any, key: str, as_written: bool) -> Any:
+def _mapping(value: Any, kind: Any, key: str, raw: bool) -> Any:
     if isinstance(value, str) and value.startswith("{"):
         value = parse(value, key)
     if not isinstance(value, Mapping):
         raise ConfigError(f"{key}: {_shown(value)} is not a mapping, whose keys are written {key}.KEY=value")
-    return {name: as_type(part, kind, f"{key}.{name}", as_written=as_written) for name, part in value.items()}
+    return {name: as_type(part, kind, f"{key}.{name}", raw=raw) for name, part in value.items()}
 
 
 def split_names(text: str) -> list[str]:
@@ -173,6 +173,3 @@ def _shown(value: Any) -> str:
     if isinstance(value, int) and abs(value) > MOST:
         return "the number"
     return ascii(value[:70]) if isinstance(value, str) and CONTROL.search(value) else repr(value)[:80]
-
-
-SCALARS: dict[type, Any] = {bool: _bool, int: _int, float: _float, str: _str}

@@ -39,11 +39,11 @@ class RunConfig:
     adapter: AdapterConfig = field(default_factory=AdapterConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
     evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
-    strategy_settings: dict[str, dict[str, Any]] = setting({}, "a strategy's name to its own settings", later=True)
-    reward_settings: dict[str, dict[str, Any]] = setting({}, "a reward's name to its own settings", later=True)
-    metric_settings: dict[str, dict[str, Any]] = setting({}, "a metric's name to its own settings", later=True)
+    strategy_settings: dict[str, dict[str, Any]] = setting({}, "a strategy's name to its own settings", raw=True)
+    reward_settings: dict[str, dict[str, Any]] = setting({}, "a reward's name to its own settings", raw=True)
+    metric_settings: dict[str, dict[str, Any]] = setting({}, "a metric's name to its own settings", raw=True)
     recipes: dict[str, dict[str, dict[str, Any]]] = setting(
-        {}, "`train` settings for one strategy (or any) and one reward (or any)", later=True
+        {}, "`train` settings for one strategy (or any) and one reward (or any)", raw=True
     )
     check_memory: bool = setting(True, "check before the start that the run fits into memory")
     tracking: bool = setting(True, "call hook plugins, such as MLflow and the JSON-lines log")

@@ -12,7 +12,8 @@ from typing import Any
 from rilbench.contracts import redact
 from rilbench.contracts.errors import ConfigError
 from rilbench.contracts.files import SCHEMES, NeededFile, named
-from rilbench.contracts.settings import declared
+from rilbench.contracts.settings import declared, types_of
+from rilbench.contracts.values import choices
 from rilbench.files.fingerprints import published_digest, resolved_fingerprint
 from rilbench.files.hub import commit_of, is_hub_id
 from rilbench.files.published import is_present
@@ -32,7 +33,7 @@ def settings_document(settings: Any, read: Read | None = None) -> dict[str, Any]
     """
     read = read or _contents
     fields = [field for field in dataclasses.fields(settings) if not declared(field).secret]
-    document: dict[str, Any] = redact.values({f.name: _of_field(f, getattr(settings, f.name), read) for f in fields})
+    document: dict[str, Any] = redact.values({f.name: _of_field(f, settings, read) for f in fields})
     return document
 
 
@@ -54,11 +55,12 @@ def paths_in(settings: Any) -> list[str]:
     return paths
 
 
-def _of_field(field: dataclasses.Field[Any], value: Any, read: Read) -> Any:
-    about = declared(field)
-    if about.path and isinstance(value, str):
+def _of_field(field: dataclasses.Field[Any], settings: Any, read: Read) -> Any:
+    cls: type = type(settings)
+    value = getattr(settings, field.name)
+    if declared(field).path and isinstance(value, str):
         return read(value)
-    return plain(value, field.name, read, paths=not about.choices)
+    return plain(value, field.name, read, paths=not choices(types_of(cls)[field.name]))
 
 
 def plain(value: Any, name: str, read: Read, *, paths: bool = True) -> Any:

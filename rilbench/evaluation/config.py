@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from rilbench.contracts.settings import setting
 from rilbench.contracts.values import MOST
 
-PERTURBATIONS = ("jpeg", "blur", "shift")  # functions of rilbench/evaluation/columns.py
+Perturbation = Literal["jpeg", "blur", "shift"]  # functions of rilbench/evaluation/columns.py
 
 
 @dataclass(frozen=True)
@@ -17,8 +18,8 @@ class EvaluateConfig:
     prompts: str = setting(
         "package:rilbench_shapes/prompts/eval.txt", "file of evaluation prompts, one per line", path=True
     )
-    images_per_prompt: int = setting(4, "images per prompt", at_least=1, at_most=100_000)
-    batch_size: int = setting(50, "images generated and measured at a time", at_least=1, at_most=10**6)
+    images_per_prompt: int = setting(4, "images per prompt", at_least=1, at_most=10_000)
+    batch_size: int = setting(50, "images generated and measured at a time", at_least=1, at_most=10_000)
     seed: int = setting(0, "seed of the evaluation noise, independent of the training seed", at_least=0, at_most=MOST)
     pictures: int = setting(8, "number of prompts whose first image is kept as a picture", at_least=0, at_most=1000)
     metrics: tuple[str, ...] = setting(
@@ -26,10 +27,8 @@ class EvaluateConfig:
         "metrics measured in addition to the rewards",
         longest=200,
     )
-    perturb: tuple[str, ...] = setting(
-        (),
-        "perturbations; rewards are also measured on perturbed images, in columns such as hps@jpeg",
-        choices=PERTURBATIONS,
+    perturb: tuple[Perturbation, ...] = setting(
+        (), "perturbations; rewards are also measured on perturbed images, in columns such as hps@jpeg"
     )
     bootstrap: int = setting(
         1000, "bootstrap samples of the prompts for the 95 % intervals", at_least=1, at_most=100_000

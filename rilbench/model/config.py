@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from rilbench.contracts.settings import setting
 
@@ -16,28 +17,22 @@ class ModelConfig:
     )
     revision: str | None = setting(None, "commit, tag or branch of a Hub id", longest=200)
     device: str = setting("auto", "auto, cpu, cuda or one GPU, such as cuda:1", longest=60)
-    precision: str = setting(
-        "fp32", "precision of the frozen weights; adapters are always fp32", choices=("fp32", "bf16")
+    precision: Literal["fp32", "bf16"] = setting("fp32", "precision of the frozen weights; adapters are always fp32")
+    vae_precision: Literal["auto", "fp32", "bf16"] = setting(
+        "auto", "precision of the autoencoder; auto is `precision`, and fp32 for SDXL"
     )
-    vae_precision: str = setting(
-        "auto",
-        "precision of the autoencoder; auto is `precision`, and fp32 for SDXL",
-        choices=("auto", "fp32", "bf16"),
-    )
-    steps: int = setting(10, "N, denoising steps", at_least=1, at_most=10_000)
-    sampler: str = setting(
-        "auto",
-        "auto is lcm for consistency models, Euler steps for flow matching, ddim otherwise",
-        choices=("auto", "ddim", "lcm"),
+    steps: int = setting(10, "N, denoising steps", at_least=1, at_most=1000)
+    sampler: Literal["auto", "ddim", "lcm"] = setting(
+        "auto", "auto is lcm for consistency models, Euler steps for flow matching, ddim otherwise"
     )
     guidance: float = setting(
         2.0,
         "classifier-free guidance weight, off up to 1; an input for guidance-distilled models",
         at_least=0,
-        at_most=1000,
+        at_most=100,
     )
     guidance_gradient: bool = setting(True, "false: no gradient through the unguided forward pass, which saves memory")
-    spacing: str = setting("leading", "DDIM timestep spacing", choices=("leading", "trailing", "linspace"))
+    spacing: Literal["leading", "trailing", "linspace"] = setting("leading", "DDIM timestep spacing")
     resolution: int | None = setting(
         None, "image side in pixels; null is the model's default", at_least=8, at_most=16_384
     )
@@ -51,10 +46,10 @@ class ModelConfig:
 class AdapterConfig:
     """The LoRA pairs of the adapter group (Eq. 4)."""
 
-    rank: int = setting(4, "rank r of every pair A B", at_least=1, at_most=4096)
+    rank: int = setting(4, "rank r of every pair A B", at_least=1, at_most=1024)
     targets: tuple[str, ...] = setting(
         ("to_q", "to_k", "to_v", "to_out.0"), "name endings of the adapted linear layers", longest=200
     )
-    init: str = setting(
-        "paper", "paper: A Kaiming-uniform, B zero; peft: A zero, B Kaiming-uniform", choices=("paper", "peft")
+    init: Literal["paper", "peft"] = setting(
+        "paper", "paper: A Kaiming-uniform, B zero; peft: A zero, B Kaiming-uniform"
     )

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from rilbench.contracts.settings import setting
 
-OPTIMISERS = ("adamw", "adamw8bit")
+Optimiser = Literal["adamw", "adamw8bit"]
 
 
 @dataclass(frozen=True)
@@ -14,17 +15,17 @@ class TrainConfig:
     """One stage's training. `recipes` override it for a strategy and a reward."""
 
     samples: int = setting(
-        320, "images generated for training in one stage; the last batch may be smaller", at_least=1, at_most=10**9
+        320, "images generated for training in one stage; the last batch may be smaller", at_least=1, at_most=10**7
     )
-    batch_size: int = setting(8, "images per update", at_least=1, at_most=10**6)
+    batch_size: int = setting(8, "images per update", at_least=1, at_most=10_000)
     micro_batch: int = setting(
         0,
         "images of a batch in memory at a time, with accumulated gradient; 0 is all",
         at_least=0,
-        at_most=10**6,
+        at_most=10_000,
     )
-    lr: float = setting(1e-3, "learning rate", above=0, at_most=1000)
-    optimiser: str = setting("adamw", "adamw, or adamw8bit where bitsandbytes is installed", choices=OPTIMISERS)
+    lr: float = setting(1e-3, "learning rate", above=0, at_most=100)
+    optimiser: Optimiser = setting("adamw", "adamw, or adamw8bit where bitsandbytes is installed")
     eps: float = setting(
         1e-16,
         "eps of AdamW; must be far below the gradients, which have the unit of the reward",
@@ -32,22 +33,22 @@ class TrainConfig:
         at_most=1,
     )
     weight_decay: float = setting(
-        0.1, "weight decay of AdamW, multiplied by the learning rate", at_least=0, at_most=1000
+        0.1, "weight decay of AdamW, multiplied by the learning rate", at_least=0, at_most=100
     )
     clip_grad: float = setting(
-        0.0, "maximum gradient norm, in units of the scaled reward; 0 is off", at_least=0, at_most=1e30
+        0.0, "maximum gradient norm, in units of the scaled reward; 0 is off", at_least=0, at_most=1e6
     )
-    last_steps: int = setting(1, "K, last denoising steps with gradient", at_least=1, at_most=10_000)
+    last_steps: int = setting(1, "K, last denoising steps with gradient", at_least=1, at_most=1000)
     reward_scale: float = setting(
-        1.0, "factor of the reward in the loss; lambda is relative to it", at_least=-1e12, at_most=1e12
+        1.0, "factor of the reward in the loss; lambda is relative to it", at_least=-1e9, at_most=1e9
     )
     prompts: str = setting(
         "package:rilbench_shapes/prompts/train.txt", "file of training prompts, one per line", path=True
     )
     log_gradients_every: int = setting(
-        10, "updates between measurements of each loss term's gradient norm", at_least=1, at_most=10**9
+        10, "updates between measurements of each loss term's gradient norm", at_least=1, at_most=10**6
     )
-    checkpoint_every: int = setting(100, "updates between checkpoints within a stage", at_least=1, at_most=10**9)
+    checkpoint_every: int = setting(100, "updates between checkpoints within a stage", at_least=1, at_most=10**6)
 
     @property
     def updates(self) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from rilbench import ConfigError, Stage, setting
 from rilbench_joint.balance import Balanced
@@ -16,15 +17,14 @@ class JointSettings:
     weights: dict[str, float] = setting(
         {"aesthetic": 0.01, "hps": 2.0, "compressibility": 1.0},
         "of each reward in the sum, Eq. 10 by default; 1 for a reward not named",
-        at_least=-1e12,
-        at_most=1e12,
+        at_least=-1e6,
+        at_most=1e6,
     )
     by: str = setting("baseline", "the strategy that trains the stage", longest=200)
-    balance: str = setting(
+    balance: Literal["weights", "gradients"] = setting(
         "weights",
         "`weights` takes the sum as it is; `gradients` first divides each reward by the running norm of its gradient "
         "with respect to the pair in training, so that equal weights pull equally hard; a backward pass per reward",
-        choices=("weights", "gradients"),
     )
     momentum: float = setting(0.99, "momentum of the running norms", at_least=0, below=1)
 

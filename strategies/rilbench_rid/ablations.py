@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -16,15 +17,13 @@ from rilbench_rid.method import MethodSettings, RewardIncrementalDistillation, p
 class RIDSettings(MethodSettings):
     """The teacher, and what it is compared on."""
 
-    space: str = setting(
+    space: Literal["pixel", "latent"] = setting(
         "pixel",
         "where the mean squared error is taken: on decoded images in [0, 1] (`pixel`) or on z_0 (`latent`)",
-        choices=("pixel", "latent"),
     )
-    distil: str = setting(
+    distil: Literal["last", "full"] = setting(
         "last",
         "the teacher starts from the student's z_1 (`last`, Eq. 8) or from z_N on its own (`full`, Eq. 7)",
-        choices=("last", "full"),
     )
     reset: bool = setting(
         True, "the teacher restarts as the student at a new stage; false keeps the average over all stages"

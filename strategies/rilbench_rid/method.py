@@ -23,7 +23,7 @@ class MethodSettings:
         0.1,
         "weight of the distillation, relative to the scaled reward; 0 is RID without a teacher",
         at_least=0,
-        at_most=1e12,
+        at_most=1e9,
     )
     alpha: float = setting(
         0.99, "momentum of the teacher; 1 freezes it at the start of the stage", at_least=0, at_most=1

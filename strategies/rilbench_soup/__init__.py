@@ -14,7 +14,7 @@ class SoupSettings:
     """What is averaged, and how it was trained."""
 
     coefficients: dict[str, float] = setting(
-        {}, "coefficient of each reward's model; equal by default", at_least=-1e6, at_most=1e6
+        {}, "coefficient of each reward's model; equal by default", at_least=-1000, at_most=1000
     )
     by: str = setting("baseline", "the strategy that trains the stages", longest=200)
     average: Literal["changes", "factors"] = setting(

@@ -81,7 +81,7 @@ RECIPES = ["recipes.rid.hps.", "recipes.any.any.", "recipes.rid.any.", "recipes.
 @cache
 def kinds() -> dict[str, str]:
     """Every key of a run, and its type as it is declared."""
-    found = {d.key: d.type for d in setting_infos(config.RunConfig) if not d.type.startswith("dict")}
+    found = {d.key: d.type for d in setting_infos(config.RunConfig) if d.type != "mapping"}
     for place, kind in OWNERS.items():
         cls = CATALOG.get(kind, place.rpartition(".")[2]).load().Settings
         found |= {d.key: d.type for d in setting_infos(cls, f"{place}.")}
@@ -138,15 +138,15 @@ def planned(name: str, *overrides: str) -> Planned:
 
 def read_as(kind: str, text: str) -> Any:
     """What a text means by the type of its setting."""
-    if kind.endswith("| None") and text in ("null", "~", ""):
+    if kind.endswith(" or null") and text in ("null", "~", ""):
         return None
-    kind = kind.removesuffix(" | None")
-    if kind == "bool":
+    kind = kind.removesuffix(" or null")
+    if kind == "true or false":
         return {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}[text.lower()]
-    if kind.startswith("tuple"):
+    if kind.startswith("list"):
         inside = yaml.load(text, yaml.BaseLoader) if text.startswith("[") else text.split(",")
         return [part.strip() for part in inside if part.strip()]
-    return {"int": int, "float": float, "str": str}[kind](text)
+    return {"whole number": int, "number": float, "text": str}[kind](text)
 
 
 def effective(key: str, done: Planned) -> list[Any]:
@@ -166,7 +166,7 @@ def check(key: str, text: str, done: Planned | None) -> None:
     if done is None or key not in kinds():
         return
     kind = kinds()[key]
-    if re.fullmatch("int|float", kind.removesuffix(" | None")):
+    if re.fullmatch("(whole )?number( or null)?", kind):
         assert not re.match(r"[-+]?0\d", text)
         assert text.isascii()
         assert "_" not in text

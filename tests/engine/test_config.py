@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from checkout import ROOT
@@ -137,7 +137,7 @@ REFUSED = [
     ("recipes.rid.hps.lr", "nan", "not a finite number"),
     ("recipes.rid.hps.samples", "0100", "leading zero"),
     ("tracking", "7", "neither true nor false"),
-    ("adapter.rank", "100000000000", "not between 1 and 4096"),
+    ("adapter.rank", "100000000000", "not between 1 and 1024"),
     ("evaluate.bootstrap", "300000000", "not between 1 and 100000"),
     ("store", "''", "is empty"),
     ("store", "'${oc.env:HOME}'", "is not filled in"),
@@ -179,7 +179,7 @@ class Mixed:
     shares: dict[str, float] = field(default_factory=dict)
     anything: Any = None
     rate: float = setting(1.0, "of something", above=0, below=2)
-    words: dict[str, str] = setting({"a": "b"}, "of something", choices=("b", "c"))
+    words: dict[str, Literal["b", "c"]] = setting({"a": "b"}, "of something")
 
 
 def mixed(*overrides: str) -> Mixed:
@@ -198,7 +198,7 @@ def test_settings_of_plugins_are_read_by_their_types() -> None:
         "count=010": "count: '010' has a leading zero",
         "shares.a=nan": "shares.a: 'nan' is not a finite",
         "rate=2": "rate: 2.0 is not above 0 and below 2",
-        "words.a=d": "words: 'd' is not one of b, c",
+        "words.a=d": "words.a: 'd' is not one of b, c",
         "text.a=1": "text: a mapping is not a text",
     }.items():
         with pytest.raises(ConfigError, match=f"reward_settings.mixed.{fault}"):
@@ -207,8 +207,8 @@ def test_settings_of_plugins_are_read_by_their_types() -> None:
 
 def test_declarations_can_be_listed() -> None:
     found = {d.key: d for d in settings.setting_infos(config.RunConfig)}
-    assert (found["train.lr"].type, found["train.lr"].default) == ("float", 1e-3)
-    assert found["model.precision"].declared.allowed == "one of fp32, bf16"
+    assert (found["train.lr"].type, found["train.lr"].default) == ("number", 1e-3)
+    assert found["model.precision"].allowed == "one of fp32, bf16"
     assert [key for key, d in found.items() if not d.declared.meaning] == []
     assert isinstance(Mixed().words, dict)
     assert Mixed().words is not Mixed().words

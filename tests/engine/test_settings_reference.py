@@ -64,16 +64,24 @@ def test_every_setting_has_a_meaning(own: Catalog) -> None:
     assert len(set(keys)) == len(keys)
 
 
+def test_every_number_has_a_range(own: Catalog) -> None:
+    numbers = [one for section in reference.sections(own, refuse) for one in section.settings if "number" in one.type]
+    bounds = {one.key: (one.declared.at_least, one.declared.above) for one in numbers}
+    assert [key for key, low in bounds.items() if low == (None, None)] == []
+    assert [one.key for one in numbers if one.declared.at_most is None and one.declared.below is None] == []
+    assert len(numbers) > 20
+
+
 def test_one_setting() -> None:
     shown = called("train.lr").stdout
     assert "learning rate" in shown
-    assert "above 0 and at most 1000" in shown
+    assert "above 0 and at most 100" in shown
     (told,) = json.loads(called("train.lr", "--json").stdout)
     assert told == {
         "key": "train.lr",
         "type": "number",
         "default": "0.001",
-        "range": "above 0 and at most 1000",
+        "range": "above 0 and at most 100",
         "meaning": "learning rate",
     }
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from itertools import combinations
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -15,14 +16,14 @@ from PIL import Image, ImageFilter
 
 from rilbench import ConfigError
 from rilbench.evaluation.columns import PERTURBATIONS
-from rilbench.evaluation.config import PERTURBATIONS as NAMES
+from rilbench.evaluation.config import Perturbation
 from rilbench.store.results import load_result
 from rilbench.store.tables import markdown
 from rilbench_metrics.diversity import Diversity, DiversitySettings
 
 
 def test_the_names_are_those_of_the_configuration() -> None:
-    assert tuple(PERTURBATIONS) == NAMES
+    assert tuple(PERTURBATIONS) == get_args(Perturbation)
 
 
 def test_jpeg_is_what_pillow_writes() -> None:
@@ -56,7 +57,7 @@ def test_shift_repeats_the_edge() -> None:
     assert PERTURBATIONS["shift"](x[..., :8, :8]).shape[-1] == 8
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", get_args(Perturbation))
 def test_perturbations_keep_shape_and_range(name: str) -> None:
     x = torch.rand(3, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     changed = PERTURBATIONS[name](x)
@@ -85,7 +86,7 @@ def test_a_perturbed_column_scores_the_changed_images(workplace: Path, monkeypat
 
 
 def test_an_unknown_perturbation_is_refused(workplace: Path) -> None:
-    with pytest.raises(ConfigError, match=r"evaluate.perturb: 'fog' is not one of jpeg, blur, shift"):
+    with pytest.raises(ConfigError, match=r"evaluate.perturb\[0\]: 'fog' is not one of jpeg, blur, shift"):
         toy.config(workplace, "evaluate.perturb=[fog]")
 
 

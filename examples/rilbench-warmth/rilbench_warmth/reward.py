@@ -7,19 +7,15 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from rilbench import ConfigError, Reward
+from rilbench import Reward, setting
 from rilbench_warmth.colour import warm_cool
 
 
 @dataclass(frozen=True)
 class WarmthSettings:
-    """warmest: the hue in CIELAB that counts as warmest, in degrees from 0 to 360; 50 is the published one."""
+    """The scale of warm and cool."""
 
-    warmest: float = 50.0
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.warmest <= 360:
-            raise ConfigError(f"warmest: {self.warmest} is not between 0 and 360 degrees")
+    warmest: float = setting(50.0, "hue in CIELAB that counts as warmest, in degrees", at_least=0, at_most=360)
 
 
 class Warmth(Reward):

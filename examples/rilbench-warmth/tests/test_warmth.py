@@ -76,5 +76,5 @@ def test_the_share_counts_pixels() -> None:
 
 
 def test_a_hue_off_the_circle_is_refused() -> None:
-    with pytest.raises(ConfigError, match=r"reward\.warmth\.warmest: 400"):
+    with pytest.raises(ConfigError, match=r"reward_settings\.warmth\.warmest: 400"):
         build(WarmthSettings, {"warmest": 400}, "reward_settings.warmth")

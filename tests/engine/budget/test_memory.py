@@ -87,7 +87,7 @@ def test_eight_bit_where_it_is_installed(workplace: Path, monkeypatch: pytest.Mo
     ("change", "message"),
     [
         ("train.optimiser=sgd", "train.optimiser: 'sgd' is not one of adamw, adamw8bit"),
-        ("train.micro_batch=-1", "train.micro_batch: -1 is not between 0 and 1000000"),
+        ("train.micro_batch=-1", "train.micro_batch: -1 is not between 0 and 10000"),
     ],
 )
 def test_wrong_settings(workplace: Path, change: str, message: str) -> None:
