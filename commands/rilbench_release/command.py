@@ -82,7 +82,7 @@ def generate(
     if not texts:
         raise UsageError('nothing to draw: give --prompt "..." or --prompts FILE')
     if not all(text.strip() for text in texts):
-        raise UsageError('--prompt "" is empty: describe what to draw')
+        raise UsageError('--prompt "" gives nothing to draw')
     saved = _saved(run, settings, plugin, "generate")
     evaluate = saved.config.evaluate
     write_pictures(
