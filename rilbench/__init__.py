@@ -9,7 +9,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from rilbench.api import plot
     from rilbench.api.calls import StagePlan, load_runs, plan, run
+    from rilbench.api.compare import compare
     from rilbench.api.stages import Run, RunStage
     from rilbench.contracts.components import API_VERSION, MeanMetric, Metric, NoSettings, Reward
     from rilbench.contracts.errors import ConfigError, PluginError, RilbenchError
@@ -37,14 +39,18 @@ __all__ = [
     "StagePlan",
     "Step",
     "Strategy",
+    "compare",
     "hookimpl",
     "load_runs",
     "plan",
+    "plot",
     "run",
     "setting",
 ]
 MODULES = {
+    "rilbench.api": ("plot",),
     "rilbench.api.calls": ("StagePlan", "load_runs", "plan", "run"),
+    "rilbench.api.compare": ("compare",),
     "rilbench.api.stages": ("Run", "RunStage"),
     "rilbench.contracts.components": ("API_VERSION", "MeanMetric", "Metric", "NoSettings", "Reward"),
     "rilbench.contracts.errors": ("ConfigError", "PluginError", "RilbenchError"),

@@ -57,6 +57,7 @@ def test_a_finished_run_is_returned_at_once(
     assert capsys.readouterr() == ("", "")
 
 
+@pytest.mark.slow
 def test_modes_of_a_notebook_change_no_number_and_stay(run: rilbench.Run, place: Path, tmp_path: Path) -> None:
     torch.set_default_dtype(torch.float64)
     try:
@@ -130,6 +131,7 @@ def test_the_pipeline_samples_as_rilbench_does(run: rilbench.Run) -> None:
         assert bool(far <= 1) is close
 
 
+@pytest.mark.slow
 def test_pairs_make_the_model(run: rilbench.Run, place: Path) -> None:
     assert (run.stage(0).pairs, run.stage(0).pair) == ([], None)
     (first, one), (second, another) = run.stage(2).pairs
@@ -200,6 +202,7 @@ class Bright(Reward):
 """
 
 
+@pytest.mark.slow
 def test_a_class_of_a_notebook_is_trained_again_when_it_changes(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     notebook.start(monkeypatch)
 
