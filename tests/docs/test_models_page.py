@@ -54,7 +54,7 @@ def test_the_model_is_pinned_to_a_commit() -> None:
 
 
 def test_another_version_of_hps_is_one_setting() -> None:
-    (setting,) = re.findall(r"reward\.hps\.pretrained='(.*?)'", PAGE)
+    (setting,) = re.findall(r"reward_settings\.hps\.pretrained='(.*?)'", PAGE)
     config = load("sd15", [f"reward_settings.hps.pretrained={setting}"], rewards="hps")
     file = NeededFile.parse(config.reward_settings["hps"]["pretrained"])
     assert file.hub
