@@ -1,13 +1,11 @@
-"""The images of an evaluation as one safetensors file, written a batch at a time: the paper's 10,000 take 8 GB.
+"""The images of an evaluation as one .npy file, written and read a batch at a time: the paper's 10,000 take 8 GB.
 
-Its tensors are `images` (N, 3, H, W) and `checksums` (N, 8), of each image alone, both uint8: neither writing nor
-checking holds more than a batch.
+Its records are an `image` (3, H, W) and its `checksum` (8), both uint8.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -15,7 +13,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError, safe_open
+import numpy as np
+import torch
 from torch import Tensor
 
 from rilbench.store import temporary
@@ -31,18 +30,17 @@ class KeptImages:
 
     def __init__(self, path: Path, count: int) -> None:
         try:
-            file: Any = safe_open(path, framework="pt")
-            self._images, self._sums = file.get_slice("images"), file.get_tensor("checksums")
-            shape = self._images.get_shape()
-        except (OSError, SafetensorError) as error:
+            self._records = np.lib.format.open_memmap(path, mode="r")
+        except (OSError, ValueError) as error:
             raise damaged(path, error) from None
-        if len(self._sums) != count or shape[0] != count or len(shape) != 4:
-            raise damaged(path, f"it holds {shape[0]} images of {count}")
+        if self._records.dtype.names != ("image", "checksum") or self._records.shape != (count,):
+            raise damaged(path, f"it does not hold {count} images")
         self.path, self.count = path, count
 
     def __getitem__(self, part: slice) -> Tensor:
-        images: Tensor = self._images[part]
-        if _sums(images) != self._sums[part].numpy().tobytes():
+        records = np.array(self._records[part])
+        images = torch.from_numpy(np.ascontiguousarray(records["image"]))
+        if not np.array_equal(_records(images), records):
             raise damaged(self.path, "an image is not what its checksum says")
         return images
 
@@ -60,50 +58,47 @@ def written(path: Path, count: int) -> Iterator[Callable[[Tensor], None]]:
     images, before the first is written.
     """
     part = temporary.beside(path)
-    writer = _Writer(path, part, count)
+    with _disk_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = part.open("wb")
+
+    def append(pixels: Tensor) -> None:
+        records = _records(pixels)
+        with _disk_errors(path):
+            if not file.tell():
+                _check_room(path.parent, count, records.itemsize)
+                descr = np.lib.format.dtype_to_descr(records.dtype)
+                header = {"descr": descr, "fortran_order": False, "shape": (count,)}
+                np.lib.format.write_array_header_1_0(file, header)
+            file.write(records.tobytes())
+
     try:
-        yield writer.append
-        writer.finish()
+        yield append
+        with _disk_errors(path):
+            file.close()
+            share(part)
+            os.replace(part, path)
     finally:
-        writer.close()
+        with suppress(OSError):
+            file.close()
         with suppress(OSError):
             part.unlink(missing_ok=True)
 
 
-class _Writer:
-    def __init__(self, path: Path, part: Path, count: int) -> None:
-        self.path, self.part, self.count = path, part, count
-        self.sums = b""
-        with _disk_errors(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self.file = part.open("wb")
-
-    def append(self, pixels: Tensor) -> None:
-        with _disk_errors(self.path):
-            if not self.sums:
-                size, free = self.count * pixels[0].numel(), shutil.disk_usage(self.path.parent).free
-                if size > free:
-                    room = f"{self.count} images take {size / 1e9:.1f} GB, the disk has {free / 1e9:.1f} GB free"
-                    raise OSError(room)
-                self.file.write(_header(self.count, pixels))
-            self.file.write(pixels.contiguous().numpy().data)
-        self.sums += _sums(pixels)
-
-    def finish(self) -> None:
-        with _disk_errors(self.path):
-            self.file.write(self.sums)
-            self.file.close()
-            share(self.part)
-            os.replace(self.part, self.path)
-
-    def close(self) -> None:
-        with suppress(OSError):
-            self.file.close()
+def _records(images: Tensor) -> np.ndarray[Any, Any]:
+    """Images (B, 3, H, W) with their checksums."""
+    image, checksum = ("image", "u1", images.shape[1:]), ("checksum", "u1", 8)
+    records = np.empty(len(images), dtype=[image, checksum])
+    records["image"] = images.numpy()
+    for record in records:
+        record["checksum"] = list(hashlib.sha256(record["image"].data).digest()[:8])
+    return records
 
 
-def _sums(images: Tensor) -> bytes:
-    """Eight bytes for every image."""
-    return b"".join(hashlib.sha256(image.contiguous().numpy().data).digest()[:8] for image in images)
+def _check_room(folder: Path, count: int, size: int) -> None:
+    total, free = count * size, shutil.disk_usage(folder).free
+    if total > free:
+        raise OSError(f"{count} images take {total / 1e9:.1f} GB, the disk has {free / 1e9:.1f} GB free")
 
 
 @contextmanager
@@ -112,15 +107,3 @@ def _disk_errors(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise unwritable(path, error) from None
-
-
-def _header(count: int, pixels: Tensor) -> bytes:
-    """The start of a safetensors file: the length of a JSON object, padded to 8 bytes, and the object."""
-    images = count * pixels[0].numel()
-    about: dict[str, Any] = {
-        "checksums": {"dtype": "U8", "shape": [count, 8], "data_offsets": [images, images + 8 * count]},
-        "images": {"dtype": "U8", "shape": [count, *pixels.shape[1:]], "data_offsets": [0, images]},
-    }
-    text = json.dumps(about).encode()
-    text += b" " * (-len(text) % 8)
-    return len(text).to_bytes(8, "little") + text

@@ -8,10 +8,10 @@ import sys
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 import toy
-from safetensors.torch import load_file
 
 from rilbench.contracts.errors import DamagedError, RilbenchError
 from rilbench.evaluation import evaluate as evaluation
@@ -27,19 +27,17 @@ def pixels(count: int, side: int) -> torch.Tensor:
 @pytest.mark.parametrize("side", [4, 5])
 def test_a_file_in_batches_is_the_file_in_one(tmp_path: Path, side: int) -> None:
     images = pixels(7, side)
-    with written(tmp_path / "new" / "images.safetensors", 7) as add:
+    with written(tmp_path / "new" / "images.npy", 7) as add:
         for batch in images.split(3):
             add(batch)
-        assert not (tmp_path / "new" / "images.safetensors").exists()
-    found = load_file(tmp_path / "new" / "images.safetensors")
-    assert sorted(found) == ["checksums", "images"]
-    assert torch.equal(found["images"], images)
+        assert not (tmp_path / "new" / "images.npy").exists()
+    assert np.array_equal(np.load(tmp_path / "new" / "images.npy")["image"], images.numpy())
     assert len(list((tmp_path / "new").iterdir())) == 1
 
 
 def test_a_failure_leaves_nothing(tmp_path: Path) -> None:
     def interrupted() -> None:
-        with written(tmp_path / "images.safetensors", 7) as add:
+        with written(tmp_path / "images.npy", 7) as add:
             add(pixels(3, 4))
             raise KeyboardInterrupt
 
@@ -49,20 +47,20 @@ def test_a_failure_leaves_nothing(tmp_path: Path) -> None:
 
 
 def test_an_image_that_changed_on_the_disk_is_not_given_for_the_one_that_was_written(tmp_path: Path) -> None:
-    file = tmp_path / "images.safetensors"
+    file = tmp_path / "images.npy"
     with written(file, 7) as add:
         add(pixels(7, 4))
     kept = KeptImages(file, 7)
     kept.check()
     assert torch.equal(kept[2:5], pixels(7, 4)[2:5])
     data = bytearray(file.read_bytes())
-    data[-7 * 8 - 1] ^= 1  # in the last image
+    data[-8 - 1] ^= 1  # in the last image
     file.write_bytes(data)
     kept = KeptImages(file, 7)
     assert torch.equal(kept[2:5], pixels(7, 4)[2:5])
-    with pytest.raises(DamagedError, match=r"images\.safetensors .*damaged.*checksum"):
+    with pytest.raises(DamagedError, match=r"images\.npy .*damaged.*checksum"):
         kept.check()
-    with pytest.raises(DamagedError, match="it holds 7 images of 8"):
+    with pytest.raises(DamagedError, match="it does not hold 8 images"):
         KeptImages(file, 8)
 
 
@@ -78,7 +76,7 @@ from rilbench.evaluation.images import KeptImages, written
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}))
 try:
-    with written(Path("images.safetensors"), 4) as add:
+    with written(Path("images.npy"), 4) as add:
         for _ in range(4):
             add(torch.zeros(1, 3, 8, 8, dtype=torch.uint8))
 except RilbenchError as error:
@@ -86,14 +84,14 @@ except RilbenchError as error:
 """
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("cannot write images.safetensors: [Errno 27] File too large")
+    assert done.stdout.startswith("cannot write images.npy: [Errno 27] File too large")
     assert not list(tmp_path.iterdir())
 
 
 def test_a_disk_without_room_is_told_at_the_first_batch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=10_000 * 3 * 1024 * 1024 - 1))
-    file = tmp_path / "images.safetensors"
-    told = r"images.safetensors: 10000 images take 31.5 GB, the disk has 31.5 GB free. Free the disk or choose another"
+    file = tmp_path / "images.npy"
+    told = r"images.npy: 10000 images take 31.5 GB, the disk has 31.5 GB free. Free the disk or choose another"
     with pytest.raises(RilbenchError, match=told), written(file, 10_000) as add:
         add(pixels(1, 1024))
     assert not list(tmp_path.iterdir())
@@ -102,7 +100,7 @@ def test_a_disk_without_room_is_told_at_the_first_batch(tmp_path: Path, monkeypa
 @pytest.mark.slow
 def test_images_are_kept_for_metrics_that_need_them(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def files() -> list[Path]:
-        return list((workplace / "runs").rglob("images.safetensors"))
+        return list((workplace / "runs").rglob("images.npy"))
 
     toy.run(workplace, *SHORT, "evaluate.metrics=[toy_contrast]")
     assert files() == []
@@ -116,4 +114,6 @@ def test_images_are_kept_for_metrics_that_need_them(workplace: Path, monkeypatch
     monkeypatch.setattr(evaluation, "to_pixels", noted)
     toy.run(workplace, *SHORT, "evaluate.metrics=[likeness]")
     (file,) = files()
-    assert torch.equal(load_file(file)["images"], torch.cat(made[:2]))  # of the base: 3 prompts x 2, 4 at a time
+    assert np.array_equal(
+        np.load(file)["image"], torch.cat(made[:2]).numpy()
+    )  # of the base: 3 prompts x 2, 4 at a time

@@ -163,13 +163,13 @@ def test_a_missing_picture_is_drawn_and_not_measured(place: Path, monkeypatch: p
 
 
 def test_base_images_that_a_new_stage_needs_are_made_again(place: Path) -> None:
-    (file,) = (place / "runs").rglob("images.safetensors")
+    (file,) = (place / "runs").rglob("images.npy")
     before = file.read_bytes()
     file.write_bytes(before[:-100] + bytes(100))
     reporter = Loud()
     config = toy.config(place, "rewards=[red]", "train.samples=2")
     result = engine.run(config, catalog=toy.catalog(), reporter=reporter).result
-    assert ["images.safetensors is damaged" in text for text in reporter.warnings] == [True]
+    assert ["images.npy is damaged" in text for text in reporter.warnings] == [True]
     assert file.read_bytes() == before
     assert result.matrix.values("likeness")[0] == 1.0
 

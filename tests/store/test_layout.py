@@ -26,7 +26,7 @@ NAMES = {
     "checkpoint.pt",
     "metrics.json",
     "scores.safetensors",
-    "images.safetensors",
+    "images.npy",
 }
 FOLDERS = {"stages", "evaluations"}
 
