@@ -14,13 +14,11 @@ from rilbench.contracts.errors import ConfigError, DamagedError, DivergedError
 from rilbench.contracts.pair import LoraPair
 from rilbench.contracts.strategy import Stage
 from rilbench.model.randomness import generator_for
-from rilbench.store.checksums import damaged
 from rilbench.store.tensors import RESTART, load_checkpoint, save_checkpoint
 from rilbench.training.checked import CheckedStrategy
 from rilbench.training.config import TrainConfig
 from rilbench.training.update import Trainer
 
-CHECKPOINT = {"update", "log", "optimiser", "factors", "strategy"}  # what it holds
 OnUpdate = Callable[[int, int, dict[str, float]], None]  # update, of how many, its logged values
 
 
@@ -69,8 +67,12 @@ class StageTraining(Trainer):
         return LoraPair.initialised(self.group.layers, rank=self.rank, init=self.init, generator=generator)
 
     def _resume(self, pair: LoraPair, optimiser: torch.optim.Optimizer) -> int:
-        """Take the checkpoint back; how many updates are done."""
-        saved = self._saved(pair)
+        """Restore the checkpoint, if there is one, and return the number of finished updates."""
+        try:
+            saved = load_checkpoint(self.checkpoint)
+        except DamagedError as error:
+            self.warn(f"{str(error).removesuffix(RESTART)}Stage {self.index} ({self.stage.label}) starts again")
+            return 0
         if saved is None:
             return 0
         with torch.no_grad():
@@ -80,17 +82,6 @@ class StageTraining(Trainer):
         self._strategy.load_state(saved["strategy"])
         self.log.extend(saved["log"])
         return int(saved["update"])
-
-    def _saved(self, pair: LoraPair) -> dict[str, Any] | None:
-        """The checkpoint; None if there is none, or a damaged one, of which the user is warned."""
-        try:
-            saved = load_checkpoint(self.checkpoint)
-            if saved is not None and (why := _unlike(saved, pair)):
-                raise damaged(self.checkpoint, why, RESTART)
-        except DamagedError as error:
-            self.warn(f"{str(error).removesuffix(RESTART)}Stage {self.index} ({self.stage.label}) starts again")
-            return None
-        return saved
 
     def _save(self, update: int, pair: LoraPair, optimiser: torch.optim.Optimizer) -> None:
         state: dict[str, Any] = {"update": update, "log": self.log, "optimiser": optimiser.state_dict()}
@@ -110,11 +101,3 @@ def make_optimiser(factors: Sequence[Tensor], config: TrainConfig) -> torch.opti
         kind = AdamW8bit
     options = {"lr": config.lr, "eps": config.eps, "weight_decay": config.weight_decay, "betas": (0.9, 0.999)}
     return kind(factors, **options)  # type: ignore[arg-type]
-
-
-def _unlike(saved: Mapping[str, Any], pair: LoraPair) -> str:
-    """Why a checkpoint is none of the stage that trains a pair; empty if it is one."""
-    if missing := CHECKPOINT - saved.keys():
-        return f"it holds no {', '.join(sorted(missing))}"
-    shapes = [tuple(factor.shape) for factor in saved["factors"]]
-    return "" if shapes == [tuple(factor.shape) for factor in pair.factors] else "it is of another pair"

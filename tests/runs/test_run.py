@@ -103,7 +103,7 @@ def test_a_stopped_run_continues_to_the_same_numbers(
     weights = adapters(workplace)
     shutil.rmtree(workplace / "runs")
 
-    update = trainer.StageTraining._update
+    update = trainer.StageTraining.update
 
     def stop(self: trainer.StageTraining, number: int, *arguments: object) -> dict[str, float]:
         if self.index == 2 and number == 3:
@@ -112,7 +112,7 @@ def test_a_stopped_run_continues_to_the_same_numbers(
 
     every = f"train.checkpoint_every={checkpoint_every}"
     with monkeypatch.context() as patched:
-        patched.setattr(trainer.StageTraining, "_update", stop)
+        patched.setattr(trainer.StageTraining, "update", stop)
         with pytest.raises(KeyboardInterrupt):
             run(workplace, "strategy=rid", by, every)
     assert len(adapters(workplace)) == 1

