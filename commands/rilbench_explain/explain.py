@@ -13,14 +13,16 @@ from rilbench.contracts.strategy import Stage
 from rilbench.engine import config as configuration
 from rilbench.engine import identity, secret_settings, unused_settings
 from rilbench.engine.budget import memory_check
+from rilbench.engine.budget.check import count_memory
+from rilbench.engine.budget.check import work as work_of
 from rilbench.engine.budget.memory import Memory
 from rilbench.engine.budget.time import PROBE, Cost, measure
 from rilbench.engine.budget.timings import MEASURED, PROBED, Timings
 from rilbench.engine.components import Components
 from rilbench.engine.config import RunConfig
+from rilbench.engine.loaded_model import LoadedModel
 from rilbench.engine.plan import PlannedStage, planned_stages
 from rilbench.engine.progress import Reporter
-from rilbench.engine.session import Session
 from rilbench.engine.stored import stored
 from rilbench.files.prompts import evaluation_prompts
 from rilbench.files.published import MissingFilesError, is_present, place_of
@@ -38,16 +40,16 @@ def explain(
 
     Time is what the like took in the store, or comes from two timed forwards; memory is counted in one.
     """
-    session = Session(config, components, plan, reporter or Reporter(quiet=True))
+    loaded = LoadedModel(config, components, plan, reporter or Reporter(quiet=True))
     trained = [planned for planned in plan if planned.train]
-    memory = session.count_memory(trained)  # first: what does not fit must not be tried
-    free = memory_check.free_bytes(session.model.device)
-    layers = session.group.layers.values()
+    memory = count_memory(loaded, trained)  # first: what does not fit must not be tried
+    free = memory_check.free_bytes(loaded.model.device)
+    layers = loaded.group.layers.values()
     trainable = sum(config.adapter.rank * (layer.in_features + layer.out_features) for layer in layers)
     images = len(evaluation_prompts(config.evaluate.prompts)) * config.evaluate.images_per_prompt
     probed = memory_check.largest(PROBE, lambda n: memory.evaluation(n, slicing=False), free)
-    with session.enough_memory("timing a forward", memory_check.hopeless(config.model)):
-        cost = measure(session.model, probed)
+    with loaded.enough_memory("timing a forward", memory_check.hopeless(config.model)):
+        cost = measure(loaded.model, probed)
     evaluation = identity.digest(components.evaluation_document())
     timings = Timings(Path(config.store))
     stages = [_stage(planned, config, cost, timings, evaluation, images, trainable) for planned in plan]
@@ -55,7 +57,7 @@ def explain(
     return {
         "strategy": config.strategy,
         "rewards": list(config.rewards),
-        "device": session.model.device,
+        "device": loaded.model.device,
         "parameters": {"frozen": cost.parameters, "trainable": trainable, "adapted_layers": len(layers)},
         "evaluation_images": images,
         "stages": stages,
@@ -63,7 +65,7 @@ def explain(
             "seconds": sum(stage["seconds"] for stage in stages),
             "how": MEASURED if measured else PROBED if probed else UNKNOWN,
         },
-        "memory": _memory(config, session, trained, memory, free),
+        "memory": _memory(config, loaded, trained, memory, free),
         "settings": configuration.as_mapping(secret_settings.public(config, components.catalog)),
     }
 
@@ -145,10 +147,10 @@ def _stage(
 
 
 def _memory(
-    config: RunConfig, session: Session, stages: list[PlannedStage], memory: Memory, free: int
+    config: RunConfig, loaded: LoadedModel, stages: list[PlannedStage], memory: Memory, free: int
 ) -> dict[str, Any]:
     """Gigabytes, counted in one forward; what does not fit comes with the settings that would."""
-    work, recount = session.work(stages), partial(session.count_memory, stages)
+    work, recount = work_of(loaded, stages), partial(count_memory, loaded, stages)
     wanted = memory_check.needed(config, work, memory)
     return {
         "weights_gb": round(memory.weights / 1e9, 3),

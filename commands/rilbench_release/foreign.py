@@ -12,6 +12,7 @@ from rilbench.contracts.strategy import Stage
 from rilbench.engine import identity, secret_settings, unused_settings
 from rilbench.engine.components import Components, versions
 from rilbench.engine.config import RunConfig
+from rilbench.engine.loaded_model import LoadedModel
 from rilbench.engine.needed import require
 from rilbench.engine.plan import Chain, PlannedStage
 from rilbench.engine.progress import Reporter
@@ -27,20 +28,20 @@ from rilbench.model.loading import pick_device
 from rilbench_release.attach import Lora, attach
 
 
-class ForeignSession(Session):
-    """A session whose one stage is a LoRA from elsewhere."""
+class ForeignModel(LoadedModel):
+    """A model whose one stage is a LoRA from elsewhere."""
 
     lora: Lora | None = None
 
-    def _cause(self, planned: PlannedStage) -> str:
+    def cause(self, planned: PlannedStage) -> str:
         if planned.chain and self.lora:
             return f"the LoRA {self.lora.path} makes them so at scale {self.lora.scale:g}; try less, PATH:SCALE"
         return cause(trained=False)
 
-    def _named(self, planned: PlannedStage) -> str:
+    def named(self, planned: PlannedStage) -> str:
         return "adding the LoRA" if planned.chain else "no training"
 
-    def _load(self, chain: Chain) -> None:
+    def load(self, chain: Chain) -> None:
         if chain and self.lora:
             self.__dict__.pop("model", None)  # a new one: a text encoder with the LoRA must forget what it encoded
             attach(self.model.backbone.pipeline, self.lora)
@@ -73,15 +74,16 @@ def evaluate(
     plan = _plan(config, lora)
     result = _result(config, components, plan, command)
     folder = RunFolder.at(Path(config.store) / result.name, reporter.warn)
-    session = ForeignSession(config, components, plan, reporter, earlier=folder.finished)
-    session.lora = lora
+    loaded = ForeignModel(config, components, plan, reporter)
+    loaded.lora = lora
+    session = Session(loaded, earlier=folder.finished)
     with components.discreet():
         rows = [session.row(planned) for planned in plan]
     if lora:
         rows[1] = replace(rows[1], label=config.label or lora.path.stem)
     folder.open(secret_settings.public(config, catalog), components.device, session.evaluations())
     result = replace(result, matrix=replace(result.matrix, rows=tuple(rows)))
-    return folder.path, folder.finish(result, session.prompts[: config.evaluate.pictures])
+    return folder.path, folder.finish(result, loaded.prompts[: config.evaluate.pictures])
 
 
 def _plan(config: RunConfig, lora: Lora | None) -> list[PlannedStage]:

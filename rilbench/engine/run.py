@@ -9,8 +9,10 @@ from typing import Any
 
 from rilbench.contracts.result import ResultMatrix, Row, RunResult
 from rilbench.engine import identity, secret_settings, unused_settings
+from rilbench.engine.budget.check import check_memory
 from rilbench.engine.components import Components, versions
 from rilbench.engine.config import RunConfig
+from rilbench.engine.loaded_model import LoadedModel
 from rilbench.engine.memo import Memo, Outcome
 from rilbench.engine.needed import inputs, require
 from rilbench.engine.plan import PlannedStage, make_plan
@@ -92,9 +94,10 @@ def run(
     result = _begun(config, components, plan, command, hooks=list(hooks.managers))
     read = input_states(config, components, plan)
     folder = RunFolder.at(Path(config.store) / result.name, reporter.warn)
-    session = Session(config, components, plan, reporter, earlier=folder.finished)
+    loaded = LoadedModel(config, components, plan, reporter)
+    session = Session(loaded, earlier=folder.finished)
     with components.discreet():
-        session.check_memory()
+        check_memory(loaded)
     folder.open(secret_settings.public(config, catalog), components.device, session.evaluations())
     hooks.run_started(folder=folder.path, result=result)
     rows: list[Row] = []
@@ -105,7 +108,7 @@ def run(
             result = replace(result, matrix=ResultMatrix(tuple(rows), result.matrix.metrics))
             folder.write(result)
             hooks.stage_finished(folder=folder.path, result=result, stage=i)
-        result = folder.finish(result, session.prompts[: config.evaluate.pictures])
+        result = folder.finish(result, loaded.prompts[: config.evaluate.pictures])
     except BaseException as error:
         hooks.run_failed(folder=folder.path, result=folder.fail(result), error=error)
         raise

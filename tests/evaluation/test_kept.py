@@ -150,7 +150,7 @@ def test_a_lost_record_of_a_training_keeps_its_duration(place: Path) -> None:
 
 
 def test_a_missing_picture_is_drawn_and_not_measured(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("rilbench.engine.session.evaluate", lambda *a, **n: pytest.fail("measured again"))
+    monkeypatch.setattr("rilbench.engine.measuring.evaluate", lambda *a, **n: pytest.fail("measured again"))
     monkeypatch.setattr(trainer.StageTraining, "run", lambda self: pytest.fail("trained again"))
     pictures = list((place / "runs").rglob("sample-*.png"))
     before = {path: Image.open(path).convert("RGB").tobytes() for path in pictures}

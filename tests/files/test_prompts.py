@@ -11,6 +11,7 @@ import torch
 import toy
 
 from rilbench.contracts.errors import ConfigError
+from rilbench.engine.loaded_model import LoadedModel
 from rilbench.engine.progress import Reporter
 from rilbench.engine.run import planned_run
 from rilbench.engine.session import Session
@@ -77,7 +78,7 @@ def session(folder: Path, told: list[str], prompts: str) -> Session:
             told.append(text)
 
     components, plan = planned_run(config, toy.catalog())
-    return Session(config, components, plan, Told(quiet=True))
+    return Session(LoadedModel(config, components, plan, Told(quiet=True)))
 
 
 @pytest.mark.slow
@@ -96,8 +97,8 @@ def test_prompts_that_the_model_reads_alike_are_one_observation(workplace: Path)
     told: list[str] = []
     prompts = [LONG + "small", LONG + "large", LONG + "vivid", "a ring", "A ring", "a cross"]
     made = session(workplace, told, "\n".join([*prompts, "a cross"]) + "\n")
-    made.row(made.plan[0])
-    where = f"evaluate.prompts ({made.config.evaluate.prompts}): "
+    made.row(made.loaded.plan[0])
+    where = f"evaluate.prompts ({made.loaded.config.evaluate.prompts}): "
     assert [text.removeprefix(where) for text in told if text.startswith(where)] == [
         "3 of 7 prompts are longer than the model's limit and are cut",
         "1 of 7 prompts repeat an earlier one",
@@ -144,13 +145,14 @@ def test_a_prompt_unlike_the_captions_of_the_training_is_told(workplace: Path) -
     file.write_text(json.dumps(described))
     told: list[str] = []
     made = session(workplace, told, "A small ring, vivid\na ring\na small dog\n")
-    assert made.model.captions is not None
+    assert made.loaded.model.captions is not None
+    prompts = made.loaded.config.evaluate.prompts
     assert [text for text in told if "evaluate.prompts" in text] == [
-        f"evaluate.prompts ({made.config.evaluate.prompts}): 2 of 3 prompts are not like the captions that the model "
+        f"evaluate.prompts ({prompts}): 2 of 3 prompts are not like the captions that the model "
         "was trained on ('a ring'); its images of them are not meaningful. A caption is '!'"
     ]
-    write_merged(workplace / "merged", made.config.model, ())
-    assert Captions.of(workplace / "merged") == made.model.captions
+    write_merged(workplace / "merged", made.loaded.config.model, ())
+    assert Captions.of(workplace / "merged") == made.loaded.model.captions
     file.write_text(json.dumps(described | {"words": {}}))
     with pytest.raises(ConfigError, match=r"cannot read .*captions\.json"):
         Captions.of(workplace / "pipeline")

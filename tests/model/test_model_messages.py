@@ -16,9 +16,9 @@ from safetensors.torch import load_file, save_file
 
 from rilbench.contracts.errors import ConfigError, DivergedError
 from rilbench.contracts.settings import build
+from rilbench.engine.loaded_model import LoadedModel
 from rilbench.engine.progress import Reporter
 from rilbench.engine.run import planned_run
-from rilbench.engine.session import Session
 from rilbench.evaluation.evaluate import ImagesError
 from rilbench.files.model_path import check_local
 from rilbench.model.loading import load_backbone
@@ -46,10 +46,10 @@ def test_nan_images_of_a_lora(workplace: Path) -> None:
 def test_nan_images_after_training(workplace: Path) -> None:
     config = toy.config(workplace)
     components, plan = planned_run(config, toy.catalog())
-    session = Session(config, components, plan, Reporter(quiet=True))
-    assert session._cause(plan[1]) == "its training diverged; lower train.lr and train it again"
+    loaded = LoadedModel(config, components, plan, Reporter(quiet=True))
+    assert loaded.cause(plan[1]) == "its training diverged; lower train.lr and train it again"
     told = r"after stage 1 \(red\); its training diverged; lower train\.lr"
-    with pytest.raises(DivergedError, match=told), session._finite(plan[1]):
+    with pytest.raises(DivergedError, match=told), loaded.finite(plan[1]):
         raise ImagesError("not finite")
 
 

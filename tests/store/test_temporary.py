@@ -78,7 +78,7 @@ def test_a_stage_that_is_taken_up_again_is_swept(workplace: Path, monkeypatch: p
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr("rilbench.engine.session.save_pair", killed)
+        patched.setattr("rilbench.engine.training.save_pair", killed)
         with pytest.raises(KeyboardInterrupt):
             toy.run(workplace, "rewards=[red]", "train.samples=2")
     (stage,) = (path.parent for path in (workplace / "runs").glob("stages/*/stage.json"))

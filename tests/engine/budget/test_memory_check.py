@@ -18,10 +18,11 @@ from rilbench.contracts.errors import ConfigError
 from rilbench.contracts.pair import LoraPair
 from rilbench.engine import run as engine
 from rilbench.engine.budget import memory_check
+from rilbench.engine.budget.check import check_memory, count_memory, work
 from rilbench.engine.budget.memory import Memory, count, under
 from rilbench.engine.config import RunConfig
+from rilbench.engine.loaded_model import LoadedModel
 from rilbench.engine.progress import Reporter
-from rilbench.engine.session import Session
 from rilbench.model.adapters import AdapterGroup
 from rilbench.model.attach import adapter_group
 from rilbench.model.config import ModelConfig
@@ -271,19 +272,19 @@ def test_metrics_are_loaded_before_the_free_bytes_are_read(workplace: Path, monk
     monkeypatch.setattr(toy, "Contrast", HasWeights)
     loaded_config = toy.config(workplace, "evaluate.metrics=[toy_contrast]", "rewards=[red]")
     components, plan = engine.prepare(loaded_config, toy.catalog(), print)
-    session = Session(loaded_config, components, plan, Reporter(quiet=True))
-    counted = session.count_memory(plan)
+    loaded = LoadedModel(loaded_config, components, plan, Reporter(quiet=True))
+    counted = count_memory(loaded, plan)
 
     def free_bytes(device: str) -> int:
         made.extend(1 for kind, name in components._made if (kind, name) == ("metric", "toy_contrast"))
         return 10**9
 
     monkeypatch.setattr(memory_check, "free_bytes", free_bytes)
-    session.check_memory()
+    check_memory(loaded)
     assert made == [1]
-    bare = count(session.model, session.group, {}, prompt="a", last_steps=1)
+    bare = count(loaded.model, loaded.group, {}, prompt="a", last_steps=1)
     assert counted.weights == bare.weights + 1000 * 4
-    assert session.work(plan).prompts == 3  # the same three to train and to measure
+    assert work(loaded, plan).prompts == 3  # the same three to train and to measure
 
 
 @pytest.mark.slow

@@ -109,12 +109,12 @@ def test_weights_that_do_not_fit_are_not_loaded(
     ("place", "told"),
     [
         (
-            "rilbench.engine.session.TextToImage.load",
+            "rilbench.engine.loaded_model.TextToImage.load",
             r"loading the model\. .*; set model.precision=bf16, or choose another",
         ),
         ("toy.Redness.__init__", r"loading rewards and metrics\. .*; set model.precision=bf16, or choose another"),
         (
-            "rilbench.engine.session.count",
+            "rilbench.engine.budget.check.count",
             r"trying one image\. .*; .* lower model.resolution, or set model.precision=bf16",
         ),
         (

@@ -1,0 +1,114 @@
+"""The model in memory, loaded when it is first needed, with the pairs of a stage."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from functools import cached_property
+from pathlib import Path
+
+from rilbench.contracts.errors import MemoryFullError, is_out_of_memory, reason
+from rilbench.contracts.pair import LoraPair
+from rilbench.engine.budget import memory_check
+from rilbench.engine.budget.weights import check_weights
+from rilbench.engine.components import Components
+from rilbench.engine.config import RunConfig
+from rilbench.engine.plan import Chain, PlannedStage
+from rilbench.engine.progress import Reporter
+from rilbench.evaluation.evaluate import cause, images_after
+from rilbench.files.prompts import evaluation_prompts, read_prompts
+from rilbench.model.adapters import AdapterGroup
+from rilbench.model.attach import adapter_group
+from rilbench.model.files import load_pair
+from rilbench.model.text_to_image import TextToImage
+from rilbench.store.layout import StageFiles, Store
+
+
+class LoadedModel:
+    """The model of a run, and what all work on its stages shares."""
+
+    def __init__(
+        self, config: RunConfig, components: Components, plan: Sequence[PlannedStage], reporter: Reporter
+    ) -> None:
+        self.config, self.components, self.plan, self.reporter = config, components, plan, reporter
+        self.store = Store(Path(config.store))
+        self.prompts = evaluation_prompts(config.evaluate.prompts)
+        self._loaded: Chain | None = None
+        self._remarked = False
+
+    @cached_property
+    def model(self) -> TextToImage:
+        self.reporter.say("loading the model")
+        if self.config.check_memory:
+            check_weights(self.config.model, self.components.device)
+        with self.enough_memory("loading the model", memory_check.elsewhere(self.config.model)):
+            model = TextToImage.load(self.config.model)
+        self._remark_prompts(model)
+        return model
+
+    @cached_property
+    def group(self) -> AdapterGroup:
+        return adapter_group(self.model.network, targets=self.config.adapter.targets)
+
+    @property
+    def prefix(self) -> str:
+        """What the pipeline calls its denoiser."""
+        return self.model.backbone.prefix
+
+    @property
+    def images(self) -> int:
+        """How many images an evaluation generates."""
+        return len(self.prompts) * self.config.evaluate.images_per_prompt
+
+    def files(self, planned: PlannedStage) -> StageFiles:
+        """Where the store has a stage."""
+        return self.store.stage(planned.id)
+
+    def load(self, chain: Chain) -> None:
+        """Make the model W + sum c_i A_i B_i."""
+        if chain != self._loaded:
+            self.group.load_chain(self.pairs(chain))
+            self._loaded = chain
+
+    def changed(self) -> None:
+        """The next `load` loads whatever it is given: the pairs in the model are no longer those it loaded."""
+        self._loaded = None
+
+    def pairs(self, chain: Chain) -> list[tuple[LoraPair, float]]:
+        """The pairs of a chain with their coefficients, from the store."""
+        return [(load_pair(self.store.stage(key).folder, self.model.device), c) for key, c in chain]
+
+    def named(self, planned: PlannedStage) -> str:
+        """A stage in messages."""
+        return "no training" if planned is self.plan[0] else f"stage {planned.index} ({planned.stage.label})"
+
+    def cause(self, planned: PlannedStage) -> str:
+        """Why images after a stage are not finite, and what to do."""
+        return cause(trained=bool(planned.chain))
+
+    def finite(self, planned: PlannedStage) -> AbstractContextManager[None]:
+        """DivergedError that names the stage when images made within are not finite."""
+        return images_after(self.named(planned), self.cause(planned))
+
+    @contextmanager
+    def enough_memory(self, where: str, remedy: str) -> Iterator[None]:
+        """MemoryFullError with a remedy when the memory is not enough within."""
+        try:
+            yield
+        except MemoryFullError:
+            raise
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+            full = f"{self.components.device} ran out of memory {where}"
+            raise MemoryFullError(f"{full}. Finished work is kept; {remedy}. ({reason(error)[:200]})") from error
+
+    def _remark_prompts(self, model: TextToImage) -> None:
+        """Warn, once, of prompts that the model does not read as they are in their files."""
+        if self._remarked:
+            return
+        self._remarked = True
+        files = {planned.train.prompts: "train.prompts" for planned in self.plan if planned.train}
+        for path, setting in (*files.items(), (self.config.evaluate.prompts, "evaluate.prompts")):
+            for text in model.remarks(read_prompts(path), f"{setting} ({path})"):
+                self.reporter.warn(text)

@@ -1,0 +1,119 @@
+"""A stage's evaluation: its numbers, scores and pictures, made when the store does not have them whole."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import replace
+from functools import cached_property
+
+from torch import Tensor
+
+from rilbench.contracts.errors import DamagedError, DivergedError
+from rilbench.engine import identity
+from rilbench.engine.loaded_model import LoadedModel
+from rilbench.engine.plan import PlannedStage
+from rilbench.evaluation.evaluate import ImagesError, batches, evaluate, generate, to_pixels
+from rilbench.evaluation.images import KeptImages, written
+from rilbench.evaluation.kept import KeptEvaluation
+from rilbench.store.grid import save_picture
+from rilbench.store.locks import locked
+
+LESS = "lower evaluate.batch_size or set model.vae_slicing=true"
+
+
+class Measuring:
+    """Measures planned stages with every metric, on the same prompts and noise."""
+
+    def __init__(self, loaded: LoadedModel) -> None:
+        self.loaded, self.config, self.warn = loaded, loaded.config.evaluate, loaded.reporter.warn
+
+    def kept(self, planned: PlannedStage) -> KeptEvaluation:
+        """What is kept of a stage's evaluation; its folder's name is the hash of what is measured and on what."""
+        name = identity.digest(self.loaded.components.evaluation_document())
+        pictures = min(self.config.pictures, len(self.loaded.prompts))
+        return KeptEvaluation(self.loaded.files(planned).evaluation(name), pictures)
+
+    def whole(self, planned: PlannedStage) -> bool:
+        """Whether the store has all that an evaluation leaves."""
+        kept = self.kept(planned)
+        return kept.exists and not kept.damage() and not any(True for _ in kept.missing_pictures())
+
+    def complete(self, planned: PlannedStage) -> None:
+        """Make the evaluation of a stage, and its pictures, as far as they are missing or damaged."""
+        kept, where = self.kept(planned), self.loaded.named(planned)
+        if kept.exists and (why := kept.damage()):
+            self.warn(f"{why} The stage is measured again")
+        if not kept.exists or kept.damage():
+            with self.loaded.enough_memory(f"measuring after {where}", LESS):
+                self._evaluate(planned, kept)
+        elif missing := list(kept.missing_pictures()):
+            with self.loaded.enough_memory(f"drawing after {where}", LESS):
+                self._draw(planned, kept, missing)
+
+    def _evaluate(self, planned: PlannedStage, kept: KeptEvaluation) -> None:
+        loaded, files = self.loaded, kept.files
+        metrics = {name: loaded.components.metric(name) for name in loaded.components.columns()}
+        compared = any(metric.needs_base for metric in metrics.values())
+        is_base = planned is loaded.plan[0]
+        base = self._base_images if compared and not is_base else None
+        loaded.load(planned.chain)
+        images = written(files.images, loaded.images) if compared and is_base else nullcontext(_forget)
+        start = time.perf_counter()
+        label = planned.stage.label if planned.stage.rewards else "model"
+        with (
+            loaded.reporter.evaluation(label, f"{planned.id}/{files.folder.name}") as on_batch,
+            images as keep,
+            loaded.finite(planned),
+        ):
+            try:
+                result = evaluate(
+                    loaded.model,
+                    loaded.prompts,
+                    metrics,
+                    self.config,
+                    base_images=base,
+                    keep=keep,
+                    on_batch=on_batch,
+                )
+            except ImagesError:
+                raise
+            except DivergedError as error:
+                raise DivergedError(f"{error}, measured after {loaded.named(planned)}") from None
+        kept.write(result, seconds=time.perf_counter() - start, images=loaded.images)
+
+    def _draw(self, planned: PlannedStage, kept: KeptEvaluation, missing: Sequence[int]) -> None:
+        """Pictures that are gone, once more."""
+        where = kept.files.folder
+        self.warn(f"{len(missing)} pictures are missing or damaged in {where}; they are made again")
+        self.loaded.load(planned.chain)
+        prompts = [self.loaded.prompts[number] for number in missing]
+        numbers = iter(missing)
+        for of_batch, noise in batches(self.loaded.model, prompts, replace(self.config, images_per_prompt=1)):
+            with self.loaded.finite(planned):
+                images = generate(self.loaded.model, of_batch, noise)
+            for pixels in to_pixels(images):
+                save_picture(kept.files.picture(next(numbers)), pixels)
+
+    @cached_property
+    def _base_images(self) -> KeptImages:
+        """The base model's evaluation images, read a batch at a time; made again when they are gone or damaged.
+
+        They are checked as a whole once; each batch is again when it is read.
+        """
+        base = self.loaded.plan[0]
+        kept = self.kept(base)
+        with locked(self.loaded.files(base).folder, self.loaded.reporter.waiting):
+            try:
+                images = KeptImages(kept.files.images, self.loaded.images)
+                images.check()
+            except DamagedError as error:
+                self.warn(f"{error} This is done now")
+                self._evaluate(base, kept)
+                images = KeptImages(kept.files.images, self.loaded.images)
+        return images
+
+
+def _forget(pixels: Tensor) -> None:
+    """For images that no metric will compare others with."""

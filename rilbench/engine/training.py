@@ -1,0 +1,139 @@
+"""A stage's training: its pair and its record, made when the store does not have them whole."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+
+from torch import Tensor
+
+from rilbench.contracts.pair import LoraPair
+from rilbench.contracts.result import RunResult
+from rilbench.engine.loaded_model import LoadedModel
+from rilbench.engine.plan import PlannedStage
+from rilbench.engine.progress import OnUpdate
+from rilbench.files.prompts import read_prompts
+from rilbench.model.files import has_config, has_pair, load_pair, save_config, save_pair, why_no_pair
+from rilbench.store import stage_record
+from rilbench.store.files import unwritable
+from rilbench.store.layout import StageFiles
+from rilbench.store.tensors import load_tensors, save_tensors
+from rilbench.training.stage import StageTraining
+from rilbench.training.step import WeightedReward
+
+LESS = "lower train.micro_batch (the gradient stays) or set model.gradient_checkpointing=true"
+
+
+class Training:
+    """Trains planned stages. earlier: the finished result of the same run, when there is one."""
+
+    def __init__(self, loaded: LoadedModel, earlier: RunResult | None) -> None:
+        self.loaded, self.earlier = loaded, earlier
+        self.adapter, self.warn = loaded.config.adapter, loaded.reporter.warn
+
+    def whole(self, planned: PlannedStage) -> bool:
+        """Whether the store has all that the training of a stage leaves."""
+        files = self.loaded.files(planned)
+        if _has_pair(planned) and (why_no_pair(files.folder) or not has_config(files.folder)):
+            return False
+        return planned.train is None or not (stage_record.damage(files.folder) or files.checkpoint.exists())
+
+    def complete(self, planned: PlannedStage) -> None:
+        """Make the pair of a stage and the record of its training, as far as they are missing or damaged."""
+        if not _has_pair(planned):
+            return
+        files = self.loaded.files(planned)
+        self._remove_damaged(files)
+        if not has_pair(files.folder):
+            self._make(planned)
+        save_config(files.folder, self.adapter)
+        files.checkpoint.unlink(missing_ok=True)
+        if planned.train is not None and (why := stage_record.damage(files.folder)):
+            self.warn(f"{why}. It is written again without the curves of the training, which are lost")
+            self._record(planned, seconds=self._earlier_seconds(planned), log=[], carry=files.carry.exists())
+
+    def _remove_damaged(self, files: StageFiles) -> None:
+        if files.weights.is_dir():
+            raise unwritable(files.weights, IsADirectoryError())
+        if has_pair(files.folder) and (why := why_no_pair(files.folder)):
+            self.warn(f"{why} This is done now")
+            files.weights.unlink()
+
+    def _make(self, planned: PlannedStage) -> None:
+        if planned.train is not None:
+            with self.loaded.enough_memory(f"in {self.loaded.named(planned)}", LESS):
+                self._train(planned)
+        else:
+            pair = LoraPair.averaged(self.loaded.pairs(planned.below))
+            save_pair(self.loaded.files(planned).folder, pair, self.adapter, self.loaded.prefix)
+
+    def _train(self, planned: PlannedStage) -> None:
+        loaded, files = self.loaded, self.loaded.files(planned)
+        loaded.load(planned.below)
+        rewards = {name: loaded.components.reward(name) for name in planned.stage.rewards}
+        with loaded.reporter.stage(planned.index, planned.stage.label, planned.id) as on_update:
+            training = self._prepared(planned, WeightedReward(rewards, planned.stage.rewards), on_update)
+            start = time.perf_counter()
+            pair = training.run()
+        seconds = time.perf_counter() - start
+        loaded.changed()
+        left = training.carry_left()
+        self._record(planned, seconds=seconds, log=training.log, carry=bool(left))
+        if left:
+            save_tensors(files.carry, left)
+        save_pair(files.folder, pair, self.adapter, loaded.prefix)
+
+    def _prepared(self, planned: PlannedStage, reward: WeightedReward, on_update: OnUpdate) -> StageTraining:
+        assert planned.train is not None
+        loaded = self.loaded
+        before = loaded.store.stage(planned.initial or (planned.below[-1][0] if planned.below else ""))
+        return StageTraining(
+            model=loaded.model,
+            group=loaded.group,
+            strategy=loaded.components.new_strategy(planned.by),
+            stage=planned.stage,
+            index=planned.index,
+            reward=reward,
+            config=planned.train,
+            prompts=read_prompts(planned.train.prompts),
+            rank=self.adapter.rank,
+            init=self.adapter.init,
+            seed=loaded.config.seed,
+            checkpoint=loaded.files(planned).checkpoint,
+            warn=self.warn,
+            initial=load_pair(before.folder, loaded.model.device) if planned.initial else None,
+            carry=self._carry(before),
+            on_update=on_update,
+        )
+
+    def _carry(self, before: StageFiles) -> dict[str, Tensor] | None:
+        """What the strategy left at the end of a stage; DamagedError when it is gone.
+
+        The base and averaged factors have no record: no strategy trained them.
+        """
+        trained = {self.loaded.files(planned) for planned in self.loaded.plan if planned.train}
+        if before not in trained or not stage_record.read(before.folder)["carry"]:
+            return None
+        return load_tensors(before.carry, f"Delete {before.folder} and repeat the run's command.")
+
+    def _record(
+        self, planned: PlannedStage, *, seconds: float, log: Sequence[Mapping[str, float]], carry: bool
+    ) -> None:
+        stage_record.write(
+            self.loaded.files(planned).folder,
+            label=planned.stage.label,
+            document=planned.document,
+            seconds=seconds,
+            log=log,
+            carry=carry,
+        )
+
+    def _earlier_seconds(self, planned: PlannedStage) -> float:
+        """How long a stage took by the finished result; 0 when there is none."""
+        rows = self.earlier.matrix.rows if self.earlier else ()
+        return next((row.train_seconds for row in rows if row.stage_id == planned.id), 0.0)
+
+
+def _has_pair(planned: PlannedStage) -> bool:
+    """Whether a stage leaves a pair of its own."""
+    return planned.train is not None or planned.stage.average == "factors"
