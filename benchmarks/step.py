@@ -28,6 +28,7 @@ from rilbench.contracts.pair import LoraPair
 from rilbench.contracts.strategy import Stage
 from rilbench.engine.components import Components
 from rilbench.engine.config import RunConfig, load
+from rilbench.engine.parts import Parts
 from rilbench.host.catalog import Catalog
 from rilbench.model.adapters import AdapterGroup
 from rilbench.model.attach import adapter_group
@@ -81,7 +82,7 @@ class Bench:
 
     def __init__(self, config: RunConfig, reward: str) -> None:
         self.config, self.name = config, reward
-        self.components = Components(config, Catalog(), device=pick_device(config.model.device))
+        self.components = Components(Parts(config, Catalog()), device=pick_device(config.model.device))
         self.model = TextToImage.load(config.model)
         self.group = adapter_group(self.model.network, targets=config.adapter.targets)
 
@@ -92,7 +93,7 @@ class Bench:
         job = StageTraining(
             model=self.model,
             group=self.group,
-            strategy=type(self.components.strategy(strategy))(self.components.settings("strategy", strategy)),
+            strategy=self.components.strategy(strategy),
             stage=Stage(rewards={self.name: 1.0}),
             index=stage,
             reward=WeightedReward({self.name: self.components.reward(self.name)}, {self.name: 1.0}),

@@ -21,6 +21,7 @@ from rilbench.engine.budget.timings import MEASURED, PROBED, Timings
 from rilbench.engine.components import Components
 from rilbench.engine.config import RunConfig
 from rilbench.engine.loaded_model import LoadedModel
+from rilbench.engine.parts import Parts
 from rilbench.engine.plan import PlannedStage, planned_stages
 from rilbench.engine.progress import Reporter
 from rilbench.engine.stored import stored
@@ -50,7 +51,7 @@ def explain(
     probed = memory_check.largest(PROBE, lambda n: memory.evaluation(n, slicing=False), free)
     with loaded.enough_memory("timing a forward", memory_check.hopeless(config.model)):
         cost = measure(loaded.model, probed)
-    evaluation = identity.digest(components.evaluation_document())
+    evaluation = identity.digest(components.parts.evaluation_document)
     timings = Timings(Path(config.store))
     stages = [_stage(planned, config, cost, timings, evaluation, images, trainable) for planned in plan]
     measured = all(stage.pop("measured") for stage in stages)
@@ -66,15 +67,15 @@ def explain(
             "how": MEASURED if measured else PROBED if probed else UNKNOWN,
         },
         "memory": _memory(config, loaded, trained, memory, free),
-        "settings": configuration.as_mapping(secret_settings.public(config, components.catalog)),
+        "settings": configuration.as_mapping(secret_settings.public(config, components.parts.catalog)),
     }
 
 
 def outline(config: RunConfig, catalog: Catalog, absent: MissingFilesError, given: Mapping[str, Any]) -> dict[str, Any]:
     """What `explain` says without needed files: plan, settings and samples; what only the files tell is None."""
-    components = Components(config, catalog, device=pick_device(config.model.device))
+    components = Components(Parts(config, catalog), device=pick_device(config.model.device))
     stages = planned_stages(config, components)
-    unused_settings.require_none(unused_settings.find(given, components, stages))
+    unused_settings.require_none(unused_settings.find(given, components.parts, stages))
     evaluate = config.evaluate
     known = not is_reference(evaluate.prompts) or is_present(NeededFile.parse(evaluate.prompts))
     return {
@@ -83,26 +84,20 @@ def outline(config: RunConfig, catalog: Catalog, absent: MissingFilesError, give
         "device": components.device,
         "parameters": None,
         "evaluation_images": len(evaluation_prompts(evaluate.prompts)) * evaluate.images_per_prompt if known else None,
-        "stages": [_outlined(stage, config, components) for stage in (Stage(), *stages)],
+        "stages": [_outlined(stage, config, components.parts) for stage in (Stage(), *stages)],
         "estimate": {"seconds": None, "how": NO_FILES},
         "memory": None,
         "missing": [
             {"name": f.name, "source": f.source, "place": str(place_of(f)), "size": f.size} for f in absent.files
         ],
         "remedies": list(absent.remedies),
-        "settings": configuration.as_mapping(secret_settings.public(config, components.catalog)),
+        "settings": configuration.as_mapping(secret_settings.public(config, components.parts.catalog)),
     }
 
 
-def _missing(file: NeededFile) -> dict[str, Any]:
-    return {"name": file.name, "source": file.source, "place": str(place_of(file)), "size": file.size}
-
-
-def _outlined(stage: Stage, config: RunConfig, components: Components) -> dict[str, Any]:
+def _outlined(stage: Stage, config: RunConfig, parts: Parts) -> dict[str, Any]:
     by = stage.by or config.strategy
-    train = (
-        components.train_for((by, config.strategy), list(stage.rewards)) if stage.rewards and not stage.merge else None
-    )
+    train = parts.train_for((by, config.strategy), list(stage.rewards)) if stage.rewards and not stage.merge else None
     return {
         "label": stage.label if stage.rewards or stage.merge else "base",
         "id": None,

@@ -54,18 +54,19 @@ def fetch(
     """
     from rilbench.engine import unused_settings
     from rilbench.engine.components import Components
+    from rilbench.engine.parts import Parts
     from rilbench.engine.plan import planned_stages
     from rilbench_fetch import fetch as fetching
 
     asked = requested(config, settings, plugin, quiet=quiet, strategy=strategy, rewards=rewards, seed=seed)
     with prints_on_stderr():
-        components = Components(asked.config, asked.catalog)
-        components.check()
-        stages = planned_stages(asked.config, components)
-        unused_settings.require_none(unused_settings.find(asked.given, components, stages))
+        parts = Parts(asked.config, asked.catalog)
+        parts.check()
+        stages = planned_stages(asked.config, Components(parts))
+        unused_settings.require_none(unused_settings.find(asked.given, parts, stages))
         work = fetching.check if check or _offline() else fetching.fetch
         with _bars(asked.reporter) as bar:
-            states = work(asked.config, components, bar)
+            states = work(asked.config, parts, bar)
     _show(states, asked.config, as_json)
     raise typer.Exit(0 if all(state.state == fetching.PRESENT for state in states) else 1)
 

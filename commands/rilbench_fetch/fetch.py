@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 from rilbench.contracts.errors import RilbenchError, reason
 from rilbench.contracts.files import NeededFile
-from rilbench.engine.components import Components
 from rilbench.engine.config import RunConfig
 from rilbench.engine.needed import Need, hub_model, needed
+from rilbench.engine.parts import Parts
 from rilbench.files import pipelines as pipeline_files
 from rilbench.files.prompts import read_prompts
 from rilbench.files.published import fault_of, is_present, place_of
@@ -34,9 +34,9 @@ class State:
         return place_of(self.need.file).stat().st_size if is_present(self.need.file) else self.need.file.size
 
 
-def check(config: RunConfig, components: Components, bar: Bar) -> list[State]:
+def check(config: RunConfig, parts: Parts, bar: Bar) -> list[State]:
     """The state of every needed file, its contents checked; nothing is downloaded."""
-    return [_checked(need, bar) for need in needed(config, components)]
+    return [_checked(need, bar) for need in needed(config, parts)]
 
 
 def _checked(need: Need, bar: Bar) -> State:
@@ -55,15 +55,15 @@ def state_of(need: Need, failure: str = "") -> State:
     return State(need, CORRUPT, "; ".join(part for part in (fault, advice) if part))
 
 
-def fetch(config: RunConfig, components: Components, bar: Bar) -> list[State]:
+def fetch(config: RunConfig, parts: Parts, bar: Bar) -> list[State]:
     """Get what is missing or corrupt, one file after another; a file that cannot be had does not stop the others."""
-    failures = dict(_fetched(config, components, bar))
-    return [state_of(need, failures.get(need.file.source, "")) for need in needed(config, components)]
+    failures = dict(_fetched(config, parts, bar))
+    return [state_of(need, failures.get(need.file.source, "")) for need in needed(config, parts)]
 
 
-def _fetched(config: RunConfig, components: Components, bar: Bar) -> Iterator[tuple[str, str]]:
+def _fetched(config: RunConfig, parts: Parts, bar: Bar) -> Iterator[tuple[str, str]]:
     """Fetch; yields source and reason of each failure."""
-    for need in needed(config, components):
+    for need in needed(config, parts):
         if need.file.published:
             yield from _got(need.file, bar)
     model = hub_model(config.model)

@@ -10,10 +10,11 @@ from typing import Any
 from rilbench.contracts.result import ResultMatrix, RunResult
 from rilbench.contracts.strategy import Stage
 from rilbench.engine import identity, secret_settings, unused_settings
-from rilbench.engine.components import Components, versions
+from rilbench.engine.components import Components
 from rilbench.engine.config import RunConfig
 from rilbench.engine.loaded_model import LoadedModel
 from rilbench.engine.needed import require
+from rilbench.engine.parts import Parts
 from rilbench.engine.plan import Chain, PlannedStage
 from rilbench.engine.progress import Reporter
 from rilbench.engine.run import run_name
@@ -65,14 +66,15 @@ def evaluate(
     config = identity.pinned(config)
     requirements.check(config.requires)
     catalog.survey(reporter.warn)
-    components = Components(config, catalog, device=pick_device(config.model.device))
-    components.check()
-    unused_settings.require_none(unused_settings.find(given or {}, components, ()))
-    require(config, components)
+    device, parts = pick_device(config.model.device), Parts(config, catalog)
+    parts.check()
+    unused_settings.require_none(unused_settings.find(given or {}, parts, ()))
+    require(config, parts)
+    components = Components(parts, device)
     read_prompts(config.evaluate.prompts)
     config = replace(config, strategy="lora" if lora else "model", tracking=False)
     plan = _plan(config, lora)
-    result = _result(config, components, plan, command)
+    result = _result(config, parts, plan, command)
     folder = RunFolder.at(Path(config.store) / result.name, reporter.warn)
     loaded = ForeignModel(config, components, plan, reporter)
     loaded.lora = lora
@@ -97,17 +99,17 @@ def _plan(config: RunConfig, lora: Lora | None) -> list[PlannedStage]:
     return plan
 
 
-def _result(config: RunConfig, components: Components, plan: list[PlannedStage], command: str) -> RunResult:
-    names = components.metric_names()
-    used = {kind: [n for n in names if components.metric_kind(n) == kind] for kind in ("reward", "metric")}
-    columns = tuple(replace(info, target_of=()) for info in components.metric_infos())
+def _result(config: RunConfig, parts: Parts, plan: list[PlannedStage], command: str) -> RunResult:
+    names = parts.metric_names()
+    used = {kind: [n for n in names if parts.metric_kind(n) == kind] for kind in ("reward", "metric")}
+    columns = tuple(replace(info, target_of=()) for info in parts.metric_infos())
     return RunResult(
-        name=run_name(config, components, plan),
+        name=run_name(config, parts, plan),
         strategy=config.strategy,
         label=config.label,
         rewards=tuple(config.rewards),
         seed=config.seed,
         matrix=ResultMatrix((), columns),
         command=command,
-        plugins=versions(components.catalog, used),
+        plugins=parts.versions(used),
     )

@@ -109,9 +109,8 @@ def make_cells(study: Study, catalog: Catalog, warn: Warn) -> list[Cell]:
 
 def _require_effect(given: Mapping[str, Any], of: Sequence[tuple[Components, Cell]]) -> None:
     """ConfigError for a `key=value` setting that changes no run."""
-    faults = [
-        unused_settings.find(given, components, [planned.stage for planned in cell.plan]) for components, cell in of
-    ]
+    stages = [(components.parts, [planned.stage for planned in cell.plan]) for components, cell in of]
+    faults = [unused_settings.find(given, parts, planned) for parts, planned in stages]
     nowhere = [key for key in faults[0] if all(key in others for others in faults)]
     unused_settings.require_none({key: f"in no run of this study ({faults[0][key]})" for key in nowhere})
 
@@ -120,7 +119,7 @@ def _cell(config: RunConfig, components: Components) -> Cell:
     plan = engine.planned(config, components)
     return Cell(
         config=config,
-        name=engine.run_name(config, components, plan),
+        name=engine.run_name(config, components.parts, plan),
         plan=tuple(plan),
-        evaluation=identity.digest(components.evaluation_document()),
+        evaluation=identity.digest(components.parts.evaluation_document),
     )

@@ -89,7 +89,7 @@ def plan(
     request = _request(config, settings, plugins, True, strategy=strategy, rewards=rewards, seed=seed, store=store)
     pinned = identity.pinned(request.config)
     components, stages = prepare(pinned, request.catalog, request.reporter.warn, request.given)
-    evaluation = identity.digest(components.evaluation_document())
+    evaluation = identity.digest(components.parts.evaluation_document)
     return [
         StagePlan(
             label=planned.stage.label if planned is not stages[0] else "base",

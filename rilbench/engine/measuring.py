@@ -31,7 +31,7 @@ class Measuring:
 
     def kept(self, planned: PlannedStage) -> KeptEvaluation:
         """What is kept of a stage's evaluation; its folder's name is the hash of what is measured and on what."""
-        name = identity.digest(self.loaded.components.evaluation_document())
+        name = identity.digest(self.loaded.components.parts.evaluation_document)
         pictures = min(self.config.pictures, len(self.loaded.prompts))
         return KeptEvaluation(self.loaded.files(planned).evaluation(name), pictures)
 
@@ -54,7 +54,7 @@ class Measuring:
 
     def _evaluate(self, planned: PlannedStage, kept: KeptEvaluation) -> None:
         loaded, files = self.loaded, kept.files
-        metrics = {name: loaded.components.metric(name) for name in loaded.components.columns()}
+        metrics = {name: loaded.components.metric(name) for name in loaded.components.parts.columns()}
         compared = any(metric.needs_base for metric in metrics.values())
         is_base = planned is loaded.plan[0]
         base = self._base_images if compared and not is_base else None

@@ -9,9 +9,9 @@ from pathlib import Path
 from rilbench.contracts.errors import ConfigError
 from rilbench.contracts.files import NeededFile, is_reference
 from rilbench.contracts.settings import flat
-from rilbench.engine.components import Components
 from rilbench.engine.config import RunConfig, as_mapping
 from rilbench.engine.documents import paths_in
+from rilbench.engine.parts import Parts
 from rilbench.files import pipelines as pipeline_files
 from rilbench.files.hub import branch_file, is_hub_id
 from rilbench.files.model_path import as_hub_id, check_local
@@ -30,10 +30,10 @@ class Need:
     by: tuple[str, ...]
 
 
-def needed(config: RunConfig, components: Components) -> list[Need]:
+def needed(config: RunConfig, parts: Parts) -> list[Need]:
     """Every file that is not in an installed package, as far as this machine knows them: the model's, the prompts,
     those of the components. Each once."""
-    found = [*_model(config.model), *_settings(config), *_components(config, components)]
+    found = [*_model(config.model), *_settings(config), *_components(config, parts)]
     needs: dict[NeededFile, Need] = {}
     for file, by in found:
         before = needs.get(file, Need(file, ()))
@@ -46,10 +46,10 @@ def hub_model(model: ModelConfig) -> tuple[str, str] | None:
     return (model.path, model.revision or "main") if is_hub_id(model.path) else None
 
 
-def require(config: RunConfig, components: Components) -> None:
+def require(config: RunConfig, parts: Parts) -> None:
     """ConfigError that names every needed file that is not there and how to get it."""
     check_local(config.model.path)
-    absent = [need.file for need in needed(config, components) if not is_present(need.file)]
+    absent = [need.file for need in needed(config, parts) if not is_present(need.file)]
     if not absent:
         return
     place = hub_model(config.model)
@@ -69,24 +69,24 @@ def _settings(config: RunConfig) -> Iterable[tuple[NeededFile, str]]:
             yield NeededFile.parse(value), key
 
 
-def _components(config: RunConfig, components: Components) -> Iterable[tuple[NeededFile, str]]:
-    for kind, name in _used(components, [config.strategy]):
-        for file in components.files(kind, name):
+def _components(config: RunConfig, parts: Parts) -> Iterable[tuple[NeededFile, str]]:
+    for kind, name in _used(parts, [config.strategy]):
+        for file in parts.get(kind, name).files:
             yield file, f"{kind} {name}"
 
 
-def _used(components: Components, strategies: Iterable[str]) -> dict[tuple[str, str], None]:
-    metrics = [(components.metric_kind(name), name) for name in components.metric_names()]
+def _used(parts: Parts, strategies: Iterable[str]) -> dict[tuple[str, str], None]:
+    metrics = [(parts.metric_kind(name), name) for name in parts.metric_names()]
     return dict.fromkeys([*(("strategy", name) for name in strategies), *metrics])
 
 
-def inputs(config: RunConfig, components: Components, strategies: Iterable[str], prompts: Iterable[str]) -> list[Path]:
+def inputs(config: RunConfig, parts: Parts, strategies: Iterable[str], prompts: Iterable[str]) -> list[Path]:
     """Every file and folder that determines what a run with these strategies and files of prompts gives, but for code;
     also where one would be that is not there."""
     named = [config.model.path, config.evaluate.prompts, *prompts]
-    for kind, name in _used(components, strategies):
-        named += paths_in(components.settings(kind, name))
-    files = [need.file for need in needed(config, components)]
+    for kind, name in _used(parts, strategies):
+        named += paths_in(parts.get(kind, name).settings)
+    files = [need.file for need in needed(config, parts)]
     branches = [branch_file(repo, revision) for file in files if file.hub for repo, _, revision in [file.hub]]
     found = [*map(_located, named), *map(place_of, files), *branches]
     return list(dict.fromkeys(found))

@@ -11,6 +11,7 @@ from rilbench.contracts.strategy import Stage, Strategy
 from rilbench.engine import identity
 from rilbench.engine.components import Components
 from rilbench.engine.config import RunConfig
+from rilbench.engine.parts import Parts
 from rilbench.host.guard import blamed
 from rilbench.training.config import TrainConfig
 
@@ -35,10 +36,10 @@ class PlannedStage:
 def make_plan(config: RunConfig, components: Components) -> list[PlannedStage]:
     """The untouched base first, then every stage of the strategy."""
     stages = planned_stages(config, components)
-    document = components.base_document
+    document = components.parts.base_document
     plan = [PlannedStage(stage=Stage(), id=identity.digest(document), document=document, below=(), chain=())]
     for stage in stages:
-        plan.append(_merged(stage, plan) if stage.merge else _trained(stage, plan, config, components))
+        plan.append(_merged(stage, plan) if stage.merge else _trained(stage, plan, config, components.parts))
     return plan
 
 
@@ -46,7 +47,7 @@ def planned_stages(config: RunConfig, components: Components) -> list[Stage]:
     """The strategy's answer, checked: PluginError when it is no list of stages, or misses a reward."""
     names = list(config.rewards)
     with blamed(f"strategy {config.strategy!r}"):
-        stages = components.new_strategy(config.strategy).plan(names)
+        stages = components.strategy(config.strategy).plan(names)
     if not isinstance(stages, list) or not all(isinstance(s, Stage) and isinstance(s.rewards, Mapping) for s in stages):
         raise PluginError(f"strategy {config.strategy!r} must plan a list of Stage, it planned {stages!r:.200}")
     missing = set(names) - {r for stage in stages for r in stage.rewards}
@@ -64,25 +65,25 @@ def merged_chain(merge: Mapping[int, float], chains: Sequence[Chain]) -> Chain:
     return tuple(sorted(total.items()))
 
 
-def _trained(stage: Stage, plan: Sequence[PlannedStage], config: RunConfig, components: Components) -> PlannedStage:
+def _trained(stage: Stage, plan: Sequence[PlannedStage], config: RunConfig, parts: Parts) -> PlannedStage:
     by = stage.by or config.strategy
-    if type(components.strategy(by)).loss is Strategy.loss:
+    if parts.get("strategy", by).cls.loss is Strategy.loss:
         raise ConfigError(
             f"strategy {by!r} only plans; it cannot train stages (strategy_settings.{config.strategy}.by)"
         )
     for name in stage.rewards:
-        if not components.plugin("reward", name).load().differentiable:
+        if not parts.get("reward", name).cls.differentiable:
             raise PluginError(f"reward {name!r} is not differentiable; it can be measured, not trained on")
     before = plan[0] if stage.start == "base" else plan[-1]
     initial = before.id if stage.start == "continue" and before.train else None
     below = before.chain[:-1] if initial else before.chain
     index = before.index + 1
-    train = components.train_for((by, config.strategy), list(stage.rewards))
-    rewards = [components.describe("reward", name) | {"weight": w} for name, w in stage.rewards.items()]
+    train = parts.train_for((by, config.strategy), list(stage.rewards))
+    rewards = [parts.get("reward", name).document | {"weight": w} for name, w in stage.rewards.items()]
     document = identity.stage_document(
         config,
         train,
-        strategy=components.describe("strategy", by),
+        strategy=parts.get("strategy", by).document,
         rewards=rewards,
         index=index,
         chain=below,

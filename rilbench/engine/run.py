@@ -10,11 +10,12 @@ from typing import Any
 from rilbench.contracts.result import ResultMatrix, Row, RunResult
 from rilbench.engine import identity, secret_settings, unused_settings
 from rilbench.engine.budget.check import check_memory
-from rilbench.engine.components import Components, versions
+from rilbench.engine.components import Components
 from rilbench.engine.config import RunConfig
 from rilbench.engine.loaded_model import LoadedModel
 from rilbench.engine.memo import Memo, Outcome
 from rilbench.engine.needed import inputs, require
+from rilbench.engine.parts import Parts
 from rilbench.engine.plan import PlannedStage, make_plan
 from rilbench.engine.progress import Reporter
 from rilbench.engine.run_folder import RunFolder
@@ -37,7 +38,8 @@ def prepare(
     requirements.check(config.requires)
     catalog.survey(warn)
     components, plan = planned_run(config, catalog)
-    unused_settings.require_none(unused_settings.find(given or {}, components, [planned.stage for planned in plan]))
+    stages = [planned.stage for planned in plan]
+    unused_settings.require_none(unused_settings.find(given or {}, components.parts, stages))
     return components, plan
 
 
@@ -52,11 +54,11 @@ def checked(config: RunConfig, catalog: Catalog) -> Components:
     from rilbench.files.prompts import read_prompts
     from rilbench.model.loading import pick_device
 
-    components = Components(config, catalog, device=pick_device(config.model.device))
-    components.check()
-    require(config, components)
+    device, parts = pick_device(config.model.device), Parts(config, catalog)
+    parts.check()
+    require(config, parts)
     read_prompts(config.evaluate.prompts)
-    return components
+    return Components(parts, device)
 
 
 def planned(config: RunConfig, components: Components) -> list[PlannedStage]:
@@ -91,7 +93,7 @@ def run(
     reporter.stages = sum(planned.train is not None for planned in plan)
     if hooks is None:
         hooks = HookCaller(catalog, reporter.warn, enabled=config.tracking)
-    result = _begun(config, components, plan, command, hooks=list(hooks.managers))
+    result = _begun(config, components.parts, plan, command, hooks=list(hooks.managers))
     read = input_states(config, components, plan)
     folder = RunFolder.at(Path(config.store) / result.name, reporter.warn)
     loaded = LoadedModel(config, components, plan, reporter)
@@ -122,35 +124,33 @@ def input_states(config: RunConfig, components: Components, plan: list[PlannedSt
     """The states of all files that the plan was made from."""
     strategies = {config.strategy, *(planned.by for planned in plan if planned.by)}
     prompts = {planned.train.prompts for planned in plan if planned.train}
-    return states(inputs(config, components, sorted(strategies), sorted(prompts)))
+    return states(inputs(config, components.parts, sorted(strategies), sorted(prompts)))
 
 
-def run_name(config: RunConfig, components: Components, plan: list[PlannedStage]) -> str:
+def run_name(config: RunConfig, parts: Parts, plan: list[PlannedStage]) -> str:
     """Label, rewards and seed for people; the hash of the plan and of what is measured for uniqueness."""
-    document = [[planned.id for planned in plan], components.evaluation_document()]
+    document = [[planned.id for planned in plan], parts.evaluation_document]
     label, rewards = config.label or config.strategy, "-".join(config.rewards)
     if len(rewards) > LONGEST:  # of a long sequence; file systems take 255 characters
         rewards = f"{rewards[:LONGEST]}-{identity.digest(rewards)[:8]}"
     return f"{label}-{rewards}-seed{config.seed}-{identity.digest(document)[:8]}"
 
 
-def _begun(
-    config: RunConfig, components: Components, plan: list[PlannedStage], command: str, *, hooks: list[str]
-) -> RunResult:
+def _begun(config: RunConfig, parts: Parts, plan: list[PlannedStage], command: str, *, hooks: list[str]) -> RunResult:
     """The result of a run before its first row."""
     used = {
         "strategy": sorted({config.strategy, *(planned.by for planned in plan if planned.by)}),
-        "reward": [r for r in components.metric_names() if components.metric_kind(r) == "reward"],
-        "metric": [m for m in components.metric_names() if components.metric_kind(m) == "metric"],
+        "reward": [r for r in parts.metric_names() if parts.metric_kind(r) == "reward"],
+        "metric": [m for m in parts.metric_names() if parts.metric_kind(m) == "metric"],
         "hook": hooks,
     }
     return RunResult(
-        name=run_name(config, components, plan),
+        name=run_name(config, parts, plan),
         strategy=config.strategy,
         label=config.label,
         rewards=tuple(config.rewards),
         seed=config.seed,
-        matrix=ResultMatrix((), components.metric_infos()),
+        matrix=ResultMatrix((), parts.metric_infos()),
         command=command,
-        plugins=versions(components.catalog, used),
+        plugins=parts.versions(used),
     )

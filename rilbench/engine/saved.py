@@ -14,6 +14,7 @@ from rilbench.contracts.untrusted import name
 from rilbench.engine import identity
 from rilbench.engine.components import Components
 from rilbench.engine.config import RunConfig, load
+from rilbench.engine.parts import Parts
 from rilbench.engine.plan import Chain, merged_chain, planned_stages
 from rilbench.host.catalog import Catalog
 from rilbench.store import stage_record
@@ -101,7 +102,7 @@ class SavedRun:
 
     def _merged(self, stage: int) -> Chain:
         """A merge leaves no record but its identity, so the strategy is asked again and its answer compared."""
-        planned = planned_stages(self.config, Components(self.config, self.catalog))
+        planned = planned_stages(self.config, Components(Parts(self.config, self.catalog)))
         chain: Chain = ()
         if stage <= len(planned) and planned[stage - 1].merge:
             chain = merged_chain(planned[stage - 1].merge, [self.chain(i + 1) for i in range(stage - 1)])

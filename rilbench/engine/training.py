@@ -90,7 +90,7 @@ class Training:
         return StageTraining(
             model=loaded.model,
             group=loaded.group,
-            strategy=loaded.components.new_strategy(planned.by),
+            strategy=loaded.components.strategy(planned.by),
             stage=planned.stage,
             index=planned.index,
             reward=reward,

@@ -11,8 +11,8 @@ from typing import Any
 from rilbench.contracts.errors import ConfigError
 from rilbench.contracts.settings import flat
 from rilbench.contracts.strategy import Stage
-from rilbench.engine.components import Components
 from rilbench.engine.config import ANY, RunConfig
+from rilbench.engine.parts import Parts
 from rilbench.files.hub import is_hub_id
 
 Trained = Sequence[tuple[Sequence[str], Sequence[str]]]  # strategies and rewards of every stage that is trained
@@ -30,11 +30,11 @@ def require_none(faults: Mapping[str, str]) -> None:
         raise ConfigError(f"{listed}. Correct it or leave it out.")
 
 
-def find(given: Mapping[str, Any], components: Components, stages: Iterable[Stage]) -> dict[str, str]:
+def find(given: Mapping[str, Any], parts: Parts, stages: Iterable[Stage]) -> dict[str, str]:
     """Keys of nested values (`layers.values_of`) to why they change nothing in a run of these components and stages."""
     keys = [key for key, value in flat(given).items() if value != {}]
-    trained = _trained(components.config, stages)
-    reasons = {key: _reason(key.split("."), components.config, components, trained) for key in keys}
+    trained = _trained(parts.config, stages)
+    reasons = {key: _reason(key.split("."), parts.config, parts, trained) for key in keys}
     return {key: why for key, why in reasons.items() if why}
 
 
@@ -44,7 +44,7 @@ def unread(given: Mapping[str, Any], known: Sequence[str], command: str) -> dict
     return {key: f"`rilbench {command}` reads only {', '.join(known)}" for key in keys}
 
 
-def _reason(key: Sequence[str], config: RunConfig, components: Components, stages: Trained) -> str | None:
+def _reason(key: Sequence[str], config: RunConfig, parts: Parts, stages: Trained) -> str | None:
     match key:
         case ["train", name]:
             return _overridden(name, config, stages)
@@ -52,7 +52,7 @@ def _reason(key: Sequence[str], config: RunConfig, components: Components, stage
             return _unused_recipe(f"{by}.{on}", name, config, stages)
         case ["reward_settings" | "metric_settings", name, *_]:
             kind = key[0].removesuffix("_settings")
-            used = [n for n in components.metric_names() if components.metric_kind(n) == kind]
+            used = [n for n in parts.metric_names() if parts.metric_kind(n) == kind]
             return None if name in used else f"the {kind} {name!r} is not in this run"
         case ["strategy_settings", name, *_]:
             used = list(dict.fromkeys([config.strategy, *(by for bys, _ in stages for by in bys)]))

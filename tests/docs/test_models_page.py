@@ -10,9 +10,9 @@ from checkout import ROOT
 from huggingface_hub import constants
 
 from rilbench.contracts.files import NeededFile
-from rilbench.engine.components import Components
 from rilbench.engine.config import load
 from rilbench.engine.needed import needed
+from rilbench.engine.parts import Parts
 from rilbench.host.catalog import Catalog
 
 PAGE = (ROOT / "docs" / "models.md").read_text()
@@ -24,7 +24,7 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[NeededFile]:
     monkeypatch.setenv("RILBENCH_CACHE", str(tmp_path / "urls"))
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
     config = load("sd15", rewards="aesthetic,hps,compressibility,pickscore,imagereward")
-    return [need.file for need in needed(config, Components(config, Catalog()))]
+    return [need.file for need in needed(config, Parts(config, Catalog()))]
 
 
 def test_every_file_is_on_the_page(files: list[NeededFile]) -> None:

@@ -154,7 +154,7 @@ def effective(key: str, done: Planned) -> list[Any]:
     loaded, components, plan = done
     section, _, name = key.rpartition(".")
     if section in OWNERS:
-        return [asdict(components.settings(OWNERS[section], section.rpartition(".")[2]))[name]]
+        return [asdict(components.parts.get(OWNERS[section], section.rpartition(".")[2]).settings)[name]]
     if section == "train":
         return [getattr(stage.train, name) for stage in plan if stage.train]
     values = flat(config.as_mapping(loaded))

@@ -14,7 +14,7 @@ from rilbench import setting
 from rilbench.contracts import settings
 from rilbench.contracts.errors import ConfigError
 from rilbench.engine import config, layers
-from rilbench.engine.components import Components
+from rilbench.engine.parts import Parts
 from rilbench.files.resources import resolve, shipped_configs
 from rilbench.host.catalog import Catalog
 
@@ -246,14 +246,14 @@ RUNS = [p.stem for p in sorted(CONFIGS.glob("*.yaml")) if config.STUDY not in la
 @pytest.mark.parametrize("name", RUNS)
 def test_every_shipped_configuration_is_valid_and_says_its_command(name: str) -> None:
     loaded = config.load(name, rewards="aesthetic,hps,compressibility")
-    components = Components(loaded, Catalog())
+    parts = Parts(loaded, Catalog())
     for strategy in ("rid", "baseline", "joint", "soup"):
-        components.settings("strategy", strategy)
+        parts.get("strategy", strategy)
         for reward in loaded.rewards:
             loaded.train_for([strategy], [reward])
     for reward in loaded.rewards:
-        components.settings("reward", reward)
-    assert components.metric_infos()
+        parts.get("reward", reward)
+    assert parts.metric_infos()
     header = (CONFIGS / f"{name}.yaml").read_text().split("\n\n")[0]
     assert f"--config {name}" in header or f"--config {name}" in (CONFIGS / f"{name}.yaml").read_text()[:600]
 

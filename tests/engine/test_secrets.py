@@ -15,8 +15,8 @@ from torch import Tensor
 from rilbench import Reward, setting
 from rilbench.contracts.errors import ConfigError, PluginError
 from rilbench.engine import run as engine
-from rilbench.engine.components import Components
 from rilbench.engine.config import load
+from rilbench.engine.parts import Parts
 from rilbench.engine.progress import Reporter
 from rilbench.engine.saved import open_run
 from rilbench.engine.secret_settings import command_line, hidden_study
@@ -154,16 +154,14 @@ def test_words_of_a_command_line() -> None:
 
 def test_the_settings_show_no_secret(workplace: Path) -> None:
     config = toy.config(workplace, *TINY, *SECRETS)
-    components = Components(config, catalog())
-    assert "api_key" not in repr(components.settings("reward", "keyed"))
-    assert components.describe("reward", "keyed")["settings"] == {
+    part = Parts(config, catalog()).get("reward", "keyed")
+    assert "api_key" not in repr(part.settings)
+    assert part.document["settings"] == {
         "address": "url:https://host/weights.pt?token=***",
         "factor": 1.0,
     }
     with pytest.raises(ConfigError, match="the text has 5000 characters") as caught:
-        Components(toy.config(workplace, f"reward_settings.keyed.api_key={'x' * 5000}"), catalog()).settings(
-            "reward", "keyed"
-        )
+        Parts(toy.config(workplace, f"reward_settings.keyed.api_key={'x' * 5000}"), catalog()).get("reward", "keyed")
     assert "xxx" not in str(caught.value)
 
 

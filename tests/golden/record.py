@@ -122,15 +122,16 @@ def planned(file: str, settings: Sequence[str]) -> tuple[str, list[Any], dict[st
     """
     from rilbench.engine.components import Components
     from rilbench.engine.config import load
+    from rilbench.engine.parts import Parts
     from rilbench.engine.plan import make_plan
     from rilbench.engine.run import run_name
     from rilbench.host.catalog import Catalog
 
     config = load(file, settings)
-    components = Components(config, Catalog())
-    components.check()
-    stages = make_plan(config, components)
-    return run_name(config, components, stages), stages, components.evaluation_document(), components.columns()
+    parts = Parts(config, Catalog())
+    parts.check()
+    stages = make_plan(config, Components(parts))
+    return run_name(config, parts, stages), stages, parts.evaluation_document, parts.columns()
 
 
 def ran(strategy: str) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -34,7 +34,7 @@ def count_memory(loaded: LoadedModel, stages: Sequence[PlannedStage], config: Mo
     components = loaded.components
     with loaded.enough_memory("loading rewards and metrics", memory_check.elsewhere(loaded.config.model)):
         rewards = {name: components.reward(name) for planned in stages for name in planned.stage.rewards}
-        metrics = [components.metric(name) for name in components.columns()]
+        metrics = [components.metric(name) for name in components.parts.columns()]
     trains = [planned.train for planned in stages if planned.train]
     prompt = read_prompts(trains[0].prompts)[0] if trains else ""
     last_steps = max((train.last_steps for train in trains), default=1)

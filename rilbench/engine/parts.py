@@ -1,0 +1,159 @@
+"""The components of a run as plain data: class, settings, version and files of each, resolved once. Nothing is made."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from typing import Any
+
+from rilbench.contracts import settings
+from rilbench.contracts.errors import ConfigError, PluginError, unknown
+from rilbench.contracts.files import NeededFile
+from rilbench.contracts.result import MetricInfo
+from rilbench.engine import identity
+from rilbench.engine.config import ANY, RunConfig
+from rilbench.engine.documents import files_document, settings_document
+from rilbench.engine.layers import COMPONENTS
+from rilbench.files.fingerprints import resolved_fingerprint
+from rilbench.host import control
+from rilbench.host.catalog import Catalog, Plugin
+from rilbench.host.guard import blamed
+from rilbench.training.config import TrainConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """A component: where it comes from, its class and its validated settings."""
+
+    plugin: Plugin
+    cls: Any  # a subclass of Reward, Metric or Strategy
+    settings: Any
+
+    @cached_property
+    def files(self) -> tuple[NeededFile, ...]:
+        """The published files it declares to read."""
+        with blamed(f"{self.plugin.kind} {self.plugin.name!r}: files"):
+            return tuple(self.cls.files(self.settings))
+
+    @cached_property
+    def document(self) -> dict[str, Any]:
+        """What identifies it in a stage's identity: version, settings and, for a third-party one, its source."""
+        try:
+            values = settings_document(self.settings)
+        except ConfigError as error:
+            raise PluginError(f"{self.plugin}: {error}") from None
+        files = files_document(self.files, self.settings)
+        found = {"name": self.plugin.name, "version": self.plugin.version, "settings": values, "files": files}
+        if self.plugin.distribution != control.OWN:  # its author changes it without changing the version
+            found |= {"object": self.plugin.value, "source": identity.source(self.cls)}
+        return found
+
+
+class Parts:
+    """The parts of one run, or of the runs of a study that differ in the order of rewards and in the seed alone."""
+
+    def __init__(self, config: RunConfig, catalog: Catalog) -> None:
+        self.config, self.catalog = config, catalog
+        self._parts: dict[tuple[str, str], Part] = {}
+        self._train: dict[tuple[tuple[str, ...], tuple[str, ...]], TrainConfig] = {}
+
+    def get(self, kind: str, name: str) -> Part:
+        """A component, resolved once. ConfigError or PluginError for one that cannot be used."""
+        if (kind, name) not in self._parts:
+            section, plugin = COMPONENTS[kind], self.catalog.get(kind, name)
+            cls, values = plugin.load(), getattr(self.config, section).get(name) or {}
+            built = settings.build(cls.Settings, values, f"{section}.{name}")
+            self._parts[kind, name] = Part(plugin=plugin, cls=cls, settings=built)
+        return self._parts[kind, name]
+
+    def check(self) -> None:
+        """Look every name up and validate every setting, without loading a weight."""
+        for kind, section in COMPONENTS.items():
+            for name in getattr(self.config, section):
+                self.get(kind, name)
+        for by, recipes in self.config.recipes.items():
+            for on, values in recipes.items():
+                self._check_recipe(by, on, values)
+        self.get("strategy", self.config.strategy)
+        for name in self.config.rewards:
+            self.get("reward", name)
+        for name in self.metric_names():
+            self.column(name)
+
+    def _check_recipe(self, by: str, on: str, values: Mapping[str, Any]) -> None:
+        """A recipe nobody would ever use is a misspelt name."""
+        settings.typed(TrainConfig, values, f"recipes.{by}.{on}")
+        for kind, names in (("strategy", [by]), ("reward", on.split("+"))):
+            for name in names:
+                if name != ANY and name not in self.catalog.registered(kind):
+                    known = unknown(kind, name, [ANY, *self.catalog.names(kind)])
+                    raise ConfigError(f"recipes.{by}.{on}: {known}")
+
+    def train_for(self, strategies: Sequence[str], rewards: Sequence[str]) -> TrainConfig:
+        """The training settings of a stage, as `RunConfig.train_for` has them."""
+        key = (tuple(strategies), tuple(sorted(rewards)))
+        if key not in self._train:
+            self._train[key] = self.config.train_for(strategies, rewards)
+        return self._train[key]
+
+    @cached_property
+    def base_document(self) -> dict[str, Any]:
+        """What determines the untouched model's images; the files are looked at once."""
+        return identity.base_document(self.config)
+
+    @cached_property
+    def evaluation_document(self) -> dict[str, Any]:
+        """What determines an evaluation's numbers, besides the model."""
+        evaluate = asdict(self.config.evaluate)
+        del evaluate["batch_size"], evaluate["metrics"], evaluate["pictures"]
+        metrics = [self.column(name).document for name in sorted(self.metric_names())]
+        return {
+            "evaluate": evaluate | {"prompts": resolved_fingerprint(self.config.evaluate.prompts)},
+            "metrics": metrics,
+        }
+
+    def metric_kind(self, name: str) -> str:
+        """Whether a column is a metric's or a reward's; PluginError when it is neither's."""
+        if name in self.catalog.names("metric"):
+            return "metric"
+        if name in self.catalog.names("reward"):
+            return "reward"
+        for kind in ("metric", "reward"):
+            if name in self.catalog.registered(kind):
+                self.catalog.get(kind, name)  # says that it is switched off
+        raise PluginError(unknown("metric", name, [*self.catalog.names("metric"), *self.catalog.names("reward")]))
+
+    def column(self, name: str) -> Part:
+        """The metric or reward of a column."""
+        return self.get(self.metric_kind(name), name)
+
+    def metric_names(self) -> list[str]:
+        """The run's rewards, the metrics that report them, and the configured metrics; in that order, each once."""
+        reported = [m for r in self.config.rewards for m in self.get("reward", r).cls.metrics]
+        return list(dict.fromkeys([*self.config.rewards, *reported, *self.config.evaluate.metrics]))
+
+    def columns(self) -> list[str]:
+        """What is measured: the metrics, then each trained reward of the perturbed images."""
+        perturbed = [
+            f"{name}@{how}" for name in dict.fromkeys(self.config.rewards) for how in self.config.evaluate.perturb
+        ]
+        return self.metric_names() + perturbed
+
+    def metric_infos(self) -> tuple[MetricInfo, ...]:
+        """The columns of the result."""
+        targets: dict[str, list[str]] = {}
+        for reward in dict.fromkeys(self.config.rewards):  # a sequence may repeat one
+            for name in (reward, *self.get("reward", reward).cls.metrics):
+                targets.setdefault(name, []).append(reward)
+        return tuple(self._info(name, tuple(targets.get(name, ()))) for name in self.columns())
+
+    def _info(self, name: str, target_of: tuple[str, ...]) -> MetricInfo:
+        if "@" in name or self.metric_kind(name) == "reward":
+            return MetricInfo(name=name, higher_is_better=True, target_of=target_of)
+        cls = self.get("metric", name).cls
+        return MetricInfo(name=name, higher_is_better=cls.higher_is_better, unit=cls.unit, target_of=target_of)
+
+    def versions(self, used: Mapping[str, Sequence[str]]) -> dict[str, str]:
+        """`kind/name` to `distribution version` of the components that take part."""
+        return {f"{kind}/{name}": self.catalog.get(kind, name).origin for kind, names in used.items() for name in names}
