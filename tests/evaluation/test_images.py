@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import resource
 import shutil
-import subprocess
-import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -64,27 +65,28 @@ def test_an_image_that_changed_on_the_disk_is_not_given_for_the_one_that_was_wri
         KeptImages(file, 8)
 
 
-@pytest.mark.slow
+@contextmanager
+def files_of_at_most(size: int) -> Iterator[None]:
+    """Within: a write beyond so many bytes fails, as on a full disk."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
 @pytest.mark.parametrize("limit", [0, 500])
 def test_a_disk_that_fills_up_is_one_clear_error(tmp_path: Path, limit: int) -> None:
     """In the header or in the images, at a write or when what was buffered is written."""
-    code = f"""
-import resource, signal, torch
-from pathlib import Path
-from rilbench.contracts.errors import DamagedError, RilbenchError
-from rilbench.evaluation.images import KeptImages, written
-signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}))
-try:
-    with written(Path("images.npy"), 4) as add:
-        for _ in range(4):
-            add(torch.zeros(1, 3, 8, 8, dtype=torch.uint8))
-except RilbenchError as error:
-    print(error)
-"""
-    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("cannot write images.npy: [Errno 27] File too large")
+
+    def write() -> None:
+        with files_of_at_most(limit), written(tmp_path / "images.npy", 4) as add:
+            for _ in range(4):
+                add(torch.zeros(1, 3, 8, 8, dtype=torch.uint8))
+
+    with pytest.raises(RilbenchError, match=r"cannot write .*images\.npy: .*File too large"):
+        write()
     assert not list(tmp_path.iterdir())
 
 
