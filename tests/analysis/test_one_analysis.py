@@ -1,0 +1,70 @@
+"""compare, the report, the findings and the overview of a study give one answer to one question."""
+
+from __future__ import annotations
+
+import itertools
+import sys
+from pathlib import Path
+
+import pytest
+from checkout import ROOT
+from stores import BACKWARDS, FORWARDS, A, C, H, save
+
+from rilbench.analysis.comparison import compare
+from rilbench.analysis.quantities import Quantity
+from rilbench.analysis.sources import load_runs
+from rilbench.contracts.result import RunResult
+from rilbench_compare.records import records
+from rilbench_report.study import QUANTITIES, Study
+from rilbench_study import overview
+
+sys.path.insert(0, str(ROOT / "benchmarks"))
+import findings
+
+MEASURED = [(Quantity.AVERAGE, "average"), *((Quantity.FINAL, name) for name in (A, H, C, "png_kb", "fid", "oracle"))]
+LEARNED = (Quantity.AVERAGE_LEARNED, "average")
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> list[RunResult]:
+    """Two orders and three seeds of a sequence and another, and a merge that is one model in both orders."""
+    store: Path = tmp_path_factory.mktemp("store")
+    for rewards, seed in itertools.product((FORWARDS, BACKWARDS), range(3)):
+        save(store, "rid", rewards, seed)
+        save(store, "baseline", rewards, seed, shift=-0.03)
+        save(store, "soup", rewards, seed, stages=[f"{reward}{seed}" for reward in rewards], merge=True)
+    return load_runs([str(store)], lambda source: [])
+
+
+def test_means(runs: list[RunResult]) -> None:
+    compared = {(r["label"], r["quantity"], r["metric"]): r for r in of_compare(runs)["means"]}
+    study, found = Study.about(runs), findings.Runs(runs)
+    of_study = {line["label"]: line["final"] for line in overview.lines(runs)}
+    for label, (quantity, metric) in itertools.product(study.strategies, (*MEASURED, LEARNED)):
+        row, spread = compared[label, quantity, metric], study.spread(label, quantity, metric)
+        assert (spread.n, spread.mean, spread.high) == (row["n"], row["mean"], pytest.approx(row["high"], nan_ok=True))
+        scale = 100 if metric == "average" else 1
+        text = found.means(label, quantity, [metric])[0]
+        assert text.split(" ±")[0] == findings.number(scale * row["mean"])
+        if quantity is Quantity.FINAL:
+            assert of_study[label][metric] == row["mean"]
+    assert compared["soup", "final", A]["n"] == 3  # models, not runs
+
+
+def test_differences(runs: list[RunResult]) -> None:
+    """The question names all the tests: p is corrected over them."""
+    two = [run for run in runs if run.label in ("rid", "baseline")]
+    compared = {(r["quantity"], r["metric"]): r for r in of_compare(two)["differences"]}
+    study = Study.about(two)
+    reported = {(q, metric): test for q in QUANTITIES for (_, metric), test in study.tests(q).items()}
+    found = dict(zip(MEASURED, findings.Runs(two).tests("baseline", "rid", MEASURED), strict=True))
+    for key in MEASURED:
+        row = compared[key]
+        assert row["p_holm"] < 1
+        for name in ("n", "p", "p_holm"):
+            assert reported[key][name] == pytest.approx(row[name])
+            assert found[key][name] == pytest.approx(row[name])
+
+
+def of_compare(runs: list[RunResult]) -> dict[str, list[dict[str, object]]]:
+    return records(compare(runs, quantities=QUANTITIES, warn=pytest.fail))
