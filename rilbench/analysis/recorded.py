@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -11,8 +12,8 @@ from rilbench.contracts.errors import ConfigError, DamagedError
 from rilbench.contracts.result import RunResult
 from rilbench.contracts.settings import flat
 from rilbench.contracts.untrusted import inside
+from rilbench.contracts.yaml_text import parse
 from rilbench.engine.config import ANY
-from rilbench.engine.layers import values_in
 from rilbench.store.checksums import damaged
 from rilbench.store.files import read_json, read_text
 from rilbench.store.layout import RunFiles
@@ -36,24 +37,33 @@ NEUTRAL = (  # these change no number beyond rounding
 )
 
 
-def settings(run: RunResult) -> dict[str, Any]:
+def settings(run: RunResult, known: dict[str, dict[str, Any]] | None = None) -> dict[str, Any]:
     """`config.yaml` by dotted key, addresses without their secrets; empty when there is none, as of a tracking server's
-    run; DamagedError when it is damaged."""
+    run; DamagedError when it is damaged. known: sections that were read before, which runs have in common."""
     file = _own(run, RunFiles.SETTINGS)
     if file is None:
         return {}
+    known = {} if known is None else known
+    found: dict[str, Any] = {}
     try:
-        read_text(file)  # its checksum
-        return flat(redact.values(values_in(file)))
+        for section in re.split(r"^(?=[^\s#-])", read_text(file), flags=re.MULTILINE):
+            if section not in known:
+                values = parse(section, str(file)) or {}
+                if not isinstance(values, dict):
+                    raise ConfigError(f"{file}: holds no settings")
+                known[section] = flat(redact.values(values))
+            found |= known[section]
     except DamagedError:
         raise
     except ConfigError as error:
         raise damaged(file, error) from None
+    return found
 
 
 def settings_of(runs: Sequence[RunResult]) -> dict[str, dict[str, Any]]:
     """The settings of runs by name. Reading them takes longer than comparing the runs: read them once."""
-    return {run.name: settings(run) for run in runs}
+    known: dict[str, dict[str, Any]] = {}
+    return {run.name: settings(run, known) for run in runs}
 
 
 def environment(run: RunResult) -> dict[str, Any]:
@@ -91,4 +101,7 @@ def telling(settings: Mapping[str, T], strategies: Iterable[str] = ()) -> dict[s
 
 def _own(run: RunResult, name: str) -> Path | None:
     """A file of the run's folder; None when there is none, or it is a link out of the store."""
-    return inside(run.folder.resolve().parent, run.folder.resolve() / name) if run.folder else None
+    if run.folder is None:
+        return None
+    folder = run.folder.resolve()
+    return inside(folder.parent, folder / name)
