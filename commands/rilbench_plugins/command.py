@@ -97,7 +97,7 @@ def check(
 
 @app.command()
 def new(
-    kind: Annotated[str, typer.Argument(help="reward, metric, strategy or command")],
+    kind: Annotated[str, typer.Argument(help="reward, metric or strategy")],
     name: Annotated[str, typer.Argument(help="Name of the plugin and of its package, such as my-reward")],
     folder: Annotated[Path, typer.Option(help="Folder to create the package's folder in")] = Path(),
 ) -> None:
