@@ -80,7 +80,7 @@ def test_a_dry_run_loads_no_model(workplace: Path, monkeypatch: pytest.MonkeyPat
     plan = json.loads(told.out)
     assert plan["minutes"] is plan["total"]["seconds"] is plan["methods"]["rid"]["seconds"] is None
     shown = study(workplace, *TWO, "--dry-run")
-    assert "time      not known: nothing like it is in the store; --time measures it" in shown.out
+    assert "time    not known: nothing like it is in the store; --time measures it" in shown.out
 
 
 def test_the_overview_is_the_mean_of_the_runs(undisturbed: Path, workplace: Path) -> None:
