@@ -6,20 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rilbench.cli.options import (
-    AsJson,
-    Config,
-    Plugins,
-    Quiet,
-    Rewards,
-    Seed,
-    Settings,
-    Strategy,
-    catalog,
-    prints_on_stderr,
-    requested,
-)
-from rilbench.cli.output import echo, print_fields, print_json, print_table, stdout, warn
+from rilbench.cli.options import AsJson, Config, Plugins, Quiet, Rewards, Seed, Settings, Strategy, catalog, requested
+from rilbench.cli.output import echo, print_fields, print_json, print_table, prints_on_stderr, stdout, warn
 
 if TYPE_CHECKING:
     from rilbench_explain.reference import Section

@@ -8,19 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from rilbench.cli.options import (
-    AsJson,
-    Config,
-    Plugins,
-    Quiet,
-    Rewards,
-    Seed,
-    Settings,
-    Strategy,
-    prints_on_stderr,
-    requested,
-)
-from rilbench.cli.output import print_fields, print_json, print_table
+from rilbench.cli.options import AsJson, Config, Plugins, Quiet, Rewards, Seed, Settings, Strategy, requested
+from rilbench.cli.output import print_fields, print_json, print_table, prints_on_stderr
 from rilbench.contracts.redact import public
 from rilbench.files.published import is_present, place_of
 

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from rilbench.cli.options import AsJson, Plugins, catalog, prints_on_stderr
-from rilbench.cli.output import echo, print_fields, print_json, print_table
+from rilbench.cli.options import AsJson, Plugins, catalog
+from rilbench.cli.output import echo, print_fields, print_json, print_table, prints_on_stderr
 
 app = typer.Typer(help=__doc__, no_args_is_help=True)
 UNCHECKED = {  # kinds without checks, and how to try one

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rilbench.cli.options import AsJson, Config, Plugins, Quiet, Settings, catalog, prints_on_stderr, requested
-from rilbench.cli.output import echo, print_json, print_outcome
+from rilbench.cli.options import AsJson, Config, Plugins, Quiet, Settings, catalog, requested
+from rilbench.cli.output import echo, print_json, print_outcome, prints_on_stderr
 from rilbench.contracts.errors import UsageError
 
 if TYPE_CHECKING:
@@ -25,21 +25,11 @@ class Format(StrEnum):
     MERGED = "merged"
 
 
+MEASURED = "model evaluate reward_settings metric_settings rewards label seed store requires check_memory"
 READ = {  # the settings that each command uses
     "generate": ("model", "evaluate.seed", "evaluate.batch_size"),
     "export": ("model",),
-    "evaluate": (
-        "model",
-        "evaluate",
-        "reward_settings",
-        "metric_settings",
-        "rewards",
-        "label",
-        "seed",
-        "store",
-        "requires",
-        "check_memory",
-    ),
+    "evaluate": tuple(MEASURED.split()),
 }
 RunName = Annotated[str, typer.Argument(metavar="RUN", help="A run's folder, or its name in the store runs")]
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rilbench.cli.options import AsJson, Plugins, Quiet, Rewards, Settings, catalog, prints_on_stderr
-from rilbench.cli.output import print_fields, print_json, stdout, warn
+from rilbench.cli.options import AsJson, Plugins, Quiet, Rewards, Settings, catalog
+from rilbench.cli.output import print_fields, print_json, prints_on_stderr, stdout, warn
 
 if TYPE_CHECKING:
     from rilbench_study.graph import Graph

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rilbench.cli.options import AsJson, Config, Quiet, Settings, prints_on_stderr, requested
-from rilbench.cli.output import print_fields, print_json
+from rilbench.cli.options import AsJson, Config, Quiet, Settings, requested
+from rilbench.cli.output import print_fields, print_json, prints_on_stderr
 from rilbench.contracts.errors import ConfigError
 
 if TYPE_CHECKING:

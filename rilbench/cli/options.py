@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, redirect_stdout
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -49,10 +48,3 @@ def catalog(plugins: Sequence[str] | None = None) -> Catalog:
     from rilbench.host.catalog import Catalog
 
     return Catalog([control.given(text) for text in plugins or ()])
-
-
-@contextmanager
-def prints_on_stderr() -> Iterator[None]:
-    """Within, whatever a plugin prints goes to stderr; stdout is for results."""
-    with redirect_stdout(sys.stderr):
-        yield

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import sys
 import traceback
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -75,6 +77,13 @@ def print_fields(values: Mapping[str, object], *, err: bool = False) -> None:
     width = max(map(len, values), default=0)
     for name, value in values.items():
         echo(f"{name:{width}}  " + str(value).replace("\n", "\n" + " " * (width + 2)), err=err)
+
+
+@contextmanager
+def prints_on_stderr() -> Iterator[None]:
+    """Within, whatever a plugin prints goes to stderr; stdout is for results."""
+    with redirect_stdout(sys.stderr):
+        yield
 
 
 def plugin_traceback(error: Exception) -> str:

@@ -2,19 +2,8 @@
 
 from __future__ import annotations
 
-from rilbench.cli.options import (
-    AsJson,
-    Config,
-    Plugins,
-    Quiet,
-    Rewards,
-    Seed,
-    Settings,
-    Strategy,
-    prints_on_stderr,
-    requested,
-)
-from rilbench.cli.output import print_json, print_outcome
+from rilbench.cli.options import AsJson, Config, Plugins, Quiet, Rewards, Seed, Settings, Strategy, requested
+from rilbench.cli.output import print_json, print_outcome, prints_on_stderr
 
 
 def run(
