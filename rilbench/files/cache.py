@@ -18,8 +18,9 @@ MEMORY = "checked.json"
 
 
 def cache() -> Path:
-    """RILBENCH_CACHE, or `~/.cache/rilbench`."""
-    return Path(os.environ.get("RILBENCH_CACHE") or Path.home() / ".cache" / "rilbench")
+    """RILBENCH_CACHE, or `rilbench` in XDG_CACHE_HOME, which is `~/.cache` by default."""
+    user = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return Path(os.environ.get("RILBENCH_CACHE") or user / "rilbench")
 
 
 @contextmanager

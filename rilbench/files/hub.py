@@ -48,11 +48,8 @@ def etag_fault(path: Path, etag: str) -> str | None:
 
 def digest(path: Path, kind: str, before: bytes = b"") -> str:
     """The hash of `before` and a file's contents, hexadecimal."""
-    hashed = hashlib.new(kind, before, usedforsecurity=False)
     with path.open("rb") as stream:
-        while block := stream.read(1 << 20):
-            hashed.update(block)
-    return hashed.hexdigest()
+        return hashlib.file_digest(stream, lambda: hashlib.new(kind, before, usedforsecurity=False)).hexdigest()
 
 
 def _folder(repo: str) -> Path:

@@ -13,12 +13,14 @@ from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 
+from packaging.utils import canonicalize_name
+
 from rilbench.contracts.components import Metric, Reward
 from rilbench.contracts.errors import PluginError, UsageError, reason
 from rilbench.contracts.strategy import Strategy
 from rilbench.host import global_state, threads
 from rilbench.host.class_source import MAIN, source_digest
-from rilbench.host.discovery import NAME, OK, Entry, normalised
+from rilbench.host.discovery import NAME, OK, Entry
 
 ALLOW, DISABLE, STRICT = "RILBENCH_PLUGINS", "RILBENCH_DISABLE_PLUGINS", "RILBENCH_STRICT_PLUGINS"
 BY_HAND = "--plugin"  # what the distribution of a component is called that is not installed
@@ -149,11 +151,11 @@ def _meant(entry: Entry, listed: Sequence[str]) -> bool:
 def _with_normalised(text: str) -> str:
     """A listed name, its distribution as pip compares it."""
     distribution, colon, name = text.partition(":")
-    return f"{normalised(distribution)}{colon}{name}"
+    return f"{canonicalize_name(distribution)}{colon}{name}"
 
 
 def _names(entry: Entry) -> set[str]:
-    distribution = normalised(entry.distribution)
+    distribution = canonicalize_name(entry.distribution)
     return {entry.name, f"{entry.kind}/{entry.name}", distribution, f"{distribution}:{entry.name}"}
 
 

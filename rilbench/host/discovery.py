@@ -8,6 +8,8 @@ from dataclasses import dataclass, replace
 from importlib.metadata import Distribution, EntryPoint, PackageMetadata, distributions
 from pathlib import Path
 
+from packaging.utils import canonicalize_name
+
 from rilbench.contracts.errors import reason, unknown
 
 GROUPS = {
@@ -55,7 +57,7 @@ def entries() -> list[Entry]:
         registered = list(_entries(distribution))
         if registered:
             name = registered[0].distribution
-            key = str(_folder(distribution)) if name == UNKNOWN else normalised(name)
+            key = str(_folder(distribution)) if name == UNKNOWN else canonicalize_name(name)
             found.setdefault(key, registered)
     return [entry for registered in found.values() for entry in registered]
 
@@ -117,8 +119,3 @@ def _identity(distribution: Distribution) -> tuple[str, str]:
         return field(metadata, "Name") or UNKNOWN, field(metadata, "Version") or UNKNOWN
     except Exception:  # the metadata file is missing or no text
         return UNKNOWN, UNKNOWN
-
-
-def normalised(name: str) -> str:
-    """The name of a distribution as pip compares it."""
-    return re.sub(r"[-_.]+", "-", name).lower()

@@ -21,7 +21,7 @@ from web import git_hash
 import rilbench_metrics.extractors
 from rilbench import ConfigError, NeededFile
 from rilbench.encoders import ClipEncoder
-from rilbench.files import hub
+from rilbench.files import cache, hub
 from rilbench.files import published as remote
 from rilbench.files.published import fault_of, place_of
 from rilbench.model.config import ModelConfig
@@ -192,3 +192,11 @@ def test_inception_is_made_of_the_tensors_that_were_checked(tmp_path: Path, monk
     monkeypatch.undo()
     assert not (tmp_path / "bomb").exists()
     assert swapped.label == make_extractor("inception", "", str(sound), "cpu").label
+
+
+def test_the_cache_is_in_the_user_s_cache_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv("RILBENCH_CACHE", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
+    assert cache.cache() == tmp_path / "xdg" / "rilbench"
+    monkeypatch.setenv("RILBENCH_CACHE", str(tmp_path / "own"))
+    assert cache.cache() == tmp_path / "own"
