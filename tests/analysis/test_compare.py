@@ -469,6 +469,7 @@ def test_another_base_model_is_named_in_one_line(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.slow
 def test_two_runs_of_one_seed_are_two_labels(tmp_path: Path) -> None:
     """They were refused, and a store with runs of two settings could not be compared any more."""
     save(tmp_path, "rid")

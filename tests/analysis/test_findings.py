@@ -52,6 +52,7 @@ def printed(capsys: pytest.CaptureFixture[str]) -> dict[str, list[str]]:
     return {line[0]: line[1:] for line in lines}
 
 
+@pytest.mark.slow
 def test_the_page_shows_what_the_recorded_runs_say(capsys: pytest.CaptureFixture[str]) -> None:
     findings.report(RECORDED)
     tables = [line for line in capsys.readouterr().out.splitlines() if line.startswith(("|", "###"))]

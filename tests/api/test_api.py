@@ -110,6 +110,7 @@ def test_scores_need_the_prompts_they_were_measured_on(run: rilbench.Run, place:
         file.write_text(before)
 
 
+@pytest.mark.slow
 def test_an_evaluation_is_drawn_again_bit_for_bit(run: rilbench.Run) -> None:
     drawn = run.stage(-1).generate(PROMPTS, images=2, quiet=True)
     assert len(drawn) == 6
@@ -120,6 +121,7 @@ def test_an_evaluation_is_drawn_again_bit_for_bit(run: rilbench.Run) -> None:
     assert np.abs(pixels(other) - pixels(drawn[0])).max() > 5
 
 
+@pytest.mark.slow
 def test_the_pipeline_samples_as_rilbench_does(run: rilbench.Run) -> None:
     pipe = run.stage(-1).pipeline()
     pipe.set_progress_bar_config(disable=True)

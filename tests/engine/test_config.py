@@ -103,6 +103,7 @@ def test_inherited_recipes_are_cleared(tmp_path: Path, cleared: str) -> None:
         assert rates(config.load(below, [f"recipes={cleared}"])) == [1] * 4
 
 
+@pytest.mark.slow
 def test_a_text_is_the_text_given(tmp_path: Path) -> None:
     given = {"label": "2024_11_28", "store": "a #2", "model.revision": "697403e7", "model.device": "010"}
     model = "model.path=some/model"

@@ -76,6 +76,7 @@ def files_of_at_most(size: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("limit", [0, 500])
 def test_a_disk_that_fills_up_is_one_clear_error(tmp_path: Path, limit: int) -> None:
     """In the header or in the images, at a write or when what was buffered is written."""

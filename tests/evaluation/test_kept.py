@@ -103,6 +103,7 @@ def test_a_repetition_writes_nothing(place: Path) -> None:
     assert warnings == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("pattern", "again"),
     [
@@ -162,6 +163,7 @@ def test_a_missing_picture_is_drawn_and_not_measured(place: Path, monkeypatch: p
         assert max(abs(a - b) for a, b in zip(after, before[path], strict=True)) <= 1
 
 
+@pytest.mark.slow
 def test_base_images_that_a_new_stage_needs_are_made_again(place: Path) -> None:
     (file,) = (place / "runs").rglob("images.npy")
     before = file.read_bytes()

@@ -125,6 +125,7 @@ def test_a_missing_file_of_the_model_is_named(model: ModelConfig, tmp_path: Path
         load_backbone(model)
 
 
+@pytest.mark.slow
 def test_what_was_found_right_is_hashed_once(model: ModelConfig, tmp_path: Path, hashed: list[Path]) -> None:
     def run() -> list[Path]:
         """What a new process hashes."""

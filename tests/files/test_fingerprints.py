@@ -91,6 +91,7 @@ def hub(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
     return move
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", ["stable_diffusion_xl", "stable_diffusion_3"])
 def test_loading_reads_no_other_file(family: str, tmp_path: Path) -> None:
     whole = tiny_pipelines.save(family, tmp_path / "whole")
@@ -138,6 +139,7 @@ def litter(folder: Path) -> None:
         (folder / name).write_text("{}")
 
 
+@pytest.mark.slow
 def test_what_loading_does_not_read_is_no_part_of_a_model(workplace: Path) -> None:
     first = toy.run(workplace, *ONE)
     trained = {path: path.stat().st_mtime_ns for path in (workplace / "runs" / "stages").rglob("*.safetensors")}
@@ -252,6 +254,7 @@ def test_a_model_from_elsewhere_is_measured_by_its_commit(workplace: Path, hub: 
     assert results[0].matrix.rows[0].values["red"] != results[1].matrix.rows[0].values["red"]
 
 
+@pytest.mark.slow
 def test_pictures_of_a_measured_model_are_of_that_model(workplace: Path) -> None:
     config = toy.config(workplace)
     folder, result = foreign.evaluate(config, None, catalog=toy.catalog(), reporter=Reporter(quiet=True))

@@ -147,6 +147,7 @@ def test_a_metric_that_changes_the_images_through_numpy_is_refused(cls: str, wor
         with_metric(workplace, cls, "evaluate.metrics=[odd,toy_contrast]")
 
 
+@pytest.mark.slow
 def test_a_reward_that_changes_the_images_of_training_is_refused(
     workplace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

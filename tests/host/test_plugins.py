@@ -308,6 +308,7 @@ def test_distributions_without_a_name_are_all_seen(installed: Path) -> None:
     assert {"nameless_one", "nameless_two"} <= set(Catalog().names("reward"))
 
 
+@pytest.mark.slow
 def test_two_hooks_of_one_name_cost_one_warning(installed: Path, rilbench: Callable[..., Done]) -> None:
     hook = "from rilbench import hookimpl\nclass Hook:\n    @hookimpl\n    def run_started(self):\n        pass\n"
     for n in (1, 2):
@@ -355,6 +356,7 @@ def test_a_print_in_a_call_leaves_stdout_alone(place: Path, rilbench: Callable[.
     assert "seen 2" in done.err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("part", ["reset", "compute"])
 def test_a_metric_that_raises_is_blamed(part: str, installed: Path, rilbench: Callable[..., Done]) -> None:
     source = "from rilbench import MeanMetric\nclass M(MeanMetric):\n    higher_is_better = True\n"

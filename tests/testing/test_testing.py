@@ -32,7 +32,6 @@ pytest_plugins = ["pytester"]
 SIZE = 16  # pixels a side, where nothing asks for more
 OWN = [p for p in Catalog().plugins if p.kind in ("reward", "metric", "strategy") and p.distribution == "rilbench"]
 EVERYTHING = global_state.modes() | global_state.generators()
-SIZES = {"oracle": 32}  # reads images of its own world only; 64 is the default
 
 
 def tiny_pickscore(folder: Path) -> dict[str, Any]:
@@ -116,7 +115,7 @@ def test_a_good_component_passes(component: type[Component]) -> None:
 def test_what_rilbench_brings_passes(plugin: Any, tmp_path: Path) -> None:
     settings = NEEDS[plugin.name](tmp_path) if plugin.name in NEEDS else {}
     component = Catalog().get(plugin.kind, plugin.name).load()
-    results = check_component(component, settings, image_size=SIZES.get(plugin.name, 64))
+    results = check_component(component, settings, image_size=32)
     assert [r for r in results if not r.ok or r.reason.startswith("needs")] == []
     assert sum(r.status == "passed" for r in results) >= 10
 
@@ -307,6 +306,7 @@ def test_pytest_shows_the_fault(pytester: pytest.Pytester) -> None:
     result.stdout.fnmatch_lines(["*AssertionError: no_graph_is_kept: the graph of a call is still alive*"])
 
 
+@pytest.mark.slow
 def test_expected_failures_are_strict_xfails(pytester: pytest.Pytester) -> None:
     total = len(checks_for(KeepsTheLast))
     known = {"no_graph_is_kept": "known"}

@@ -15,6 +15,7 @@ from rilbench_explain.explain import explain
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # in diffusers' Euler
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", sorted(tiny_pipelines.FAMILIES))
 def test_time_and_memory_are_estimated(family: str, tmp_path: Path) -> None:
     tiny_pipelines.save(family, tmp_path / "pipeline")

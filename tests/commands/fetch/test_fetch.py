@@ -365,6 +365,7 @@ def test_fetch_gets_everything_and_says_what_is_there(web: Web, place: Path) -> 
     assert "3 for training, 1 for evaluation, 0 in both" in shown
 
 
+@pytest.mark.slow
 def test_a_corrupt_file_is_told_and_fetched_again(web: Web, place: Path) -> None:
     states()
     (head,) = (place / "urls").glob("*head.safetensors")
@@ -389,6 +390,7 @@ def test_a_file_that_cannot_be_had_does_not_stop_the_others(web: Web, place: Pat
     assert [name for name, state in found.items() if state != "present"] == ["head.safetensors"]
 
 
+@pytest.mark.slow
 def test_a_listing_that_cannot_be_had_does_not_stop_the_others(web: Web, place: Path) -> None:
     listing = f"/api/models/some/pipeline/revision/{COMMIT}"
     web.hidden.add(listing)

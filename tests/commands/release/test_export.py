@@ -88,6 +88,7 @@ def far(one: Tensor, other: Tensor) -> float:
     return float((one - other).abs().max())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "stage", "rank"), [("rid", 2, 4), ("rid", 1, 2), ("soup", 3, 4), ("factors", 3, 2), ("wise_ft", 3, 4)]
 )
@@ -125,6 +126,7 @@ def test_the_test_would_see_another_coefficient(place: Path, tmp_path: Path) -> 
     assert far(ours(opened(place, "wise_ft"), 2), ours(opened(place, "wise_ft"), 3)) > TOLERANCE
 
 
+@pytest.mark.slow
 def test_the_file_for_web_interfaces(place: Path, tmp_path: Path) -> None:
     run = opened(place, "rid")
     folder = exported(run, 2, "diffusers", tmp_path / "lora")
@@ -180,6 +182,7 @@ def test_a_lora_of_a_transformer(tmp_path: Path) -> None:
     assert far(loaded, expected) < 1e-4 < far(before, expected)
 
 
+@pytest.mark.slow
 def test_peft_loads_its_format(place: Path, tmp_path: Path) -> None:
     from peft import PeftModel
 
@@ -189,6 +192,7 @@ def test_peft_loads_its_format(place: Path, tmp_path: Path) -> None:
     assert far(theirs(pipe), ours(run, 2)) < TOLERANCE
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "stage"), [("rid", 2), ("soup", 3), ("rid", 0)])
 def test_a_merged_pipeline_is_whole(place: Path, tmp_path: Path, name: str, stage: int) -> None:
     run = opened(place, name)
@@ -198,6 +202,7 @@ def test_a_merged_pipeline_is_whole(place: Path, tmp_path: Path, name: str, stag
     assert not [file for file in folder.rglob("*.json") if str(tmp_path.parent) in file.read_text()]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["diffusers", "peft", "merged"])
 def test_others_may_read_it(place: Path, tmp_path: Path, kind: str) -> None:
     """Every file has the mode of a new one; safetensors' own have that of a secret."""

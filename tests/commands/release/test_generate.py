@@ -44,6 +44,7 @@ def draw(run: SavedRun, monkeypatch: pytest.MonkeyPatch) -> object:
     return lambda **options: generate(str(run.folder), **options)
 
 
+@pytest.mark.slow
 def test_an_evaluation_is_drawn_again_bit_for_bit(run: SavedRun, draw, tmp_path: Path) -> None:
     file = tmp_path / "prompts.txt"
     file.write_text("\n".join(PROMPTS))
@@ -56,6 +57,7 @@ def test_an_evaluation_is_drawn_again_bit_for_bit(run: SavedRun, draw, tmp_path:
     assert len(list((tmp_path / "drawn").rglob("sample-*.png"))) == 3 * 3 * 2
 
 
+@pytest.mark.slow
 def test_one_picture_alone(run: SavedRun, draw, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "one.png"
     draw(prompt=[PROMPTS[1]], output=file)

@@ -96,6 +96,7 @@ def diffusers(layers: Layers) -> dict[str, Tensor]:
     return state
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("alphas", [(0.5,), (None, 0.5, 1, 8)])
 def test_kohya(config: ModelConfig, tmp_path: Path, alphas: tuple[float | None, ...]) -> None:
     layers, file = factors(config, alphas=alphas), tmp_path / "style.safetensors"
@@ -103,6 +104,7 @@ def test_kohya(config: ModelConfig, tmp_path: Path, alphas: tuple[float | None, 
     check(config, Lora(file, -0.5), layers)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("infix", "rslora"), [(".default", False), ("", True)])
 def test_peft(config: ModelConfig, tmp_path: Path, infix: str, rslora: bool) -> None:
     """The adapter's name in the keys, alphas by pattern, and rank-stabilised scaling."""
@@ -120,6 +122,7 @@ def test_peft(config: ModelConfig, tmp_path: Path, infix: str, rslora: bool) -> 
         check(config, Lora(path), layers)
 
 
+@pytest.mark.slow
 def test_diffusers_with_its_alphas(config: ModelConfig, tmp_path: Path) -> None:
     layers, file = factors(config, alphas=(8,)), tmp_path / "style.safetensors"
     inside = {f"{part}.lora_alpha": 8 for part in ("unet", "text_encoder")}

@@ -117,6 +117,7 @@ METHODS = """
 """
 
 
+@pytest.mark.slow
 def test_methods_are_rows_under_their_own_label(workplace: Path) -> None:
     file = study_file(workplace, "train: {weight_decay: 0.5}", METHODS)
     methods = definition.load(str(file), ["evaluate.pictures=1"], rewards="red,dark").methods
@@ -301,6 +302,7 @@ def test_the_work_of_a_run(workplace: Path) -> None:
     assert [work.training for work in cell.work] == [False, True, False, True, False]
 
 
+@pytest.mark.slow
 def test_settings_are_resolved_once_for_all_runs_of_a_method(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Orders and seeds do not multiply the work of checking what is the same in all of them."""
     builds: list[str] = []

@@ -67,6 +67,7 @@ def test_eight_bit_without_its_library(workplace: Path, monkeypatch: pytest.Monk
         trained(workplace, "train.optimiser=adamw8bit")
 
 
+@pytest.mark.slow
 def test_eight_bit_where_it_is_installed(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     used: list[float] = []
 

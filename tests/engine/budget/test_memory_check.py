@@ -236,6 +236,7 @@ def test_every_remedy_is_enough(changes: dict[str, Any]) -> None:
 LEVERS: list[dict[str, Any]] = [{"guidance_gradient": False}, {"vae_precision": "bf16"}]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_what_would_be_needed_is_what_a_model_so_loaded_needs(pipeline: Path, precision: str) -> None:
     def activations(model: TextToImage, group: AdapterGroup) -> Memory:
@@ -309,6 +310,7 @@ def test_the_remedy_is_enough(workplace: Path, monkeypatch: pytest.MonkeyPatch) 
     assert toy.run(workplace, *changes).result.status == "finished"
 
 
+@pytest.mark.slow
 def test_explain_says_whether_it_fits(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from rilbench_explain.explain import explain
 

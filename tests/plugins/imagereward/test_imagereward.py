@@ -222,6 +222,7 @@ def test_wrong_configs_are_refused(folder: Path, tmp_path: Path, text: str, matc
     refused(match, folder, config=str(tmp_path / "config.json"))
 
 
+@pytest.mark.slow
 def test_the_published_med_config_has_the_published_sizes(folder: Path, tmp_path: Path) -> None:
     refused("config: no file at", folder, config=str(tmp_path / "gone.json"))
     del (sizes := dict(blip.PUBLISHED))["vision"]

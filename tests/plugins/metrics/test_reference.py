@@ -71,6 +71,7 @@ def reference(*arguments: str) -> Any:
     return CliRunner().invoke(app, ["reference", *arguments])
 
 
+@pytest.mark.slow
 def test_the_command_writes_what_numpy_computes(clip: Path, folder: Path, tmp_path: Path) -> None:
     output = tmp_path / "stats" / "val.safetensors"
     done = reference(

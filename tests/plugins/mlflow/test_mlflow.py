@@ -144,6 +144,7 @@ def test_everything_of_a_finished_run_is_sent_once(place: Path, capfd: pytest.Ca
     assert capfd.readouterr() == ("", "")
 
 
+@pytest.mark.slow
 def test_training_points_carry_the_time_of_the_update(place: Path) -> None:
     folder = a_folder(place, a_result())
     sync(folder)
@@ -190,6 +191,7 @@ def play(tracker: MlflowTracker, folder: Path) -> None:
     tracker.run_finished(folder=folder, result=a_result())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("error", "status"), [(ValueError(), "FAILED"), (KeyboardInterrupt(), "KILLED")])
 def test_a_stopped_run_is_not_left_running_and_can_go_on(place: Path, error: BaseException, status: str) -> None:
     folder = a_folder(place, a_result(2, "running"))
@@ -207,6 +209,7 @@ def test_a_killed_run_sent_afterwards_is_not_left_running(place: Path) -> None:
     assert [run.info.status for run in runs(place)] == ["KILLED"]
 
 
+@pytest.mark.slow
 def test_a_run_deleted_from_the_server_is_sent_anew(place: Path) -> None:
     folder = a_folder(place, a_result())
     sync(folder)
@@ -218,6 +221,7 @@ def test_a_run_deleted_from_the_server_is_sent_anew(place: Path) -> None:
     assert history(place, second) == HISTORY
 
 
+@pytest.mark.slow
 def test_another_address_gets_its_own_run(place: Path, migrated: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = a_folder(place, a_result())
     sync(folder)

@@ -97,6 +97,7 @@ def test_a_store_puts_right_what_mlflow_has(place: Path) -> None:
     assert sorted(metric.step for metric in history) == [0, 1, 2], "no point is there twice"
 
 
+@pytest.mark.slow
 def test_the_experiment_is_the_one_of_the_id_and_a_deleted_one_comes_back_as_advised(
     place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -156,6 +156,7 @@ def test_a_repeated_study_replaces_its_views_and_another_leaves_them(place: Path
         assert len(filtered) == count
 
 
+@pytest.mark.slow
 def test_runs_that_were_never_sent_are_counted(place: Path) -> None:
     first, *others = a_study(place)
     with pytest.raises(RilbenchError, match="none of its runs is there"):
@@ -244,6 +245,7 @@ def test_fetched_results_are_the_local_ones(place: Path) -> None:
     assert find(f"{link}/runs/{run.info.run_id}") == [local["rid-red-blue-seed1-1"]]
 
 
+@pytest.mark.slow
 def test_unfinished_runs_are_named_and_fetched_by_their_own_link_only(
     place: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -334,6 +336,7 @@ def test_a_dead_server_is_warned_of_once_a_process(
     assert f"`rilbench upload {place}/colours`" in lines["mlflow"]
 
 
+@pytest.mark.slow
 def test_trouble_of_one_run_does_not_silence_the_next(
     place: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
