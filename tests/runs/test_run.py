@@ -195,7 +195,7 @@ def test_every_sample_is_trained_on(
         (["train.samples=1"], ConfigError, "train.samples: 1 is less than one batch of 2"),
         (["train.lr=-1"], ConfigError, "train.lr: -1.0 is not above 0"),
         (["model.steps=0"], ConfigError, "model.steps: 0 is not between 1 and 1000"),
-        (["model.steps=1001"], ConfigError, "model.steps: 1001 is more than the model's 1000"),
+        (["model.steps=1001"], ConfigError, "model.steps: 1001 is not between 1 and 1000"),
         (["evaluate.pictures=-1"], ConfigError, "evaluate.pictures: -1 is not between 0 and 1000"),
         (["train.lr=nan"], ConfigError, "train.lr: 'nan' is not a finite number"),
         (["strategy_settings.joint.by=soup", "strategy=joint"], ConfigError, "strategy 'soup' only plans"),
