@@ -93,7 +93,7 @@ def run(
     reporter.stages = sum(planned.train is not None for planned in plan)
     if hooks is None:
         hooks = HookCaller(catalog, reporter.warn, enabled=config.tracking)
-    result = _begun(config, components.parts, plan, command, hooks=list(hooks.managers))
+    result = _begun(config, components.parts, plan, command, hooks=list(hooks.plugins))
     read = input_states(config, components, plan)
     folder = RunFolder.at(Path(config.store) / result.name, reporter.warn)
     loaded = LoadedModel(config, components, plan, reporter)

@@ -1,5 +1,5 @@
-"""Calls the hooks of `rilbench.hooks`. Every hook plugin has its own pluggy manager: one that is broken or raises is
-reported and skipped; the others and the run continue."""
+"""Calls the hooks of `rilbench.hooks`, one plugin after the other: one that is broken or raises is reported and
+skipped; the others and the run continue."""
 
 from __future__ import annotations
 
@@ -22,36 +22,36 @@ if TYPE_CHECKING:
 Warn = Callable[[str], None]
 
 
-def manager_of(plugin: Plugin) -> pluggy.PluginManager:
-    """A manager with one hook plugin. Raises PluginError if it cannot be created or implements an unknown hook."""
-    loaded = plugin.load()
-    manager = pluggy.PluginManager("rilbench")
-    manager.add_hookspecs(Hooks)
-    try:
-        with contextlib.redirect_stdout(sys.stderr):  # stdout is for results
-            manager.register(loaded() if isinstance(loaded, type) else loaded, plugin.name)
-        manager.check_pending()
-    except KeyboardInterrupt:  # the user's
-        raise
-    except BaseException as error:  # whatever a plugin's constructor raises
-        raise PluginError(f"{plugin} cannot be registered: {reason(error)}") from error
-    return manager
-
-
 class HookCaller:
     """The hook plugins of one run or one command line."""
 
     def __init__(self, catalog: Catalog, warn: Warn, *, enabled: bool = True) -> None:
         self.warn = warn
-        self.managers: dict[str, pluggy.PluginManager] = {}
+        self.manager = pluggy.PluginManager("rilbench")
+        self.manager.add_hookspecs(Hooks)
         self.plugins: dict[str, Plugin] = {}
         for name in catalog.names("hook") if enabled else ():
             plugin = catalog.get("hook", name)
             with global_state.kept(str(plugin), warn):
                 try:
-                    self.managers[name], self.plugins[name] = manager_of(plugin), plugin
+                    self._register(plugin)
+                    self.plugins[name] = plugin
                 except PluginError as error:
                     self._left_out(f"{error}; it is skipped", error)
+
+    def _register(self, plugin: Plugin) -> None:
+        """Raises PluginError if the plugin cannot be created or implements an unknown hook."""
+        loaded = plugin.load()
+        try:
+            with contextlib.redirect_stdout(sys.stderr):  # stdout is for results
+                self.manager.register(loaded() if isinstance(loaded, type) else loaded, plugin.name)
+            self.manager.check_pending()
+        except KeyboardInterrupt:  # the user's
+            raise
+        except BaseException as error:  # whatever a plugin's constructor raises
+            if self.manager.has_plugin(plugin.name):
+                self.manager.unregister(name=plugin.name)
+            raise PluginError(f"{plugin} cannot be registered: {reason(error)}") from error
 
     def run_started(self, **arguments: Any) -> None:
         self._call("run_started", arguments)
@@ -101,17 +101,19 @@ class HookCaller:
     ) -> list[tuple[str, Any]]:
         """The results of the plugins that implement the hook, each through `read`; `raised` is for the user."""
         answers = []
-        for name, manager in list(self.managers.items()):
+        for name, plugin in list(self.plugins.items()):
+            others = [other for other_name, other in self.manager.list_name_plugin() if other_name != name]
+            call = self.manager.subset_hook_caller(hook, others)
             try:
-                with contextlib.redirect_stdout(sys.stderr), global_state.modes_kept(str(self.plugins[name])):
-                    answers += [(name, read(answer)) for answer in getattr(manager.hook, hook)(**_own(arguments))]
+                with contextlib.redirect_stdout(sys.stderr), global_state.modes_kept(str(plugin)):
+                    answers += [(name, read(answer)) for answer in call(**_own(arguments))]
             except KeyboardInterrupt:  # the user's
                 raise
             except raised:
                 raise
             except BaseException as error:  # asyncio's and other libraries' cancellations are no Exception
-                del self.managers[name]
-                plugin = self.plugins[name]
+                del self.plugins[name]
+                self.manager.unregister(name=name)
                 self._left_out(f"{plugin} failed in {hook}: {reason(error)}; it is skipped", error)
         return answers
 
