@@ -258,7 +258,7 @@ def test_show_prints_contract_settings_and_licence(installed: Path, rilbench: Ca
     assert "rilbench.Reward: Scores images" in shown
     assert "Apache-2.0" in shown
     rows = [[cell.strip() for cell in line.split("│")[1:4]] for line in shown.splitlines()]
-    assert ["quality", "int", "80"] in rows, shown
+    assert ["quality", "whole number", "80"] in rows, shown
     (quality, *_) = json.loads(rilbench("plugins", "show", "compressibility", "--json").out)["settings"]
     assert (quality["range"], quality["meaning"]) == ("between 1 and 100", "quality of JPEG")
     told = json.loads(rilbench("plugins", "show", "reward/good", "--json").out)
