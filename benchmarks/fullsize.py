@@ -63,7 +63,7 @@ def main(
     own = {
         "model": {"path": f"{folder}/{model}", "precision": precision, "device": device} | shape,
         "train": {"samples": 1_000_000, "batch_size": batch, "log_gradients_every": 1_000_000},
-        "reward": {"hps": {"model": f"{folder}/clip"}},
+        "reward_settings": {"hps": {"model": f"{folder}/clip"}},
     }
     told = {"model": model, "precision": precision, "resolution": resolution, "batch": batch, "steps": steps}
     named = LEVERS if levers else {"checkpointing": [CHECKPOINTING]} if checkpointing else {"none": []}

@@ -128,7 +128,7 @@ def _bench(tiny: bool) -> Bench:
             "resolution": None if tiny else 512,
         },
         "train": {"samples": 1_000_000, "log_gradients_every": 1_000_000},
-        "reward": {"hps": {"model": f"{folder}/clip"}},
+        "reward_settings": {"hps": {"model": f"{folder}/clip"}},
     }
     return Bench(compose([own, values_of([CHECKPOINTING])]), reward)
 

@@ -116,7 +116,7 @@ def _all_known(runs: Sequence[KeptRun], warn: Callable[[str], None]) -> bool:
     if unknown:
         warn(
             f"stages are kept: it is not known which of them {', '.join(unknown[:3])} needs, which did not finish or "
-            "cannot be read. Repeat its command or remove it first"
+            "cannot be read. Rerun its command or remove it first"
         )
     return not unknown
 

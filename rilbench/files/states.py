@@ -32,7 +32,7 @@ def _line(file: Path) -> str:
 
 
 def _files(path: Path, suffix: str) -> Iterator[Path]:
-    if path.is_dir():
+    if os.path.isdir(path):  # False for a setting that only looks like a path, and is longer than a path may be
         yield from (file for file in walked(path) if file.name.endswith(suffix))
-    elif path.is_file():
+    elif os.path.isfile(path):
         yield path

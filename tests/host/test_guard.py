@@ -75,7 +75,7 @@ def with_metric(workplace: Path, cls: str, *overrides: str) -> RunResult:
 def test_a_metric_cannot_change_what_is_trained(cls: str, workplace: Path) -> None:
     plain = toy.run(workplace, *SHORT).result
     pairs = {row.stage_id: _pair(workplace, row.stage_id) for row in plain.matrix.rows[1:]}
-    with pytest.warns(UserWarning, match=r"odd.* changes torch's default dtype.* that is undone") as told:
+    with pytest.warns(UserWarning, match=r"odd.* changes torch's default dtype.* this is undone") as told:
         odd = with_metric(workplace, cls, "evaluate.metrics=[toy_contrast,odd]", f"store={workplace}/other")
     assert len(told) == 1
     assert torch.get_default_dtype() == torch.float32

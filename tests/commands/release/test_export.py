@@ -318,10 +318,10 @@ def test_the_command(place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert (folder / "pytorch_lora_weights.safetensors").exists()
     api = FakeHub()
     with online(monkeypatch, "secret", api):
-        command.export(str(place / "runs" / "rid"), format=command.Kind.PEFT, output=tmp_path / "lora", push="me/it")
+        command.export(str(place / "runs" / "rid"), format=command.Format.PEFT, output=tmp_path / "lora", push="me/it")
     assert capsys.readouterr().out == f"{tmp_path}/lora\nhttps://hub/commit/1\n"
     assert api.calls[0] == ("me/it", {"private": False, "exist_ok": True})
-    with pytest.raises(UsageError, match="--private is about --push"):
+    with pytest.raises(UsageError, match="--private needs --push"):
         command.export("rid", private=True)
     with pytest.raises(UsageError, match="HF_HUB_OFFLINE"):
         command.export("no such run, and nobody looked", push="me/it")

@@ -91,7 +91,7 @@ def test_incompressibility_is_minus_compressibility(values: dict[str, object]) -
 
 
 def test_incompressibility_refuses_what_compressibility_refuses() -> None:
-    with pytest.raises(ConfigError, match=r"reward\.incompressibility\.quality: 101"):
+    with pytest.raises(ConfigError, match=r"reward_settings\.incompressibility\.quality: 101"):
         build(Incompressibility.Settings, {"quality": 101}, "reward_settings.incompressibility")
 
 
