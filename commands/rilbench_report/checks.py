@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,7 +16,7 @@ from rilbench.store.tables import number
 from rilbench_report.runs import Run
 from rilbench_report.study import Study
 from rilbench_report.tables import Table, table
-from rilbench_report.words import SPACE, listed, percent_spread, plus_minus
+from rilbench_report.words import SPACE, percent_spread, plus_minus
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,34 +26,24 @@ ABOUT_ITSELF = {("compressibility", "jpeg"), ("incompressibility", "jpeg")}
 HELD_OUT = ("hps", "sharpness", "colorfulness", "clip")  # suggestions
 
 
-@dataclass(frozen=True)
-class Check:
-    """A question, what the answer means, and the answer; without one, the setting that would give it."""
-
-    title: str
-    meaning: str
-    answer: Table | None
-    setting: str = ""
+def checks(study: Study) -> dict[str, tuple[Table | None, str]]:
+    """By name the answer of every check, and the setting that would give it where there is none."""
+    return {"held_out": _held_out(study), "diversity": _diversity(study), "disturbed": _disturbed(study)}
 
 
-def checks(study: Study) -> list[Check]:
-    return [_held_out(study), _diversity(study), _disturbed(study)]
+def without(study: Study) -> list[str]:
+    """The columns of disturbed pictures that say nothing: what JPEG takes away is what these rewards measure."""
+    return sorted(name for name in study.disturbed if tuple(name.split("@")) in ABOUT_ITSELF)
 
 
-def _held_out(study: Study) -> Check:
+def _held_out(study: Study) -> tuple[Table | None, str]:
     names = [m.name for m in study.metrics if any(_is_held_out(run, m.name) for run in study.runs)]
     held = {(run.label, run.result.name, name) for run in study.runs for name in names if _is_held_out(run, name)}
     gains = study.gains(names)
     gains = gains[[key in held for key in zip(gains["label"], gains["run"], gains["metric"], strict=True)]]
-    return Check(
-        "Rewards that no stage trained",
-        "Change from the base model, absolute and relative, of rewards that a run measured but never trained. A "
-        "trained reward that rises while the held-out ones fall was probably satisfied by a trick.",
-        _table(
-            study, "held-out rewards", names, [[_change(study, gains, s, n) for n in names] for s in study.strategies]
-        ),
-        _setting(study, next(n for n in (*HELD_OUT, "REWARD") if n not in study.rewards)),
-    )
+    cells = [[_change(study, gains, s, n) for n in names] for s in study.strategies]
+    suggested = next(n for n in (*HELD_OUT, "REWARD") if n not in study.rewards)
+    return _table(study, "held-out rewards", names, cells), _setting(study, suggested)
 
 
 def _is_held_out(run: Run, name: str) -> bool:
@@ -70,38 +59,20 @@ def _change(study: Study, gains: pd.DataFrame, strategy: str, name: str) -> str:
     return f"{plus_minus(absolute, study.comparison.base(name), signed=True)} ({percent_spread(shares)})"
 
 
-def _diversity(study: Study) -> Check:
+def _diversity(study: Study) -> tuple[Table | None, str]:
     names = [m.name for m in study.metrics if m.name == DIVERSITY]
-    after = [[_before_and_after(study, s, n) for n in names] for s in study.strategies]
-    return Check(
-        "Diversity of the pictures of one prompt",
-        "Base model → after the last stage. A fall means that the pictures of a prompt become alike.",
-        _table(study, "diversity", names, after),
-        _setting(study, DIVERSITY),
-    )
+    cells = []
+    for s in study.strategies if names else ():
+        base = study.comparison.base(DIVERSITY, study.comparison.base_of(s))
+        cells.append([f"{number(base)} → {plus_minus(study.spread(s, Quantity.FINAL, DIVERSITY), base)}"])
+    return _table(study, "diversity", names, cells), _setting(study, DIVERSITY)
 
 
-def _before_and_after(study: Study, strategy: str, name: str) -> str:
-    base = study.comparison.base(name, study.comparison.base_of(strategy))
-    return f"{number(base)} → {plus_minus(study.spread(strategy, Quantity.FINAL, name), base)}"
-
-
-def _disturbed(study: Study) -> Check:
-    names = [name for name in study.disturbed if tuple(name.split("@")) not in ABOUT_ITSELF]
+def _disturbed(study: Study) -> tuple[Table | None, str]:
+    names = [name for name in study.disturbed if name not in without(study)]
     gains = study.gains([*study.rewards, *names])
     cells = [[_remains(gains[gains["label"] == s], name, study) for name in names] for s in study.strategies]
-    left_out = sorted(set(study.disturbed) - set(names))
-    without = f" Without {listed(left_out)}: what JPEG takes away is what that reward measures." if left_out else ""
-    return Check(
-        "Gain that is left after a disturbance",
-        "The share of a trained reward's gain over the base model that remains when the pictures are compressed, "
-        "blurred or shifted before they are scored: mean gain of the disturbed pictures over that of the plain ones, "
-        "and its 95 % interval (Fieller) over models. Much below 100 %: the gain sits in details that a person would "
-        "not see. Above 100 %: the disturbance costs the base model's pictures more than those of the tuned model. "
-        "“-”: the plain pictures have no gain that is sure, its own interval holds 0." + without,
-        _table(study, "share of the gain", names, cells),
-        "evaluate.perturb=[jpeg,blur,shift]",
-    )
+    return _table(study, "share of the gain", names, cells), "evaluate.perturb=[jpeg,blur,shift]"
 
 
 def _remains(gains: pd.DataFrame, disturbed: str, study: Study) -> str:
@@ -136,8 +107,10 @@ def ratio(pairs: NDArray[np.float64]) -> tuple[float, float, float] | None:
 
 
 def _table(study: Study, caption: str, names: Sequence[str], cells: Sequence[Sequence[str]]) -> Table | None:
+    if not names:
+        return None
     rows = [[f"{s}{study.mark(s)}", *row] for s, row in zip(study.strategies, cells, strict=True)]
-    return table(caption, ["strategy", *names], rows) if names else None
+    return table(caption, ["strategy", *names], rows)
 
 
 def _setting(study: Study, addition: str) -> str:

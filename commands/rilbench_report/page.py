@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from datetime import date
 from importlib.resources import files
@@ -16,17 +17,18 @@ from rilbench.host.catalog import Catalog
 from rilbench.host.hook_caller import HookCaller, Warn
 from rilbench.store.files import finite, write_text
 from rilbench.store.tables import header
-from rilbench_report import provenance, tables
-from rilbench_report.checks import checks
+from rilbench_report import tables, words
+from rilbench_report.checks import checks, without
 from rilbench_report.pictures import Album, album
+from rilbench_report.provenance import facts
 from rilbench_report.study import Study
-from rilbench_report.summary import sentences
-from rilbench_report.words import about, counted
+from rilbench_report.words import about, counted, listed
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
 LINES = {"l": 60, "r": 22, "t": 8, "b": 40}  # margins in pixels
+FILES = {"style": "css", "script": "js"}
 MARGINS = {"heat": {"l": 20, "r": 70, "t": 8, "b": 40}, "pareto": {"l": 70, "r": 15, "t": 15, "b": 65}}
 
 
@@ -57,36 +59,46 @@ def write_report(
 def _content(study: Study, catalog: Catalog, pictures: Album) -> dict[str, Any]:
     panels, plots = _panels(study), _plots(study)
     return {
-        "date": date.today(),
+        "date": date,
         "study": study,
-        "runs": counted(len(study.runs), "run"),
+        "counted": counted,
+        "listed": listed,
+        "header": header,
         "sentences": sentences(study),
         "strategies": [(f"{s}{study.mark(s)}", _described(study, catalog, s)) for s in study.strategies],
-        "metrics": [(header(m), m.higher_is_better, about(catalog, m.name, "reward", "metric")) for m in study.metrics],
+        "metrics": [(header(m), about(catalog, m.name, "reward", "metric")) for m in study.metrics],
         "overall": tables.final(study, "mean ± 95 % interval over orders and seeds"),
         "per_order": [
             tables.final(study, f"{order}: mean ± 95 % interval over seeds", order) for order in study.orders
         ],
         "differences": tables.differences(study),
-        "titles": [header(m) for m in study.metrics],
         "orders": [*study.orders, *(["mean over all orders"] if len(study.orders) > 1 else [])],
         "styles": [(s, Style.of(i)) for i, s in enumerate(study.strategies)],
         "checks": checks(study),
+        "without": without(study),
         "album": pictures,
         "facts": [
-            ("Settings", provenance.settings(study)),
-            ("Plugins", provenance.plugins(study)),
-            ("Environment", provenance.environment(study)),
+            facts(study, "Settings", lambda run: run.settings),
+            facts(study, "Plugins", lambda run: run.result.plugins),
+            facts(study, "Environments", lambda run: run.environment),
         ],
-        "commands": provenance.commands(study),
         "alts": {name: figure.layout.meta["alt"] for name, figure in plots.items()},
         "data": {
             "figures": {name: _drawn(figure, MARGINS[name]) for name, figure in plots.items()}
             | {name: [_drawn(figure, LINES) for figure in panel] for name, panel in panels.items()},
             "alts": {name: [figure.layout.meta["alt"] for figure in panel] for name, panel in panels.items()},
-            "pictures": pictures.to_json(),
+            "pictures": {"uris": pictures.uris, "runs": pictures.runs},
         },
     }
+
+
+def sentences(study: Study) -> list[str]:
+    """Paragraphs: what was compared, how it was measured, who is best, who is not ranked."""
+    cases = study.cases(study.reference)
+    unranked = [f"{s} ({counted(len(study.cases(s)), 'run')})" for s in study.strategies if study.cases(s) != cases]
+    known = {"study": study, "Quantity": Quantity, "spread_of": tables.spread_of, "unranked": unranked} | vars(words)
+    paragraphs = _filled("summary.j2", known).split("\n\n")
+    return list(filter(None, (re.sub(r"[ \n]+", " ", text).strip() for text in paragraphs)))
 
 
 def _panels(study: Study) -> dict[str, list[Figure]]:
@@ -118,15 +130,14 @@ def _described(study: Study, catalog: Catalog, label: str) -> str:
 
 
 def _render(content: dict[str, Any]) -> str:
-    from jinja2 import Environment, StrictUndefined
-
-    room = files(__package__)
-    template = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    own = {"style": room.joinpath("page.css").read_text(), "script": room.joinpath("page.js").read_text()}
-    text = room.joinpath("page.j2").read_text()
-    return template.from_string(text).render(content | own | {"json": _script_safe(content["data"])})
+    own = {name: files(__package__).joinpath(f"page.{end}").read_text() for name, end in FILES.items()}
+    data = json.dumps(finite(content["data"]), separators=(",", ":"))
+    return _filled("page.j2", content | own | {"json": data.replace("<", "\\u003c")})  # it cannot end its element
 
 
-def _script_safe(value: Any) -> str:
-    """JSON that cannot end the script element it stands in."""
-    return json.dumps(finite(value), separators=(",", ":")).replace("<", "\\u003c")
+def _filled(name: str, content: dict[str, Any]) -> str:
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    options = {"undefined": StrictUndefined, "trim_blocks": True, "lstrip_blocks": True}
+    loader = PackageLoader("rilbench_report", "")
+    return Environment(loader=loader, autoescape=name == "page.j2", **options).get_template(name).render(content)

@@ -29,9 +29,6 @@ class Album:
     runs: list[dict[str, Any]] = field(default_factory=list)
     of: int = 0  # runs that have pictures
 
-    def to_json(self) -> dict[str, Any]:
-        return {"uris": self.uris, "runs": self.runs}
-
 
 def album(study: Study) -> Album:
     """The first prompts of every run, until the budget is spent.

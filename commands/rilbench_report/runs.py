@@ -29,10 +29,6 @@ class Run:
     result: RunResult
     settings: Mapping[str, str]
 
-    @classmethod
-    def of(cls, result: RunResult, settings: Mapping[str, Any]) -> Run:
-        return cls(result, _texts(settings))
-
     @property
     def label(self) -> str:
         """What the report calls its strategy."""
@@ -50,10 +46,10 @@ class Run:
     @cached_property
     def environment(self) -> dict[str, str]:
         """`environment.json`, key.of.value to text."""
-        texts = _texts(recorded.environment(self.result))
-        if texts.get("commit", "").endswith("+"):
-            texts["commit"] = f"{texts['commit'][:-1]} with uncommitted changes"
-        return {key: HASH.sub(r"\1", text) for key, text in texts.items()}
+        found = texts(recorded.environment(self.result))
+        if found.get("commit", "").endswith("+"):
+            found["commit"] = f"{found['commit'][:-1]} with uncommitted changes"
+        return {key: HASH.sub(r"\1", text) for key, text in found.items()}
 
     @cached_property
     def picture_size(self) -> str:
@@ -78,10 +74,11 @@ class Run:
         except ConfigError:
             return []
 
-    def trained_samples(self) -> list[str]:
+    @cached_property
+    def trained_samples(self) -> list[int]:
         """How many images each trained stage generated for training, as far as the store knows."""
         files = [self.in_store(Store(Path()).stage(row.stage_id).record) for row in self.matrix.rows if row.rewards]
-        return [str(stage_record.read(file.parent)["document"]["train"]["samples"]) for file in files if file]
+        return [stage_record.read(file.parent)["document"]["train"]["samples"] for file in files if file]
 
     def in_store(self, path: str | Path) -> Path | None:
         """A file or folder of the store the run lies in; None when it is not on this disk or a link leads out."""
@@ -92,5 +89,5 @@ class Run:
         return self.result.folder.resolve().parent if self.result.folder else None
 
 
-def _texts(values: Mapping[str, Any]) -> dict[str, str]:
+def texts(values: Mapping[str, Any]) -> dict[str, str]:
     return {k: ", ".join(map(str, v)) if isinstance(v, list) else str(v) for k, v in values.items()}

@@ -14,7 +14,7 @@ from rilbench.analysis.recorded import strategies_of, telling
 from rilbench.analysis.statistics import Spread
 from rilbench.analysis.table import long_table, quantity_table
 from rilbench.contracts.result import MetricInfo, RunResult
-from rilbench_report.runs import Run
+from rilbench_report.runs import Run, texts
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -39,7 +39,7 @@ class Study:
 
     @cached_property
     def runs(self) -> list[Run]:
-        return [Run.of(run, self.comparison.settings[run.name]) for run in self.comparison.runs]
+        return [Run(run, texts(self.comparison.settings[run.name])) for run in self.comparison.runs]
 
     @property
     def strategies(self) -> list[str]:
@@ -79,6 +79,10 @@ class Study:
 
     def of(self, strategy: str) -> list[Run]:
         return [run for run in self.runs if run.label == strategy]
+
+    def values(self, key: str) -> list[str]:
+        """The values of a setting, each once."""
+        return list(dict.fromkeys(run.settings[key] for run in self.runs if run.settings.get(key)))
 
     def models(self, strategy: str) -> int:
         """How many models are behind a strategy: runs that are the same model count once."""

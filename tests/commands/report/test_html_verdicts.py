@@ -22,8 +22,8 @@ from rilbench.store.files import write_json, write_text
 from rilbench.store.results import load_result
 from rilbench_report import tables
 from rilbench_report.checks import checks, ratio
+from rilbench_report.page import sentences
 from rilbench_report.study import Study
-from rilbench_report.summary import sentences
 from rilbench_report.words import percent_from_zero
 
 NAMES = ("a", "b", "a@jpeg", "compressibility@jpeg")
@@ -257,7 +257,7 @@ def test_ratio_has_the_interval_of_fieller() -> None:
 def test_gain_left_is_not_told_of_a_gain_that_may_be_none() -> None:
     sure = [made("rid", ("a", "b"), s, [[1, 2, 1], [2, 2, 1], [2 + s / 10, 3, 1.45 + s / 20]]) for s in range(3)]
     unsure = [made("noise", ("a", "b"), s, [[1, 2, 1], [2, 2, 1], [1 + (s - 0.9) / 2, 3, 1.5]]) for s in range(3)]
-    answer = checks(study(*sure, *unsure))[2].answer
+    answer = checks(study(*sure, *unsure))["disturbed"][0]
     assert answer is not None
     assert answer.head == ["strategy", "a@jpeg"]
     (rid, noise) = answer.rows
