@@ -9,6 +9,7 @@ from pathlib import Path
 from rilbench.contracts.redact import public as public
 
 PLAIN = "sqlite:///"
+HOST, PORT = "127.0.0.1", 5000  # of the UI on this machine
 SPECIAL = {"%": "%25", "?": "%3F", "#": "%23"}  # what a path in a URI cannot hold as it is
 
 

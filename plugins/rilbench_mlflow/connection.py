@@ -1,27 +1,28 @@
-"""A quiet and impatient MLflow client. The only place that imports mlflow."""
+"""A quiet MLflow client that gives up within seconds. The only place that makes one."""
 
 from __future__ import annotations
 
 import http.client
 import logging
 import os
-import re
 import ssl
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 from filelock import FileLock
 
 from rilbench.contracts.errors import RilbenchError
-from rilbench_mlflow import database as databases
-from rilbench_mlflow.address import database, experiment_id, experiment_name, is_http, public
+from rilbench.contracts.redact import redacted
+from rilbench_mlflow.address import database, experiment_id, experiment_name, is_http, public, sqlite
 
 PROBE_SECONDS = 3
 LOCK_SECONDS = 60
+MOST_RUNS = 50_000  # of one search; MLflow's limit
 KEY = "rilbench.key"  # the tag that says which folder's a run is
 KIND = {"mlflow.experimentKind": "custom_model_development"}  # else the UI asks what the experiment is for
 SETTINGS = {
@@ -46,18 +47,59 @@ def connected(uri: str) -> Iterator[Any]:
     one at once destroy it, and those that write at once find it locked.
     """
     if is_http(uri):
-        _probe(uri)
+        answer(uri, "health")
     for name, value in SETTINGS.items():
         os.environ.setdefault(name, value)
+    logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)  # announces every retry
+    client = import_module("mlflow.tracking").MlflowClient
     file = database(uri)
     if file is None:
-        yield _client(uri)
+        yield client(tracking_uri=uri)
         return
     file.parent.mkdir(parents=True, exist_ok=True)
     import_module("mlflow.store.tracking.sqlalchemy_store")  # takes seconds: not while others wait for the lock
     with FileLock(f"{file}.lock", timeout=LOCK_SECONDS):
-        databases.ensure(file)
-        yield _client(uri)
+        ensure(file)
+        yield client(tracking_uri=uri)
+
+
+def answer(uri: str, page: str) -> str:
+    """The beginning of a server's page, empty when the server refuses it; NoAnswer when nothing answers."""
+    try:
+        with urllib.request.urlopen(f"{public(uri).rstrip('/')}/{page}", timeout=PROBE_SECONDS) as read:
+            return str(read.read(100).decode(errors="replace"))
+    except urllib.error.HTTPError as error:
+        error.close()
+    except (OSError, ValueError, http.client.HTTPException) as error:
+        cause = getattr(error, "reason", error)
+        if not isinstance(cause, ssl.SSLError):  # MLflow has its own settings of certificates
+            raise NoAnswer(f"no answer within {PROBE_SECONDS} s: {cause}") from None
+    return ""
+
+
+def ensure(file: Path) -> None:
+    """Make a SQLite database, which is there whole or not at all; the caller holds the file's lock.
+
+    MLflow makes its tables in 60 migrations that last seconds. One that is killed or meets a full disk half-way leaves
+    a file that MLflow cannot open again, so it is made under another name and renamed.
+    """
+    if file.exists() and file.stat().st_size:
+        return
+    fresh = file.with_name(f".{file.name}.new")
+    try:
+        fresh.unlink(missing_ok=True)
+        migrate(fresh)
+        os.replace(fresh, file)
+    finally:
+        for name in (fresh.name, f"{fresh.name}-journal"):
+            fresh.with_name(name).unlink(missing_ok=True)
+
+
+def migrate(file: Path) -> None:
+    """Have MLflow make its tables in a new file."""
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+    SqlAlchemyStore(sqlite(file), _artifacts(file)).engine.dispose()
 
 
 def experiment(client: Any, uri: str) -> str:
@@ -65,21 +107,14 @@ def experiment(client: Any, uri: str) -> str:
     `mlartifacts`. RilbenchError when it is deleted, or when there is none of that id."""
     from mlflow.exceptions import MlflowException
 
-    if number := experiment_id():
-        return _active(client.get_experiment(number), uri)
-    name = experiment_name()
-    found = client.get_experiment_by_name(name)
-    if found is not None:
-        return _active(found, uri)
-    file = database(uri)
-    artifacts = (file.parent / "mlartifacts").as_uri() if file else None
-    try:
-        return str(client.create_experiment(name, artifact_location=artifacts, tags=KIND))
-    except MlflowException:  # another process was faster
-        return _active(client.get_experiment_by_name(name), uri)
-
-
-def _active(found: Any, uri: str) -> str:
+    number, name, file = experiment_id(), experiment_name(), database(uri)
+    found = client.get_experiment(number) if number else client.get_experiment_by_name(name)
+    if found is None:
+        try:
+            place = _artifacts(file) if file else None
+            return str(client.create_experiment(name, artifact_location=place, tags=KIND))
+        except MlflowException:  # another process was faster
+            found = client.get_experiment_by_name(name)
     if found.lifecycle_stage != "active":
         restore = f"MLFLOW_TRACKING_URI={public(uri)} mlflow experiments restore --experiment-id {found.experiment_id}"
         raise RilbenchError(
@@ -107,56 +142,12 @@ def run_of(client: Any, experiment_id: str, key: str) -> Any | None:
     return next(iter(client.search_runs([experiment_id], f"tags.`{KEY}` = '{key}'", max_results=1)), None)
 
 
-def pages(client: Any, experiment_id: str, query: str) -> list[Any]:
-    """All runs of a search."""
-    page = client.search_runs([experiment_id], query)
-    runs = list(page)
-    while page.token:
-        page = client.search_runs([experiment_id], query, page_token=page.token)
-        runs += page
-    return runs
+def reason(error: Exception) -> str:
+    """The first line of an error, which MLflow follows with many, as a sentence."""
+    text = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    text = redacted(text if isinstance(error, RilbenchError) else text[:300])
+    return text if text.endswith(".") else f"{text}."
 
 
-def params(pairs: Sequence[tuple[str, str]]) -> list[Any]:
-    """MLflow's parameter objects of (key, value)."""
-    from mlflow.entities import Param
-
-    return [Param(key, value) for key, value in pairs]
-
-
-def metrics(points: Sequence[tuple[str, float, int, int]]) -> list[Any]:
-    """MLflow's metric objects of (key, value, step, time in ms)."""
-    from mlflow.entities import Metric
-
-    return [Metric(key, value, time, step) for key, value, step, time in points]
-
-
-def _client(uri: str) -> Any:
-    from mlflow.tracking import MlflowClient
-
-    logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)  # announces every retry
-    return MlflowClient(tracking_uri=uri)
-
-
-def is_mlflow(uri: str) -> bool:
-    """Whether it is MLflow that answers at an HTTP address; NoAnswer when nothing does."""
-    return re.match(r"\d+\.\d+", _answer(f"{public(uri).rstrip('/')}/version")) is not None
-
-
-def _probe(uri: str) -> None:
-    """Any HTTP answer at all is a live server; its own errors come later with a better message."""
-    _answer(f"{public(uri).rstrip('/')}/health")
-
-
-def _answer(address: str) -> str:
-    """The beginning of a page; empty when the server refuses it."""
-    try:
-        with urllib.request.urlopen(address, timeout=PROBE_SECONDS) as page:
-            return str(page.read(100).decode(errors="replace"))
-    except urllib.error.HTTPError as error:
-        error.close()
-    except (OSError, ValueError, http.client.HTTPException) as error:
-        reason = getattr(error, "reason", error)
-        if not isinstance(reason, ssl.SSLError):
-            raise NoAnswer(f"no answer within {PROBE_SECONDS} s: {reason}") from None
-    return ""
+def _artifacts(file: Path) -> str:
+    return (file.parent / "mlartifacts").as_uri()

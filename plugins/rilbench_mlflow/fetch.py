@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,10 +18,9 @@ from rilbench.contracts.errors import RilbenchError
 from rilbench.contracts.result import RunResult
 from rilbench.engine.terminal import Terminal
 from rilbench.store.layout import RunFiles
-from rilbench_mlflow import artifacts, connection, saved
+from rilbench_mlflow import connection, saved
 from rilbench_mlflow.address import absolute, database, experiment_id, experiment_name, is_http, public, tracking_uri
 from rilbench_mlflow.labels import FOLDER
-from rilbench_mlflow.reasons import reason
 
 NAMED = 8  # runs named in a warning
 PAGE = re.compile(r"/experiments/(?P<experiment>\d+)(?:/runs/(?P<run>[0-9a-f]{32}))?(?:[/?]|$)")
@@ -53,9 +54,9 @@ def find(source: str) -> list[RunResult] | None:
         with connection.connected(place.uri) as client:
             runs = _runs(client, place)
             usable = [run for run in runs if run.info.status == "FINISHED" or place.run]
-            found = [(run, artifacts.result(client, run.info.run_id)) for run in usable]
+            found = [(run, _result(client, run.info.run_id)) for run in usable]
     except Exception as error:
-        raise RilbenchError(f"{public(source)}: {reason(error)}") from None
+        raise RilbenchError(f"{public(source)}: {connection.reason(error)}") from None
     without = [run for run, result in found if result is None]
     _say_incomplete(source, [run for run in runs if run not in usable], without, len(runs))
     return [result for _, result in found if result is not None]
@@ -97,7 +98,7 @@ def parse(source: str) -> Place | None:
 def _is_server(source: str, uri: str) -> bool:
     """Ask the server; one that is silent is ours if the address names nothing but it."""
     try:
-        return connection.is_mlflow(uri)
+        return re.match(r"\d+\.\d+", connection.answer(uri, "version")) is not None
     except RilbenchError as error:
         if urlsplit(uri).path:
             return False
@@ -114,7 +115,8 @@ def _runs(client: Any, place: Place) -> list[Any]:
         experiment = client.get_experiment_by_name(place.name)
     if experiment is None:
         raise RilbenchError(f"there is no experiment {place.name!r}.")
-    return connection.pages(client, experiment.experiment_id, _shown(experiment, place.query))
+    query = _shown(experiment, place.query)
+    return list(client.search_runs([experiment.experiment_id], query, max_results=connection.MOST_RUNS))
 
 
 def _shown(experiment: Any, query: Mapping[str, str]) -> str:
@@ -126,3 +128,12 @@ def _shown(experiment: Any, query: Mapping[str, str]) -> str:
         return str(saved.state(experiment.tags[saved.PREFIX + key]).get("searchFilter", ""))
     except (KeyError, ValueError):
         raise RilbenchError(f"the experiment has no saved view {key!r}.") from None
+
+
+def _result(client: Any, run_id: str) -> RunResult | None:
+    """The result of a run; None when it has none, ConfigError when it is damaged or of another schema."""
+    if RunFiles.RESULT not in {item.path for item in client.list_artifacts(run_id)}:
+        return None
+    with tempfile.TemporaryDirectory() as folder:
+        text = Path(client.download_artifacts(run_id, RunFiles.RESULT, folder)).read_text(encoding="utf-8")
+    return RunResult.from_json(json.loads(text), f"{RunFiles.RESULT} of the run {run_id}")

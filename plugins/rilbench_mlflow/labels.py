@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from rilbench.analysis.recorded import settings
 from rilbench.contracts.result import RunResult
-from rilbench.contracts.settings import flat
 from rilbench.contracts.untrusted import inside
 from rilbench.store.files import read_json
 from rilbench.store.layout import RunFiles
 from rilbench_mlflow.connection import KEY as KEY
-from rilbench_mlflow.shown import clean
+from rilbench_mlflow.points import clean
 
 LONGEST = 500  # characters of a parameter that every server takes
 OWN = ("strategy", "rewards", "seed", "store", "tracking")  # shown by a parameter of their own, or by none
@@ -21,19 +21,15 @@ AT_END = (RunFiles.RESULT, RunFiles.TABLE, RunFiles.PICTURES)
 RUN, LABEL, FOLDER = "rilbench.run", "rilbench.label", "rilbench.folder"
 
 
-def settings(folder: Path) -> dict[str, Any]:
-    """The resolved configuration of a run, by dotted key; empty when it has none."""
-    from rilbench.engine.layers import values_in
-
-    file = inside(folder, RunFiles.SETTINGS)
-    return flat(values_in(file)) if file else {}
-
-
-def params(result: RunResult, settings: Mapping[str, Any]) -> dict[str, str]:
+def params(folder: Path, result: RunResult) -> dict[str, str]:
     """The columns that tell runs apart: what is trained first, then all settings."""
-    own = {"strategy": result.strategy, "rewards": " > ".join(result.rewards), "seed": str(result.seed)}
-    others = {clean(key): str(value)[:LONGEST] for key, value in settings.items() if key not in OWN}
-    return own | {key: value for key, value in others.items() if value}
+    others = {clean(key): str(value)[:LONGEST] for key, value in settings(replace(result, folder=folder)).items()}
+    return own(result) | {key: value for key, value in others.items() if value and key not in OWN}
+
+
+def own(result: RunResult) -> dict[str, str]:
+    """The parameters that say what is trained."""
+    return {"strategy": result.strategy, "rewards": " > ".join(result.rewards), "seed": str(result.seed)}
 
 
 def tags(folder: Path, result: RunResult) -> dict[str, str]:

@@ -1,11 +1,11 @@
-"""Sends what is not sent yet. Everything comes from the run's folder, so sending can be stopped and repeated."""
+"""Sends what is not sent yet. Everything comes from the run's folder, so sending can be stopped and repeated: MLflow
+drops a parameter and a point that it has, and files and pictures have the same names again."""
 
 from __future__ import annotations
 
 import tempfile
 import uuid
 from dataclasses import dataclass, replace
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,6 @@ from rilbench_mlflow.pictures import Picture
 from rilbench_mlflow.points import Point, final_points, stage_points
 from rilbench_mlflow.state import State, here, load, save
 
-METRICS, PARAMS = 1000, 100  # of a batch; MLflow's limits
 LOCK_SECONDS = 60
 
 
@@ -39,50 +38,37 @@ def send(folder: Path, result: RunResult, status: str) -> None:
 
 @dataclass
 class Sending:
-    """What is going on with one run; the state on disk follows each step.
-
-    Where the state says that sending was cut off, the run is asked for what it has, so that nothing is there twice.
-    """
+    """What is going on with one run; the state on disk follows each step."""
 
     client: Any
     folder: Path
     result: RunResult
     state: State
 
-    def __post_init__(self) -> None:
-        self.unsure = self.state.sending
-
     def all(self, status: str) -> None:
         """Missing stages, then the status. A finished run stays finished."""
         if not self.state.status:
             self._begin()
         for stage in range(self.state.stages, len(self.result.matrix.rows)):
-            self._keep(sending=True)
-            self._stage(stage)
-            self._keep(stages=stage + 1, sending=self.unsure)
-        if self.state.status == "FINISHED" or (status == self.state.status and not self.unsure):
+            self._points(stage_points(self.folder.parent, self.result, stage))
+            self._pictures(pictures.of_stage(self.folder, self.result, stage))
+            self._keep(stages=stage + 1)
+        if self.state.status in ("FINISHED", status):
             return
         if status == "RUNNING":
             self.client.update_run(self.state.run_id, status)
         else:
-            self._keep(sending=True)
             self._end(status)
-        self._keep(status=status, sending=False)
+        self._keep(status=status)
 
     def _begin(self) -> None:
-        there = self.client.get_run(self.state.run_id).data.params
-        params = labels.params(self.result, labels.settings(self.folder))
-        missing = [item for item in params.items() if item[0] not in there]
-        for start in range(0, len(missing), PARAMS):
-            batch = connection.params(missing[start : start + PARAMS])
-            self.client.log_batch(self.state.run_id, params=batch)
+        from mlflow.entities import Param
+
+        params = [Param(key, value) for key, value in labels.params(self.folder, self.result).items()]
+        self.client.log_batch(self.state.run_id, params=params)
         self._files(labels.AT_START)
         self.client.update_run(self.state.run_id, "RUNNING")
         self._keep(status="RUNNING")
-
-    def _stage(self, stage: int) -> None:
-        self._points(stage_points(self.folder.parent, self.result, stage))
-        self._pictures(pictures.of_stage(self.folder, self.result, stage))
 
     def _end(self, status: str) -> None:
         if status == "FINISHED":
@@ -94,22 +80,10 @@ class Sending:
         self.client.set_terminated(self.state.run_id, status)
 
     def _points(self, points: list[Point]) -> None:
-        missing = [point for point in points if point.step not in self._steps(point.key)]
-        for start in range(0, len(missing), METRICS):
-            self.client.log_batch(self.state.run_id, metrics=connection.metrics(missing[start : start + METRICS]))
+        from mlflow.entities import Metric
 
-    def _steps(self, key: str) -> set[int]:
-        """The steps at which a metric may be there already."""
-        if not self.unsure or key not in self._there:
-            return set()
-        if self._there[key] is None:
-            history = self.client.get_metric_history(self.state.run_id, key)
-            self._there[key] = {metric.step for metric in history}
-        return self._there[key] or set()
-
-    @cached_property
-    def _there(self) -> dict[str, set[int] | None]:
-        return dict.fromkeys(self.client.get_run(self.state.run_id).data.metrics)
+        metrics = [Metric(point.key, point.value, point.time, point.step) for point in points]
+        self.client.log_batch(self.state.run_id, metrics=metrics)
 
     def _pictures(self, found: list[Picture]) -> None:
         if not found:
@@ -128,10 +102,8 @@ class Sending:
                 self.client.log_artifact(self.state.run_id, str(path))
 
     def _keep(self, **changes: Any) -> None:
-        state = replace(self.state, **changes)
-        if state != self.state:
-            self.state = state
-            save(self.folder, state)
+        self.state = replace(self.state, **changes)
+        save(self.folder, self.state)
 
 
 def _start(client: Any, uri: str, folder: Path, result: RunResult, state: State) -> State:
@@ -143,10 +115,9 @@ def _start(client: Any, uri: str, folder: Path, result: RunResult, state: State)
     if not state.key:
         state = State(uri=public(uri), experiment=experiment(), key=uuid.uuid4().hex, name=result.name)
         save(folder, state)
-    left = connection.run_of(client, experiment_id, state.key)
-    run = left or client.create_run(
+    run = connection.run_of(client, experiment_id, state.key) or client.create_run(
         experiment_id, run_name=result.name, tags=labels.tags(folder, result) | {labels.KEY: state.key}
     )
-    state = replace(state, experiment_id=experiment_id, run_id=run.info.run_id, sending=left is not None)
+    state = replace(state, experiment_id=experiment_id, run_id=run.info.run_id)
     save(folder, state)
     return state

@@ -1,9 +1,13 @@
-"""What is sent already: `mlflow.json` in a run's folder, and where a person finds the run."""
+"""What is sent already: `mlflow.json` in a run's folder, where a person finds the run, and who is at work on it."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
+
+from filelock import FileLock, Timeout
 
 from rilbench.contracts.errors import ConfigError
 from rilbench.store.files import read_json, write_json
@@ -15,8 +19,7 @@ FILE = "mlflow.json"
 @dataclass(frozen=True, kw_only=True)
 class State:
     """`experiment` is what was asked for; `key` is on disk before the run is made, and in a tag of it. `stages` counts
-    the rows sent; `sending` says that something was begun and may be there in part. `status` is what the MLflow run was
-    last told to be, empty before its files."""
+    the rows sent. `status` is what the MLflow run was last told to be, empty before its files."""
 
     uri: str = ""
     experiment: str = ""
@@ -25,7 +28,6 @@ class State:
     run_id: str = ""
     name: str = ""
     stages: int = 0
-    sending: bool = False
     status: str = ""
 
 
@@ -65,3 +67,22 @@ def location(folder: Path) -> str | None:
     if is_http(state.uri):
         return f"{state.uri.rstrip('/')}/#/experiments/{state.experiment_id}/runs/{state.run_id}{rest}"
     return f"run {state.name} in {state.uri} (rilbench ui opens it){rest}"
+
+
+def hold(folder: Path) -> FileLock:
+    """The lock of the process that is at work on a run, held unless another process has it. The operating system frees
+    it with the process, however that ended."""
+    lock = FileLock(folder / ".mlflow.alive", thread_local=False)
+    with suppress(Timeout, OSError):
+        lock.acquire(timeout=0)
+    return lock
+
+
+@contextmanager
+def absent(folder: Path) -> Iterator[bool]:
+    """Whether no process is at work on a run."""
+    lock = hold(folder)
+    try:
+        yield lock.is_locked
+    finally:
+        lock.release()

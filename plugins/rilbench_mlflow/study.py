@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rilbench.analysis.recorded import strategies_of
+from rilbench.analysis.recorded import settings_of, strategies_of, telling
 from rilbench.contracts.errors import RilbenchError
 from rilbench.contracts.result import RunResult
 from rilbench.engine.identity import digest
-from rilbench_mlflow import connection, labels, pictures, saved
-from rilbench_mlflow.address import is_http, public, tracking_uri
-from rilbench_mlflow.groups import differing, examples
-from rilbench_mlflow.groups import labels as label_all
+from rilbench_mlflow import connection, pictures, saved
+from rilbench_mlflow.address import HOST, PORT, is_http, public, tracking_uri
+from rilbench_mlflow.labels import own
 from rilbench_mlflow.state import here, load
-from rilbench_mlflow.ui import DEFAULT
 from rilbench_mlflow.views import NAMES, Study, views
 
 STUDY = "rilbench_study"  # and the key of the study: a tag of its runs, whose value is the label of the run in it
@@ -30,8 +28,7 @@ def show(study: Path, results: Sequence[RunResult]) -> dict[str, str]:
     Runs that were never sent are left out and counted; RilbenchError when none was sent. A repeated study replaces
     its views. No tag of another study is touched.
     """
-    uri = tracking_uri()
-    with connection.connected(uri) as client:
+    with connection.connected(tracking_uri()) as client:
         sent = _sent(client, results)
         if not sent:
             raise RilbenchError("none of its runs is there.")
@@ -47,10 +44,33 @@ def show(study: Path, results: Sequence[RunResult]) -> dict[str, str]:
 def links(study: Path, experiment: str) -> dict[str, str]:
     """Name to address of the views of a study or store."""
     uri = tracking_uri()
-    base = public(uri).rstrip("/") if is_http(uri) else DEFAULT
+    base = public(uri).rstrip("/") if is_http(uri) else f"http://{HOST}:{PORT}"
     served = "" if is_http(uri) else " (rilbench ui serves it)"
     paths = {name: saved.path(experiment, _key(study, name), charts=name != NAMES[0]) for name in NAMES}
     return {f"mlflow {name}": f"{base}{path}{served}" for name, path in paths.items()}
+
+
+def labels(results: Sequence[RunResult]) -> list[str]:
+    """A label a run, such as `rid`, or `rid lam=10` where there are runs of `rid` with another `lam`."""
+    settings = settings_of(results)
+    tellings = [telling(settings[run.name], strategies_of(run)) for run in results]
+    texts = []
+    for run, mine in zip(results, tellings, strict=True):
+        alike = [other for one, other in zip(results, tellings, strict=True) if one.label == run.label and other]
+        parts = [f"{k.rpartition('.')[2]}={v}" for k, v in mine.items() if any(other.get(k) != v for other in alike)]
+        texts.append(" ".join([run.label, *parts]))
+    return texts
+
+
+def examples(results: Sequence[RunResult], labels: Sequence[str]) -> dict[str, str]:
+    """Parameters that pick few runs to look at but all labels: of the first run's order and seed, or one of them."""
+    for keys in (("rewards", "seed"), ("rewards",), ("seed",)):
+        wanted = {key: own(results[0])[key] for key in keys}
+        if {label for run, label in zip(results, labels, strict=True) if wanted.items() <= own(run).items()} == {
+            *labels
+        }:
+            return wanted
+    return {}
 
 
 def _sent(client: Any, results: Sequence[RunResult]) -> Sent:
@@ -62,14 +82,14 @@ def _sent(client: Any, results: Sequence[RunResult]) -> Sent:
 
 def _described(client: Any, study: Path, sent: Sent) -> Study:
     results = [result for _, result in sent]
-    settings = [labels.settings(result.folder) for result in results if result.folder]
-    names = label_all([result.label for result in results], settings, [strategies_of(result) for result in results])
+    names = labels(results)
     tag = f"{STUDY}.{_tag(study)}"
     for (run, _), label in zip(sent, names, strict=True):
         if run.data.tags.get(tag) != label:
             client.set_tag(run.info.run_id, tag, label)
     members = f"tags.`{tag}` LIKE '%'"
     few = [f"params.{key} = '{value}'" for key, value in examples(results, names).items()]
+    keys = {picture.key for run in results if run.folder for picture in pictures.of_end(run.folder, run)}
     return Study(
         results=results,
         tag=tag,
@@ -77,18 +97,15 @@ def _described(client: Any, study: Path, sent: Sent) -> Study:
         shown=" AND ".join([members, *few]),
         labels=sorted(set(names)),
         logged=sorted({key for run, _ in sent for key in run.data.metrics}),
-        pictures=sorted({picture.key for result in results for picture in _pictures(result)}, key=_number),
-        params=differing([run.data.params for run, _ in sent]),
+        pictures=sorted(keys, key=lambda key: int(key.removeprefix(pictures.AFTER_LAST).partition(" ")[0])),
+        params=_differing([run.data.params for run, _ in sent]),
     )
 
 
-def _pictures(result: RunResult) -> list[pictures.Picture]:
-    """Those after the last stage; those after each have the same names."""
-    return pictures.of_end(result.folder, result) if result.folder else []
-
-
-def _number(key: str) -> int:
-    return int(key.removeprefix(pictures.AFTER_LAST).partition(" ")[0])
+def _differing(params: Sequence[Mapping[str, str]]) -> list[str]:
+    """The names of the parameters that tell some runs apart, those with the fewest values first."""
+    values = {key: {of_run.get(key, "") for of_run in params} for of_run in params for key in of_run}
+    return sorted((key for key, found in values.items() if len(found) > 1), key=lambda key: (len(values[key]), key))
 
 
 def _name(study: Path) -> str:

@@ -9,20 +9,18 @@ from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
+from filelock import FileLock
 from rich.markup import escape
 
 from rilbench import hookimpl
 from rilbench.contracts.result import RunResult
 from rilbench.engine.terminal import Terminal
 from rilbench_mlflow.address import public, tracking_uri
-from rilbench_mlflow.alive import Presence
-from rilbench_mlflow.connection import NoAnswer
+from rilbench_mlflow.connection import NoAnswer, reason
 from rilbench_mlflow.fetch import find
-from rilbench_mlflow.reasons import reason
-from rilbench_mlflow.reconcile import reconcile
 from rilbench_mlflow.sending import send
-from rilbench_mlflow.state import complete, location
-from rilbench_mlflow.store import lines, refresh
+from rilbench_mlflow.state import complete, hold, location
+from rilbench_mlflow.store import lines, reconcile, refresh
 from rilbench_mlflow.study import show
 from rilbench_mlflow.upload import sync
 from rilbench_mlflow.worker import Worker
@@ -39,7 +37,7 @@ class MlflowTracker:
 
     def __init__(self) -> None:
         self.worker = Worker()
-        self.presence = Presence()
+        self.held: FileLock | None = None  # the run at work on
         self.warned = False  # of this run
         self.gone = False
         self.tidy: set[Path] = set()  # the stores with which MLflow agrees
@@ -48,7 +46,8 @@ class MlflowTracker:
     def run_started(self, folder: Path, result: RunResult) -> None:
         """Make the MLflow run, or take up the one that exists."""
         self.worker, self.warned = Worker(), False
-        self.presence.begin(folder)
+        self._release()
+        self.held = hold(folder)
         self._send(folder, result, "RUNNING")
 
     @hookimpl
@@ -125,12 +124,16 @@ class MlflowTracker:
                     self.tidy.add(store)
 
     def _wait(self, folder: Path) -> None:
-        self.presence.end()
+        self._release()
         if self.worker.finish(WAIT_SECONDS):
             self._warn_of_failure(folder)
         elif not complete(folder):
             self._warn(folder, f"not done after {WAIT_SECONDS} s.")
             self.gone = True
+
+    def _release(self) -> None:
+        if self.held is not None:
+            self.held.release()
 
     def _warn_of_failure(self, folder: Path) -> None:
         failure = self.worker.failure

@@ -13,11 +13,10 @@ from rilbench.store.files import read_json
 from rilbench.store.layout import RunFiles
 from rilbench.store.results import load_result
 from rilbench_mlflow.address import public, tracking_uri
-from rilbench_mlflow.alive import absent
-from rilbench_mlflow.reasons import reason
-from rilbench_mlflow.reconcile import repair
+from rilbench_mlflow.connection import reason
 from rilbench_mlflow.sending import send
-from rilbench_mlflow.state import location
+from rilbench_mlflow.state import absent, location
+from rilbench_mlflow.store import repair
 from rilbench_mlflow.study import show
 
 

@@ -13,8 +13,7 @@ from typing import Any
 
 from rilbench.contracts.result import RunResult
 from rilbench_mlflow.pictures import AFTER_EACH, AFTER_LAST
-from rilbench_mlflow.points import AVERAGE
-from rilbench_mlflow.shown import START, Shown, all_shown
+from rilbench_mlflow.points import AVERAGE, START, Shown, all_shown
 
 NAMES = ("table", "final", "forgetting", "stages", "pictures")
 Card = dict[str, Any]

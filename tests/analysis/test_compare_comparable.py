@@ -10,12 +10,11 @@ import pytest
 from stores import save
 
 from rilbench.analysis.methods import check
-from rilbench.analysis.recorded import settings as recorded
-from rilbench.analysis.recorded import settings_of, strategies_of, telling
+from rilbench.analysis.recorded import settings_of, telling
 from rilbench.analysis.sources import load_runs
 from rilbench.contracts.result import RunResult
 from rilbench.contracts.settings import flat
-from rilbench_mlflow.groups import labels
+from rilbench_mlflow.study import labels
 from rilbench_report.study import Study
 
 SAME = (
@@ -48,7 +47,7 @@ def judged(tmp_path: Path, settings: dict[str, Any]) -> tuple[bool, bool, bool]:
     plain, changed = runs
     study = Study.about([plain, RunResult(**{**vars(changed), "label": "other"})])
     told = study.variant("other") != "Differs from rid in: no recorded setting."
-    grouped = labels(["rid", "rid"], [recorded(run) for run in runs])
+    grouped = labels(runs)
     return bool(warnings), told, len(set(grouped)) == 2
 
 
@@ -81,5 +80,5 @@ def test_so_do_those_of_the_strategy_that_does_so_by_default(tmp_path: Path) -> 
         warnings: list[str] = []
         check(given, settings_of(given), warnings.append)
         assert [text.partition(";")[0] for text in warnings] == expected
-    changes = [{"strategy": "soup", "recipes.baseline.any.lr": lr} for lr in (0.1, 0.2)]
-    assert labels(["soup", "soup"], changes, [strategies_of(run) for run in used]) == ["soup lr=0.1", "soup lr=0.2"]
+    assert labels(runs) == ["soup", "soup"]
+    assert labels(used) == ["soup lr=0.1", "soup lr=0.2"]

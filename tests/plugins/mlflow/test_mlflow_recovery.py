@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import sqlite3
 from pathlib import Path
 
 import pytest
@@ -11,11 +10,11 @@ from small_runs import write_run
 
 from rilbench.contracts.errors import RilbenchError
 from rilbench.store.results import load_result
-from rilbench_mlflow import MlflowTracker, database, sync
+from rilbench_mlflow import MlflowTracker, connection, sync
 from rilbench_mlflow.address import absolute
 from rilbench_mlflow.address import database as file_of
-from rilbench_mlflow.reconcile import reconcile
 from rilbench_mlflow.state import load
+from rilbench_mlflow.store import reconcile
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:mlflow.*")
 
@@ -34,32 +33,14 @@ def test_a_database_is_there_whole_or_not_at_all(
         raise OSError("database or disk is full")
 
     file = tmp_path / "mlflow.db"
-    monkeypatch.setattr(database, "_open", full)
+    monkeypatch.setattr(connection, "migrate", full)
     with pytest.raises(OSError, match="full"):
-        database.ensure(file)
+        connection.ensure(file)
     assert list(tmp_path.iterdir()) == []
     (tmp_path / ".mlflow.db.new").write_bytes(b"of a killed one")
-    monkeypatch.setattr(database, "_open", lambda file: shutil.copy(migrated, file))
-    database.ensure(file)
+    monkeypatch.setattr(connection, "migrate", lambda file: shutil.copy(migrated, file))
+    connection.ensure(file)
     assert [path.name for path in tmp_path.iterdir()] == ["mlflow.db"]
-
-
-def test_a_database_that_others_left_half_made_is_put_aside(
-    tmp_path: Path, migrated: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    file = tmp_path / "mlflow.db"
-    with sqlite3.connect(file) as half:
-        half.execute("CREATE TABLE experiments (id INTEGER)")
-
-    def opening(path: Path) -> None:
-        if path == file:
-            raise ValueError("duplicate column name")
-        shutil.copy(migrated, path)
-
-    monkeypatch.setattr(database, "_open", opening)
-    database.ensure(file)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["mlflow.db", "mlflow.db.unfinished"]
-    assert file.read_bytes() == migrated.read_bytes()
 
 
 def test_sqlalchemy_reads_the_address(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

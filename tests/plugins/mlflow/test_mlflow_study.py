@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import multiprocessing
+import os
 import re
 import socket
-import subprocess
 import sys
 import time
 import zlib
@@ -17,22 +18,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from small_runs import write_run
 
 from rilbench.cli import main
 from rilbench.contracts.errors import RilbenchError, UsageError
 from rilbench.contracts.hooks import Hooks
 from rilbench.contracts.result import MetricInfo, ResultMatrix, Row, RunResult
-from rilbench.contracts.settings import flat
 from rilbench.engine.identity import digest
 from rilbench.host.catalog import Catalog
 from rilbench.host.hook_caller import HookCaller
-from rilbench.store.files import write_json
+from rilbench.store.files import write_json, write_text
 from rilbench.store.results import load_result
-from rilbench_mlflow import MlflowTracker, saved, sync
+from rilbench_mlflow import MlflowTracker, connection, saved, sync
 from rilbench_mlflow.fetch import find, parse
-from rilbench_mlflow.groups import examples, labels
-from rilbench_mlflow.study import show
+from rilbench_mlflow.study import examples, labels, show
 from rilbench_mlflow.upload import runs_in, sync_study
 from rilbench_mlflow.views import Study, views
 
@@ -196,23 +196,24 @@ def test_variants_of_a_strategy_are_told_apart(place: Path) -> None:
     }
 
 
-def test_labels_show_what_differs_within_a_strategy() -> None:
-    def settings(lam: float, lr: float, seed: int = 0) -> dict[str, Any]:
-        return {
-            "seed": seed,
-            "strategy_settings": {"rid": {"lam": lam, "lr": lr}},
-            "train": {"lr": 1.0},
-            "evaluate": {"pictures": lr},
-        }
+def test_labels_show_what_differs_within_a_strategy(tmp_path: Path) -> None:
+    def labelled(*runs: tuple[str, dict[str, Any]]) -> list[str]:
+        results = []
+        for i, (label, settings) in enumerate(runs):
+            write_text(tmp_path / str(i) / "config.yaml", yaml.safe_dump(settings))
+            known = RunResult(name=str(i), strategy="rid", rewards=(), seed=0, matrix=ResultMatrix((), ()))
+            results.append(replace(known, label=label, folder=tmp_path / str(i)))
+        return labels(results)
 
-    strategies = ["rid", "rid", "rid", "soup"]
-    different = [settings(1, 1), settings(2, 1), settings(1, 1, seed=1), settings(7, 7)]
-    assert labels(strategies, [flat(one) for one in different]) == ["rid lam=1", "rid lam=2", "rid lam=1", "soup"]
-    both = [settings(1, 1), {"strategy_settings": {"rid": {"lam": 1, "lr": 1}}, "train": {"lr": 2.0}}]
-    assert labels(["rid", "rid"], [flat(one) for one in both]) == ["rid lr=1.0", "rid lr=2.0"]
-    both = [settings(1, 1), {"strategy_settings": {"rid": {"lam": 1, "lr": 5}}, "train": {"lr": 2.0}}]
-    assert labels(["rid", "rid"], [flat(one) for one in both])[1] == "rid strategy_settings.rid.lr=5 train.lr=2.0"
-    assert labels(["rid", "rid"], [flat(settings(1, 1)), {}]) == ["rid", "rid"]
+    def settings(lam: float, lr: float, seed: int = 0) -> dict[str, Any]:
+        own = {"strategy_settings": {"rid": {"lam": lam}}, "train": {"lr": lr}}
+        return {"strategy": "rid", "seed": seed, "evaluate": {"pictures": lr}, **own}
+
+    runs = [("rid", settings(1, 1)), ("rid", settings(2, 1)), ("rid", settings(1, 1, seed=1)), ("soup", settings(7, 7))]
+    assert labelled(*runs) == ["rid lam=1", "rid lam=2", "rid lam=1", "soup"]
+    assert labelled(("rid", settings(1, 1)), ("rid", settings(3, 2)))[1] == "rid lam=3 lr=2"
+    assert labelled(("rid", settings(1, 1)), ("rid-lam0", settings(0, 1))) == ["rid", "rid-lam0"]
+    assert labelled(("rid", settings(1, 1)), ("rid", {})) == ["rid", "rid"]
 
 
 def test_examples_are_few_runs_of_every_label(tmp_path: Path) -> None:
@@ -287,14 +288,17 @@ def test_an_address_that_leads_nowhere_is_one_clear_error(place: Path, source: s
 
 @pytest.mark.parametrize("silent", [False, True])
 @pytest.mark.parametrize("page", ["", "/#/experiments/1"])
-def test_a_dead_server_is_one_clear_error_within_seconds(place: Path, silent: bool, page: str) -> None:
+def test_a_dead_server_is_one_clear_error_within_seconds(
+    place: Path, silent: bool, page: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection, "PROBE_SECONDS", 0.2)
     with closing(socket.socket()) as server:
         server.bind(("127.0.0.1", 0))
         if silent:
             server.listen()
         source = f"http://me:secret@127.0.0.1:{server.getsockname()[1]}{page}"
         start = time.perf_counter()
-        with pytest.raises(RilbenchError, match="no answer within 3 s") as raised:
+        with pytest.raises(RilbenchError, match=r"no answer within 0\.2 s") as raised:
             HookCaller(Catalog(), pytest.fail).find_runs(source)
     assert time.perf_counter() - start < 10
     assert "secret" not in str(raised.value)
@@ -350,17 +354,19 @@ def test_trouble_of_one_run_does_not_silence_the_next(
     assert list(logged(place)) == [second.name]
 
 
-SEND = "import sys; from pathlib import Path; from rilbench_mlflow import sync; sync(Path(sys.argv[1]))"
-
-
 @pytest.mark.slow
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_processes_may_send_at_once_into_a_new_store(place: Path) -> None:
     """Nobody has made the database or the experiment yet."""
     (place / "mlflow.db").unlink()
     results = a_study(place)[:2]
-    commands = [[sys.executable, "-c", SEND, str(place / "colours" / result.name)] for result in results]
-    running = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for command in commands]
-    assert [(process.communicate()[1], process.returncode) for process in running] == [("", 0)] * 2
+    fork = multiprocessing.get_context("fork")  # has mlflow imported
+    running = [fork.Process(target=sync, args=(place / "colours" / result.name,)) for result in results]
+    for process in running:
+        process.start()
+    for process in running:
+        process.join()
+    assert [process.exitcode for process in running] == [0, 0]
     assert {name: run.info.status for name, run in logged(place).items()} == {r.name: "FINISHED" for r in results}
     # eval, start and final of 3 metrics; forgetting, also at the end, of 2: blue was trained last; loss, average
     assert {len(run.data.metrics) for run in logged(place).values()} == {3 + 3 + 3 + 2 + 2 + 1 + 1}
@@ -395,12 +401,3 @@ def test_hooks_of_studies_fit_their_specification() -> None:
     for hook in ("study_finished", "find_runs"):
         assert "mlflow" in [impl.plugin_name for impl in getattr(caller.manager.hook, hook).get_hookimpls()]
         assert hasattr(Hooks, hook)
-
-
-def test_a_run_is_grouped_by_its_label() -> None:
-    named = [
-        {"strategy": "rid", "label": label, "strategy_settings": {"rid": {"lam": lam}}}
-        for label, lam in (("rid", 1), ("rid-lam0", 0))
-    ]
-    assert labels(["rid", "rid-lam0"], [flat(one) for one in named]) == ["rid", "rid-lam0"]
-    assert labels(["rid", "rid"], [flat(one) for one in named]) == ["rid lam=1", "rid lam=0"]
