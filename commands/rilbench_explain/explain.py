@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from rilbench.api.stored import stored
 from rilbench.contracts.files import NeededFile, is_reference
 from rilbench.contracts.strategy import Stage
 from rilbench.engine import config as configuration
@@ -16,19 +17,18 @@ from rilbench.engine.budget import memory_check
 from rilbench.engine.budget.check import count_memory
 from rilbench.engine.budget.check import work as work_of
 from rilbench.engine.budget.memory import Memory
-from rilbench.engine.budget.time import PROBE, Cost, measure
-from rilbench.engine.budget.timings import MEASURED, PROBED, Timings
 from rilbench.engine.components import Components
 from rilbench.engine.config import RunConfig
 from rilbench.engine.loaded_model import LoadedModel
 from rilbench.engine.parts import Parts
 from rilbench.engine.plan import PlannedStage, planned_stages
 from rilbench.engine.progress import Reporter
-from rilbench.engine.stored import stored
 from rilbench.files.prompts import evaluation_prompts
 from rilbench.files.published import MissingFilesError, is_present, place_of
 from rilbench.host.catalog import Catalog
 from rilbench.model.loading import pick_device
+from rilbench_study.probe import PROBE, Cost, measure
+from rilbench_study.timings import MEASURED, PROBED, Timings
 
 NO_FILES = "not known: files are missing"
 UNKNOWN = "not known: not one image fits, so nothing was timed"

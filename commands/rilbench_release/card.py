@@ -10,10 +10,10 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
+from rilbench.api.saved import SavedRun
 from rilbench.contracts.errors import ConfigError
 from rilbench.contracts.redact import redacted, values
 from rilbench.engine.config import RunConfig
-from rilbench.engine.saved import SavedRun
 from rilbench.files.prompts import evaluation_prompts
 from rilbench.model.config import ModelConfig
 from rilbench.store.tables import markdown, markdown_table

@@ -14,7 +14,7 @@ from rilbench.cli.output import echo, print_json, print_outcome, prints_on_stder
 from rilbench.contracts.errors import UsageError
 
 if TYPE_CHECKING:
-    from rilbench.engine.saved import SavedRun
+    from rilbench.api.saved import SavedRun
 
 
 class Format(StrEnum):
@@ -143,9 +143,9 @@ def export(
 
 def _saved(run: str, settings: Sequence[str] | None, plugins: Sequence[str] | None, command: str) -> SavedRun:
     """A run to read models from, with the settings that the command may change."""
+    from rilbench.api.saved import open_run
     from rilbench.engine import unused_settings
     from rilbench.engine.layers import values_of
-    from rilbench.engine.saved import open_run
 
     unused_settings.require_none(unused_settings.unread(values_of(settings or ()), READ[command], command))
     return open_run(run, catalog(plugins), settings or ())

@@ -11,12 +11,12 @@ from pathlib import Path
 
 from safetensors import SafetensorError
 
+from rilbench.api.saved import SavedRun
 from rilbench.contracts.errors import ConfigError, RilbenchError, UsageError
 from rilbench.contracts.pair import LoraPair
 from rilbench.contracts.untrusted import inside, relative
 from rilbench.engine import secret_settings
 from rilbench.engine.config import RunConfig, to_yaml
-from rilbench.engine.saved import SavedRun
 from rilbench.files.prompts import evaluation_prompts
 from rilbench.store import temporary
 from rilbench.store.files import in_the_way, read_json, share, write_json, write_text

@@ -6,9 +6,9 @@ import math
 from pathlib import Path
 from typing import Any
 
-from rilbench.engine.budget.timings import Timings
 from rilbench.files.prompts import evaluation_prompts
 from rilbench_study.cells import Cell, Work
+from rilbench_study.timings import Timings
 
 
 class Estimates:
@@ -42,8 +42,8 @@ class Estimates:
 
     def _probed(self, cell: Cell, work: Work) -> float:
         """From two timed forwards of the cell's model; rewards and metrics are left out."""
-        from rilbench.engine.budget.time import measure
         from rilbench.model.text_to_image import TextToImage
+        from rilbench_study.probe import measure
 
         model, steps = cell.config.model, cell.config.model.steps
         if model not in self._probes:

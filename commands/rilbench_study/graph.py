@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from rilbench.engine.budget.timings import MEASURED, NOTHING, PROBED
 from rilbench_study.cells import Cell
 from rilbench_study.cost import Estimates
+from rilbench_study.timings import MEASURED, NOTHING, PROBED
 
 
 @dataclass(frozen=True)

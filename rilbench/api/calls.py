@@ -82,9 +82,9 @@ def plan(
 
     Raises ConfigError and PluginError as `run` does.
     """
+    from rilbench.api.stored import stored
     from rilbench.engine import identity
     from rilbench.engine.run import prepare
-    from rilbench.engine.stored import stored
 
     request = _request(config, settings, plugins, True, strategy=strategy, rewards=rewards, seed=seed, store=store)
     pinned = identity.pinned(request.config)

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     import pandas as pd
     from PIL.Image import Image
 
+    from rilbench.api.saved import SavedRun
     from rilbench.contracts.pair import LoraPair
-    from rilbench.engine.saved import SavedRun
 
 NAN = float("nan")
 
@@ -81,7 +81,7 @@ class Run:
 
     @cached_property
     def _saved(self) -> SavedRun:
-        from rilbench.engine.saved import open_run
+        from rilbench.api.saved import open_run
 
         return open_run(str(self.folder), self.catalog, self.settings)
 
@@ -164,7 +164,7 @@ class RunStage:
         """
         from PIL.Image import fromarray
 
-        from rilbench.engine.drawing import draw
+        from rilbench.api.drawing import draw
 
         saved = self.run._saved
         evaluate = saved.config.evaluate
@@ -180,7 +180,7 @@ class RunStage:
         With the run's `model.steps` and `model.guidance` it samples as rilbench does. Raises ConfigError when the base
         model is not the one the run was trained on.
         """
-        from rilbench.engine.drawing import StageModel
+        from rilbench.api.drawing import StageModel
 
         with usual_modes():
             model = StageModel(self.run._saved, Reporter(quiet=True)).after(self.number)
