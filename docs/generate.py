@@ -16,10 +16,10 @@ from rilbench.cli.group import add
 from rilbench.cli.main import rilbench
 from rilbench.cli.run import run
 from rilbench.contracts.hooks import NAMES, Hooks
-from rilbench.contracts.settings import SettingInfo
 from rilbench.host.catalog import Catalog
 from rilbench.testing import checks_for
 from rilbench_explain import reference
+from rilbench_explain.declared import SettingInfo
 
 FOLDER = Path(__file__).parent / "reference"
 NOTE = "`python docs/generate.py` writes this page from the code.\n\n"

@@ -10,12 +10,13 @@ from typing import Any
 
 from rilbench.contracts.components import NoSettings
 from rilbench.contracts.errors import ConfigError, PluginError
-from rilbench.contracts.settings import Declared, SettingInfo, setting_infos
+from rilbench.contracts.settings import Declared
 from rilbench.contracts.yaml_text import dump
 from rilbench.engine.config import STUDY, RunConfig
 from rilbench.engine.layers import COMPONENTS
 from rilbench.host import control
 from rilbench.host.catalog import Catalog, Plugin
+from rilbench_explain.declared import SettingInfo, setting_infos
 from rilbench_study.definition import StudyConfig
 
 BASE = SettingInfo(

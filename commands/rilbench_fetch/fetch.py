@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 from rilbench.contracts.errors import RilbenchError, reason
-from rilbench.contracts.files import NeededFile
+from rilbench.contracts.files import NeededFile, hub_files
 from rilbench.engine.config import RunConfig
 from rilbench.engine.needed import Need, hub_model, needed
 from rilbench.engine.parts import Parts
@@ -69,12 +69,21 @@ def _fetched(config: RunConfig, parts: Parts, bar: Bar) -> Iterator[tuple[str, s
     model = hub_model(config.model)
     if model and is_present(index := pipeline_files.index_of(*model)):
         try:
-            listed = pipeline_files.on_hub(*model)
+            listed = _on_hub(*model)
         except Exception as error:  # of the Hub's client
             yield index.source, f"cannot list the files of {model[0]}: {reason(error)[:300]}"
             return
         for file in listed:
             yield from _got(file, bar)
+
+
+def _on_hub(repo: str, revision: str) -> list[NeededFile]:
+    """The files of a pipeline as the Hub lists them; its index must be in the cache."""
+    from huggingface_hub import HfApi
+
+    index = pipeline_files.read_index(pipeline_files.index_of(repo, revision))
+    names = [sibling.rfilename for sibling in HfApi().model_info(repo, revision=revision).siblings or []]
+    return hub_files(f"{repo}@{revision}", pipeline_files.wanted(index, names))
 
 
 def _got(file: NeededFile, bar: Bar) -> Iterator[tuple[str, str]]:

@@ -46,9 +46,10 @@ def list_plugins(as_json: AsJson = False) -> None:
 def show(name: Name, plugin: Plugins = None, as_json: AsJson = False) -> None:
     """Show the contract, settings and licence of a plugin."""
     from rilbench_plugins.describe import described
+    from rilbench_plugins.find import find
 
     with prints_on_stderr():
-        shown = described(catalog(plugin).find(name))
+        shown = described(find(catalog(plugin), name))
     if as_json:
         print_json(shown)
     else:
@@ -76,8 +77,9 @@ def check(
     from rilbench.engine.layers import values_of
     from rilbench.files.prompts import read_prompts
     from rilbench.testing import check_component, summary
+    from rilbench_plugins.find import find
 
-    found = catalog(plugin).find(name)
+    found = find(catalog(plugin), name)
     if found.kind in UNCHECKED:
         raise UsageError(f"{found} has no conformance checks; {UNCHECKED[found.kind].format(name=found.name)}")
     shown = read_prompts(prompts) if prompts else None

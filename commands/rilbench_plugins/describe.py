@@ -10,10 +10,10 @@ from typing import Any
 
 from rilbench.contracts.components import Component, Metric, Reward
 from rilbench.contracts.hooks import NAMES
-from rilbench.contracts.settings import setting_infos
 from rilbench.host.catalog import Plugin
 from rilbench.host.contract_check import CONTRACTS
 from rilbench.host.discovery import field
+from rilbench_explain.declared import setting_infos
 
 
 def described(plugin: Plugin) -> dict[str, Any]:

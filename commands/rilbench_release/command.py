@@ -143,11 +143,11 @@ def export(
 
 def _saved(run: str, settings: Sequence[str] | None, plugins: Sequence[str] | None, command: str) -> SavedRun:
     """A run to read models from, with the settings that the command may change."""
-    from rilbench.api.saved import open_run
+    from rilbench.api.saved import open_run, unread
     from rilbench.engine import unused_settings
     from rilbench.engine.layers import values_of
 
-    unused_settings.require_none(unused_settings.unread(values_of(settings or ()), READ[command], command))
+    unused_settings.require_none(unread(values_of(settings or ()), READ[command], command))
     return open_run(run, catalog(plugins), settings or ())
 
 
@@ -178,6 +178,7 @@ def evaluate(
 
     The result is stored with those of runs; `compare` and `report` read both.
     """
+    from rilbench.api.saved import unread
     from rilbench.engine import unused_settings
     from rilbench.engine.layers import values_of
     from rilbench.engine.memo import Outcome
@@ -185,7 +186,7 @@ def evaluate(
     from rilbench_release.attach import Lora
 
     given = Lora.parse(lora) if lora else None
-    unused_settings.require_none(unused_settings.unread(values_of(settings or ()), READ["evaluate"], "evaluate"))
+    unused_settings.require_none(unread(values_of(settings or ()), READ["evaluate"], "evaluate"))
     asked = requested(config, settings, plugin, quiet=quiet, rewards=rewards, label=label, model={"path": model})
     with prints_on_stderr():
         folder, result = foreign.evaluate(

@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from rilbench.contracts import settings
+from rilbench.contracts import redact, settings
 from rilbench.contracts.errors import ConfigError, UsageError
 from rilbench.contracts.settings import setting
 from rilbench.engine import identity
 from rilbench.engine.config import STUDY, RunConfig, check_name, compose
 from rilbench.engine.layers import read, values_of
-from rilbench.engine.secret_settings import hidden_study
+from rilbench.engine.secret_settings import hidden
 from rilbench.files.resources import config_file
 from rilbench.host.catalog import Catalog
 from rilbench_study.orders import Order, once, read_orders, read_seeds
@@ -128,3 +128,13 @@ def _name(asked: StudyConfig, definition: Mapping[str, Any]) -> str:
     """Of a study without one: its methods, and the definition's hash."""
     labels = "-".join([*asked.strategies, *asked.methods])
     return f"{labels[:60]}-{identity.digest(definition)[:8]}"
+
+
+def hidden_study(definition: Mapping[str, Any], catalog: Catalog | None) -> dict[str, Any]:
+    """The definition with every secret replaced by the variable to read."""
+    if catalog is None:
+        return dict(definition)
+    parts = {key: hidden(definition[key], catalog) for key in ("settings", "overrides")}
+    methods = {label: hidden(method, catalog) for label, method in definition["methods"].items()}
+    told: dict[str, Any] = redact.values({**definition, **parts, "methods": methods})
+    return told

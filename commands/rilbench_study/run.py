@@ -12,13 +12,12 @@ from typing import Any
 
 from rilbench.contracts.errors import ConfigError, RilbenchError
 from rilbench.contracts.result import RunResult
-from rilbench.engine.secret_settings import hidden_study
 from rilbench.host.catalog import Catalog
 from rilbench.host.hook_caller import HookCaller
 from rilbench.store.files import finite, read_json, write_json
 from rilbench.store.layout import RunFiles
 from rilbench_study.cells import Cell
-from rilbench_study.definition import Study
+from rilbench_study.definition import Study, hidden_study
 from rilbench_study.graph import Graph
 from rilbench_study.pool import Pool
 from rilbench_study.progress import StudyProgress

@@ -20,7 +20,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from rilbench.contracts.errors import UsageError
-from rilbench.store.picture_files import opened, suffixes
+from rilbench.store.picture_files import FORMATS, opened
 
 UNREADABLE = {  # endings of pictures that Pillow does not read
     *(".heic", ".heif", ".jxl", ".svg", ".psd", ".exr", ".hdr", ".eps", ".pdf", ".ico", ".xcf", ".jxr", ".avif"),
@@ -36,7 +36,7 @@ def images_in(folder: Path, warn: Callable[[str], None] = lambda text: None) -> 
     """
     if not folder.is_dir():
         raise UsageError(f"there is no folder {folder}")
-    known, found, other = suffixes(), list[Path](), list[Path]()
+    known, found, other = _suffixes(), list[Path](), list[Path]()
     for file in _files(folder):
         (found if file.suffix.lower() in known else other).append(file)
     if unreadable := [file for file in other if file.suffix.lower() in UNREADABLE]:
@@ -90,3 +90,11 @@ def _checked(file: Path) -> Path:
 
 def _unreadable(error: OSError) -> None:
     raise UsageError(f"cannot read the folder {error.filename}: {error.strerror}")
+
+
+def _suffixes() -> frozenset[str]:
+    """The suffixes of picture files, in lower case."""
+    Image.init()
+    return frozenset(
+        end for end, kind in Image.registered_extensions().items() if kind in FORMATS and kind in Image.OPEN
+    )

@@ -11,11 +11,10 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rilbench.api.modes import usual_modes
 from rilbench.api.stages import Run
 from rilbench.engine.progress import Reporter
-from rilbench.host import control
 from rilbench.host.catalog import Catalog
-from rilbench.host.global_state import usual_modes
 from rilbench.host.hook_caller import HookCaller
 
 if TYPE_CHECKING:
@@ -111,12 +110,13 @@ def load_runs(*sources: str | Path, settings: Settings | None = None, plugins: P
     Raises UsageError for a source without finished runs. Warns on stderr of runs that are left out.
     """
     from rilbench.analysis import sources as found
+    from rilbench.api.saved import unread
     from rilbench.engine import unused_settings
     from rilbench.engine.layers import values_of
 
     given = _texts(settings)
-    unused_settings.require_none(unused_settings.unread(values_of(given), OF_STAGES, "load_runs"))
-    catalog, warn = Catalog([control.given(plugin) for plugin in plugins]), Reporter().warn
+    unused_settings.require_none(unread(values_of(given), OF_STAGES, "load_runs"))
+    catalog, warn = Catalog.of(plugins), Reporter().warn
     results = found.load_runs([str(source) for source in sources], HookCaller(catalog, warn).find_runs, warn=warn)
     return [Run(result=result, catalog=catalog, settings=given) for result in results]
 

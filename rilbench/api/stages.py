@@ -8,11 +8,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rilbench.api.modes import usual_modes
 from rilbench.contracts.errors import ConfigError, UsageError
 from rilbench.contracts.result import Row, RunResult
 from rilbench.engine.progress import Reporter
 from rilbench.host.catalog import Catalog
-from rilbench.host.global_state import usual_modes
 from rilbench.store.layout import EvaluationFiles, Store
 
 if TYPE_CHECKING:

@@ -44,7 +44,6 @@ def requested(
 
 def catalog(plugins: Sequence[str] | None = None) -> Catalog:
     """What is installed, and what `--plugin` adds."""
-    from rilbench.host import control
     from rilbench.host.catalog import Catalog
 
-    return Catalog([control.given(text) for text in plugins or ()])
+    return Catalog.of(plugins)

@@ -8,12 +8,12 @@ settings and of every plugin's are checked here and nowhere else.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from functools import cache
 from typing import Any, TypeVar, get_type_hints
 
 from rilbench.contracts.errors import ConfigError, PluginError, reason, unknown
-from rilbench.contracts.values import LONGEST, as_type, checked, choices, type_name
+from rilbench.contracts.values import LONGEST, as_type, checked
 
 T = TypeVar("T")
 DECLARED = "rilbench"  # the key of a field's metadata
@@ -107,38 +107,6 @@ def declared(field: dataclasses.Field[Any]) -> Declared:
     """What a field declares; a field without `setting` declares nothing."""
     about = field.metadata.get(DECLARED)
     return about if isinstance(about, Declared) else Declared()
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class SettingInfo:
-    """One setting, for a reference: `key` is dotted, `default` as in Python, MISSING when it must be given."""
-
-    key: str
-    kind: Any
-    default: Any
-    declared: Declared
-
-    @property
-    def type(self) -> str:
-        """The type in words."""
-        return type_name(self.kind)
-
-    @property
-    def allowed(self) -> str:
-        """The choices or the range in words."""
-        known = choices(self.kind)
-        return f"one of {', '.join(map(str, known))}" if known else self.declared.allowed
-
-
-def setting_infos(cls: type, prefix: str = "") -> Iterator[SettingInfo]:
-    """Every setting of a dataclass, nested sections included, in the order of declaration."""
-    for field in dataclasses.fields(cls):
-        key, kind = f"{prefix}{field.name}", types_of(cls)[field.name]
-        if dataclasses.is_dataclass(kind) and isinstance(kind, type):
-            yield from setting_infos(kind, f"{key}.")
-        else:
-            default = field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
-            yield SettingInfo(key=key, kind=kind, default=default, declared=declared(field))
 
 
 def flat(values: Mapping[Any, Any], prefix: str = "") -> dict[str, Any]:

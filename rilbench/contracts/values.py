@@ -51,18 +51,6 @@ def choices(kind: Any) -> tuple[Any, ...]:
     return parts if get_origin(kind) is Literal else next(filter(None, map(choices, parts)), ())
 
 
-def type_name(kind: Any) -> str:
-    """An annotation in words."""
-    origin, inner = get_origin(kind), get_args(kind)
-    if origin in (Union, UnionType):
-        return " or ".join("null" if part is NoneType else type_name(part) for part in inner)
-    if origin in (list, tuple, Sequence):
-        return f"list of {type_name(inner[0])}s"
-    names: dict[Any, str] = {str: "text", int: "whole number", float: "number", bool: "true or false", Any: "any"}
-    named = "mapping" if origin in (dict, Mapping) else "text" if origin is Literal else names.get(kind)
-    return named or str(getattr(kind, "__name__", kind))
-
-
 def checked(value: Any, key: str, *, numbers: bool = False, depth: int = 0) -> Any:
     """A value of no declared type without anything that no setting may hold; `numbers`: texts may be numbers."""
     if depth > DEEPEST:

@@ -15,7 +15,6 @@ from rilbench.files.fingerprints import fingerprint, resolved_fingerprint, walke
 from rilbench.files.hub import commit_of, is_hub_id
 from rilbench.files.pipelines import half_parts
 from rilbench.files.resources import resolve
-from rilbench.host.class_source import source_digest
 from rilbench.model.config import ModelConfig
 from rilbench.training.config import TrainConfig
 
@@ -96,6 +95,8 @@ def _without(section: ModelConfig | TrainConfig, names: Sequence[str]) -> dict[s
 def source(component: type) -> str:
     """The hash of the Python files of the package, or of the single module, that defines a component; of a class of a
     notebook or script, that of the class alone."""
+    from rilbench.host.class_source import source_digest  # of third-party components only
+
     top = sys.modules.get(component.__module__.partition(".")[0])
     folders = [Path(folder) for folder in getattr(top, "__path__", ())]
     file = getattr(top, "__file__", None)

@@ -12,7 +12,6 @@ from rilbench.engine.layers import values_of
 from rilbench.engine.memo import Memo, Outcome, repeat
 from rilbench.engine.progress import Reporter
 from rilbench.engine.secret_settings import command_line
-from rilbench.host import control
 from rilbench.host.catalog import Catalog
 
 
@@ -43,10 +42,9 @@ class Request:
         ConfigError or PluginError when something of it cannot be used.
         """
         loaded = load(config, settings, **options)
-        catalog = Catalog([control.given(plugin) for plugin in plugins])
         return cls(
             config=loaded,
-            catalog=catalog,
+            catalog=Catalog.of(plugins),
             given=values_of(settings),
             reporter=Reporter(quiet=quiet),
             arguments=arguments,

@@ -59,16 +59,6 @@ def hidden(mapping: Mapping[str, Any], catalog: Catalog) -> dict[str, Any]:
     return told
 
 
-def hidden_study(definition: Mapping[str, Any], catalog: Catalog | None) -> dict[str, Any]:
-    """The same of a study's definition."""
-    if catalog is None:
-        return dict(definition)
-    parts = {key: hidden(definition[key], catalog) for key in ("settings", "overrides")}
-    methods = {label: hidden(method, catalog) for label, method in definition["methods"].items()}
-    told: dict[str, Any] = redact.values({**definition, **parts, "methods": methods})
-    return told
-
-
 def public(config: RunConfig, catalog: Catalog) -> RunConfig:
     """The configuration as it may be kept."""
     parts = {key: getattr(config, key) for key in COMPONENTS.values()}

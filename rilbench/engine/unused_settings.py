@@ -38,12 +38,6 @@ def find(given: Mapping[str, Any], parts: Parts, stages: Iterable[Stage]) -> dic
     return {key: why for key, why in reasons.items() if why}
 
 
-def unread(given: Mapping[str, Any], known: Sequence[str], command: str) -> dict[str, str]:
-    """Likewise for a command that reads only the settings, or sections of settings, `known`."""
-    keys = [key for key in flat(given) if not any(f"{key}.".startswith(f"{k}.") for k in known)]
-    return {key: f"`rilbench {command}` reads only {', '.join(known)}" for key in keys}
-
-
 def _reason(key: Sequence[str], config: RunConfig, parts: Parts, stages: Trained) -> str | None:
     match key:
         case ["train", name]:

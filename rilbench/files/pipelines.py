@@ -108,18 +108,10 @@ def in_cache(repo: str, revision: str) -> list[NeededFile]:
         return [index]
     folder = place_of(index).parent
     names = [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
-    listed = wanted(_read(index), names)
+    listed = wanted(read_index(index), names)
     return hub_files(
         f"{repo}@{revision}", list(dict.fromkeys([*listed, *_shards(index, listed)])), licence_of(repo, revision)
     )
-
-
-def on_hub(repo: str, revision: str) -> list[NeededFile]:
-    """The files of a pipeline as the Hub lists them; its index must be in the cache."""
-    from huggingface_hub import HfApi
-
-    names = [sibling.rfilename for sibling in HfApi().model_info(repo, revision=revision).siblings or []]
-    return hub_files(f"{repo}@{revision}", wanted(_read(index_of(repo, revision)), names))
 
 
 def licence_of(repo: str, revision: str) -> str:
@@ -143,7 +135,8 @@ def _shards(index: NeededFile, names: Iterable[str]) -> list[str]:
     return found
 
 
-def _read(index: NeededFile) -> dict[str, Any]:
+def read_index(index: NeededFile) -> dict[str, Any]:
+    """The model_index.json in the cache."""
     return _read_json(place_of(index))
 
 

@@ -13,7 +13,6 @@ from typing import Any
 from rilbench.contracts.errors import ConfigError, PluginError, reason, unknown
 from rilbench.host import contract_check, control, discovery, global_state, threads
 from rilbench.host.discovery import GROUPS, OK, Entry
-from rilbench.host.known import pip_line
 
 ELSEWHERE = ("hook", "command")  # kinds that a survey leaves to whoever calls them
 
@@ -67,6 +66,15 @@ class Catalog:
     def __init__(self, extra: Sequence[Entry] = ()) -> None:
         self.extra = tuple(extra)
 
+    @classmethod
+    def of(cls, plugins: Sequence[str | type] | None) -> Catalog:
+        """What is installed, and the components given for one command or call."""
+        if not plugins:
+            return cls()
+        from rilbench.host.given import given
+
+        return cls([given(plugin) for plugin in plugins])
+
     @cached_property
     def plugins(self) -> list[Plugin]:
         """Sorted by kind and name. Plugins that are off, broken or in conflict are included; `status` says so."""
@@ -93,24 +101,6 @@ class Catalog:
             raise ConfigError(f"{found[0]} is switched off: {found[0].status.removeprefix('off: ')}")
         raise ConfigError(self._missing(kind, name))
 
-    def find(self, name: str) -> Plugin:
-        """The plugin of a name or kind/name, of any kind. Raises ConfigError if there is none, or one of each kind."""
-        kind, _, bare = name.rpartition("/")
-        kinds = [k for k in GROUPS if bare in self.names(k) and k == (kind or k)]
-        if len(kinds) > 1:
-            choices = " or ".join(f"{k}/{bare}" for k in kinds)
-            raise ConfigError(f"{name!r} is ambiguous: say {choices}")
-        if kinds:
-            return self.get(kinds[0], bare)
-        off = [k for k in GROUPS if bare in self.registered(k) and k == (kind or k)]
-        if kind in GROUPS or off:
-            return self.get(kind or off[0], bare)
-        everything = [n for k in GROUPS for n in self.names(k)]
-        line = next(filter(None, (pip_line(k, bare) for k in GROUPS)), None)
-        if line:
-            raise ConfigError(f"plugin {bare!r} is known but not installed; install it with: {line}")
-        raise ConfigError(f"{unknown('plugin', name, everything)} `rilbench plugins list` shows what is installed.")
-
     def survey(self, warn: Callable[[str], None]) -> None:
         """Import every component that is not off, and warn once about each that cannot be used.
 
@@ -124,6 +114,8 @@ class Catalog:
             warn(fault)
 
     def _missing(self, kind: str, name: str) -> str:
+        from rilbench.host.known import pip_line
+
         line = pip_line(kind, name)
         if line:
             return f"{kind} {name!r} is known but not installed; install it with: {line}"

@@ -124,24 +124,6 @@ def modes_kept(who: str) -> Iterator[None]:
             warn_once(f"{who} changes {', '.join(moved)} for the whole process; this is undone")
 
 
-@contextmanager
-def usual_modes() -> Iterator[None]:
-    """Within, torch's modes are its initial ones, whatever a notebook has set; at the end they are the notebook's."""
-    if "torch" not in sys.modules:
-        yield
-        return
-    import torch
-
-    watched = modes()
-    before = snapshot(watched)
-    with torch.inference_mode(False):
-        restore(watched, defaults())
-        try:
-            yield
-        finally:
-            restore(watched, before)
-
-
 @lru_cache(maxsize=1024)
 def warn_once(text: str) -> None:
     """A warning that is printed once per process, however often a component is called."""

@@ -13,7 +13,6 @@ from rilbench.contracts.errors import reason
 from rilbench.store.checksums import damaged
 from rilbench.store.files import replacing
 from rilbench.store.layout import EvaluationFiles
-from rilbench.store.picture_files import opened
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -55,8 +54,8 @@ def save_grid(path: Path, *, columns: Sequence[tuple[str, Path]], prompts: Seque
         left = TEXT + x * (cell + MARGIN)
         draw.text((left, 4), label[:22], fill="black", font=font)
         for y in range(len(prompts)):
-            check_picture(EvaluationFiles(folder).picture(y))
-            with opened(EvaluationFiles(folder).picture(y)) as image:
+            check_picture(picture := EvaluationFiles(folder).picture(y))
+            with Image.open(picture) as image:
                 how = Image.Resampling.NEAREST if image.width < cell else Image.Resampling.LANCZOS
                 grid.paste(image.convert("RGB").resize((cell, cell), how), (left, 2 * LINE + y * (cell + MARGIN)))
     for y, prompt in enumerate(prompts):

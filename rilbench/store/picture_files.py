@@ -37,11 +37,3 @@ def opened(file: Path) -> Iterator[Image.Image]:
         if is_out_of_memory(error):
             raise
         raise ConfigError(f"cannot read the picture {file}: {reason(error)[:300]}; remove it or get it again") from None
-
-
-def suffixes() -> frozenset[str]:
-    """The suffixes of picture files, in lower case."""
-    Image.init()
-    return frozenset(
-        end for end, kind in Image.registered_extensions().items() if kind in FORMATS and kind in Image.OPEN
-    )

@@ -20,13 +20,14 @@ from typer.testing import CliRunner
 
 from rilbench.cli import app
 from rilbench.contracts.errors import RilbenchError
-from rilbench.contracts.settings import flat, setting_infos
+from rilbench.contracts.settings import flat
 from rilbench.engine import config
 from rilbench.engine import run as engine
 from rilbench.engine.components import Components
 from rilbench.engine.layers import values_of
 from rilbench.engine.plan import PlannedStage
 from rilbench.host.catalog import Catalog
+from rilbench_explain.declared import setting_infos
 from rilbench_study import definition
 from rilbench_study.orders import read_seeds
 

@@ -17,6 +17,7 @@ from rilbench.engine import config, layers
 from rilbench.engine.parts import Parts
 from rilbench.files.resources import resolve, shipped_configs
 from rilbench.host.catalog import Catalog
+from rilbench_explain.declared import setting_infos
 
 PUBLISHED = ("sd15", "sdxl", "sd35", "flux")
 CONFIGS = ROOT / "configs"
@@ -207,7 +208,7 @@ def test_settings_of_plugins_are_read_by_their_types() -> None:
 
 
 def test_declarations_can_be_listed() -> None:
-    found = {d.key: d for d in settings.setting_infos(config.RunConfig)}
+    found = {d.key: d for d in setting_infos(config.RunConfig)}
     assert (found["train.lr"].type, found["train.lr"].default) == ("number", 1e-3)
     assert found["model.precision"].allowed == "one of fp32, bf16"
     assert [key for key, d in found.items() if not d.declared.meaning] == []

@@ -13,6 +13,7 @@ from rilbench.contracts.errors import PluginError, UsageError
 from rilbench.engine import identity
 from rilbench.host import control
 from rilbench.host.catalog import Catalog
+from rilbench.host.given import given as entry_of
 
 CELL = """\
 from rilbench import Reward
@@ -39,7 +40,7 @@ def written(*, weight: int = 1, base: int = 1, factor: int = 1) -> type:
 
 def what(cls: type) -> tuple[str, str]:
     """Version and source, which make the identity."""
-    return control.given(cls).version, identity.source(cls)
+    return entry_of(cls).version, identity.source(cls)
 
 
 @pytest.fixture(autouse=True)
@@ -56,22 +57,22 @@ def test_a_class_of_a_notebook_is_its_own_text() -> None:
 
 def test_it_is_found_by_its_name_and_is_the_class_itself() -> None:
     cls = written()
-    plugin = Catalog([control.given(cls)]).get("reward", "my_redness")
+    plugin = Catalog([entry_of(cls)]).get("reward", "my_redness")
     assert plugin.load() is cls
     assert (plugin.value, plugin.distribution) == ("__main__:MyRedness", control.BY_HAND)
 
 
 def test_what_has_no_text_is_refused() -> None:
     with pytest.raises(PluginError, match=r"source of the class MyRedness cannot be read.*notebook cell, a script"):
-        control.given(notebook.cell(CELL.format(weight=1, base=1, factor=0), kept=False)["MyRedness"])
+        entry_of(notebook.cell(CELL.format(weight=1, base=1, factor=0), kept=False)["MyRedness"])
 
 
 def test_a_class_of_a_module_is_what_the_command_line_has(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "my_rewards.py").write_text(CELL.format(weight=1, base=1, factor=1))
-    named = control.given("my_rewards:MyRedness")
+    named = entry_of("my_rewards:MyRedness")
     cls = sys.modules["my_rewards"].MyRedness
-    given = control.given(cls)
+    given = entry_of(cls)
     assert vars(given) == vars(named) | {"loaded": cls}
 
 
@@ -80,22 +81,22 @@ def test_a_file_that_changes_counts_when_it_is_imported_again(tmp_path: Path, mo
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
     (tmp_path / "my_rewards.py").write_text(CELL.format(weight=1, base=1, factor=1))
-    named = control.given("my_rewards:MyRedness")
+    named = entry_of("my_rewards:MyRedness")
     module = sys.modules["my_rewards"]
     known = named.version, identity.source(module.MyRedness)
     (tmp_path / "my_rewards.py").write_text(CELL.format(weight=1, base=1, factor=10))
-    assert (control.given("my_rewards:MyRedness").version, identity.source(module.MyRedness)) == known
+    assert (entry_of("my_rewards:MyRedness").version, identity.source(module.MyRedness)) == known
     importlib.reload(module)
-    new = control.given("my_rewards:MyRedness").version, identity.source(module.MyRedness)
+    new = entry_of("my_rewards:MyRedness").version, identity.source(module.MyRedness)
     assert not set(new) & set(known)
 
 
 @pytest.mark.parametrize("plugin", [3, written], ids=["number", "function"])
 def test_what_is_no_class_is_refused(plugin: type) -> None:
     with pytest.raises(UsageError, match="is not a plugin; give a class, or a text"):
-        control.given(plugin)
+        entry_of(plugin)
 
 
 def test_the_command_line_cannot_name_a_class_of_a_notebook() -> None:
     with pytest.raises(UsageError, match="__main__:MyRedness: is a class of a notebook or script; move it to a module"):
-        control.given("__main__:MyRedness")
+        entry_of("__main__:MyRedness")

@@ -113,8 +113,8 @@ def test_every_mode_is_put_back(mode: str) -> None:
 def test_a_plugin_that_brings_torch_finds_its_modes_put_back(tmp_path: Path) -> None:
     """Where nothing has imported torch before."""
     (tmp_path / "wide.py").write_text(f"import torch\ntorch.set_default_dtype(torch.float64)\n{fabricate.GOOD}")
-    program = "import sys\nfrom rilbench.host import control\nassert 'torch' not in sys.modules\n"
-    program += "control.given('wide:Good')\nimport torch\nprint(torch.get_default_dtype())"
+    program = "import sys\nfrom rilbench.host import given\nassert 'torch' not in sys.modules\n"
+    program += "given.given('wide:Good')\nimport torch\nprint(torch.get_default_dtype())"
     done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True)
     assert done.stdout == "torch.float32\n", done.stderr
     assert "--plugin wide:Good changes torch's default dtype when it is imported; this is undone" in done.stderr

@@ -1,0 +1,27 @@
+"""The plugin that a name on the command line means."""
+
+from __future__ import annotations
+
+from rilbench.contracts.errors import ConfigError, unknown
+from rilbench.host.catalog import Catalog, Plugin
+from rilbench.host.discovery import GROUPS
+from rilbench.host.known import pip_line
+
+
+def find(catalog: Catalog, name: str) -> Plugin:
+    """The plugin of a name or kind/name, of any kind. Raises ConfigError if there is none, or one of each kind."""
+    kind, _, bare = name.rpartition("/")
+    kinds = [k for k in GROUPS if bare in catalog.names(k) and k == (kind or k)]
+    if len(kinds) > 1:
+        choices = " or ".join(f"{k}/{bare}" for k in kinds)
+        raise ConfigError(f"{name!r} is ambiguous: say {choices}")
+    if kinds:
+        return catalog.get(kinds[0], bare)
+    off = [k for k in GROUPS if bare in catalog.registered(k) and k == (kind or k)]
+    if kind in GROUPS or off:
+        return catalog.get(kind or off[0], bare)
+    everything = [n for k in GROUPS for n in catalog.names(k)]
+    line = next(filter(None, (pip_line(k, bare) for k in GROUPS)), None)
+    if line:
+        raise ConfigError(f"plugin {bare!r} is known but not installed; install it with: {line}")
+    raise ConfigError(f"{unknown('plugin', name, everything)} `rilbench plugins list` shows what is installed.")
