@@ -1,4 +1,4 @@
-"""Messages and progress bars of the libraries: off."""
+"""Settings of the libraries: warnings, progress bars, telemetry."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """From z_i to z_{i-1} by a prediction: DDIM, Euler steps of a flow, and consistency models.
 
 The samplers are deterministic, stateless functions of z_N, so that a step can be taken twice (student, teacher) and
-differentiated. Noise levels come from diffusers' schedulers.
+differentiated. The noise that diffusers' schedules add comes from its schedulers.
 """
 
 from __future__ import annotations

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from types import ModuleType
 from typing import Any, Generic, TypeVar
 
 from rilbench.contracts import settings
@@ -26,10 +27,6 @@ class Skip(Exception):
     """A demand does not apply to a component; the message says why."""
 
 
-def _for_all(subject: Subject[Any]) -> str | None:
-    return None
-
-
 @dataclass(frozen=True, eq=False)
 class Check:
     """A demand that can be called with a subject: it returns, or raises Fault, Skip or what the component raises.
@@ -40,16 +37,12 @@ class Check:
 
     demand: Demand
     needs: tuple[Check, ...] = ()
-    not_for: NotFor = _for_all
+    not_for: NotFor = lambda subject: None
 
     @property
     def name(self) -> str:
         """What results call it."""
         return str(self.demand.__name__)
-
-    @property
-    def __name__(self) -> str:
-        return self.name
 
     @property
     def says(self) -> str:
@@ -62,15 +55,27 @@ class Check:
         self.demand(subject)
 
 
-def check(*needs: Check, not_for: NotFor = _for_all) -> Callable[[Demand], Check]:
+def check(*needs: Check, not_for: NotFor = lambda subject: None) -> Callable[[Demand], Check]:
     """Make a check of a function that takes a subject."""
     return lambda demand: Check(demand, needs, not_for)
+
+
+def checks_of(module: ModuleType) -> list[Check]:
+    """The checks that a module defines, in its order."""
+    found = [thing for thing in vars(module).values() if isinstance(thing, Check)]
+    return [check for check in found if check.demand.__module__ == module.__name__]
 
 
 def require(met: bool, fault: str) -> None:
     """Fault unless met."""
     if not met:
         raise Fault(fault)
+
+
+def require_none(faults: Sequence[str], fault: str) -> None:
+    """Fault if there are faults; the message starts with their number and ends with the first as an example."""
+    if faults:
+        raise Fault(f"{fault.format(len(faults))}, such as {faults[0]}")
 
 
 class Subject(Generic[C]):
@@ -91,6 +96,7 @@ class Subject(Generic[C]):
         half = len(self.prompts) // 2
         self.other_prompts = self.prompts[half:] + self.prompts[:half] if prompts else inputs.OTHER_PROMPTS
         self.device, self.image_size = device, image_size
+        self.exact = device == "cpu"  # the same work gives the same bits; some kernels of other devices vary
         self.results: dict[Check, CheckResult] = {}  # of every check asked so far
 
     @property
@@ -106,8 +112,3 @@ class Subject(Generic[C]):
     def fresh(self) -> C:
         """Another instance of the same settings."""
         return self.component(resolved(self.settings, "settings"), device=self.device)
-
-    @property
-    def exact(self) -> bool:
-        """Whether the same work must give the same bits; some kernels of other devices differ from call to call."""
-        return self.device == "cpu"

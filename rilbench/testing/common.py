@@ -111,16 +111,3 @@ def files_are_declared(subject: Any_) -> None:
 def can_be_made(subject: Any_) -> None:
     """`cls(settings, device=...)` returns an instance; the engine creates components like this."""
     _ = subject.instance
-
-
-COMMON = (
-    is_documented,
-    api_version_is_supported,
-    settings_are_a_frozen_dataclass,
-    settings_can_be_built,
-    settings_can_be_stored,
-    settings_refuse_unknown_keys,
-    settings_refuse_wrong_types,
-    files_are_declared,
-    can_be_made,
-)

@@ -6,14 +6,24 @@ import torch
 from torch import Tensor
 
 from rilbench.testing import inputs
-from rilbench.testing.check import Check, check, require
+from rilbench.testing.check import check, require
 from rilbench.testing.rewards import (
     declarations_are_valid,
     scores_are_deterministic,
     scores_are_finite_at_the_edges,
     scores_do_not_depend_on_the_batch,
 )
-from rilbench.testing.scoring import BATCH, LARGE, RewardSubject, brief, captions, pictures, score, scores_and_gradient
+from rilbench.testing.scoring import (
+    BATCH,
+    LARGE,
+    RewardSubject,
+    brief,
+    captions,
+    edges,
+    pictures,
+    score,
+    scores_and_gradient,
+)
 
 DTYPES = {"fp32": torch.float32, "fp64": torch.float64}
 TOLERANCE = {"fp32": 0.05, "fp64": 1e-6}  # of the gradient's norm; what rilbench brings is at 0.002 and 2e-10
@@ -34,7 +44,7 @@ def not_differentiable(subject: RewardSubject) -> str | None:
 def there_is_a_gradient(subject: RewardSubject) -> None:
     """The scores depend on the images differentiably; `detach`, `no_grad`, `item` and numpy break the graph."""
     images = pictures(subject).requires_grad_()
-    scores = subject.instance(images.clone(), list(subject.prompts[:BATCH]))
+    scores = score(subject, images)
     require(scores.requires_grad, "the scores have no gradient; declare differentiable = False or mend the cut")
     (gradient,) = torch.autograd.grad(scores.sum(), images, allow_unused=True)
     require(gradient is not None, "the gradient of the scores does not reach the images")
@@ -43,25 +53,27 @@ def there_is_a_gradient(subject: RewardSubject) -> None:
 @check(there_is_a_gradient, not_for=not_differentiable)
 def the_gradient_is_finite(subject: RewardSubject) -> None:
     """Ordinary images have no NaN or infinite gradient, which would end a training."""
-    _, gradient = scores_and_gradient(subject, pictures(subject))
-    bad = int((~gradient.isfinite()).sum())
-    require(bad == 0, f"{bad} of {gradient.numel()} values of the gradient are not finite")
+    _require_finite(subject, pictures(subject))
 
 
 @check(the_gradient_is_finite, scores_are_finite_at_the_edges, not_for=not_differentiable)
 def the_gradient_is_finite_at_the_edges(subject: RewardSubject) -> None:
     """All black and all white images have a finite gradient too; square roots often fail here."""
-    for value, name in ((0.0, "black"), (1.0, "white")):
-        _, gradient = scores_and_gradient(subject, torch.full_like(pictures(subject, 2), value))
-        bad = int((~gradient.isfinite()).sum())
-        require(bad == 0, f"{bad} of {gradient.numel()} values of the gradient at all {name} images are not finite")
+    for name, images in edges(subject).items():
+        _require_finite(subject, images, f" at all {name} images")
+
+
+def _require_finite(subject: RewardSubject, images: Tensor, where: str = "") -> None:
+    _, gradient = scores_and_gradient(subject, images)
+    bad = int((~gradient.isfinite()).sum())
+    require(bad == 0, f"{bad} of {gradient.numel()} values of the gradient{where} are not finite")
 
 
 @check(the_gradient_is_finite, not_for=not_differentiable)
 def the_gradient_is_not_zero(subject: RewardSubject) -> None:
     """Every image has a gradient that is not zero; rounding and saturation remove it."""
     _, gradient = scores_and_gradient(subject, pictures(subject))
-    norms = gradient.flatten(1).norm(dim=1)
+    norms = _norms(gradient)
     require(bool((norms > 0).all()), f"the gradients of {BATCH} images have norms {brief(norms)}")
 
 
@@ -69,10 +81,23 @@ def the_gradient_is_not_zero(subject: RewardSubject) -> None:
 def gradients_do_not_mix_images(subject: RewardSubject) -> None:
     """The score of an image has no gradient with respect to other images of the batch."""
     images = pictures(subject).requires_grad_()
-    scores = subject.instance(images.clone(), list(subject.prompts[:BATCH]))
+    scores = score(subject, images)
     (gradient,) = torch.autograd.grad(scores[0], images)
     own, leaked = float(gradient[0].norm()), float(gradient[1:].norm())
     require(leaked <= LEAK * own, f"the score of one image has a gradient of norm {leaked:.3g} to the others")
+
+
+@check(gradients_do_not_mix_images, the_gradient_is_not_zero, not_for=not_differentiable)
+def every_image_of_a_large_batch_has_its_gradient(subject: RewardSubject) -> None:
+    """An image has the same gradient in a large batch as in a small one: none is skipped or scaled by the batch."""
+    images, prompts = pictures(subject, LARGE), captions(subject, LARGE)
+    _, together = scores_and_gradient(subject, images, prompts)
+    rows = [slice(start, start + BATCH) for start in range(0, LARGE, BATCH)]
+    few = torch.cat([scores_and_gradient(subject, images[part], prompts[part])[1] for part in rows])
+    errors = _norms(together - few) / _norms(few)
+    worst = int(errors.argmax())
+    fault = f"in a batch of {LARGE} the gradient of image {worst + 1} differs by {errors[worst]:.1%}"
+    require(bool((errors <= AMONG_MANY).all()), f"{fault} from that in a batch of {BATCH}")
 
 
 @check(gradients_do_not_mix_images, the_gradient_is_not_zero, declarations_are_valid, not_for=not_differentiable)
@@ -83,14 +108,9 @@ def the_gradient_is_correct(subject: RewardSubject) -> None:
     scores, gradient = scores_and_gradient(subject, images)
     if precision == "fp64":
         require(scores.dtype == torch.float64, f"precision is fp64, but float64 images have {scores.dtype} scores")
-    error = _worst_disagreement(subject, images, gradient)
+    error = max(_disagreement(subject, images, gradient, d) for d in _directions(images, gradient))
     fault = f"the gradient differs from finite differences by {error:.3g} of its norm, more than {TOLERANCE[precision]}"
     require(error <= TOLERANCE[precision], fault)
-
-
-def _worst_disagreement(subject: RewardSubject, images: Tensor, gradient: Tensor) -> float:
-    """The largest |difference quotient - <gradient, direction>| over images and directions, in gradient norms."""
-    return max(_disagreement(subject, images, gradient, d) for d in _directions(images, gradient))
 
 
 def _directions(images: Tensor, gradient: Tensor) -> list[Tensor]:
@@ -106,6 +126,7 @@ def _directions(images: Tensor, gradient: Tensor) -> list[Tensor]:
 
 
 def _disagreement(subject: RewardSubject, images: Tensor, gradient: Tensor, direction: Tensor) -> float:
+    """The largest |difference quotient - <gradient, direction>| over images, in gradient norms."""
     slope = (gradient * direction).flatten(1).sum(1)  # (B,)
     largest = direction.flatten(1).abs().amax(1)  # (B,)
     errors = []
@@ -115,34 +136,14 @@ def _disagreement(subject: RewardSubject, images: Tensor, gradient: Tensor, dire
         with torch.no_grad():
             up, down = score(subject, images + change), score(subject, images - change)
         quotient = (up.double() - down.double()) / (2 * length.double())
-        errors.append((quotient - slope.double()).abs() / gradient.double().flatten(1).norm(dim=1))
+        errors.append((quotient - slope.double()).abs() / _norms(gradient.double()))
     return float(torch.stack(errors).amin(0).max())
 
 
+def _norms(images: Tensor) -> Tensor:
+    norms: Tensor = images.flatten(1).norm(dim=1)  # (B,)
+    return norms
+
+
 def _unit(direction: Tensor) -> Tensor:
-    norms: Tensor = direction.flatten(1).norm(dim=1)
-    return direction / norms[:, None, None, None]
-
-
-@check(gradients_do_not_mix_images, the_gradient_is_not_zero, not_for=not_differentiable)
-def every_image_of_a_large_batch_has_its_gradient(subject: RewardSubject) -> None:
-    """An image has the same gradient in a large batch as in a small one: none is skipped or scaled by the batch."""
-    images, prompts = pictures(subject, LARGE), captions(subject, LARGE)
-    _, together = scores_and_gradient(subject, images, prompts)
-    rows = [slice(start, start + BATCH) for start in range(0, LARGE, BATCH)]
-    few = torch.cat([scores_and_gradient(subject, images[part], prompts[part])[1] for part in rows])
-    errors = (together - few).flatten(1).norm(dim=1) / few.flatten(1).norm(dim=1)
-    worst = int(errors.argmax())
-    fault = f"in a batch of {LARGE} the gradient of image {worst + 1} differs by {errors[worst]:.1%}"
-    require(bool((errors <= AMONG_MANY).all()), f"{fault} from that in a batch of {BATCH}")
-
-
-CHECKS: tuple[Check, ...] = (
-    there_is_a_gradient,
-    the_gradient_is_finite,
-    the_gradient_is_finite_at_the_edges,
-    the_gradient_is_not_zero,
-    gradients_do_not_mix_images,
-    every_image_of_a_large_batch_has_its_gradient,
-    the_gradient_is_correct,
-)
+    return direction / _norms(direction)[:, None, None, None]

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from torch import Tensor
 
 from rilbench.contracts.pair import LoraPair
-from rilbench.contracts.strategy import Stage
 from rilbench.testing.bench import Bench
-from rilbench.testing.check import Check, check, require
+from rilbench.testing.check import check
 from rilbench.testing.plans import StrategySubject, only_plans, stages_are_well_formed
-from rilbench.testing.training import a_step_costs_the_same_at_every_stage
+from rilbench.testing.training import a_step_costs_the_same_at_every_stage, require_level
 
 NAMES = ("first", "second", "third", "fourth")  # of rewards
 
@@ -21,37 +18,15 @@ NAMES = ("first", "second", "third", "fourth")  # of rewards
 @check(a_step_costs_the_same_at_every_stage, stages_are_well_formed, not_for=only_plans)
 def its_own_plan_costs_the_same_at_every_stage(subject: StrategySubject) -> None:
     """The same for the stages it plans, with their rewards and the tensors they hand to the next stage."""
-    costs = _costs(subject)
-    for what in sorted(set().union(*costs)):
-        for stage, cost in enumerate(costs, start=1):
-            told = f"in its plan of {len(NAMES)} rewards a step has {what} {costs[0][what]} at stage 1"
-            require(cost[what] <= costs[0][what], f"{told} and {cost[what]} at stage {stage}")
-
-
-def _costs(subject: StrategySubject) -> list[Counter[str]]:
-    """Of each stage of its plan for four rewards that it trains itself."""
-    bench, below, carry = Bench.on(subject.device), list[LoraPair](), dict[str, Tensor]()
-    costs = []
-    plan = [stage for stage in subject.fresh().plan(list(NAMES)) if stage.rewards and stage.by is None]
-    with TemporaryDirectory() as folder:
-        for index, stage in enumerate(plan, start=1):
-            below, initial = _start(stage, below)
-            strategy = subject.fresh()  # a stage gets nothing of the one before but its carry
-            with bench.counting() as counts:
-                pair = bench.train(
-                    strategy, Path(folder) / str(index), below=below, stage=stage, initial=initial, carry=carry
-                )
-            below, carry = [*below, pair], strategy.carry()
-            kept = sum(value.numel() for value in carry.values())
-            costs.append(Counter(counts | {"trained": bench.trained(), "left to the next stage": kept}))
-    return costs
-
-
-def _start(stage: Stage, below: list[LoraPair]) -> tuple[list[LoraPair], LoraPair | None]:
-    """The frozen pairs a stage is trained on, and the one it goes on with."""
-    if stage.start == "base":
-        return [], None
-    return (below[:-1], below[-1]) if stage.start == "continue" and below else (below, None)
-
-
-CHECKS: tuple[Check, ...] = (its_own_plan_costs_the_same_at_every_stage,)
+    bench, below, carry, costs = Bench.on(subject.device), list[LoraPair](), dict[str, Tensor](), list[Counter[str]]()
+    for stage in subject.fresh().plan(list(NAMES)):
+        if not stage.rewards or stage.by is not None:
+            continue
+        continues = stage.start == "continue" and bool(below)
+        below, initial = (below[:-1], below[-1]) if continues else ([] if stage.start == "base" else below, None)
+        strategy = subject.fresh()  # a stage gets nothing of the one before but its carry
+        pair, cost = bench.cost(strategy, below, stage=stage, initial=initial, carry=carry)
+        below, carry = [*below, pair], strategy.carry()
+        kept = sum(value.numel() for value in carry.values())
+        costs.append(cost + Counter({"left to the next stage": kept}))
+    require_level(costs, f"in its plan of {len(NAMES)} rewards ")

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from rilbench.model.randomness import generator_for
-from rilbench.testing import inputs
 from rilbench.testing.bench import Bench, training_config
-from rilbench.testing.check import Check, check, require
+from rilbench.testing.check import check, require
 from rilbench.testing.plans import StrategySubject, only_plans
 from rilbench.testing.training import the_loss_reaches_the_pair, training_is_deterministic
-from rilbench.training.update import Trainer
 
 BATCH, PART, UPDATES = 3, 2, 2  # parts of two images and of one
 TOLERANCE = 0.01  # share of the gradient's norm; rounding is at 1e-5
@@ -33,17 +31,8 @@ def _gradients(subject: StrategySubject, *, part: int) -> list[Tensor]:
     """The gradient (P,) of each update, the pair moved by the same random step after each."""
     strategy, bench = subject.fresh(), Bench.on(subject.device)
     pair = bench.step(strategy).pair
-    config = replace(training_config(1), samples=BATCH * UPDATES, batch_size=BATCH, micro_batch=part)
-    trainer = Trainer(
-        model=bench.model,
-        group=bench.group,
-        strategy=strategy,
-        reward=bench.weighted(),
-        config=config,
-        prompts=list(inputs.PROMPTS),
-        seed=0,
-        index=1,
-    )
+    config = training_config(UPDATES, batch=BATCH, micro_batch=part)
+    trainer = bench.training(strategy, config, checkpoint=Path())  # of which there is none
     optimiser = _RandomSteps(pair.factors)
     for update in range(UPDATES):
         trainer.update(update, pair, optimiser)
@@ -62,6 +51,3 @@ class _RandomSteps(torch.optim.Optimizer):
         self.gradients.append(torch.cat([f.grad.flatten() for f in self.factors if f.grad is not None]))
         for factor in self.factors:
             factor.add_(0.1 * torch.randn(factor.shape, generator=self.generator).to(factor))
-
-
-CHECKS: tuple[Check, ...] = (parts_of_a_batch_add_up,)

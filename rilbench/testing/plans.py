@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
 from rilbench.contracts.strategy import Stage, Strategy
-from rilbench.testing.check import Check, Subject, check, require
+from rilbench.testing.check import Subject, check, require
 from rilbench.testing.common import can_be_made
 
 StrategySubject: TypeAlias = Subject[Strategy]
@@ -23,11 +23,14 @@ def _trains_none(component: type[Strategy]) -> bool:
     return component.loss is Strategy.loss
 
 
+def _plans(subject: StrategySubject) -> Iterator[tuple[Sequence[str], list[Stage]]]:
+    return ((names, subject.instance.plan(list(names))) for names in SEQUENCES)
+
+
 @check(can_be_made)
 def a_plan_is_a_list_of_stages(subject: StrategySubject) -> None:
     """`plan` returns a list of Stage for one reward and for three."""
-    for names in SEQUENCES:
-        plan = subject.instance.plan(list(names))
+    for names, plan in _plans(subject):
         stages = isinstance(plan, list) and all(isinstance(stage, Stage) for stage in plan)
         require(stages and bool(plan), f"the plan of {len(names)} rewards is {plan!r}, no list of stages")
 
@@ -35,16 +38,16 @@ def a_plan_is_a_list_of_stages(subject: StrategySubject) -> None:
 @check(a_plan_is_a_list_of_stages)
 def every_reward_is_planned(subject: StrategySubject) -> None:
     """Each reward of the sequence is trained in some stage; a run refuses other plans."""
-    for names in SEQUENCES:
-        missing = set(names).difference(*(stage.rewards for stage in subject.instance.plan(list(names))))
+    for names, plan in _plans(subject):
+        missing = set(names).difference(*(stage.rewards for stage in plan))
         require(not missing, f"of {len(names)} rewards {len(missing)} are in no stage: {', '.join(sorted(missing))}")
 
 
 @check(a_plan_is_a_list_of_stages)
 def stages_are_well_formed(subject: StrategySubject) -> None:
     """A stage trains on rewards of the sequence, or merges earlier stages, with finite weights, and has a trainer."""
-    for names in SEQUENCES:
-        for i, stage in enumerate(subject.instance.plan(list(names))):
+    for names, plan in _plans(subject):
+        for i, stage in enumerate(plan):
             fault = _fault(stage, i, names, subject.component)
             require(not fault, f"stage {i} of the plan of {len(names)} rewards {fault}")
 
@@ -75,15 +78,8 @@ def _finite(weights: Mapping[Any, Any]) -> bool:
 @check(stages_are_well_formed)
 def planning_twice_gives_the_same(subject: StrategySubject) -> None:
     """A plan depends on settings and rewards only; every run plans again and looks its stages up in the store."""
-    for names in SEQUENCES:
-        plans = [subject.instance.plan(list(names)) for _ in range(2)] + [subject.fresh().plan(list(names))]
-        require(plans[0] == plans[1], f"planning {len(names)} rewards twice gives two plans")
-        require(plans[0] == plans[2], f"two instances of the same settings plan {len(names)} rewards differently")
-
-
-CHECKS: tuple[Check, ...] = (
-    a_plan_is_a_list_of_stages,
-    every_reward_is_planned,
-    stages_are_well_formed,
-    planning_twice_gives_the_same,
-)
+    for names, plan in _plans(subject):
+        n = len(names)
+        require(plan == subject.instance.plan(list(names)), f"planning {n} rewards twice gives two plans")
+        fault = f"two instances of the same settings plan {n} rewards differently"
+        require(plan == subject.fresh().plan(list(names)), fault)

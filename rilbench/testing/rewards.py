@@ -9,10 +9,21 @@ from torch import Tensor
 
 from rilbench.contracts.components import Reward
 from rilbench.contracts.errors import reason
-from rilbench.testing.check import Check, Fault, check, require
+from rilbench.testing.check import Fault, check, require
 from rilbench.testing.common import can_be_made
-from rilbench.testing.scoring import BATCH, LARGE, RewardSubject, brief, distance, pictures, rounding, score
-from rilbench.testing.surroundings import watched
+from rilbench.testing.scoring import (
+    BATCH,
+    LARGE,
+    RewardSubject,
+    brief,
+    captions,
+    distance,
+    edges,
+    pictures,
+    rounding,
+    score,
+)
+from rilbench.testing.surroundings import require_untouched
 
 HALF = 0.05  # the same for scores of bf16 images, which have three digits
 
@@ -55,45 +66,49 @@ def scores_are_on_the_device(subject: RewardSubject) -> None:
 @check(scores_are_on_the_device)
 def scores_are_finite(subject: RewardSubject) -> None:
     """Ordinary images have no NaN or infinite score, which would end a training."""
-    scores = score(subject, pictures(subject))
-    require(bool(scores.isfinite().all()), f"scores of ordinary images are {brief(scores)}")
+    _require_finite(subject, pictures(subject), "ordinary")
 
 
 @check(scores_are_finite)
 def scores_are_finite_at_the_edges(subject: RewardSubject) -> None:
     """All black and all white images have finite scores too; a diverging model makes such images."""
-    for value, name in ((0.0, "black"), (1.0, "white")):
-        scores = score(subject, torch.full_like(pictures(subject, 2), value))
-        require(bool(scores.isfinite().all()), f"scores of all {name} images are {brief(scores)}")
+    for name, images in edges(subject).items():
+        _require_finite(subject, images, f"all {name}")
+
+
+def _require_finite(subject: RewardSubject, images: Tensor, which: str) -> None:
+    scores = score(subject, images)
+    require(bool(scores.isfinite().all()), f"scores of {which} images are {brief(scores)}")
 
 
 @check(scores_are_finite)
 def scores_are_deterministic(subject: RewardSubject) -> None:
     """The same images have the same scores; otherwise results cannot be reproduced."""
-    images = pictures(subject)
-    first, second = score(subject, images), score(subject, images)
-    same = torch.equal(first, second) if subject.exact else distance(second, first) < rounding(subject)
+    first, second = (score(subject, pictures(subject)) for _ in range(2))
+    same = torch.equal(first, second) if subject.exact else _alike(subject, first, second)
     require(same, f"the same call gives {brief(first)}, then {brief(second)}")
+
+
+def _alike(subject: RewardSubject, expected: Tensor, found: Tensor) -> bool:
+    return distance(found, expected) < rounding(subject)
 
 
 @check(scores_are_deterministic)
 def instances_agree(subject: RewardSubject) -> None:
     """Two instances with the same settings give the same scores: weights do not come from chance."""
-    images = pictures(subject)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(8_461)
         other = subject.fresh()
-    first, second = score(subject, images), other(images.clone(), list(subject.prompts[:BATCH]))
-    same = distance(second, first) < rounding(subject)
+    first, second = score(subject, pictures(subject)), other(pictures(subject), captions(subject, BATCH))
+    same = _alike(subject, first, second)
     require(same, f"two instances of the same settings give {brief(first)} and {brief(second)}")
 
 
 @check(scores_are_deterministic)
 def images_are_left_alone(subject: RewardSubject) -> None:
     """The images are not changed in place: other rewards and the strategy use the same tensor."""
-    images = pictures(subject)
-    seen = images.clone()
-    subject.instance(seen, list(subject.prompts[:BATCH]))
+    images, seen = pictures(subject), pictures(subject)
+    subject.instance(seen, captions(subject, BATCH))
     require(torch.equal(seen, images), f"the call changes the images by up to {(seen - images).abs().max():.3g}")
     require(not seen.requires_grad, "the call makes the images require a gradient")
 
@@ -101,7 +116,7 @@ def images_are_left_alone(subject: RewardSubject) -> None:
 @check(scores_are_deterministic, a_batch_of_one_works)
 def scores_do_not_depend_on_the_batch(subject: RewardSubject) -> None:
     """An image has the same score alone and in a batch; otherwise the batch size changes every number."""
-    images, prompts = pictures(subject), list(subject.prompts[:BATCH])
+    images, prompts = pictures(subject), captions(subject, BATCH)
     together = score(subject, images)
     alone = torch.cat([score(subject, images[i : i + 1], prompts[i : i + 1]) for i in range(BATCH)])
     others = torch.cat([images, pictures(subject, LARGE - BATCH, seed=7)]).flip(0)
@@ -117,8 +132,8 @@ def other_images_are_scored_anew(subject: RewardSubject) -> None:
     """Other images of the same prompts have the scores that a new instance gives them: a cache holds no scores."""
     score(subject, pictures(subject))
     other = pictures(subject, seed=7)
-    found, expected = score(subject, other), subject.fresh()(other.clone(), list(subject.prompts[:BATCH]))
-    same = distance(found, expected) < rounding(subject)
+    found, expected = score(subject, other), subject.fresh()(other.clone(), captions(subject, BATCH))
+    same = _alike(subject, expected, found)
     require(same, f"other images of the same prompts have {brief(found)}, scored by a new instance {brief(expected)}")
 
 
@@ -130,20 +145,21 @@ def _with_prompts(subject: RewardSubject) -> str | None:
     return "it declares uses_prompts = True" if subject.component.uses_prompts else None
 
 
+def _change_by_prompts(subject: RewardSubject) -> float:
+    return distance(score(subject, pictures(subject), subject.other_prompts), score(subject, pictures(subject)))
+
+
 @check(scores_are_deterministic, not_for=_without_prompts)
 def prompts_change_the_scores(subject: RewardSubject) -> None:
     """A reward with `uses_prompts = True` uses the prompts; tables and advice rely on the declaration."""
-    images = pictures(subject)
-    change = distance(score(subject, images, subject.other_prompts), score(subject, images))
+    change = _change_by_prompts(subject)
     require(change > 1e-6, "other prompts give the same scores; declare uses_prompts = False")
 
 
 @check(scores_are_deterministic, not_for=_with_prompts)
 def prompts_do_not_change_the_scores(subject: RewardSubject) -> None:
     """A reward with `uses_prompts = False` does not use the prompts."""
-    images = pictures(subject)
-    change = distance(score(subject, images, subject.other_prompts), score(subject, images))
-    tolerance = 0.0 if subject.exact else rounding(subject)
+    change, tolerance = _change_by_prompts(subject), 0.0 if subject.exact else rounding(subject)
     require(change <= tolerance, f"other prompts change scores by {change:.2%}, but uses_prompts is False")
 
 
@@ -162,30 +178,4 @@ def half_precision_images_work(subject: RewardSubject) -> None:
 @check(can_be_made)
 def global_state_is_left_alone(subject: RewardSubject) -> None:
     """Draws no global random number and changes no global mode: every draw of a run has its own generator."""
-    images = pictures(subject)
-    score(subject, images)  # a first call may import and warm up
-    with watched() as found:
-        score(subject, images)
-    require(not found, f"a call changes {', '.join(found)}")
-    with watched(drawing=False) as found:  # models draw initial weights before they load their own
-        subject.fresh()
-    require(not found, f"making an instance changes {', '.join(found)}")
-
-
-CHECKS: tuple[Check, ...] = (
-    declarations_are_valid,
-    there_is_one_score_an_image,
-    a_batch_of_one_works,
-    scores_are_on_the_device,
-    scores_are_finite,
-    scores_are_finite_at_the_edges,
-    scores_are_deterministic,
-    instances_agree,
-    images_are_left_alone,
-    scores_do_not_depend_on_the_batch,
-    other_images_are_scored_anew,
-    prompts_change_the_scores,
-    prompts_do_not_change_the_scores,
-    half_precision_images_work,
-    global_state_is_left_alone,
-)
+    require_untouched(subject, lambda: score(subject, pictures(subject)), "a call")

@@ -33,10 +33,11 @@ def check_component(
     expected_failures: check name to the reason why this component may fail it. only: names of the checks to run.
     Raises ConfigError for an unknown check name and for anything that is not a component.
     """
-    checks, expected = checks_for(component), expected_failures or {}
+    expected = expected_failures or {}
+    checks = _known_checks(component, expected)
+    subject = _subject(component, settings, device=device, image_size=image_size, prompts=prompts)
     names = [check.name for check in checks] if only is None else list(only)
-    _known(checks, (*expected, *names))
-    subject = _subject(component, settings, device, image_size, prompts)
+    _known_checks(component, names)
     return [_expect(_run(check, subject), expected) for check in checks if check.name in names]
 
 
@@ -50,13 +51,14 @@ def checks_for(component: type[Component]) -> list[Check]:
 
 def _of(contract: type[Component]) -> list[Check]:
     from rilbench.testing import common, gradients, metrics, own_plan, parts, plans, resources, rewards, training
+    from rilbench.testing.check import checks_of
 
-    own: dict[type[Component], tuple[Check, ...]] = {
-        Reward: (*rewards.CHECKS, *gradients.CHECKS, *resources.CHECKS),
-        Metric: metrics.CHECKS,
-        Strategy: (*plans.CHECKS, *training.CHECKS, *parts.CHECKS, *own_plan.CHECKS),
+    own = {
+        Reward: (rewards, gradients, resources),
+        Metric: (metrics,),
+        Strategy: (plans, training, parts, own_plan),
     }
-    return [*common.COMMON, *own[contract]]
+    return [check for module in (common, *own[contract]) for check in checks_of(module)]
 
 
 def parametrize_with_checks(
@@ -73,9 +75,9 @@ def parametrize_with_checks(
     """
     import pytest
 
-    checks, expected = checks_for(component), expected_failures or {}
-    _known(checks, expected)
-    subject = _subject(component, settings, "cpu", image_size, prompts)
+    expected = expected_failures or {}
+    checks = _known_checks(component, expected)
+    subject = _subject(component, settings, device="cpu", image_size=image_size, prompts=prompts)
     marks = {name: [pytest.mark.xfail(reason=reason, strict=True)] for name, reason in expected.items()}
     parameters = [pytest.param(_body(c, subject), id=c.name, marks=marks.get(c.name, [])) for c in checks]
     return pytest.mark.parametrize("check", parameters)
@@ -95,18 +97,23 @@ def _body(check: Check, subject: Subject[Any]) -> Callable[[], None]:
     return body
 
 
-def _subject(
-    component: type[Component],
-    settings: Mapping[str, Any] | None,
-    device: str,
-    image_size: int,
-    prompts: Sequence[str] | None,
-) -> Subject[Any]:
+def _known_checks(component: type[Component], names: Iterable[str]) -> list[Check]:
+    """The checks of a component. ConfigError for a name that none of them has."""
+    checks = checks_for(component)
+    known = [check.name for check in checks]
+    for name in names:
+        if name not in known:
+            raise ConfigError(unknown("check", name, known))
+    return checks
+
+
+def _subject(component: type[Component], settings: Mapping[str, Any] | None, **options: Any) -> Subject[Any]:
     from rilbench.testing.check import Subject
 
+    prompts = options["prompts"]
     if prompts is not None and len(set(prompts)) < PROMPTS:
         raise ConfigError(f"prompts: {len(set(prompts))} different ones; the checks need {PROMPTS}")
-    return Subject(component, settings or {}, device=device, image_size=image_size, prompts=prompts)
+    return Subject(component, settings or {}, **options)
 
 
 def _run(check: Check, subject: Subject[Any]) -> CheckResult:
@@ -130,27 +137,19 @@ def _try(check: Check, subject: Subject[Any]) -> CheckResult:
     try:
         with undisturbed():
             check(subject)
-    except Skip as why:
-        return CheckResult(check.name, "skipped", str(why))
-    except Fault as fault:
-        return CheckResult(check.name, "failed", str(fault))
     except KeyboardInterrupt:
         raise
+    except Skip as why:
+        return CheckResult(check.name, "skipped", str(why))
     except BaseException as error:  # a plugin may raise anything
-        return CheckResult(check.name, "failed", reason(error))
+        return CheckResult(check.name, "failed", str(error) if isinstance(error, Fault) else reason(error))
     return CheckResult(check.name, "passed")
 
 
 def _expect(result: CheckResult, expected: Mapping[str, str]) -> CheckResult:
-    if result.name not in expected or result.status == "skipped":
+    why = expected.get(result.name)
+    if why is None or result.status == "skipped":
         return result
     if result.status == "failed":
-        return CheckResult(result.name, "expected failure", expected[result.name])
-    return CheckResult(result.name, "unexpected pass", f"expected to fail: {expected[result.name]}")
-
-
-def _known(checks: Iterable[Check], names: Iterable[str]) -> None:
-    known = [check.name for check in checks]
-    for name in names:
-        if name not in known:
-            raise ConfigError(unknown("check", name, known))
+        return CheckResult(result.name, "expected failure", why)
+    return CheckResult(result.name, "unexpected pass", f"expected to fail: {why}")

@@ -22,9 +22,19 @@ def pictures(subject: RewardSubject, n: int = BATCH, *, seed: int = 0, dtype: to
     return inputs.images(n, subject.image_size, seed=seed, device=subject.device, dtype=dtype)
 
 
+def edges(subject: RewardSubject) -> dict[str, Tensor]:
+    """Two black images and two white ones."""
+    return {name: torch.full_like(pictures(subject, 2), value) for name, value in (("black", 0.0), ("white", 1.0))}
+
+
+def captions(subject: RewardSubject, n: int) -> list[str]:
+    """The prompts of n images; from the ninth on they come again, as those of an evaluation do."""
+    return [subject.prompts[i % len(subject.prompts)] for i in range(n)]
+
+
 def score(subject: RewardSubject, images: Tensor, prompts: Sequence[str] | None = None) -> Tensor:
     """Scores (B,) of a copy of the images, for the first B prompts."""
-    return subject.instance(images.clone(), list((prompts or subject.prompts)[: len(images)]))
+    return subject.instance(images.clone(), list(prompts or captions(subject, len(images)))[: len(images)])
 
 
 def scores_and_gradient(
@@ -32,14 +42,9 @@ def scores_and_gradient(
 ) -> tuple[Tensor, Tensor]:
     """Scores (B,) and the gradient of their sum (B, 3, S, S)."""
     variable = images.clone().requires_grad_()
-    scores = subject.instance(variable.clone(), list((prompts or subject.prompts)[: len(images)]))
+    scores = score(subject, variable, prompts)
     (gradient,) = torch.autograd.grad(scores.sum(), variable)
     return scores.detach(), gradient
-
-
-def captions(subject: RewardSubject, n: int) -> list[str]:
-    """The prompts of n images; from the ninth on they come again, as those of an evaluation do."""
-    return [subject.prompts[i % len(subject.prompts)] for i in range(n)]
 
 
 def distance(found: Tensor, expected: Tensor) -> float:

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import random
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
 
 from rilbench.host.global_state import changed, generators, modes, restore, snapshot
+from rilbench.testing.check import Subject, require
 
 UNUSUAL_THREADS = 7  # a number that nobody would set
 UNUSUAL_SEED = 602_214
@@ -15,8 +21,6 @@ UNUSUAL_SEED = 602_214
 @contextmanager
 def undisturbed() -> Iterator[None]:
     """Within: warnings are quiet, being no breach of a contract; at the end torch's modes are what they were."""
-    import torch
-
     watched = modes()
     before = snapshot(watched)
     try:
@@ -37,23 +41,23 @@ def watched(*, drawing: bool = True) -> Iterator[list[str]]:
     found: list[str] = []
     settings = modes() | generators()
     before = snapshot(settings)
-    _make_unusual()
+    for seed in (random.seed, np.random.seed, torch.manual_seed):
+        seed(UNUSUAL_SEED)
+    torch.set_num_threads(UNUSUAL_THREADS)
     unusual = snapshot(settings)
     try:
         yield found
     finally:
-        looked_at = settings if drawing else modes()
-        found += changed(looked_at, unusual)
+        found += changed(settings if drawing else modes(), unusual)
         restore(settings, before)
 
 
-def _make_unusual() -> None:
-    import random
-
-    import numpy as np
-    import torch
-
-    random.seed(UNUSUAL_SEED)
-    np.random.seed(UNUSUAL_SEED)
-    torch.manual_seed(UNUSUAL_SEED)
-    torch.set_num_threads(UNUSUAL_THREADS)
+def require_untouched(subject: Subject[Any], call: Callable[[], object], what: str) -> None:
+    """Fault if a call, named `what`, or making an instance changes global state."""
+    call()  # a first one may import and warm up
+    with watched() as found:
+        call()
+    require(not found, f"{what} changes {', '.join(found)}")
+    with watched(drawing=False) as found:  # models draw initial weights before they load their own
+        subject.fresh()
+    require(not found, f"making an instance changes {', '.join(found)}")
