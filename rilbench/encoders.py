@@ -16,14 +16,15 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from rilbench.contracts.errors import ConfigError, unknown
-from rilbench.files.hub import digest
+from rilbench.files.hub import digest, is_hub_id
 from rilbench.files.open_clip import WEIGHTS, Published, locate
 from rilbench.files.open_clip import clip_files as clip_files
-from rilbench.files.published import require_published
+from rilbench.files.published import hub_folder, require_published
 from rilbench.files.resources import checked, resolve
 
 Fit = Literal["square", "pad"]  # how images reach the model's size, see `resize`
 CLIP_MODEL = "folder, `package:` path, Hub id or open_clip architecture; see `rilbench.encoders.ClipEncoder`"
+CLIP_MEAN, CLIP_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)  # of CLIP's pixels
 CLIP_PRETRAINED = "weight file, reference or open_clip tag of an architecture"
 
 
@@ -55,6 +56,12 @@ def _resize_to(images: Tensor, height: int, width: int) -> Tensor:
     if images.shape[-1] != width:
         images = images @ _resize_matrix(images.shape[-1], width, images.dtype, images.device).T
     return images
+
+
+def clip_pixels(images: Tensor, size: int, weight: Tensor) -> Tensor:
+    """Images (B, 3, H, W) in [0, 1] as CLIP takes them, with the dtype and on the device of a weight."""
+    mean, std = (weight.new_tensor(values)[:, None, None] for values in (CLIP_MEAN, CLIP_STD))
+    return (resize(images.to(weight), size) - mean) / std
 
 
 @lru_cache(maxsize=64)
@@ -161,6 +168,41 @@ def _side(size: int | Sequence[int]) -> int:
     if len(set(size)) != 1:
         raise ConfigError(f"model: takes images of {tuple(size)}; only square ones are supported")
     return size[0]
+
+
+def local_folder(name: str, setting: str, fetched: Sequence[str]) -> str:
+    """A folder by its path or `package:` path, or that of a Hub id in the cache with the files that are `fetched`.
+
+    Given a folder, `from_pretrained` asks the Hub nothing: given an id, it asks for a dozen files, and without a
+    network it tries each again and again. ConfigError when there is no folder.
+    """
+    if is_hub_id(name):
+        return str(hub_folder(name, fetched))
+    path = Path(resolve(name))
+    if not path.is_dir():
+        raise ConfigError(f"{setting}: no folder at {path}; download it or correct the path")
+    return str(path)
+
+
+def from_pretrained(kind: Any, folder: str, setting: str, **options: Any) -> Any:
+    """Whatever the `from_pretrained` of a class of transformers returns; ConfigError with a remedy when it fails."""
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    try:
+        return kind.from_pretrained(folder, **options)
+    except Exception as error:  # transformers passes on whatever json, safetensors, torch or the Hub raise
+        raise ConfigError(f"{setting}: cannot load {folder} ({brief(error)}); fetch its files again") from None
+
+
+def check_vocabulary(tokenizer: Any, size: int, setting: str, name: str) -> None:
+    """ConfigError unless a tokenizer has as many tokens as the model; transformers makes an empty one of a folder
+    without a tokenizer."""
+    if len(tokenizer) != size:
+        raise ConfigError(
+            f"{setting}: {name} is another: has {len(tokenizer)} tokens, the model {size}; download the model's "
+            "tokenizer and give the path of its folder"
+        )
 
 
 def read_tensors(path: str, setting: str) -> dict[str, Tensor]:

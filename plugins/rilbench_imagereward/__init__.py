@@ -5,17 +5,23 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor
 
 from rilbench import ConfigError, NeededFile, Reward, setting
 from rilbench.contracts.files import hub_files, named
-from rilbench.encoders import check_sha256, read_tensors, resize
+from rilbench.encoders import (
+    check_sha256,
+    check_vocabulary,
+    clip_pixels,
+    from_pretrained,
+    local_folder,
+    read_tensors,
+)
 from rilbench.files.hub import is_hub_id
 from rilbench.files.resources import resolve
-from rilbench_imagereward.model import Network, filled
-from rilbench_imagereward.sizes import Sizes, read_sizes
-from rilbench_imagereward.tokens import FILES, Tokens
+from rilbench_imagereward.model import Network, Sizes, filled, read_sizes
 
 __all__ = ["ImageReward", "ImageRewardSettings"]
 
@@ -24,8 +30,8 @@ PUBLISHED = (
     "#sha256=d71dc8d4912bc633c06ab8ef1ef6a81e8199d4369f14b47b29baf1d19de561f6&size=1786880927&licence=Apache-2.0"
 )
 SOURCE = "leave `weights` out and run rilbench fetch"
-MEAN = (0.48145466, 0.4578275, 0.40821073)  # as CLIP
-STD = (0.26862954, 0.26130258, 0.27577711)
+TOKENIZER = ("tokenizer.json", "tokenizer_config.json", "vocab.txt")  # of a Hub id
+LENGTH = 35  # tokens of a prompt, the rest is cut off
 
 
 @dataclass(frozen=True)
@@ -57,7 +63,7 @@ class ImageReward(Reward):
 
     @classmethod
     def files(cls, settings: ImageRewardSettings) -> Sequence[NeededFile]:
-        words = hub_files(settings.tokenizer, FILES, "Apache-2.0") if is_hub_id(settings.tokenizer) else []
+        words = hub_files(settings.tokenizer, TOKENIZER, "Apache-2.0") if is_hub_id(settings.tokenizer) else []
         return [*named(settings), *words]
 
     def __init__(self, settings: ImageRewardSettings, *, device: str = "cpu") -> None:
@@ -65,14 +71,19 @@ class ImageReward(Reward):
         sizes = read_sizes(settings.config)
         self.network = _load(settings, sizes).to(device).eval().requires_grad_(False)
         self.image_size = sizes.vision.image_size
-        self._tokens = Tokens(settings.tokenizer, sizes.vocab_size, device)
+        self._tokenizer = _load_tokenizer(settings.tokenizer, sizes.vocab_size)
 
     def __call__(self, images: Tensor, prompts: Sequence[str]) -> Tensor:
-        weight = next(self.network.parameters())
-        mean, std = (weight.new_tensor(values)[:, None, None] for values in (MEAN, STD))
-        pixels = (resize(images.to(weight), self.image_size) - mean) / std
+        pixels = clip_pixels(images, self.image_size, next(self.network.parameters()))
         scores: Tensor = self.network(pixels, *self._tokens(prompts))
         return scores
+
+    def _tokens(self, prompts: Sequence[str]) -> tuple[Tensor, Tensor]:
+        """Token numbers and attention mask, both (B, 35): always padded to the same length, so that no score depends
+        on the other prompts of a batch."""
+        options = {"padding": "max_length", "truncation": True, "max_length": LENGTH, "return_tensors": "pt"}
+        found = self._tokenizer(list(prompts), **options).to(self.device)
+        return found["input_ids"], found["attention_mask"]
 
 
 def _load(settings: ImageRewardSettings, sizes: Sizes) -> Network:
@@ -82,3 +93,14 @@ def _load(settings: ImageRewardSettings, sizes: Sizes) -> Network:
     if settings.sha256 is not None:
         check_sha256(path, settings.sha256)
     return filled(sizes, read_tensors(settings.weights, "weights"), path)
+
+
+def _load_tokenizer(name: str, size: int) -> Any:
+    """BLIP's tokenizer: that of bert-base-uncased with two more tokens."""
+    from transformers import BertTokenizer
+
+    tokenizer = from_pretrained(BertTokenizer, local_folder(name, "tokenizer", TOKENIZER), "tokenizer")
+    tokenizer.add_special_tokens({"bos_token": "[DEC]"})
+    tokenizer.add_tokens(["[ENC]"], special_tokens=True)
+    check_vocabulary(tokenizer, size, "tokenizer", name)
+    return tokenizer

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from rilbench import ConfigError
-from rilbench_imagereward.sizes import Sizes
+from rilbench.encoders import brief
+from rilbench.files.resources import resolve
 
 SHIFT, SCALE = 0.16717362830052426, 1.0333394966054072  # mean and deviation over the training set
 UNUSED = re.compile(r"blip\.(vision|text)_proj\.(weight|bias)|blip\.text_encoder\.embeddings\.position_ids")
@@ -26,6 +30,62 @@ RENAMED = (  # a name here, and what the checkpoint calls it
     (r"\.self_attn\.qkv\.", ".attn.qkv."),
     (r"\.self_attn\.projection\.", ".attn.proj."),
 )
+WITHOUT_EFFECT = {  # of med_config.json: for training, or the same for every model
+    "architectures",
+    "model_type",
+    "attention_probs_dropout_prob",
+    "hidden_dropout_prob",
+    "initializer_range",
+    "pad_token_id",
+    "type_vocab_size",  # med has no token types
+    "encoder_width",  # replaced by the width of the vision part
+    "add_cross_attention",
+}
+
+
+@dataclass(frozen=True)
+class VisionSizes:
+    """A ViT-L/16 for 224 x 224 pixels."""
+
+    hidden_size: int = 1024
+    intermediate_size: int = 4096
+    num_hidden_layers: int = 24
+    num_attention_heads: int = 16
+    image_size: int = 224
+    patch_size: int = 16
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """The text part has med_config.json's names and values; `vision` is the image part."""
+
+    vocab_size: int = 30524
+    hidden_size: int = 768
+    intermediate_size: int = 3072
+    num_hidden_layers: int = 12
+    num_attention_heads: int = 12
+    max_position_embeddings: int = 512
+    hidden_act: str = "gelu"
+    layer_norm_eps: float = 1e-12
+    vision: VisionSizes = field(default_factory=VisionSizes)
+
+
+def read_sizes(path: str | None) -> Sizes:
+    """The published sizes, or those of a JSON file; ConfigError when it is missing, corrupt or has unknown keys."""
+    from rilbench.contracts.settings import build  # its parser takes a while to import
+
+    if path is None:
+        return Sizes()
+    file = Path(resolve(path))
+    if not file.is_file():
+        raise ConfigError(f"config: no file at {file}; correct the path or leave `config` out")
+    try:
+        values: Any = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ConfigError(f"config: cannot read {file} ({brief(error)}); fetch or make it again") from None
+    if not isinstance(values, dict):
+        raise ConfigError(f"config: {file} does not hold an object of sizes")
+    return build(Sizes, {key: value for key, value in values.items() if key not in WITHOUT_EFFECT}, "config")
 
 
 class Network(nn.Module):

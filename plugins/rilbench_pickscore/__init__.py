@@ -4,21 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from rilbench import NeededFile, Reward, setting
+from rilbench import ConfigError, NeededFile, Reward, setting
 from rilbench.contracts.files import hub_files
-from rilbench.encoders import resize
+from rilbench.encoders import check_sha256, check_vocabulary, clip_pixels, from_pretrained, local_folder
 from rilbench.files.hub import is_hub_id
-from rilbench_pickscore.load import MODEL, TOKENIZER, load_model, load_tokenizer
 
 __all__ = ["PickScore", "PickScoreSettings"]
 
-MEAN = (0.48145466, 0.4578275, 0.40821073)  # of CLIP, which PickScore was tuned from
-STD = (0.26862954, 0.26130258, 0.27577711)
+MODEL = ("config.json", "model.safetensors")
+TOKENIZER = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.json", "merges.txt")
 
 
 @dataclass(frozen=True)
@@ -54,8 +55,12 @@ class PickScore(Reward):
 
     def __init__(self, settings: PickScoreSettings, *, device: str = "cpu") -> None:
         super().__init__(settings, device=device)
-        self.model = load_model(settings.model, settings.sha256, device)
-        self._tokenizer = load_tokenizer(settings.processor, self.model.config.text_config.vocab_size)
+        from transformers import CLIPTokenizer
+
+        self.model = _load_model(settings.model, settings.sha256, device)
+        folder = local_folder(settings.processor, "processor", TOKENIZER)
+        self._tokenizer = from_pretrained(CLIPTokenizer, folder, "processor")
+        check_vocabulary(self._tokenizer, self.model.config.text_config.vocab_size, "processor", settings.processor)
         self._text: dict[str, Tensor] = {}
 
     def __call__(self, images: Tensor, prompts: Sequence[str]) -> Tensor:
@@ -65,9 +70,7 @@ class PickScore(Reward):
 
     def image_features(self, images: Tensor) -> Tensor:
         """Images (B, 3, H, W) in [0, 1] to unit vectors (B, D), differentiable in the images."""
-        weight = self.model.logit_scale
-        mean, std = (weight.new_tensor(values)[:, None, None] for values in (MEAN, STD))
-        pixels = (resize(images.to(weight), self.model.config.vision_config.image_size) - mean) / std
+        pixels = clip_pixels(images, self.model.config.vision_config.image_size, self.model.logit_scale)
         pooled = self.model.vision_model(pixel_values=pixels).pooler_output
         return F.normalize(self.model.visual_projection(pooled), dim=-1)
 
@@ -85,3 +88,23 @@ class PickScore(Reward):
         tokens = self._tokenizer([prompt], truncation=True, max_length=limit, return_tensors="pt")
         pooled = self.model.text_model(input_ids=tokens["input_ids"].to(self.device)).pooler_output
         return F.normalize(self.model.text_projection(pooled), dim=-1)[0]
+
+
+def _load_model(model: str, sha256: str | None, device: str) -> Any:
+    """A CLIPModel in float32, frozen and in eval mode; ConfigError unless every weight is there and fits."""
+    from transformers import CLIPModel
+
+    folder = Path(local_folder(model, "model", MODEL))
+    for file in MODEL:
+        if not (folder / file).is_file():
+            raise ConfigError(f"model: the folder {folder} has no {file}; download the folder again")
+    if sha256 is not None:
+        check_sha256(folder / MODEL[-1], sha256)
+    options = {"dtype": torch.float32, "output_loading_info": True, "ignore_mismatched_sizes": True}
+    clip, report = from_pretrained(CLIPModel, str(folder), "model", **options)
+    faults = sorted(f"{key} is {kind}" for kind in ("missing", "unexpected") for key in report[f"{kind}_keys"])
+    faults += [f"{key} has shape {tuple(a)}, not {tuple(b)}" for key, a, b in sorted(report["mismatched_keys"])]
+    if faults:
+        more = f" and {len(faults) - 1} more" if len(faults) > 1 else ""
+        raise ConfigError(f"model: {model} is not a CLIPModel: {faults[0]}{more}; name the folder of PickScore v1")
+    return clip.to(device).eval().requires_grad_(False)

@@ -18,8 +18,7 @@ from torch import Tensor
 
 from rilbench import ConfigError
 from rilbench_imagereward import ImageReward, ImageRewardSettings
-from rilbench_imagereward.model import Network
-from rilbench_imagereward.sizes import Sizes
+from rilbench_imagereward.model import Network, Sizes
 
 PUBLISHED_BYTES = 1_786_880_927  # of ImageReward.pt
 PROMPTS = ["a large red circle", "small blue squares"]
@@ -211,10 +210,6 @@ def test_corrupt_and_pickled_files_are_refused(folder: Path, tmp_path: Path) -> 
         (json.dumps({"hiden_size": 16}), "Did you mean 'hidden_size'"),
         (json.dumps({"vision": {"patch": 16}}), "unknown setting in config.vision 'patch'"),
         (json.dumps({"hidden_size": "wide"}), "config.hidden_size: .*wide"),
-        (json.dumps({"hidden_size": 16, "num_attention_heads": 5}), r"config.hidden_size: 16 .* 5 \(heads"),
-        (json.dumps({"vision": {"patch_size": 15}}), r"config.vision.image_size: 224 .* 15 \(patches"),
-        (json.dumps({"max_position_embeddings": 34}), "config.max_position_embeddings: 34 is less than 35"),
-        (json.dumps({"hidden_act": "relu"}), "config.hidden_act: 'relu' is not supported"),
     ],
 )
 def test_wrong_configs_are_refused(folder: Path, tmp_path: Path, text: str, match: str) -> None:
@@ -239,7 +234,7 @@ def test_wrong_tokenizers_are_refused(folder: Path, tmp_path: Path) -> None:
     )
     other = blip.save_tokenizer(tmp_path / "other", blip.WORDS[:-1])
     refused(
-        "tokenizer: .*other is another: has 15 tokens with .*the model 16",
+        "tokenizer: .*other is another: has 15 tokens, the model 16",
         folder,
         tokenizer=str(other),
     )

@@ -1,4 +1,5 @@
-"""`diversity`: how different the images of one prompt are from each other."""
+"""Metrics of CLIP features: `clip_score`, how well images show what their prompts say, and `diversity`, how different
+the images of one prompt are from each other."""
 
 from __future__ import annotations
 
@@ -8,16 +9,37 @@ from itertools import groupby
 
 from torch import Tensor
 
-from rilbench import Metric, NeededFile, setting
+from rilbench import MeanMetric, Metric, NeededFile, setting
 from rilbench.encoders import CLIP_MODEL, CLIP_PRETRAINED, ClipEncoder, clip_files
 
 
 @dataclass(frozen=True)
-class DiversitySettings:
+class ClipFeatureSettings:
     """The CLIP whose features are compared."""
 
     model: str = setting("package:rilbench_shapes/weights/clip", CLIP_MODEL, path=True)
     pretrained: str | None = setting(None, CLIP_PRETRAINED, path=True)
+
+
+class ClipScore(MeanMetric):
+    """100 times the cosine of image and prompt features, in [-100, 100]; negative values are kept.
+
+    Source: Hessel et al., CLIPScore (2021), with the usual weight 100 in place of 2.5.
+    """
+
+    Settings = ClipFeatureSettings
+    higher_is_better = True
+
+    @classmethod
+    def files(cls, settings: ClipFeatureSettings) -> Sequence[NeededFile]:
+        return clip_files(settings.model, settings.pretrained)
+
+    def __init__(self, settings: ClipFeatureSettings, *, device: str = "cpu") -> None:
+        super().__init__(settings, device=device)
+        self.encoder = ClipEncoder(settings.model, settings.pretrained, device)
+
+    def score(self, images: Tensor, prompts: Sequence[str], *, base_images: Tensor | None = None) -> Tensor:
+        return 100 * (self.encoder.image_features(images) * self.encoder.text_features(prompts)).sum(1)
 
 
 class Diversity(Metric):
@@ -26,14 +48,14 @@ class Diversity(Metric):
     Falls towards 0 when a model answers a prompt with one image whatever the noise. NaN unless a prompt has two.
     """
 
-    Settings = DiversitySettings
+    Settings = ClipFeatureSettings
     higher_is_better = True
 
     @classmethod
-    def files(cls, settings: DiversitySettings) -> Sequence[NeededFile]:
+    def files(cls, settings: ClipFeatureSettings) -> Sequence[NeededFile]:
         return clip_files(settings.model, settings.pretrained)
 
-    def __init__(self, settings: DiversitySettings, *, device: str = "cpu") -> None:
+    def __init__(self, settings: ClipFeatureSettings, *, device: str = "cpu") -> None:
         super().__init__(settings, device=device)
         self.encoder = ClipEncoder(settings.model, settings.pretrained, device)
         self.reset()
