@@ -67,16 +67,10 @@ class Bench:
 
     def training(self, strategy: Strategy, config: TrainConfig, **options: Any) -> StageTraining:
         """A stage to train; the options are those of StageTraining."""
-        fixed: dict[str, Any] = {
-            "stage": STAGE,
-            "index": 1,
-            "prompts": list(inputs.PROMPTS),
-            "rank": 2,
-            "init": "paper",
-            "seed": 0,
-        }
-        options = fixed | {"reward": self.reward(options.get("stage", STAGE))} | options
-        return StageTraining(model=self.model, group=self.group, strategy=strategy, config=config, **options)
+        fixed = {"index": 1, "rank": 2, "init": "paper", "seed": 0, "prompts": list(inputs.PROMPTS)}
+        parts: Any = {"model": self.model, "group": self.group, "strategy": strategy, "config": config, "stage": STAGE}
+        reward = self.reward(options.get("stage", STAGE))
+        return StageTraining(**parts | fixed | {"reward": reward} | options)
 
     def train(
         self, strategy: Strategy, *, below: Sequence[LoraPair] = (), updates: int = 1, **options: Any
@@ -97,13 +91,8 @@ class Bench:
 
     def weights(self) -> dict[str, Tensor]:
         """Copies of all weights that no stage may change."""
-        model, group = self.model, self.group
-        parts = {
-            "unet": model.network.state_dict(),
-            "vae": model.vae.state_dict(),
-            "frozen": group.frozen,
-            "base": group.base,
-        }
+        parts = {"unet": self.model.network.state_dict(), "vae": self.model.vae.state_dict()}
+        parts |= {"frozen": self.group.frozen, "base": self.group.base}
         return {f"{part}.{k}": v.detach().clone() for part, values in parts.items() for k, v in values.items()}
 
 

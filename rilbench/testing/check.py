@@ -8,8 +8,12 @@ from functools import cached_property
 from types import ModuleType
 from typing import Any, Generic, TypeVar
 
+import torch
+from torch import Tensor
+
 from rilbench.contracts import settings
 from rilbench.contracts.components import Component
+from rilbench.contracts.errors import ConfigError
 from rilbench.engine.secret_settings import resolved
 from rilbench.testing import inputs
 from rilbench.testing.report import CheckResult
@@ -23,13 +27,9 @@ class Fault(AssertionError):
     """A component does not meet a demand; the message is one sentence with the figure found."""
 
 
-class Skip(Exception):
-    """A demand does not apply to a component; the message says why."""
-
-
 @dataclass(frozen=True, eq=False)
 class Check:
-    """A demand that can be called with a subject: it returns, or raises Fault, Skip or what the component raises.
+    """A demand on a subject: it returns, or raises Fault or what the component raises.
 
     needs: checks that must not fail before. A component that breaks one of them is told so once, not twenty times.
     not_for: gives the reason why a component is not asked, or None.
@@ -49,15 +49,20 @@ class Check:
         """What is demanded and why."""
         return self.demand.__doc__ or ""
 
-    def __call__(self, subject: Subject[Any]) -> None:
-        if reason := self.not_for(subject):
-            raise Skip(reason)
-        self.demand(subject)
-
 
 def check(*needs: Check, not_for: NotFor = lambda subject: None) -> Callable[[Demand], Check]:
     """Make a check of a function that takes a subject."""
     return lambda demand: Check(demand, needs, not_for)
+
+
+def unless(attribute: str, value: object) -> NotFor:
+    """The reason why a component is not asked whose class declares another value."""
+
+    def reason(subject: Subject[Any]) -> str | None:
+        declared = getattr(subject.component, attribute)
+        return None if declared == value else f"it declares {attribute} = {declared}"
+
+    return reason
 
 
 def checks_of(module: ModuleType) -> list[Check]:
@@ -90,11 +95,13 @@ class Subject(Generic[C]):
         image_size: int,
         prompts: Sequence[str] | None = None,
     ) -> None:
+        if prompts is not None and len(set(prompts)) < len(inputs.PROMPTS):
+            raise ConfigError(f"prompts: {len(set(prompts))} different ones; the checks need {len(inputs.PROMPTS)}")
         self.component, self.values = component, dict(values)
         self.prompts = tuple(prompts or inputs.PROMPTS)
         # the same ones handed on by half their number, so that every image has another
         half = len(self.prompts) // 2
-        self.other_prompts = self.prompts[half:] + self.prompts[:half] if prompts else inputs.OTHER_PROMPTS
+        self.other_prompts = self.prompts[half:] + self.prompts[:half]
         self.device, self.image_size = device, image_size
         self.exact = device == "cpu"  # the same work gives the same bits; some kernels of other devices vary
         self.results: dict[Check, CheckResult] = {}  # of every check asked so far
@@ -112,3 +119,7 @@ class Subject(Generic[C]):
     def fresh(self) -> C:
         """Another instance of the same settings."""
         return self.component(resolved(self.settings, "settings"), device=self.device)
+
+    def pictures(self, n: int, *, seed: int = 0, dtype: torch.dtype = torch.float32) -> Tensor:
+        """Test images (n, 3, S, S) on the device."""
+        return inputs.images(n, self.image_size, seed=seed, device=self.device, dtype=dtype)

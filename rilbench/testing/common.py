@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import fields, is_dataclass
 from typing import Any
 
 from rilbench.contracts import settings
@@ -15,6 +15,7 @@ from rilbench.engine.documents import settings_document
 from rilbench.testing.check import Fault, Subject, check, require
 
 WRONG: tuple[Any, ...] = ({"no": "such value"}, ["no such value"], "no such value")  # no type takes all three
+ACCEPTED, REFUSED = "no error", "a ConfigError"  # what becomes of a wrong setting
 Any_ = Subject[Any]
 
 
@@ -35,7 +36,7 @@ def api_version_is_supported(subject: Any_) -> None:
 def settings_are_a_frozen_dataclass(subject: Any_) -> None:
     """`Settings` cannot change during a run, because they are part of a stage's identity."""
     cls = subject.component.Settings
-    require(isinstance(cls, type) and dataclasses.is_dataclass(cls), f"Settings is {cls!r}, no dataclass")
+    require(isinstance(cls, type) and is_dataclass(cls), f"Settings is {cls!r}, no dataclass")
     require(cls.__dataclass_params__.frozen, f"Settings ({cls.__name__}) is not frozen")
 
 
@@ -57,46 +58,35 @@ def settings_can_be_stored(subject: Any_) -> None:
         raise Fault(str(error)) from error
 
 
-def _no_settings(subject: Any_) -> str | None:
-    cls = subject.component.Settings
-    has_fields = dataclasses.is_dataclass(cls) and dataclasses.fields(cls)
-    return None if has_fields or not dataclasses.is_dataclass(cls) else "it has no settings"
-
-
 @check(settings_can_be_built)
 def settings_refuse_unknown_keys(subject: Any_) -> None:
     """A misspelt setting is an error; otherwise a run silently uses the default."""
-    refusal = _refusal(subject, {"no_such_setting": 1})
-    require(refusal is not None, "an unknown setting is accepted")
-    require(_clear(refusal), f"an unknown setting gives {_brief(refusal)}, not a ConfigError")
+    answer = _answer(subject, "no_such_setting", 1)
+    require(answer != ACCEPTED, "an unknown setting is accepted")
+    require(answer == REFUSED, f"an unknown setting gives {answer}, not a ConfigError")
 
 
-@check(settings_can_be_built, not_for=_no_settings)
+@check(settings_can_be_built, not_for=lambda s: None if fields(s.component.Settings) else "it has no settings")
 def settings_refuse_wrong_types(subject: Any_) -> None:
     """Each setting has a type, and a value of another type is an error before any weight is loaded."""
-    for field in dataclasses.fields(subject.component.Settings):
-        refusals = [_refusal(subject, {field.name: value}) for value in WRONG]
-        require(any(refusals), f"setting {field.name!r} accepts a mapping, a list and a text alike; give it a type")
-        for refusal in refusals:
-            fault = f"a wrong value of setting {field.name!r} gives {_brief(refusal)}, not a ConfigError"
-            require(refusal is None or _clear(refusal), fault)
+    for name in (field.name for field in fields(subject.component.Settings)):
+        answers = [_answer(subject, name, value) for value in WRONG]
+        require(
+            set(answers) != {ACCEPTED}, f"setting {name!r} accepts a mapping, a list and a text alike; give it a type"
+        )
+        for answer in answers:
+            fault = f"a wrong value of setting {name!r} gives {answer}, not a ConfigError"
+            require(answer in (ACCEPTED, REFUSED), fault)
 
 
-def _clear(refusal: Exception | None) -> bool:
-    """Whether a user can act on it; a PluginError is what became of the class's own exception."""
-    return isinstance(refusal, ConfigError) and not isinstance(refusal, PluginError)
-
-
-def _refusal(subject: Any_, values: Mapping[str, Any]) -> Exception | None:
+def _answer(subject: Any_, name: str, value: Any) -> str:
+    """ACCEPTED, REFUSED with an error on which a user can act, or the class's own exception."""
     try:
-        settings.build(subject.component.Settings, {**subject.values, **values}, "settings")
+        settings.build(subject.component.Settings, {**subject.values, name: value}, "settings")
     except Exception as error:
-        return error
-    return None
-
-
-def _brief(error: Exception | None) -> str:
-    return "no error" if error is None else reason(error)
+        clear = isinstance(error, ConfigError) and not isinstance(error, PluginError)
+        return REFUSED if clear else reason(error)
+    return ACCEPTED
 
 
 @check(settings_can_be_built)

@@ -6,24 +6,14 @@ import torch
 from torch import Tensor
 
 from rilbench.testing import inputs
-from rilbench.testing.check import check, require
+from rilbench.testing.check import check, require, unless
 from rilbench.testing.rewards import (
     declarations_are_valid,
     scores_are_deterministic,
     scores_are_finite_at_the_edges,
     scores_do_not_depend_on_the_batch,
 )
-from rilbench.testing.scoring import (
-    BATCH,
-    LARGE,
-    RewardSubject,
-    brief,
-    captions,
-    edges,
-    pictures,
-    score,
-    scores_and_gradient,
-)
+from rilbench.testing.scoring import BATCH, LARGE, RewardSubject, brief, captions, edges, score, scores_and_gradient
 
 DTYPES = {"fp32": torch.float32, "fp64": torch.float64}
 TOLERANCE = {"fp32": 0.05, "fp64": 1e-6}  # of the gradient's norm; what rilbench brings is at 0.002 and 2e-10
@@ -34,16 +24,13 @@ STEPS = {  # largest change of a pixel; the best of them counts, because kinks a
 }
 AMONG_MANY = 0.01  # share of an image's gradient that another batch may change; rounding at kinks
 
-
-def not_differentiable(subject: RewardSubject) -> str | None:
-    """Why a reward that is only measured is not asked."""
-    return None if subject.component.differentiable else "it declares differentiable = False"
+not_differentiable = unless("differentiable", True)
 
 
 @check(scores_are_deterministic, not_for=not_differentiable)
 def there_is_a_gradient(subject: RewardSubject) -> None:
     """The scores depend on the images differentiably; `detach`, `no_grad`, `item` and numpy break the graph."""
-    images = pictures(subject).requires_grad_()
+    images = subject.pictures(BATCH).requires_grad_()
     scores = score(subject, images)
     require(scores.requires_grad, "the scores have no gradient; declare differentiable = False or mend the cut")
     (gradient,) = torch.autograd.grad(scores.sum(), images, allow_unused=True)
@@ -53,7 +40,7 @@ def there_is_a_gradient(subject: RewardSubject) -> None:
 @check(there_is_a_gradient, not_for=not_differentiable)
 def the_gradient_is_finite(subject: RewardSubject) -> None:
     """Ordinary images have no NaN or infinite gradient, which would end a training."""
-    _require_finite(subject, pictures(subject))
+    _require_finite(subject, subject.pictures(BATCH))
 
 
 @check(the_gradient_is_finite, scores_are_finite_at_the_edges, not_for=not_differentiable)
@@ -72,7 +59,7 @@ def _require_finite(subject: RewardSubject, images: Tensor, where: str = "") -> 
 @check(the_gradient_is_finite, not_for=not_differentiable)
 def the_gradient_is_not_zero(subject: RewardSubject) -> None:
     """Every image has a gradient that is not zero; rounding and saturation remove it."""
-    _, gradient = scores_and_gradient(subject, pictures(subject))
+    _, gradient = scores_and_gradient(subject, subject.pictures(BATCH))
     norms = _norms(gradient)
     require(bool((norms > 0).all()), f"the gradients of {BATCH} images have norms {brief(norms)}")
 
@@ -80,7 +67,7 @@ def the_gradient_is_not_zero(subject: RewardSubject) -> None:
 @check(the_gradient_is_finite, scores_do_not_depend_on_the_batch, not_for=not_differentiable)
 def gradients_do_not_mix_images(subject: RewardSubject) -> None:
     """The score of an image has no gradient with respect to other images of the batch."""
-    images = pictures(subject).requires_grad_()
+    images = subject.pictures(BATCH).requires_grad_()
     scores = score(subject, images)
     (gradient,) = torch.autograd.grad(scores[0], images)
     own, leaked = float(gradient[0].norm()), float(gradient[1:].norm())
@@ -90,7 +77,7 @@ def gradients_do_not_mix_images(subject: RewardSubject) -> None:
 @check(gradients_do_not_mix_images, the_gradient_is_not_zero, not_for=not_differentiable)
 def every_image_of_a_large_batch_has_its_gradient(subject: RewardSubject) -> None:
     """An image has the same gradient in a large batch as in a small one: none is skipped or scaled by the batch."""
-    images, prompts = pictures(subject, LARGE), captions(subject, LARGE)
+    images, prompts = subject.pictures(LARGE), captions(subject, LARGE)
     _, together = scores_and_gradient(subject, images, prompts)
     rows = [slice(start, start + BATCH) for start in range(0, LARGE, BATCH)]
     few = torch.cat([scores_and_gradient(subject, images[part], prompts[part])[1] for part in rows])
@@ -104,7 +91,7 @@ def every_image_of_a_large_batch_has_its_gradient(subject: RewardSubject) -> Non
 def the_gradient_is_correct(subject: RewardSubject) -> None:
     """The gradient agrees with finite differences, in the precision that the reward declares."""
     precision = subject.component.precision
-    images = pictures(subject, dtype=DTYPES[precision])
+    images = subject.pictures(BATCH, dtype=DTYPES[precision])
     scores, gradient = scores_and_gradient(subject, images)
     if precision == "fp64":
         require(scores.dtype == torch.float64, f"precision is fp64, but float64 images have {scores.dtype} scores")

@@ -16,31 +16,21 @@ PROMPTS = (
     "a large black cross in the middle on a cyan background",
     "a small purple circle at the right on a green background",
 )
-OTHER_PROMPTS = (
-    "a small black triangle at the top on a red background",
-    "a large white cross at the bottom on a green background",
-    "a small blue circle in the middle on a black background",
-    "a large purple square at the left on a white background",
-)
 SCALES = {4: 1.5, 12: 0.7}  # cells a side: strength of smooth noise
 
 
 def images(n: int, size: int, *, seed: int = 0, device: str = "cpu", dtype: torch.dtype = torch.float32) -> Tensor:
     """Pictures (n, 3, size, size) in (0.04, 0.96): smooth at two scales, with a little grain, all different."""
     field = smooth(n, size, seed=seed)
-    grain = torch.randn(n, 3, size, size, generator=_generator(seed + 1), dtype=torch.float64)
+    grain = torch.randn(n, 3, size, size, generator=torch.Generator().manual_seed(seed + 1), dtype=torch.float64)
     return (0.04 + 0.92 * torch.sigmoid(field + 0.15 * grain)).to(device, dtype)
 
 
 def smooth(n: int, size: int, *, seed: int) -> Tensor:
     """Smooth noise (n, 3, size, size), float64, of about unit size."""
-    generator = _generator(seed)
+    generator = torch.Generator().manual_seed(seed)
     field = torch.zeros(n, 3, size, size, dtype=torch.float64)
     for cells, strength in SCALES.items():
         coarse = torch.randn(n, 3, cells, cells, generator=generator, dtype=torch.float64)
         field += strength * F.interpolate(coarse, size=(size, size), mode="bicubic", align_corners=False)
     return field
-
-
-def _generator(seed: int) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)

@@ -10,8 +10,7 @@ import torch
 from torch import Tensor
 
 from rilbench.contracts.components import MeanMetric, Metric
-from rilbench.testing import inputs
-from rilbench.testing.check import Subject, check, require
+from rilbench.testing.check import Subject, check, require, unless
 from rilbench.testing.common import can_be_made
 from rilbench.testing.surroundings import require_untouched
 
@@ -20,11 +19,6 @@ IMAGES = 8
 ALL = range(IMAGES)
 BASE = 3  # the seed of the untouched model's images
 ROUNDING = 1e-3  # share of a value: what another order of float32 sums may change
-
-
-def pictures(subject: MetricSubject, seed: int = 0) -> Tensor:
-    """Eight test images (8, 3, S, S)."""
-    return inputs.images(IMAGES, subject.image_size, seed=seed, device=subject.device)
 
 
 def update(subject: MetricSubject, metric: Metric, images: Tensor, base: Tensor, rows: Sequence[int]) -> Tensor | None:
@@ -48,7 +42,7 @@ def measure(
 ) -> float:
     """The value of a seed's images shown in this order in batches of these sizes, by the shared instance or another."""
     metric, rest = metric or subject.instance, list(order)
-    images, base_images = pictures(subject, seed), pictures(subject, base)
+    images, base_images = subject.pictures(IMAGES, seed=seed), subject.pictures(IMAGES, seed=base)
     metric.reset()
     for size in sizes:
         rows, rest = rest[:size], rest[size:]
@@ -161,7 +155,7 @@ def the_order_does_not_matter(subject: MetricSubject) -> None:
 @check(reset_forgets)
 def update_gives_scores_or_none(subject: MetricSubject) -> None:
     """`update` returns finite scores (B,) without gradient, for the intervals, or None for a set metric."""
-    metric, images, base = subject.instance, pictures(subject), pictures(subject, BASE)
+    metric, images, base = subject.instance, subject.pictures(IMAGES), subject.pictures(IMAGES, seed=BASE)
     metric.reset()
     for n in (IMAGES, 1):
         scores = update(subject, metric, images[:n], base[:n], range(n))
@@ -173,11 +167,7 @@ def update_gives_scores_or_none(subject: MetricSubject) -> None:
         require(not scores.requires_grad, "update gives scores that require a gradient; compute them without")
 
 
-def _without_base(subject: MetricSubject) -> str | None:
-    return None if subject.component.needs_base else "it declares needs_base = False"
-
-
-@check(reset_forgets, not_for=_without_base)
+@check(reset_forgets, not_for=unless("needs_base", True))
 def base_images_matter(subject: MetricSubject) -> None:
     """A metric with `needs_base = True` uses the base images; keeping them costs memory."""
     same = math.isclose(measure(subject), measure(subject, base=9), rel_tol=1e-9)
@@ -187,12 +177,12 @@ def base_images_matter(subject: MetricSubject) -> None:
 @check(images_can_be_added)
 def images_are_left_alone(subject: MetricSubject) -> None:
     """Neither images nor base images are changed in place: the next metric uses the same tensors."""
-    metric, images, base = subject.instance, pictures(subject), pictures(subject, BASE)
+    metric, images, base = subject.instance, subject.pictures(IMAGES), subject.pictures(IMAGES, seed=BASE)
     metric.reset()
     update(subject, metric, images, base, ALL)
     metric.compute()
     for name, shown, seed in (("images", images, 0), ("base images", base, BASE)):
-        change = float((shown - pictures(subject, seed)).abs().max())
+        change = float((shown - subject.pictures(IMAGES, seed=seed)).abs().max())
         require(change == 0, f"the {name} are changed in place by up to {change:.3g}")
 
 

@@ -33,21 +33,11 @@ def _gradients(subject: StrategySubject, *, part: int) -> list[Tensor]:
     pair = bench.step(strategy).pair
     config = training_config(UPDATES, batch=BATCH, micro_batch=part)
     trainer = bench.training(strategy, config, checkpoint=Path())  # of which there is none
-    optimiser = _RandomSteps(pair.factors)
+    optimiser, generator, gradients = torch.optim.SGD(pair.factors, lr=0.0), generator_for("parts"), list[Tensor]()
     for update in range(UPDATES):
         trainer.update(update, pair, optimiser)
-    return optimiser.gradients
-
-
-class _RandomSteps(torch.optim.Optimizer):
-    """Moves the factors by the same random steps whatever their gradients (P,) are, and records these."""
-
-    def __init__(self, factors: list[Tensor]) -> None:
-        super().__init__(factors, {})
-        self.factors, self.gradients, self.generator = factors, list[Tensor](), generator_for("parts")
-
-    @torch.no_grad()
-    def step(self, closure: object = None) -> None:  # type: ignore[override]
-        self.gradients.append(torch.cat([f.grad.flatten() for f in self.factors if f.grad is not None]))
-        for factor in self.factors:
-            factor.add_(0.1 * torch.randn(factor.shape, generator=self.generator).to(factor))
+        gradients.append(torch.cat([f.grad.flatten() for f in pair.factors if f.grad is not None]))
+        with torch.no_grad():
+            for factor in pair.factors:
+                factor.add_(0.1 * torch.randn(factor.shape, generator=generator).to(factor))
+    return gradients

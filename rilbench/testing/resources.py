@@ -3,25 +3,72 @@
 from __future__ import annotations
 
 import gc
+import types
 import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
-import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from rilbench.testing.check import check, require, require_none
 from rilbench.testing.gradients import not_differentiable, there_is_a_gradient
-from rilbench.testing.holdings import amounts, held, modules, newborn
 from rilbench.testing.rewards import scores_are_finite
-from rilbench.testing.scoring import RewardSubject, pictures, score
+from rilbench.testing.scoring import RewardSubject, captions, score
 
 CALLS = 50
+OPAQUE = (type, types.ModuleType, types.CodeType, Tensor, nn.Module)
+
+
+def held(root: Any) -> Iterator[Any]:
+    """Everything reachable from an object, through attributes, containers, methods and closures, each once.
+
+    Modules and tensors are given but not entered, and neither are the globals of functions.
+    """
+    seen: set[int] = set()
+    todo = [root]
+    while todo:
+        item = todo.pop()
+        if id(item) in seen:
+            continue
+        seen.add(id(item))
+        yield item
+        if isinstance(item, types.FunctionType):
+            todo += [item.__closure__, item.__defaults__, item.__kwdefaults__, item.__dict__]
+        elif not isinstance(item, OPAQUE):
+            todo += gc.get_referents(item)
+
+
+def modules(root: Any) -> list[nn.Module]:
+    """The outermost torch modules an object holds."""
+    return [item for item in held(root) if isinstance(item, nn.Module)]
+
+
+def amounts(root: Any) -> dict[str, int]:
+    """How much there is now: living tensors and their bytes made since `newborn`, and objects an instance holds."""
+    gc.collect()
+    tensors = [item for item in gc.get_objects() if issubclass(type(item), Tensor)]
+    size = sum(t.numel() * t.element_size() for t in tensors)
+    return {"tensors": len(tensors), "bytes of tensors": size, "objects held": sum(1 for _ in held(root))}
+
+
+@contextmanager
+def newborn() -> Iterator[None]:
+    """Within, the garbage collector sees only what is made within: collecting and counting then take no time."""
+    ours = gc.get_freeze_count() == 0
+    if ours:
+        gc.freeze()
+    try:
+        yield
+    finally:
+        if ours:
+            gc.unfreeze()
 
 
 @check(scores_are_finite)
 def parameters_are_frozen(subject: RewardSubject) -> None:
     """No parameter requires a gradient, which would cost memory and time and could train it by mistake."""
-    score(subject, pictures(subject, 2))
+    score(subject, subject.pictures(2))
     named = [(type(m).__name__, *each) for m in modules(subject.instance) for each in m.named_parameters()]
     loose = [f"{module}.{name}" for module, name, parameter in named if parameter.requires_grad]
     tensors = [item for item in held(subject.instance) if isinstance(item, Tensor)]
@@ -32,26 +79,9 @@ def parameters_are_frozen(subject: RewardSubject) -> None:
 @check(scores_are_finite)
 def modules_are_in_eval_mode(subject: RewardSubject) -> None:
     """Dropout and batch statistics are off; a new torch module starts in train mode."""
-    score(subject, pictures(subject, 2))
+    score(subject, subject.pictures(2))
     training = [type(m).__name__ for top in modules(subject.instance) for m in top.modules() if m.training]
     require_none(training, "{} modules are in train mode")
-
-
-class _Canary(torch.autograd.Function):
-    """The identity; the graph it is part of keeps `token` alive."""
-
-    @staticmethod
-    def forward(ctx: Any, images: Tensor, token: object) -> Tensor:
-        ctx.token = token
-        return images.clone()
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
-        return gradients[0], None
-
-
-class _Token:
-    pass
 
 
 @check(there_is_a_gradient, parameters_are_frozen, not_for=not_differentiable)
@@ -63,28 +93,23 @@ def no_graph_is_kept(subject: RewardSubject) -> None:
     require(alive() is None, "the graph of a call is still alive after its scores are gone; detach what is stored")
 
 
-def _call_and_forget(subject: RewardSubject) -> weakref.ref[_Token]:
-    token = _Token()
-    images = _Canary.apply(pictures(subject, 2).requires_grad_(), token)
-    subject.instance(images, list(subject.prompts[:2])).sum().backward()  # type: ignore[no-untyped-call]
-    return weakref.ref(token)
+def _call_and_forget(subject: RewardSubject) -> weakref.ref[Any]:
+    """A hook that the graph of a call keeps alive."""
+    images, hook = subject.pictures(2).requires_grad_().clone(), lambda gradient: None
+    images.register_hook(hook)  # type: ignore[no-untyped-call]
+    subject.instance(images, captions(subject, 2)).sum().backward()  # type: ignore[no-untyped-call]
+    return weakref.ref(hook)
 
 
 @check(scores_are_finite)
 def memory_does_not_grow(subject: RewardSubject) -> None:
     """Repeated calls with the same prompts do not leave more and more tensors and objects in memory."""
-    found = []
+    images, found = subject.pictures(2), []
     with newborn():
         for calls in (10, CALLS // 2, CALLS // 2):  # a cache that fills up grows in one half only
-            _call(subject, calls)
+            for _ in range(calls):
+                score(subject, images.clone().requires_grad_(subject.component.differentiable))
             found.append(amounts(subject.instance))
     for unit in found[0]:
         start, middle, end = (amount[unit] for amount in found)
         require(not start < middle < end, f"{CALLS} calls leave {end - start} more {unit} behind")
-
-
-def _call(subject: RewardSubject, times: int) -> None:
-    images = pictures(subject, 2)
-    for _ in range(times):
-        variable = images.clone().requires_grad_(subject.component.differentiable)
-        score(subject, variable)

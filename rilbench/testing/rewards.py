@@ -9,20 +9,9 @@ from torch import Tensor
 
 from rilbench.contracts.components import Reward
 from rilbench.contracts.errors import reason
-from rilbench.testing.check import Fault, check, require
+from rilbench.testing.check import Fault, check, require, unless
 from rilbench.testing.common import can_be_made
-from rilbench.testing.scoring import (
-    BATCH,
-    LARGE,
-    RewardSubject,
-    brief,
-    captions,
-    distance,
-    edges,
-    pictures,
-    rounding,
-    score,
-)
+from rilbench.testing.scoring import BATCH, LARGE, RewardSubject, brief, captions, distance, edges, rounding, score
 from rilbench.testing.surroundings import require_untouched
 
 HALF = 0.05  # the same for scores of bf16 images, which have three digits
@@ -43,7 +32,7 @@ def declarations_are_valid(subject: RewardSubject) -> None:
 @check(can_be_made)
 def there_is_one_score_an_image(subject: RewardSubject) -> None:
     """Scores are a floating point tensor of shape (B,), one per image."""
-    scores = score(subject, pictures(subject))
+    scores = score(subject, subject.pictures(BATCH))
     require(isinstance(scores, Tensor), f"scores are of type {type(scores).__name__}, no tensor")
     require(scores.shape == (BATCH,), f"scores of {BATCH} images have shape {tuple(scores.shape)}, not ({BATCH},)")
     require(scores.is_floating_point(), f"scores are of {scores.dtype}, no floating point type")
@@ -52,21 +41,21 @@ def there_is_one_score_an_image(subject: RewardSubject) -> None:
 @check(there_is_one_score_an_image)
 def a_batch_of_one_works(subject: RewardSubject) -> None:
     """One image gives scores of shape (1,); an extra squeeze makes it a scalar."""
-    scores = score(subject, pictures(subject, 1))
+    scores = score(subject, subject.pictures(1))
     require(scores.shape == (1,), f"the scores of one image have shape {tuple(scores.shape)}, not (1,)")
 
 
 @check(there_is_one_score_an_image)
 def scores_are_on_the_device(subject: RewardSubject) -> None:
     """The scores are on the device of the images; a CPU must be sufficient."""
-    found, wanted = score(subject, pictures(subject)).device.type, torch.device(subject.device).type
+    found, wanted = score(subject, subject.pictures(BATCH)).device.type, torch.device(subject.device).type
     require(found == wanted, f"scores of images on {wanted} are on {found}")
 
 
 @check(scores_are_on_the_device)
 def scores_are_finite(subject: RewardSubject) -> None:
     """Ordinary images have no NaN or infinite score, which would end a training."""
-    _require_finite(subject, pictures(subject), "ordinary")
+    _require_finite(subject, subject.pictures(BATCH), "ordinary")
 
 
 @check(scores_are_finite)
@@ -84,7 +73,7 @@ def _require_finite(subject: RewardSubject, images: Tensor, which: str) -> None:
 @check(scores_are_finite)
 def scores_are_deterministic(subject: RewardSubject) -> None:
     """The same images have the same scores; otherwise results cannot be reproduced."""
-    first, second = (score(subject, pictures(subject)) for _ in range(2))
+    first, second = (score(subject, subject.pictures(BATCH)) for _ in range(2))
     same = torch.equal(first, second) if subject.exact else _alike(subject, first, second)
     require(same, f"the same call gives {brief(first)}, then {brief(second)}")
 
@@ -99,7 +88,7 @@ def instances_agree(subject: RewardSubject) -> None:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(8_461)
         other = subject.fresh()
-    first, second = score(subject, pictures(subject)), other(pictures(subject), captions(subject, BATCH))
+    first, second = score(subject, subject.pictures(BATCH)), other(subject.pictures(BATCH), captions(subject, BATCH))
     same = _alike(subject, first, second)
     require(same, f"two instances of the same settings give {brief(first)} and {brief(second)}")
 
@@ -107,7 +96,7 @@ def instances_agree(subject: RewardSubject) -> None:
 @check(scores_are_deterministic)
 def images_are_left_alone(subject: RewardSubject) -> None:
     """The images are not changed in place: other rewards and the strategy use the same tensor."""
-    images, seen = pictures(subject), pictures(subject)
+    images, seen = subject.pictures(BATCH), subject.pictures(BATCH)
     subject.instance(seen, captions(subject, BATCH))
     require(torch.equal(seen, images), f"the call changes the images by up to {(seen - images).abs().max():.3g}")
     require(not seen.requires_grad, "the call makes the images require a gradient")
@@ -116,10 +105,10 @@ def images_are_left_alone(subject: RewardSubject) -> None:
 @check(scores_are_deterministic, a_batch_of_one_works)
 def scores_do_not_depend_on_the_batch(subject: RewardSubject) -> None:
     """An image has the same score alone and in a batch; otherwise the batch size changes every number."""
-    images, prompts = pictures(subject), captions(subject, BATCH)
+    images, prompts = subject.pictures(BATCH), captions(subject, BATCH)
     together = score(subject, images)
     alone = torch.cat([score(subject, images[i : i + 1], prompts[i : i + 1]) for i in range(BATCH)])
-    others = torch.cat([images, pictures(subject, LARGE - BATCH, seed=7)]).flip(0)
+    others = torch.cat([images, subject.pictures(LARGE - BATCH, seed=7)]).flip(0)
     theirs = [subject.other_prompts[i % BATCH] for i in range(LARGE - BATCH)]
     among = score(subject, others, [*theirs, *reversed(prompts)]).flip(0)[:BATCH]
     for found, how in ((alone, "alone"), (among, "in another batch")):
@@ -130,33 +119,27 @@ def scores_do_not_depend_on_the_batch(subject: RewardSubject) -> None:
 @check(instances_agree)
 def other_images_are_scored_anew(subject: RewardSubject) -> None:
     """Other images of the same prompts have the scores that a new instance gives them: a cache holds no scores."""
-    score(subject, pictures(subject))
-    other = pictures(subject, seed=7)
+    score(subject, subject.pictures(BATCH))
+    other = subject.pictures(BATCH, seed=7)
     found, expected = score(subject, other), subject.fresh()(other.clone(), captions(subject, BATCH))
     same = _alike(subject, expected, found)
     require(same, f"other images of the same prompts have {brief(found)}, scored by a new instance {brief(expected)}")
 
 
-def _without_prompts(subject: RewardSubject) -> str | None:
-    return None if subject.component.uses_prompts else "it declares uses_prompts = False"
-
-
-def _with_prompts(subject: RewardSubject) -> str | None:
-    return "it declares uses_prompts = True" if subject.component.uses_prompts else None
-
-
 def _change_by_prompts(subject: RewardSubject) -> float:
-    return distance(score(subject, pictures(subject), subject.other_prompts), score(subject, pictures(subject)))
+    return distance(
+        score(subject, subject.pictures(BATCH), subject.other_prompts), score(subject, subject.pictures(BATCH))
+    )
 
 
-@check(scores_are_deterministic, not_for=_without_prompts)
+@check(scores_are_deterministic, not_for=unless("uses_prompts", True))
 def prompts_change_the_scores(subject: RewardSubject) -> None:
     """A reward with `uses_prompts = True` uses the prompts; tables and advice rely on the declaration."""
     change = _change_by_prompts(subject)
     require(change > 1e-6, "other prompts give the same scores; declare uses_prompts = False")
 
 
-@check(scores_are_deterministic, not_for=_with_prompts)
+@check(scores_are_deterministic, not_for=unless("uses_prompts", False))
 def prompts_do_not_change_the_scores(subject: RewardSubject) -> None:
     """A reward with `uses_prompts = False` does not use the prompts."""
     change, tolerance = _change_by_prompts(subject), 0.0 if subject.exact else rounding(subject)
@@ -166,7 +149,7 @@ def prompts_do_not_change_the_scores(subject: RewardSubject) -> None:
 @check(scores_are_deterministic)
 def half_precision_images_work(subject: RewardSubject) -> None:
     """bf16 images have about the scores of the same values in float32; models in half precision make such images."""
-    images = pictures(subject).bfloat16()
+    images = subject.pictures(BATCH).bfloat16()
     try:
         half = score(subject, images)
     except Exception as error:
@@ -178,4 +161,4 @@ def half_precision_images_work(subject: RewardSubject) -> None:
 @check(can_be_made)
 def global_state_is_left_alone(subject: RewardSubject) -> None:
     """Draws no global random number and changes no global mode: every draw of a run has its own generator."""
-    require_untouched(subject, lambda: score(subject, pictures(subject)), "a call")
+    require_untouched(subject, lambda: score(subject, subject.pictures(BATCH)), "a call")

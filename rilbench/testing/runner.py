@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from rilbench.contracts.components import Component, Metric, Reward
@@ -12,8 +13,6 @@ from rilbench.testing.report import CheckResult
 
 if TYPE_CHECKING:
     from rilbench.testing.check import Check, Subject
-
-PROMPTS = 8  # how many different prompts the checks need
 
 
 def check_component(
@@ -33,9 +32,11 @@ def check_component(
     expected_failures: check name to the reason why this component may fail it. only: names of the checks to run.
     Raises ConfigError for an unknown check name and for anything that is not a component.
     """
+    from rilbench.testing.check import Subject
+
     expected = expected_failures or {}
     checks = _known_checks(component, expected)
-    subject = _subject(component, settings, device=device, image_size=image_size, prompts=prompts)
+    subject = Subject(component, settings or {}, device=device, image_size=image_size, prompts=prompts)
     names = [check.name for check in checks] if only is None else list(only)
     _known_checks(component, names)
     return [_expect(_run(check, subject), expected) for check in checks if check.name in names]
@@ -43,21 +44,15 @@ def check_component(
 
 def checks_for(component: type[Component]) -> list[Check]:
     """The checks that apply to a component, in the order they run; `.name` and `.says` describe each."""
-    for contract in (Reward, Metric, Strategy):
-        if isinstance(component, type) and issubclass(component, contract):
-            return _of(contract)
-    raise ConfigError(f"{component!r} is not a subclass of {', '.join(c.__name__ for c in (Reward, Metric, Strategy))}")
+    contracts = (Reward, Metric, Strategy)
+    contract = next((c for c in contracts if isinstance(component, type) and issubclass(component, c)), None)
+    if contract is None:
+        raise ConfigError(f"{component!r} is not a subclass of {', '.join(c.__name__ for c in contracts)}")
 
-
-def _of(contract: type[Component]) -> list[Check]:
-    from rilbench.testing import common, gradients, metrics, own_plan, parts, plans, resources, rewards, training
+    from rilbench.testing import common, gradients, metrics, parts, plans, resources, rewards, training
     from rilbench.testing.check import checks_of
 
-    own = {
-        Reward: (rewards, gradients, resources),
-        Metric: (metrics,),
-        Strategy: (plans, training, parts, own_plan),
-    }
+    own = {Reward: (rewards, gradients, resources), Metric: (metrics,), Strategy: (plans, training, parts)}
     return [check for module in (common, *own[contract]) for check in checks_of(module)]
 
 
@@ -75,26 +70,25 @@ def parametrize_with_checks(
     """
     import pytest
 
+    from rilbench.testing.check import Subject
+
     expected = expected_failures or {}
     checks = _known_checks(component, expected)
-    subject = _subject(component, settings, device="cpu", image_size=image_size, prompts=prompts)
+    subject = Subject(component, settings or {}, device="cpu", image_size=image_size, prompts=prompts)
     marks = {name: [pytest.mark.xfail(reason=reason, strict=True)] for name, reason in expected.items()}
-    parameters = [pytest.param(_body(c, subject), id=c.name, marks=marks.get(c.name, [])) for c in checks]
+    parameters = [
+        pytest.param(partial(_assert_passes, c, subject), id=c.name, marks=marks.get(c.name, [])) for c in checks
+    ]
     return pytest.mark.parametrize("check", parameters)
 
 
-def _body(check: Check, subject: Subject[Any]) -> Callable[[], None]:
-    def body() -> None:
-        import pytest
+def _assert_passes(check: Check, subject: Subject[Any]) -> None:
+    import pytest
 
-        result = _run(check, subject)
-        if result.status == "skipped":
-            pytest.skip(result.reason)
-        if not result.ok:
-            raise AssertionError(f"{check.name}: {result.reason}")
-
-    body.__doc__ = check.says
-    return body
+    result = _run(check, subject)
+    if result.status == "skipped":
+        pytest.skip(result.reason)
+    assert result.ok, f"{check.name}: {result.reason}"
 
 
 def _known_checks(component: type[Component], names: Iterable[str]) -> list[Check]:
@@ -107,40 +101,25 @@ def _known_checks(component: type[Component], names: Iterable[str]) -> list[Chec
     return checks
 
 
-def _subject(component: type[Component], settings: Mapping[str, Any] | None, **options: Any) -> Subject[Any]:
-    from rilbench.testing.check import Subject
-
-    prompts = options["prompts"]
-    if prompts is not None and len(set(prompts)) < PROMPTS:
-        raise ConfigError(f"prompts: {len(set(prompts))} different ones; the checks need {PROMPTS}")
-    return Subject(component, settings or {}, **options)
-
-
 def _run(check: Check, subject: Subject[Any]) -> CheckResult:
     """The result of a check, found once; whatever it needs runs first."""
     if check not in subject.results:
-        unmet = [need.name for need in check.needs if _blocks(_run(need, subject))]
-        subject.results[check] = (
-            CheckResult(check.name, "skipped", f"needs {unmet[0]}") if unmet else _try(check, subject)
-        )
+        before = [_run(need, subject) for need in check.needs]
+        unmet = [f"needs {r.name}" for r in before if r.status == "failed" or r.reason.startswith("needs ")]
+        why = unmet[0] if unmet else check.not_for(subject)
+        subject.results[check] = CheckResult(check.name, "skipped", why) if why else _try(check, subject)
     return subject.results[check]
 
 
-def _blocks(result: CheckResult) -> bool:
-    return result.status == "failed" or result.reason.startswith("needs ")
-
-
 def _try(check: Check, subject: Subject[Any]) -> CheckResult:
-    from rilbench.testing.check import Fault, Skip
+    from rilbench.testing.check import Fault
     from rilbench.testing.surroundings import undisturbed
 
     try:
         with undisturbed():
-            check(subject)
+            check.demand(subject)
     except KeyboardInterrupt:
         raise
-    except Skip as why:
-        return CheckResult(check.name, "skipped", str(why))
     except BaseException as error:  # a plugin may raise anything
         return CheckResult(check.name, "failed", str(error) if isinstance(error, Fault) else reason(error))
     return CheckResult(check.name, "passed")

@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from rilbench.contracts.components import Reward
-from rilbench.testing import inputs
 from rilbench.testing.check import Subject
 
 RewardSubject: TypeAlias = Subject[Reward]
@@ -17,14 +16,9 @@ BATCH = 4
 LARGE = 17  # more than anybody scores at a time
 
 
-def pictures(subject: RewardSubject, n: int = BATCH, *, seed: int = 0, dtype: torch.dtype = torch.float32) -> Tensor:
-    """Test images (n, 3, S, S) on the subject's device."""
-    return inputs.images(n, subject.image_size, seed=seed, device=subject.device, dtype=dtype)
-
-
 def edges(subject: RewardSubject) -> dict[str, Tensor]:
     """Two black images and two white ones."""
-    return {name: torch.full_like(pictures(subject, 2), value) for name, value in (("black", 0.0), ("white", 1.0))}
+    return {name: torch.full_like(subject.pictures(2), value) for name, value in (("black", 0.0), ("white", 1.0))}
 
 
 def captions(subject: RewardSubject, n: int) -> list[str]:

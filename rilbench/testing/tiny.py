@@ -15,10 +15,15 @@ WIDTH = 16  # of the text features
 
 def parts() -> dict[str, Any]:
     """The pipeline's parts by name; the same each time, and the global random generator is not touched."""
+    from diffusers import DDIMScheduler
+    from transformers import CLIPTextModel
+
+    betas: dict[str, Any] = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
+    scheduler = DDIMScheduler(**betas, clip_sample=False, set_alpha_to_one=False, steps_offset=1)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        models = {"text_encoder": _text_encoder(), "unet": unet(), "vae": vae()}
-    return models | {"tokenizer": tokenizer(), "scheduler": _scheduler()}
+        models = {"text_encoder": CLIPTextModel(text_config()), "unet": unet(), "vae": vae()}
+    return models | {"tokenizer": tokenizer(), "scheduler": scheduler}
 
 
 def save_pipeline(folder: Path) -> None:
@@ -88,24 +93,4 @@ def vae(**options: Any) -> Any:
         layers_per_block=1,
         sample_size=16,
         **options,
-    )
-
-
-def _text_encoder() -> Any:
-    from transformers import CLIPTextModel
-
-    return CLIPTextModel(text_config())
-
-
-def _scheduler() -> Any:
-    from diffusers import DDIMScheduler
-
-    return DDIMScheduler(
-        num_train_timesteps=1000,
-        beta_start=0.00085,
-        beta_end=0.012,
-        beta_schedule="scaled_linear",
-        clip_sample=False,
-        set_alpha_to_one=False,
-        steps_offset=1,
     )

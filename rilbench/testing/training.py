@@ -16,11 +16,11 @@ from rilbench.contracts.pair import LoraPair
 from rilbench.testing.bench import Bench, difference, gradients
 from rilbench.testing.check import check, require, require_none
 from rilbench.testing.common import can_be_made
-from rilbench.testing.plans import StrategySubject, only_plans
+from rilbench.testing.plans import StrategySubject, only_plans, stages_are_well_formed
 from rilbench.testing.surroundings import require_untouched
 
 UPDATES, STOP = 3, 2  # of a stage; the update after whose checkpoint it is stopped
-STAGES = 4
+NAMES = ("first", "second", "third", "fourth")  # of rewards, each of a stage
 
 
 @check(can_be_made, not_for=only_plans)
@@ -111,7 +111,7 @@ def a_step_costs_the_same_at_every_stage(subject: StrategySubject) -> None:
     """Images denoised, decoded and scored in a step, and parameters trained, do not grow with the number of stages."""
     strategy, bench = subject.fresh(), Bench.on(subject.device)
     pairs, costs = list[LoraPair](), list[Counter[str]]()
-    for _ in range(STAGES):
+    for _ in NAMES:
         pair, cost = bench.cost(strategy, pairs)
         pairs, costs = [*pairs, pair], [*costs, cost]
     require_level(costs)
@@ -123,6 +123,23 @@ def require_level(costs: Sequence[Counter[str]], where: str = "") -> None:
         for what, amount in sorted(cost.items()):
             first = costs[0][what]
             require(amount <= first, f"{where}a step has {what} {first} at stage 1 and {amount} at stage {stage}")
+
+
+@check(a_step_costs_the_same_at_every_stage, stages_are_well_formed, not_for=only_plans)
+def its_own_plan_costs_the_same_at_every_stage(subject: StrategySubject) -> None:
+    """The same for the stages it plans, with their rewards and the tensors they hand to the next stage."""
+    bench, below, carry, costs = Bench.on(subject.device), list[LoraPair](), dict[str, Tensor](), list[Counter[str]]()
+    for stage in subject.fresh().plan(list(NAMES)):
+        if not stage.rewards or stage.by is not None:
+            continue
+        continues = stage.start == "continue" and bool(below)
+        below, initial = (below[:-1], below[-1]) if continues else ([] if stage.start == "base" else below, None)
+        strategy = subject.fresh()  # a stage gets nothing of the one before but its carry
+        pair, cost = bench.cost(strategy, below, stage=stage, initial=initial, carry=carry)
+        below, carry = [*below, pair], strategy.carry()
+        kept = sum(value.numel() for value in carry.values())
+        costs.append(cost + Counter({"left to the next stage": kept}))
+    require_level(costs, f"in its plan of {len(NAMES)} rewards ")
 
 
 @check(the_loss_is_a_finite_scalar, not_for=only_plans)
