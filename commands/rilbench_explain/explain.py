@@ -13,7 +13,7 @@ from rilbench.contracts.files import NeededFile, is_reference
 from rilbench.contracts.strategy import Stage
 from rilbench.engine import config as configuration
 from rilbench.engine import identity, secret_settings, unused_settings
-from rilbench.engine.budget import memory_check
+from rilbench.engine.budget import memory_check, remedies
 from rilbench.engine.budget.check import count_memory
 from rilbench.engine.budget.check import work as work_of
 from rilbench.engine.budget.memory import Memory
@@ -48,7 +48,7 @@ def explain(
     layers = loaded.group.layers.values()
     trainable = sum(config.adapter.rank * (layer.in_features + layer.out_features) for layer in layers)
     images = len(evaluation_prompts(config.evaluate.prompts)) * config.evaluate.images_per_prompt
-    probed = memory_check.largest(PROBE, lambda n: memory.evaluation(n, slicing=False), free)
+    probed = remedies.largest(PROBE, lambda n: memory.evaluation(n, slicing=False), free)
     with loaded.enough_memory("timing a forward", memory_check.hopeless(config.model)):
         cost = measure(loaded.model, probed)
     evaluation = identity.digest(components.parts.evaluation_document)
@@ -152,5 +152,5 @@ def _memory(
         "needed_gb": round(wanted / 1e9, 3),
         "free_gb": round(free / 1e9, 3),
         "fits": wanted <= free,
-        "remedies": [] if wanted <= free else memory_check.remedies(config, work, memory, free, recount),
+        "remedies": [] if wanted <= free else remedies.remedies(config, work, memory, free, recount),
     }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -34,7 +35,7 @@ def get(file: NeededFile, on_bytes: OnBytes) -> None:
             if file.hub:
                 _from_hub(file, on_bytes)
             else:
-                _fetch(file, redact.complete(file.address), place_of(file), on_bytes, size=file.size)
+                _fetch(file, complete(file.address), place_of(file), on_bytes, size=file.size)
     except RilbenchError:
         raise
     except Exception as error:  # of the Hub's client, the connection or the disk
@@ -118,3 +119,23 @@ def _reason(error: Exception, file: NeededFile) -> str:
 def _status(error: Exception) -> int | None:
     """The HTTP status of an error that is a server's answer."""
     return getattr(getattr(error, "response", None), "status_code", None)
+
+
+def complete(address: str) -> str:
+    """An address to ask a server at: `token=env:NAME` takes the value from the environment.
+
+    RilbenchError when the variable is not set, or when the address was written without its secrets.
+    """
+
+    def filled(match: re.Match[str]) -> str:
+        mark, name, value = match.groups()
+        variable = value.removeprefix(redact.ENV) if value.startswith(redact.ENV) else ""
+        if value == redact.GONE:
+            raise RilbenchError(
+                f"{address} was written without its secrets; give the address again, or {name}=env:NAME"
+            )
+        if variable and not os.environ.get(variable):
+            raise RilbenchError(f"{redact.public(address)}: the environment variable {variable} is not set; export it")
+        return f"{mark}{name}={os.environ[variable] if variable else value}"
+
+    return redact.PARAMETER.sub(filled, address)

@@ -6,12 +6,9 @@ parser reads too: a misspelt scheme, a password with `#`, `/` or `?` in it. Rath
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Mapping
 from typing import Any
-
-from rilbench.contracts.errors import RilbenchError
 
 GONE = "***"
 ENV = "env:"  # what names a variable of the environment is no secret
@@ -72,26 +69,6 @@ def values(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return type(value)(values(part) for part in value)
     return value
-
-
-def complete(address: str) -> str:
-    """An address to ask a server at: `token=env:NAME` takes the value from the environment.
-
-    RilbenchError when the variable is not set, or when the address was written without its secrets.
-    """
-
-    def filled(match: re.Match[str]) -> str:
-        mark, name, value = match.groups()
-        variable = value.removeprefix(ENV) if value.startswith(ENV) else ""
-        if value == GONE:
-            raise RilbenchError(
-                f"{address} was written without its secrets; give the address again, or {name}=env:NAME"
-            )
-        if variable and not os.environ.get(variable):
-            raise RilbenchError(f"{public(address)}: the environment variable {variable} is not set; export it")
-        return f"{mark}{name}={os.environ[variable] if variable else value}"
-
-    return PARAMETER.sub(filled, address)
 
 
 def is_secret(name: str) -> bool:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from rilbench.contracts.result import ResultMatrix, Row, RunResult
-from rilbench.engine import identity, secret_settings, unused_settings
+from rilbench.engine import identity, secret_settings
 from rilbench.engine.budget.check import check_memory
 from rilbench.engine.components import Components
 from rilbench.engine.config import RunConfig
@@ -38,8 +38,11 @@ def prepare(
     requirements.check(config.requires)
     catalog.survey(warn)
     components, plan = planned_run(config, catalog)
-    stages = [planned.stage for planned in plan]
-    unused_settings.require_none(unused_settings.find(given or {}, components.parts, stages))
+    if given:
+        from rilbench.engine import unused_settings
+
+        stages = [planned.stage for planned in plan]
+        unused_settings.require_none(unused_settings.find(given, components.parts, stages))
     return components, plan
 
 

@@ -16,8 +16,8 @@ from rilbench.files.model_path import check_local
 from rilbench.files.pipelines import SKIPPED, in_cache, variant_of
 from rilbench.files.published import hub_folder, require_published
 from rilbench.files.resources import resolve
-from rilbench.model.backbones import BACKBONES, Backbone
-from rilbench.model.backbones.base import DTYPES
+from rilbench.model.backbones import FAMILIES, family
+from rilbench.model.backbones.base import DTYPES, Backbone
 from rilbench.model.config import ModelConfig
 from rilbench.model.libraries import silent
 from rilbench.store.layout import StageFiles
@@ -33,7 +33,7 @@ def load_backbone(config: ModelConfig) -> Backbone:
     Weights are read from safetensors only.
     """
     pipeline = load_pipeline(config, DTYPES[config.precision])
-    backbone = BACKBONES[type(pipeline).__name__](pipeline, config, device=pick_device(config.device))
+    backbone = family(type(pipeline).__name__)(pipeline, config, device=pick_device(config.device))
     try:
         backbone.sampler  # noqa: B018 - checks that one can be made
     except RilbenchError:
@@ -56,10 +56,10 @@ def load_pipeline(config: ModelConfig, dtype: torch.dtype) -> Any:
     try:
         index = diffusers.DiffusionPipeline.load_config(path)
         name = index["_class_name"]
-        if name not in BACKBONES:
-            raise ConfigError(f"model.path: {config.path!r} is a {name}; known are {', '.join(BACKBONES)}")
+        if name not in FAMILIES:
+            raise ConfigError(f"model.path: {config.path!r} is a {name}; known are {', '.join(FAMILIES)}")
         parts = load_parts(path, index, dtype)
-        return getattr(diffusers, name).from_pretrained(path, **(parts | dict(BACKBONES[name].options())))
+        return getattr(diffusers, name).from_pretrained(path, **(parts | dict(family(name).options())))
     except RilbenchError:
         raise
     except Exception as error:  # diffusers, safetensors and the hub raise a dozen kinds

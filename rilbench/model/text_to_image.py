@@ -8,8 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from rilbench.model.backbones import Backbone, Condition
-from rilbench.model.backbones.base import DTYPES
+from rilbench.model.backbones.base import DTYPES, Backbone, Condition
 from rilbench.model.config import ModelConfig
 from rilbench.model.loading import load_backbone, pipeline_folder
 from rilbench.model.reading import Captions, Reading, readings, remarks

@@ -19,15 +19,25 @@ EVALUATION = re.compile(r"stages/([\w-]+)/evaluations/[\w-]+")  # an evaluation'
 
 
 @dataclass(frozen=True)
-class Store:
-    """A store: runs, and the stages and evaluations that they share."""
-
+class _Folder:
     folder: Path
 
-    @property
-    def stages(self) -> Path:
-        """The folder of all stages."""
-        return self.folder / "stages"
+
+class _Place:
+    """A file or folder, by its name in the folder of an instance."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __get__(self, files: _Folder, _: type) -> Path:
+        return files.folder / self.name
+
+
+@dataclass(frozen=True)
+class Store(_Folder):
+    """A store: runs, and the stages and evaluations that they share."""
+
+    stages = _Place("stages")  # the folder of all stages
 
     def run(self, name: str) -> RunFiles:
         """A run, by its name."""
@@ -55,59 +65,31 @@ class Store:
 
 
 @dataclass(frozen=True)
-class RunFiles:
+class RunFiles(_Folder):
     """The files of a run; `study` is there in the folder of a study instead."""
 
-    folder: Path
     RESULT: ClassVar[str] = "result.json"
     SETTINGS: ClassVar[str] = "config.yaml"
     ENVIRONMENT: ClassVar[str] = "environment.json"
     TABLE: ClassVar[str] = "table.md"
     PICTURES: ClassVar[str] = "samples.png"
 
+    result = _Place(RESULT)  # the matrix and all that is computed from it
+    settings = _Place(SETTINGS)  # the configuration that repeats the run
+    environment = _Place(ENVIRONMENT)  # versions, device and commit
+    plan = _Place("plan.json")  # the evaluations that the run consists of, written before the first one
+    table = _Place(TABLE)  # the result as a table in Markdown
+    pictures = _Place(PICTURES)  # the grid of pictures: a row a prompt, a column a stage
+    study = _Place("study.json")  # what a study is, its runs, and how far it is
+
     @property
     def store(self) -> Store:
         """The store that the run lies in, through links."""
         return Store(self.folder.resolve().parent)
 
-    @property
-    def result(self) -> Path:
-        """The matrix and all that is computed from it."""
-        return self.folder / self.RESULT
-
-    @property
-    def settings(self) -> Path:
-        """The configuration that repeats the run."""
-        return self.folder / self.SETTINGS
-
-    @property
-    def environment(self) -> Path:
-        """Versions, device and commit."""
-        return self.folder / self.ENVIRONMENT
-
-    @property
-    def plan(self) -> Path:
-        """The evaluations that the run consists of, written before the first one."""
-        return self.folder / "plan.json"
-
-    @property
-    def table(self) -> Path:
-        """The result as a table in Markdown."""
-        return self.folder / self.TABLE
-
-    @property
-    def pictures(self) -> Path:
-        """The grid of pictures: a row a prompt, a column a stage."""
-        return self.folder / self.PICTURES
-
     def memo(self, digest: str) -> Path:
         """What the run came from and left when it was asked for, under the digest of what was asked."""
         return self.folder / _memo(digest)
-
-    @property
-    def study(self) -> Path:
-        """What a study is, its runs, and how far it is."""
-        return self.folder / "study.json"
 
     @property
     def is_study(self) -> bool:
@@ -123,42 +105,18 @@ class RunFiles:
 
 
 @dataclass(frozen=True)
-class StageFiles:
+class StageFiles(_Folder):
     """The files of a stage: its pair in PEFT's format, and how it was trained."""
 
-    folder: Path
     WEIGHTS: ClassVar[str] = "adapter_model.safetensors"
     ADAPTER: ClassVar[str] = "adapter_config.json"
 
-    @property
-    def record(self) -> Path:
-        """What the stage was trained from, how long it took and its curves."""
-        return self.folder / "stage.json"
-
-    @property
-    def weights(self) -> Path:
-        """The pair."""
-        return self.folder / self.WEIGHTS
-
-    @property
-    def adapter(self) -> Path:
-        """What PEFT reads beside the weights."""
-        return self.folder / self.ADAPTER
-
-    @property
-    def carry(self) -> Path:
-        """What the strategy hands to the next stage."""
-        return self.folder / "carry.safetensors"
-
-    @property
-    def checkpoint(self) -> Path:
-        """The state of an unfinished training."""
-        return self.folder / "checkpoint.pt"
-
-    @property
-    def evaluations(self) -> Path:
-        """The folder of all evaluations of the stage."""
-        return self.folder / "evaluations"
+    record = _Place("stage.json")  # what the stage was trained from, how long it took and its curves
+    weights = _Place(WEIGHTS)  # the pair
+    adapter = _Place(ADAPTER)  # what PEFT reads beside the weights
+    carry = _Place("carry.safetensors")  # what the strategy hands to the next stage
+    checkpoint = _Place("checkpoint.pt")  # the state of an unfinished training
+    evaluations = _Place("evaluations")  # the folder of all evaluations of the stage
 
     def evaluation(self, identity: str) -> EvaluationFiles:
         """An evaluation, by its identity."""
@@ -170,25 +128,12 @@ class StageFiles:
 
 
 @dataclass(frozen=True)
-class EvaluationFiles:
+class EvaluationFiles(_Folder):
     """The files of an evaluation."""
 
-    folder: Path
-
-    @property
-    def numbers(self) -> Path:
-        """Means, intervals and seconds; written last."""
-        return self.folder / "metrics.json"
-
-    @property
-    def scores(self) -> Path:
-        """The score of every image by every metric that gives one."""
-        return self.folder / "scores.safetensors"
-
-    @property
-    def images(self) -> Path:
-        """The base model's images, when a metric compares others with them."""
-        return self.folder / "images.npy"
+    numbers = _Place("metrics.json")  # means, intervals and seconds; written last
+    scores = _Place("scores.safetensors")  # the score of every image by every metric that gives one
+    images = _Place("images.npy")  # the base model's images, when a metric compares others with them
 
     def picture(self, number: int) -> Path:
         """The picture of a prompt."""

@@ -6,8 +6,9 @@ import pytest
 
 from rilbench.contracts.errors import RilbenchError
 from rilbench.contracts.files import NeededFile
-from rilbench.contracts.redact import argument, complete, public, redacted, values
+from rilbench.contracts.redact import argument, public, redacted, values
 from rilbench.files.published import place_of
+from rilbench_fetch.download import complete
 
 PASSWORD = "S3cr3t"
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 
-from rilbench.engine.budget import growth, memory_check
+from rilbench.engine.budget import memory_check
 from rilbench.engine.budget.memory import Memory, count, under
 from rilbench.engine.loaded_model import LoadedModel
 from rilbench.engine.plan import PlannedStage
@@ -21,8 +21,11 @@ def check_memory(loaded: LoadedModel) -> None:
     wanted = [p for p in loaded.plan if p.train is not None and not has_pair(loaded.files(p).folder)]
     if not wanted or not loaded.config.check_memory:
         return
-    memory, recount = count_memory(loaded, wanted), partial(count_memory, loaded, wanted)
-    memory_check.check(loaded.config, work(loaded, wanted), memory, loaded.model.device, recount)
+    memory, todo, device = count_memory(loaded, wanted), work(loaded, wanted), loaded.model.device
+    if memory_check.needed(loaded.config, todo, memory) > memory_check.free_bytes(device):
+        from rilbench.engine.budget.remedies import too_large
+
+        raise too_large(loaded.config, todo, memory, device, partial(count_memory, loaded, wanted))
 
 
 def count_memory(loaded: LoadedModel, stages: Sequence[PlannedStage], config: ModelConfig | None = None) -> Memory:
@@ -61,6 +64,8 @@ def _check_growth(model: TextToImage, counted: Callable[[TextToImage], Memory]) 
     backbone = model.backbone
     if backbone.latent_side <= backbone.own_side:
         return
+    from rilbench.engine.budget import growth
+
     growth.check(
         lambda side: counted(under(model, replace(model.config, resolution=side))),
         own=backbone.own_side * backbone.pixels_per_latent,

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from rilbench.model.backbones.base import Backbone, Condition
-from rilbench.model.backbones.flux import Flux
-from rilbench.model.backbones.stable_diffusion import StableDiffusion
-from rilbench.model.backbones.stable_diffusion_3 import StableDiffusion3
-from rilbench.model.backbones.stable_diffusion_xl import StableDiffusionXL
+from importlib import import_module
+from typing import TYPE_CHECKING
 
-__all__ = ["BACKBONES", "Backbone", "Condition"]
+if TYPE_CHECKING:
+    from rilbench.model.backbones.base import Backbone
 
-BACKBONES: dict[str, type[Backbone]] = {
-    "StableDiffusionPipeline": StableDiffusion,
-    "LatentConsistencyModelPipeline": StableDiffusion,
-    "StableDiffusionXLPipeline": StableDiffusionXL,
-    "StableDiffusion3Pipeline": StableDiffusion3,
-    "FluxPipeline": Flux,
+FAMILIES = {  # module and class of the only family that a run imports
+    "StableDiffusionPipeline": ("stable_diffusion", "StableDiffusion"),
+    "LatentConsistencyModelPipeline": ("stable_diffusion", "StableDiffusion"),
+    "StableDiffusionXLPipeline": ("stable_diffusion_xl", "StableDiffusionXL"),
+    "StableDiffusion3Pipeline": ("stable_diffusion_3", "StableDiffusion3"),
+    "FluxPipeline": ("flux", "Flux"),
 }
+
+
+def family(pipeline: str) -> type[Backbone]:
+    """The family of a pipeline."""
+    module, name = FAMILIES[pipeline]
+    found: type[Backbone] = getattr(import_module(f"{__name__}.{module}"), name)
+    return found

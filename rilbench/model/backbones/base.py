@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from rilbench.contracts.errors import ConfigError
 from rilbench.model.config import ModelConfig
 from rilbench.model.reading import TextInput
-from rilbench.model.samplers import Sampler, sampler_for
+from rilbench.model.samplers import DDIM, Sampler
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 Condition = dict[str, Tensor]  # what a text becomes: the denoiser's inputs by name; one prompt's has no batch dimension
@@ -155,3 +155,21 @@ class Backbone(ABC):
         size = self.config.resolution
         if size is not None and (size < self.unit or size % self.unit):
             raise ConfigError(f"model.resolution: {size} is not a multiple of {self.unit}")
+
+
+def sampler_for(source: Any, config: ModelConfig) -> Sampler:
+    """The sampler of a UNet: `config.sampler`, or what the pipeline's own scheduler is a case of.
+
+    ConfigError for a scheduler without the noise levels of a diffusion in discrete time, such as EDM's.
+    """
+    from diffusers import LCMScheduler
+
+    if "beta_schedule" not in source.config:
+        kind = type(source).__name__
+        raise ConfigError(f"model.path: its scheduler, {kind}, has no DDIM form; the model cannot be sampled")
+    kind = config.sampler if config.sampler != "auto" else "lcm" if isinstance(source, LCMScheduler) else "ddim"
+    if kind == "ddim":
+        return DDIM(source, config)
+    from rilbench.model.consistency import Consistency
+
+    return Consistency(source, config)

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from rilbench.model.backbones.base import Backbone, Condition
-from rilbench.model.samplers import Flow, Sampler
+from rilbench.model.flow import Flow
+from rilbench.model.samplers import Sampler
 
 TOKENS, TOKENS_DISTILLED = 512, 256  # of the T5 encoder; the second for models without guidance as an input (schnell)
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from torch import Tensor
 
 from rilbench.model.backbones.base import Backbone, Condition
-from rilbench.model.samplers import Flow, Sampler
+from rilbench.model.flow import Flow
+from rilbench.model.samplers import Sampler
 
 
 class StableDiffusion3(Backbone):

@@ -17,7 +17,7 @@ from rilbench.contracts.components import NoSettings
 from rilbench.contracts.errors import ConfigError
 from rilbench.contracts.pair import LoraPair
 from rilbench.engine import run as engine
-from rilbench.engine.budget import memory_check
+from rilbench.engine.budget import memory_check, remedies
 from rilbench.engine.budget.check import check_memory, count_memory, work
 from rilbench.engine.budget.memory import Memory, count, under
 from rilbench.engine.config import RunConfig
@@ -194,18 +194,18 @@ def halved(model: ModelConfig) -> Memory:
     ],
 )
 def test_remedies_by_hand(free: int, told: list[str]) -> None:
-    assert memory_check.remedies(config(), WORK, MEMORY, free, halved) == told
+    assert remedies.remedies(config(), WORK, MEMORY, free, halved) == told
 
 
 def test_remedies_for_measuring() -> None:
     """A slice of 4 x 50 fits where only bf16 lets one be decoded: 4 x 25."""
-    assert memory_check.remedies(config(), MEASURING, MEMORY, 200, halved) == [
+    assert remedies.remedies(config(), MEASURING, MEMORY, 200, halved) == [
         "set model.vae_slicing=true",
         "set evaluate.batch_size=2",
     ]
     bf16 = "set model.vae_precision=bf16 (changes the numbers)"
-    assert memory_check.remedies(config(), MEASURING, MEMORY, 150, halved) == ["set evaluate.batch_size=1", bf16]
-    assert memory_check.remedies(config(vae_precision="bf16"), MEASURING, MEMORY, 150, lambda model: MEMORY) == []
+    assert remedies.remedies(config(), MEASURING, MEMORY, 150, halved) == ["set evaluate.batch_size=1", bf16]
+    assert remedies.remedies(config(vae_precision="bf16"), MEASURING, MEMORY, 150, lambda model: MEMORY) == []
 
 
 def applied(told: list[str], config: RunConfig, work: memory_check.Work) -> tuple[RunConfig, memory_check.Work]:
@@ -225,7 +225,7 @@ def applied(told: list[str], config: RunConfig, work: memory_check.Work) -> tupl
 def test_every_remedy_is_enough(changes: dict[str, Any]) -> None:
     plain = config(**changes)
     frees = range(100, memory_check.needed(plain, WORK, MEMORY), 20)
-    helped = {free: told for free in frees if (told := memory_check.remedies(plain, WORK, MEMORY, free, halved))}
+    helped = {free: told for free in frees if (told := remedies.remedies(plain, WORK, MEMORY, free, halved))}
     assert len(helped) > 10
     for free, told in helped.items():
         changed, work = applied(told, plain, WORK)
