@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import io
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -21,17 +23,16 @@ INCEPTION = (
 )
 
 
+@dataclass(frozen=True)
 class Extractor:
     """Images (B, 3, H, W) in [0, 1] to features (B, D).
 
     kind: what is done with the pixels, for people. module: the network, whose weights make the rest of the label.
     """
 
-    def __init__(self, kind: str, module: nn.Module) -> None:
-        self.kind, self.module = kind, module
-
-    def __call__(self, images: Tensor) -> Tensor:
-        raise NotImplementedError
+    kind: str
+    module: nn.Module
+    features: Callable[[Tensor], Tensor]
 
     @cached_property
     def label(self) -> str:
@@ -41,29 +42,6 @@ class Extractor:
             digest.update(f"{name} {value.dtype} {tuple(value.shape)} ".encode())
             digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
         return f"{self.kind} {digest.hexdigest()}"
-
-
-class ClipFeatures(Extractor):
-    """Unit image features of a CLIP."""
-
-    def __init__(self, encoder: ClipEncoder) -> None:
-        super().__init__(f"clip-{encoder.fit}-{encoder.image_size}", encoder.model)
-        self.encoder = encoder
-
-    def __call__(self, images: Tensor) -> Tensor:
-        return self.encoder.image_features(images)
-
-
-class InceptionFeatures(Extractor):
-    """Pooled features (B, 2048) of the reference Inception v3, which scales whole numbers 0 to 255 to 299 x 299."""
-
-    def __init__(self, module: nn.Module, device: str) -> None:
-        super().__init__("inception-v3-compat-2048", module)
-        self.device = device
-
-    def __call__(self, images: Tensor) -> Tensor:
-        features: Tensor = self.module((images.clamp(0, 1) * 255).round().to(self.device, torch.uint8))
-        return features
 
 
 def extractor_files(kind: str, model: str, pretrained: str | None) -> list[NeededFile]:
@@ -77,11 +55,13 @@ def extractor_files(kind: str, model: str, pretrained: str | None) -> list[Neede
 def make_extractor(kind: str, model: str, pretrained: str | None, device: str) -> Extractor:
     """The extractor settings of `fid` name; ConfigError when its files are missing, corrupt or of another model."""
     if kind == "clip":
-        return ClipFeatures(ClipEncoder(model, pretrained, device))
+        encoder = ClipEncoder(model, pretrained, device)  # unit features
+        return Extractor(f"clip-{encoder.fit}-{encoder.image_size}", encoder.model, encoder.image_features)
     return _inception(pretrained or INCEPTION, device)
 
 
 def _inception(weights: str, device: str) -> Extractor:
+    """Pooled features (B, 2048) of the reference Inception v3, which scales whole numbers 0 to 255 to 299 x 299."""
     from torchmetrics.image.fid import NoTrainInceptionV3
 
     checked = io.BytesIO()  # torch-fidelity would run the code in a pickle; it reads these tensors, not the file
@@ -94,4 +74,10 @@ def _inception(weights: str, device: str) -> Extractor:
             f"extractor: cannot load inception from {resolve(weights)} ({brief(error)}); pip install torch-fidelity, "
             "and leave `pretrained` out for the published weights, or use extractor clip"
         ) from None
-    return InceptionFeatures(model.to(device).requires_grad_(False), device)
+    model.to(device).requires_grad_(False)
+
+    def features(images: Tensor) -> Tensor:
+        found: Tensor = model((images.clamp(0, 1) * 255).round().to(device, torch.uint8))
+        return found
+
+    return Extractor("inception-v3-compat-2048", model, features)

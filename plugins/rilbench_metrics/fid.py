@@ -77,7 +77,7 @@ class FID(Metric):
         if not len(images):
             return
         with torch.no_grad():
-            features = self.extract(images).double().cpu()
+            features = self.extract.features(images).double().cpu()
         if features.shape[1] != len(self.reference[0]):
             raise ConfigError(
                 f"reference: {self.settings.reference} is of {len(self.reference[0])} features, the extractor gives "

@@ -65,7 +65,7 @@ def measure(files: Sequence[Path], extractor: Extractor, *, size: int, batch_siz
     """The moments of the images' features; `on_batch` hears how many are done."""
     moments: Moments | None = None
     for batch in _batches(files, size, batch_size):
-        features = extractor(batch)
+        features = extractor.features(batch)
         moments = moments or Moments(features.shape[1])
         moments.add(features)
         on_batch(moments.n, len(files))

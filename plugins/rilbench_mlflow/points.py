@@ -4,7 +4,7 @@ digits, spaces and `_-./` are allowed in it, and charts show two digits after th
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from math import isfinite
 from pathlib import Path
@@ -53,11 +53,6 @@ def factor(base: float) -> int:
     while abs(base) * power <= 10 and power < LARGEST:
         power *= 10
     return power
-
-
-def all_shown(results: Iterable[RunResult]) -> list[Shown]:
-    """The metrics of several runs, in order, each once a name."""
-    return list(dict.fromkeys(shown for result in results for shown in shown_as(result).values()))
 
 
 def clean(key: str) -> str:

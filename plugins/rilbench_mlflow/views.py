@@ -13,7 +13,7 @@ from typing import Any
 
 from rilbench.contracts.result import RunResult
 from rilbench_mlflow.pictures import AFTER_EACH, AFTER_LAST
-from rilbench_mlflow.points import AVERAGE, START, Shown, all_shown
+from rilbench_mlflow.points import AVERAGE, START, Shown, shown_as
 
 NAMES = ("table", "final", "forgetting", "stages", "pictures")
 Card = dict[str, Any]
@@ -46,8 +46,8 @@ class Study:
 
     @property
     def metrics(self) -> list[Shown]:
-        """All that was measured, in order."""
-        return all_shown(self.results)
+        """All that was measured, in order, each once a name."""
+        return list(dict.fromkeys(shown for result in self.results for shown in shown_as(result).values()))
 
     def span(self, metric: Shown) -> dict[str, float]:
         """The range of an axis that all values of a metric fill; MLflow's own begins at zero."""

@@ -8,7 +8,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -36,54 +35,28 @@ pytestmark = [
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of an MLflow server with an empty SQLite store."""
+def server(tmp_path_factory: pytest.TempPathFactory, migrated: Path) -> Iterator[str]:
+    """The address of an MLflow server with an empty SQLite store, which is about to start."""
     folder = tmp_path_factory.mktemp("server")
+    shutil.copy(migrated, folder)
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    store = [
-        "--backend-store-uri",
-        f"sqlite:///{folder}/mlflow.db",
-        "--artifacts-destination",
-        str(folder / "artifacts"),
-    ]
+    store = ["--backend-store-uri", f"sqlite:///{folder}/mlflow.db", "--artifacts-destination", f"{folder}/artifacts"]
     command = [sys.executable, "-m", "mlflow", "server", "--port", str(port), "--workers", "1", *store]
     environment = os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
     with (folder / "log").open("w") as log:
         process = subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
         try:
-            _wait_for(f"http://127.0.0.1:{port}/health", process, folder / "log")
             yield f"http://127.0.0.1:{port}"
         finally:
-            os.killpg(process.pid, signal.SIGTERM)
+            os.killpg(process.pid, signal.SIGKILL)
             process.wait(30)
 
 
-def _wait_for(page: str, process: subprocess.Popen[bytes], log: Path) -> None:
-    end = time.monotonic() + START_SECONDS
-    while time.monotonic() < end and process.poll() is None:
-        try:
-            urllib.request.urlopen(page, timeout=5).close()
-            return
-        except OSError:
-            time.sleep(0.5)
-    pytest.fail(f"the MLflow server did not start: {log.read_text()[-2000:]}")
-
-
 @pytest.fixture(scope="module")
-def study(server: str, tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, str], list[RunResult]]:
-    """The lines of a study of three strategies and two seeds, sent to the server, and its results."""
-    store = tmp_path_factory.mktemp("work") / "colours"
-    folders = [write_run(store, strategy, seed) for strategy in STRATEGIES for seed in (0, 1)]
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setenv("MLFLOW_TRACKING_URI", server)
-        patched.delenv("MLFLOW_EXPERIMENT_NAME", raising=False)
-        return sync_study([store]), [load_result(folder) for folder in folders]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Chrome]:
+def browser(server: str) -> Iterator[Chrome]:
+    """Starts while the server does."""
     options = ChromeOptions()
     options.binary_location = str(BROWSER)
     for argument in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--window-size=1600,2000"):
@@ -91,6 +64,23 @@ def browser() -> Iterator[Chrome]:
     driver = Chrome(options, ChromeService(str(DRIVER)))
     yield driver
     driver.quit()
+
+
+@pytest.fixture(scope="module")
+def study(
+    browser: Chrome, server: str, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[dict[str, str], list[RunResult]]:
+    """The lines of a study of three strategies and two seeds, sent to the server, and its results."""
+    store = tmp_path_factory.mktemp("work") / "colours"
+    folders = [write_run(store, strategy, seed) for strategy in STRATEGIES for seed in (0, 1)]
+    WebDriverWait(browser, START_SECONDS, ignored_exceptions=[OSError]).until(
+        lambda _: urllib.request.urlopen(f"{server}/health", timeout=5).close() or True,
+        "the MLflow server did not start",
+    )
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("MLFLOW_TRACKING_URI", server)
+        patched.delenv("MLFLOW_EXPERIMENT_NAME", raising=False)
+        return sync_study([store]), [load_result(folder) for folder in folders]
 
 
 def opened(browser: Chrome, link: str, drawn: str, count: int) -> str:
