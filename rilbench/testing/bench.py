@@ -120,8 +120,7 @@ def training_config(updates: int = 1, *, batch: int = 2, micro_batch: int = 0) -
 
 def difference(one: LoraPair, other: LoraPair, *, exact: bool) -> float:
     """The largest difference of two pairs' factors, 0 when within rounding of a device that is not exact."""
-    pairs = zip(one.factors, other.factors, strict=True)
-    largest = max(float((a - b).abs().max()) for a, b in pairs)
+    largest = max(float((a - b).abs().max()) for a, b in zip(one.factors, other.factors, strict=True))
     return largest if exact or largest > 1e-5 else 0.0
 
 

@@ -31,28 +31,21 @@ class Fault(AssertionError):
 class Check:
     """A demand on a subject: it returns, or raises Fault or what the component raises.
 
+    says: what is demanded and why.
     needs: checks that must not fail before. A component that breaks one of them is told so once, not twenty times.
     not_for: gives the reason why a component is not asked, or None.
     """
 
+    name: str
+    says: str
     demand: Demand
-    needs: tuple[Check, ...] = ()
-    not_for: NotFor = lambda subject: None
-
-    @property
-    def name(self) -> str:
-        """What results call it."""
-        return str(self.demand.__name__)
-
-    @property
-    def says(self) -> str:
-        """What is demanded and why."""
-        return self.demand.__doc__ or ""
+    needs: tuple[Check, ...]
+    not_for: NotFor
 
 
 def check(*needs: Check, not_for: NotFor = lambda subject: None) -> Callable[[Demand], Check]:
     """Make a check of a function that takes a subject."""
-    return lambda demand: Check(demand, needs, not_for)
+    return lambda demand: Check(demand.__name__, demand.__doc__ or "", demand, needs, not_for)
 
 
 def unless(attribute: str, value: object) -> NotFor:

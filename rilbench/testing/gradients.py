@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -15,13 +17,13 @@ from rilbench.testing.rewards import (
 )
 from rilbench.testing.scoring import BATCH, LARGE, RewardSubject, brief, captions, edges, score, scores_and_gradient
 
-DTYPES = {"fp32": torch.float32, "fp64": torch.float64}
-TOLERANCE = {"fp32": 0.05, "fp64": 1e-6}  # of the gradient's norm; what rilbench brings is at 0.002 and 2e-10
-LEAK = 1e-6  # share of a gradient
-STEPS = {  # largest change of a pixel; the best of them counts, because kinks and rounding spoil single ones
-    "fp32": (3e-2, 1e-2, 3e-3, 1e-3),
-    "fp64": (1e-4, 1e-5, 1e-6, 1e-7),
+PRECISIONS = {
+    # share of the gradient's norm that may be wrong; what rilbench brings is at 0.002 and 2e-10
+    # largest change of a pixel; the best of them counts, because kinks and rounding spoil single ones
+    "fp32": (torch.float32, 0.05, (3e-2, 1e-2, 3e-3, 1e-3)),
+    "fp64": (torch.float64, 1e-6, (1e-4, 1e-5, 1e-6, 1e-7)),
 }
+LEAK = 1e-6  # share of a gradient
 AMONG_MANY = 0.01  # share of an image's gradient that another batch may change; rounding at kinks
 
 not_differentiable = unless("differentiable", True)
@@ -91,13 +93,14 @@ def every_image_of_a_large_batch_has_its_gradient(subject: RewardSubject) -> Non
 def the_gradient_is_correct(subject: RewardSubject) -> None:
     """The gradient agrees with finite differences, in the precision that the reward declares."""
     precision = subject.component.precision
-    images = subject.pictures(BATCH, dtype=DTYPES[precision])
+    dtype, tolerance, steps = PRECISIONS[precision]
+    images = subject.pictures(BATCH, dtype=dtype)
     scores, gradient = scores_and_gradient(subject, images)
     if precision == "fp64":
         require(scores.dtype == torch.float64, f"precision is fp64, but float64 images have {scores.dtype} scores")
-    error = max(_disagreement(subject, images, gradient, d) for d in _directions(images, gradient))
-    fault = f"the gradient differs from finite differences by {error:.3g} of its norm, more than {TOLERANCE[precision]}"
-    require(error <= TOLERANCE[precision], fault)
+    error = max(_disagreement(subject, images, gradient, d, steps) for d in _directions(images, gradient))
+    fault = f"the gradient differs from finite differences by {error:.3g} of its norm, more than {tolerance}"
+    require(error <= tolerance, fault)
 
 
 def _directions(images: Tensor, gradient: Tensor) -> list[Tensor]:
@@ -112,12 +115,14 @@ def _directions(images: Tensor, gradient: Tensor) -> list[Tensor]:
     return [steepest, _unit(steepest + smooth), _unit(steepest + grain), *channels]
 
 
-def _disagreement(subject: RewardSubject, images: Tensor, gradient: Tensor, direction: Tensor) -> float:
+def _disagreement(
+    subject: RewardSubject, images: Tensor, gradient: Tensor, direction: Tensor, steps: Sequence[float]
+) -> float:
     """The largest |difference quotient - <gradient, direction>| over images, in gradient norms."""
     slope = (gradient * direction).flatten(1).sum(1)  # (B,)
     largest = direction.flatten(1).abs().amax(1)  # (B,)
     errors = []
-    for step in STEPS["fp64" if images.dtype == torch.float64 else "fp32"]:
+    for step in steps:
         length = step / largest  # (B,)
         change = length[:, None, None, None] * direction
         with torch.no_grad():

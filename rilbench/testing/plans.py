@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, TypeAlias
+from collections.abc import Iterator, Sequence
+from typing import TypeAlias
 
 from rilbench.contracts.strategy import Stage, Strategy
 from rilbench.testing.check import Subject, check, require
@@ -16,11 +16,8 @@ SEQUENCES = (("first",), ("first", "second"), ("first", "second", "third"))  # n
 
 def only_plans(subject: StrategySubject) -> str | None:
     """Why a strategy whose stages are trained by others is not asked about training."""
-    return "it plans for other strategies and trains none itself" if _trains_none(subject.component) else None
-
-
-def _trains_none(component: type[Strategy]) -> bool:
-    return component.loss is Strategy.loss
+    trains_none = subject.component.loss is Strategy.loss
+    return "it plans for other strategies and trains none itself" if trains_none else None
 
 
 def _plans(subject: StrategySubject) -> Iterator[tuple[Sequence[str], list[Stage]]]:
@@ -56,23 +53,20 @@ def _fault(stage: Stage, position: int, names: Sequence[str], component: type[St
     """What is wrong with a stage; empty when nothing is."""
     unplanned = [str(name) for name in stage.rewards if name not in names]
     later = [str(i) for i in stage.merge if not (isinstance(i, int) and 0 <= i < position)]
+    weights = [*stage.rewards.values(), *stage.merge.values()]
     if bool(stage.rewards) == bool(stage.merge):
         return "has both rewards and a merge" if stage.rewards else "has neither rewards nor a merge"
     if unplanned:
         return f"trains on {', '.join(unplanned)}, not in the sequence"
     if later:
         return f"merges stage {', '.join(later)}, which does not come before it"
-    if not (_finite(stage.rewards) and _finite(stage.merge)):
-        return f"has the weights {[*stage.rewards.values(), *stage.merge.values()]}, not all of them finite numbers"
+    if not all(isinstance(weight, int | float) and math.isfinite(weight) for weight in weights):
+        return f"has the weights {weights}, not all of them finite numbers"
     if stage.start not in ("previous", "base", "continue"):
         return f"starts from {stage.start!r}, neither previous nor base nor continue"
-    if stage.rewards and stage.by is None and _trains_none(component):
+    if stage.rewards and stage.by is None and component.loss is Strategy.loss:
         return "names no strategy that trains it, and this one has no loss"
     return ""
-
-
-def _finite(weights: Mapping[Any, Any]) -> bool:
-    return all(isinstance(value, int | float) and math.isfinite(value) for value in weights.values())
 
 
 @check(stages_are_well_formed)

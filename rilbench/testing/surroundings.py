@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from rilbench.host.global_state import changed, generators, modes, restore, snapshot
+from rilbench.host.global_state import Setting, changed, generators, modes, restore, snapshot
 from rilbench.testing.check import Subject, require
 
 UNUSUAL_THREADS = 7  # a number that nobody would set
@@ -21,14 +21,18 @@ UNUSUAL_SEED = 602_214
 @contextmanager
 def undisturbed() -> Iterator[None]:
     """Within: warnings are quiet, being no breach of a contract; at the end torch's modes are what they were."""
-    watched = modes()
-    before = snapshot(watched)
+    with _restored(modes()), warnings.catch_warnings(), torch.inference_mode(False), torch.enable_grad():
+        warnings.simplefilter("ignore")
+        yield
+
+
+@contextmanager
+def _restored(settings: dict[str, Setting]) -> Iterator[None]:
+    before = snapshot(settings)
     try:
-        with warnings.catch_warnings(), torch.inference_mode(False), torch.enable_grad():
-            warnings.simplefilter("ignore")
-            yield
+        yield
     finally:
-        restore(watched, before)
+        restore(settings, before)
 
 
 @contextmanager
@@ -40,16 +44,13 @@ def watched(*, drawing: bool = True) -> Iterator[list[str]]:
     """
     found: list[str] = []
     settings = modes() | generators()
-    before = snapshot(settings)
-    for seed in (random.seed, np.random.seed, torch.manual_seed):
-        seed(UNUSUAL_SEED)
-    torch.set_num_threads(UNUSUAL_THREADS)
-    unusual = snapshot(settings)
-    try:
+    with _restored(settings):
+        for seed in (random.seed, np.random.seed, torch.manual_seed):
+            seed(UNUSUAL_SEED)
+        torch.set_num_threads(UNUSUAL_THREADS)
+        unusual = snapshot(settings)
         yield found
-    finally:
         found += changed(settings if drawing else modes(), unusual)
-        restore(settings, before)
 
 
 def require_untouched(subject: Subject[Any], call: Callable[[], object], what: str) -> None:
