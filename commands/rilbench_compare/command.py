@@ -61,7 +61,9 @@ def compare(
     from rilbench.contracts.values import split_names
     from rilbench_compare.paper import PUBLISHED
 
-    chosen = _format(format, as_json=as_json, as_markdown=as_markdown)
+    asked = {f for f in (format, as_json and Format.JSON, as_markdown and Format.MARKDOWN) if f}
+    if len(asked) > 1:
+        raise UsageError(f"one format at a time, not {' and '.join(sorted(asked))}")
     if paper and quantity not in PUBLISHED:
         raise UsageError(f"--paper: the paper gives no {quantity}; it gives {' and '.join(PUBLISHED)}")
     comparison = compared(
@@ -72,14 +74,7 @@ def compare(
         rewards=split_names(rewards) if rewards else None,
         warn=warn,
     )
-    _print(comparison, chosen, means=means, paper=paper)
-
-
-def _format(given: Format | None, *, as_json: bool, as_markdown: bool) -> Format:
-    asked = {given} - {None} | ({Format.JSON} if as_json else set()) | ({Format.MARKDOWN} if as_markdown else set())
-    if len(asked) > 1:
-        raise UsageError(f"one format at a time, not {' and '.join(sorted(filter(None, asked)))}")
-    return next(filter(None, asked), Format.TERMINAL)
+    _print(comparison, next(iter(asked), Format.TERMINAL), means=means, paper=paper)
 
 
 def _find_runs(source: str) -> Sequence[RunResult]:

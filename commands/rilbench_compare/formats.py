@@ -91,8 +91,10 @@ def markdown(sheet: Sheet) -> str:
 
 def latex(sheet: Sheet) -> str:
     """A `table` for the package booktabs."""
-    head = _latex_row([_latex(text) for text in (*sheet.labels, *sheet.columns)])
-    body = [line for row in sheet.lines for line in _latex_line(row)]
+    rows = [[_latex(text) for text in (*sheet.labels, *sheet.columns)]]
+    rows += [[*map(_latex, line.labels), *map(_latex_cell, line.cells)] for line in sheet.lines]
+    head, *body = (" & ".join(row) + r" \\" for row in rows)
+    body = [rf"\midrule{chr(10)}{row}" if line.rule else row for line, row in zip(sheet.lines, body, strict=True)]
     layout = "l" * len(sheet.labels) + "r" * len(sheet.columns)
     wide = len(layout) >= WIDE
     lines = [
@@ -115,15 +117,6 @@ def latex(sheet: Sheet) -> str:
 def _markdown_cell(cell: Cell) -> str:
     value = f"**{cell.value}**" if cell.bold else cell.value
     return f"{value}{cell.mark.replace('*', chr(92) + '*')} {cell.note}".rstrip()
-
-
-def _latex_line(line: Line) -> list[str]:
-    row = _latex_row([*map(_latex, line.labels), *map(_latex_cell, line.cells)])
-    return [r"\midrule", row] if line.rule else [row]
-
-
-def _latex_row(cells: Sequence[str]) -> str:
-    return " & ".join(cells) + r" \\"
 
 
 def _latex_cell(cell: Cell) -> str:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -32,8 +30,8 @@ def records(comparison: Comparison, *, only_means: bool = False, published: bool
     label is the strategy's name unless its runs were given another; n is the number of models (for differences, of
     independent pairs) behind mean, sd and the 95 % interval low to high.
     """
-    infos = comparison.columns(Quantity.FINAL)
-    base = [{"label": "base", "quantity": "final", "metric": i.name, "mean": comparison.base(i.name)} for i in infos]
+    names = [info.name for info in comparison.columns(Quantity.FINAL)]
+    base = [{"label": "base", "quantity": "final", "metric": n, "mean": comparison.base(n)} for n in names]
     tables: dict[str, list[Record]] = {"base": list(_described(comparison, base, ("label", *ABOUT, "mean")))}
     if not only_means:
         tables["orders"] = _records(comparison, comparison.orders, ("label", "order", *ABOUT, *SPREAD))
@@ -42,21 +40,22 @@ def records(comparison: Comparison, *, only_means: bool = False, published: bool
         tables["differences"] = _records(comparison, comparison.differences, TESTS)
     if published:
         rows = paper.rows(comparison)
-        names = ("base", "means") if only_means else ("base", "orders", "means")
-        tables |= {f"paper_{name}": list(_described(comparison, _published(comparison, rows[name]))) for name in names}
+        for name in ("base", "means") if only_means else ("base", "orders", "means"):
+            tables[f"paper_{name}"] = list(_described(comparison, _published(comparison, rows[name])))
     return tables
 
 
 def as_csv(tables: Mapping[str, list[Record]]) -> str:
     """All records below each other under one header; a field a record lacks, and NaN, is empty."""
-    stream = io.StringIO()
-    writer = csv.DictWriter(stream, FIELDS, lineterminator="\n")
-    writer.writeheader()
-    for table, rows in tables.items():
-        for row in rows:
-            order = {"order": " > ".join(row["order"])} if "order" in row else {}
-            writer.writerow({"table": table} | finite(row) | order)
-    return stream.getvalue()
+    import pandas as pd
+
+    every = [
+        {"table": name} | finite(row) | ({"order": " > ".join(row["order"])} if "order" in row else {})
+        for name, rows in tables.items()
+        for row in rows
+    ]
+    table = pd.DataFrame(every, columns=list(FIELDS), dtype=object)
+    return str(table.to_csv(index=False, lineterminator="\n"))
 
 
 def _records(comparison: Comparison, table: pd.DataFrame, fields: tuple[str, ...]) -> list[Record]:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
 from rilbench.analysis.comparison import Comparison
 from rilbench.analysis.quantities import TITLES, Quantity
+from rilbench.cli.templates import filled
 from rilbench.contracts.result import MetricInfo
 from rilbench.store.tables import header, number
-from rilbench_compare import captions, paper
+from rilbench_compare import paper
 from rilbench_compare.formats import DAGGER, STAR, Cell, Line, Sheet
 
 Found = Mapping[str, Any]  # a row of means, orders or differences
@@ -41,11 +42,9 @@ def orders_sheet(comparison: Comparison, *, published: bool = False) -> Sheet:
     for (label, order), runs in groups.items():
         cells = []
         for info in infos:
-            row, lost = (
-                found[label, order, quantity, info.name],
-                found.get((label, order, Quantity.FORGETTING, info.name)),
-            )
-            lost = lost if quantity is Quantity.FINAL else None
+            row = found[label, order, quantity, info.name]
+            forgotten = found.get((label, order, Quantity.FORGETTING, info.name))
+            lost = forgotten if quantity is Quantity.FINAL else None
             test = tests.get((label, quantity, info.name), {}) if one_order else {}
             mark = DAGGER if test.get("significant_prompts") is True else ""
             cells.append(_cell(row, comparison.base(info.name), len(runs), lost=lost, mark=mark))
@@ -58,7 +57,7 @@ def orders_sheet(comparison: Comparison, *, published: bool = False) -> Sheet:
         labels=("strategy", "order", "seeds"),
         columns=tuple(map(header, infos)),
         lines=tuple(lines),
-        caption=captions.orders(comparison, lines=lines, published=published),
+        caption=caption("orders", comparison, quantity, lines, published=published),
     )
 
 
@@ -82,7 +81,7 @@ def means_sheet(comparison: Comparison, quantity: Quantity, *, published: bool =
         labels=("strategy", "orders", "models"),
         columns=tuple(map(header, infos)),
         lines=tuple(lines),
-        caption=captions.means(comparison, quantity, lines=lines, published=with_paper),
+        caption=caption("means", comparison, quantity, lines, published=with_paper),
         bold="Bold: the best mean.",
     )
 
@@ -104,7 +103,7 @@ def differences_sheet(comparison: Comparison, quantity: Quantity) -> Sheet:
         labels=("strategies", "metric"),
         columns=columns if prompts else columns[:-1],
         lines=tuple(lines),
-        caption=captions.differences(own),
+        caption=caption("differences", comparison, quantity, lines, published=False),
     )
 
 
@@ -155,3 +154,32 @@ def chance(p: float) -> str:
 def _fewer(row: Found, n: int) -> str:
     """`n=...` for a cell with fewer values than its row's n; empty for as many, and for none."""
     return f"n={row['n']}" if 0 < row["n"] != n else ""
+
+
+def caption(table: str, comparison: Comparison, quantity: Quantity, lines: Sequence[Line], *, published: bool) -> str:
+    """table: orders, means or differences; published: whether the paper's numbers are among the lines."""
+    cells = [cell for line in lines for cell in line.cells]
+    tests = comparison.differences[comparison.differences["quantity"] == quantity]
+    content = {
+        "table": table,
+        "quantity": quantity,
+        "against": comparison.against,
+        "prompts": sorted(tests["prompts"].dropna().astype(int).unique()) if "prompts" in tests else [],
+        "has_n": any("n=" in cell.note for cell in cells),
+        "marked": any(cell.mark for cell in cells),
+        "others": _not_comparable(comparison, quantity),
+        "paper": paper.document() if published else None,
+    }
+    return " ".join(filled("rilbench_compare", "captions.j2", **content).split())
+
+
+def _not_comparable(comparison: Comparison, quantity: Quantity) -> list[str]:
+    """Strategies with other orders and seeds than the one compared against; the metrics, when it is not all of them."""
+    means = comparison.means[comparison.means["quantity"] == quantity]
+    told = []
+    for label in comparison.labels:
+        own = means[(means["label"] == label) & (means["n"] > 0)]
+        other = list(own.loc[~own["comparable"], "metric"])
+        if other:
+            told.append(label if len(other) == len(own) else f"{label} ({', '.join(other)})")
+    return told

@@ -27,6 +27,7 @@ from rilbench.files.prompts import evaluation_prompts
 from rilbench.files.published import MissingFilesError, is_present, place_of
 from rilbench.host.catalog import Catalog
 from rilbench.model.loading import pick_device
+from rilbench.training.config import TrainConfig
 from rilbench_study.probe import PROBE, Cost, measure
 from rilbench_study.timings import MEASURED, PROBED, Timings
 
@@ -76,6 +77,11 @@ def outline(config: RunConfig, catalog: Catalog, absent: MissingFilesError, give
     components = Components(Parts(config, catalog), device=pick_device(config.model.device))
     stages = planned_stages(config, components)
     unused_settings.require_none(unused_settings.find(given, components.parts, stages))
+    told = []
+    for stage in (Stage(), *stages):
+        by, rewards = stage.by or config.strategy, list(stage.rewards)
+        trains = stage.rewards and not stage.merge
+        told.append(_told(stage, components.parts.train_for((by, config.strategy), rewards) if trains else None, by))
     evaluate = config.evaluate
     known = not is_reference(evaluate.prompts) or is_present(NeededFile.parse(evaluate.prompts))
     return {
@@ -84,7 +90,7 @@ def outline(config: RunConfig, catalog: Catalog, absent: MissingFilesError, give
         "device": components.device,
         "parameters": None,
         "evaluation_images": len(evaluation_prompts(evaluate.prompts)) * evaluate.images_per_prompt if known else None,
-        "stages": [_outlined(stage, config, components.parts) for stage in (Stage(), *stages)],
+        "stages": told,
         "estimate": {"seconds": None, "how": NO_FILES},
         "memory": None,
         "missing": [
@@ -95,9 +101,8 @@ def outline(config: RunConfig, catalog: Catalog, absent: MissingFilesError, give
     }
 
 
-def _outlined(stage: Stage, config: RunConfig, parts: Parts) -> dict[str, Any]:
-    by = stage.by or config.strategy
-    train = parts.train_for((by, config.strategy), list(stage.rewards)) if stage.rewards and not stage.merge else None
+def _told(stage: Stage, train: TrainConfig | None, by: str) -> dict[str, Any]:
+    """A stage as far as it is known without files."""
     return {
         "label": stage.label if stage.rewards or stage.merge else "base",
         "id": None,
@@ -126,18 +131,12 @@ def _stage(
         took.append(timings.training(planned.document))
         probed = cost.training(train.samples, config.model.steps, train.last_steps)
         seconds += probed if took[-1] is None else took[-1]
-    return {
+    return _told(planned.stage, train, planned.by) | {
         "measured": None not in took,
-        "label": planned.stage.label if planned.stage.rewards or planned.stage.merge else "base",
         "id": planned.id,
-        "trained_by": planned.by or None,
-        "start": planned.stage.start,
-        "samples": train.samples if train else 0,
-        "updates": train.updates if train else 0,
         "trainable_parameters": trainable if train else 0,
         "in_store": trained and evaluated,
         "seconds": round(seconds, 1),
-        "train": asdict(train) if train else None,
     }
 
 

@@ -39,15 +39,14 @@ class Section:
 def of_runs() -> list[Section]:
     """The engine's own, without importing a component."""
     run = [BASE, *setting_infos(RunConfig)]
-    names = ["", *dict.fromkeys(one.key.partition(".")[0] for one in run if "." in one.key)]
+    about = {field.name: getattr(field.default_factory, "__doc__", None) for field in dataclasses.fields(RunConfig)}
+    about[""] = "At the top of a configuration."
     sections = [
-        Section(name or "run", _about(name), tuple(one for one in run if one.key.rpartition(".")[0] == name))
-        for name in names
+        Section(name or "run", (about[name] or "").strip(), tuple(s for s in run if s.key.rpartition(".")[0] == name))
+        for name in ("", *dict.fromkeys(one.key.partition(".")[0] for one in run if "." in one.key))
     ]
-    return [
-        *sections,
-        Section(STUDY, "The section `study:` of a study file.", tuple(setting_infos(StudyConfig, "study."))),
-    ]
+    study = tuple(setting_infos(StudyConfig, "study."))
+    return [*sections, Section(STUDY, "The section `study:` of a study file.", study)]
 
 
 def of_component(plugin: Plugin) -> Section:
@@ -92,13 +91,6 @@ def _under(key: str, among: Sequence[Section]) -> Iterator[Section]:
         found = section.settings if below else tuple(one for one in section.settings if one.key == key)
         if found or below:
             yield dataclasses.replace(section, settings=found)
-
-
-def _about(name: str) -> str:
-    if not name:
-        return "At the top of a configuration."
-    kind: Any = next(field.default_factory for field in dataclasses.fields(RunConfig) if field.name == name)
-    return (kind.__doc__ or "").strip()
 
 
 def fields(one: SettingInfo) -> dict[str, Any]:

@@ -37,7 +37,11 @@ def show(told: dict[str, Any], console: Console) -> None:
     lines["measured"] = f"{images} images after every stage" if images else "its prompts are missing"
     for name, value in lines.items():
         console.print(f"{name:10} {value}", highlight=False, markup=False, soft_wrap=True)
-    for text in (*map(_missing, told.get("missing", ())), *told.get("remedies", ())):
+    for file in told.get("missing", ()):
+        size = f", {decimal(file['size'])}" if file["size"] else ""
+        text = f"{'missing':10} {file['name']} of {file['source']}{size}"
+        console.print(text, highlight=False, markup=False, soft_wrap=True)
+    for text in told.get("remedies", ()):
         console.print(text, highlight=False, markup=False, soft_wrap=True)
     console.print("\nsettings", highlight=False, markup=False)
     console.print(dump(told["settings"]), highlight=False, markup=False)
@@ -51,11 +55,6 @@ def _estimates(told: dict[str, Any]) -> dict[str, str]:
         "time": f"about {_seconds(estimate['seconds'])} s on {told['device']} ({estimate['how']})",
         "memory": _memory(told["memory"]),
     }
-
-
-def _missing(file: dict[str, Any]) -> str:
-    size = f", {decimal(file['size'])}" if file["size"] else ""
-    return f"{'missing':10} {file['name']} of {file['source']}{size}"
 
 
 def _seconds(value: float | None) -> str:

@@ -112,21 +112,16 @@ def _show(states: list[State], config: RunConfig, as_json: bool) -> None:
         print_json([_told(state) for state in states])
         return
     if states:
-        head = ["file", "for", "from", "licence", "size", "state"]
-        print_table(head, [[*_row(state), state.state] for state in states])
+        print_table(["file", "for", "from", "licence", "size", "state"], [_row(state) for state in states])
     lines = {state.need.file.name: state.reason for state in states if state.reason}
     index = [state for state in states if state.need.file.name == INDEX and not is_present(state.need.file)]
     lines |= {"model": f"its weights and other files are listed once {INDEX} is here"} if index else {}
     lines |= {"offline": "HF_HUB_OFFLINE is set; nothing was downloaded"} if _offline() else {}
-    if all(state.state == PRESENT for state in states):
-        lines |= {
-            "prompts": prompts_line(config),
-            "files": f"all {len(states)} are there" if states else "none to fetch",
-        }
+    if absent := sum(state.state != PRESENT for state in states):
+        lines["files"] = f"{absent} of {len(states)} are not there as published"
     else:
-        lines["files"] = (
-            f"{sum(state.state != PRESENT for state in states)} of {len(states)} are not there as published"
-        )
+        lines["prompts"] = prompts_line(config)
+        lines["files"] = f"all {len(states)} are there" if states else "none to fetch"
     print_fields(lines)
 
 
@@ -134,16 +129,12 @@ def _row(state: State) -> list[str]:
     from rich.filesize import decimal
 
     file, size = state.need.file, state.size
-    return [file.name, ", ".join(state.need.by), file.origin, file.licence or "-", decimal(size) if size else "?"]
+    shown = decimal(size) if size else "?"
+    return [file.name, ", ".join(state.need.by), file.origin, file.licence or "-", shown, state.state]
 
 
 def _told(state: State) -> dict[str, Any]:
     file = state.need.file
-    told: dict[str, Any] = {
-        "name": file.name,
-        "for": list(state.need.by),
-        "source": public(file.source),
-        "place": str(place_of(file)),
-    }
-    told |= {"licence": file.licence, "size": state.size, "sha256": file.sha256, "md5": file.md5}
-    return told | {"state": state.state, "reason": state.reason}
+    told: dict[str, Any] = {"name": file.name, "for": list(state.need.by), "source": public(file.source)}
+    told |= {"place": str(place_of(file)), "licence": file.licence, "size": state.size, "sha256": file.sha256}
+    return told | {"md5": file.md5, "state": state.state, "reason": state.reason}

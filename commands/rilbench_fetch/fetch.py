@@ -36,12 +36,11 @@ class State:
 
 def check(config: RunConfig, parts: Parts, bar: Bar) -> list[State]:
     """The state of every needed file, its contents checked; nothing is downloaded."""
-    return [_checked(need, bar) for need in needed(config, parts)]
-
-
-def _checked(need: Need, bar: Bar) -> State:
-    with bar(need.file):  # large files take seconds
-        return state_of(need)
+    states = []
+    for need in needed(config, parts):
+        with bar(need.file):  # large files take seconds
+            states.append(state_of(need))
+    return states
 
 
 def state_of(need: Need, failure: str = "") -> State:

@@ -19,14 +19,23 @@ from rilbench_explain.declared import setting_infos
 def described(plugin: Plugin) -> dict[str, Any]:
     """Origin, licence, contract, documentation and settings of a plugin, which is imported."""
     loaded = plugin.load()
-    shown = {"name": plugin.name, "kind": plugin.kind, "distribution": plugin.origin, "object": plugin.value}
-    shown |= {"licence": _licence(plugin.distribution)}
+    shown: dict[str, Any] = {"name": plugin.name, "kind": plugin.kind, "distribution": plugin.origin}
+    shown |= {"object": plugin.value, "licence": _licence(plugin.distribution)}
     if plugin.kind == "command":
         about = loaded if inspect.isfunction(loaded) else import_module(plugin.value.partition(":")[0])
         return shown | {"contract": "rilbench.commands", "about": _doc(about), "settings": []}
     shown |= {"api_version": getattr(loaded, "api_version", "not declared")}
-    shown |= _hook(loaded) if plugin.kind == "hook" else _contract(plugin.kind, loaded)
-    return shown | {"about": _doc(loaded), "settings": _settings(getattr(loaded, "Settings", None))}
+    if plugin.kind == "hook":
+        shown |= {"contract": "rilbench.hooks", "hooks": [name for name in NAMES if hasattr(loaded, name)]}
+    else:
+        shown |= _contract(plugin.kind, loaded)
+    declared = setting_infos(loaded.Settings) if hasattr(loaded, "Settings") else ()
+    settings = [
+        {"name": one.key, "type": one.type, "meaning": one.declared.meaning, "range": one.allowed}
+        | {"default": "required" if one.default is dataclasses.MISSING else repr(one.default)}
+        for one in declared
+    ]
+    return shown | {"about": _doc(loaded), "settings": settings}
 
 
 def _contract(kind: str, loaded: type[Component]) -> dict[str, Any]:
@@ -37,24 +46,7 @@ def _contract(kind: str, loaded: type[Component]) -> dict[str, Any]:
         shown |= {"precision": loaded.precision, "metrics": list(loaded.metrics)}
     if issubclass(loaded, Metric):
         shown |= {"higher_is_better": loaded.higher_is_better, "unit": loaded.unit, "needs_base": loaded.needs_base}
-    settings = inspect.getdoc(loaded.Settings) or ""
-    return shown | {"settings_doc": settings}
-
-
-def _hook(loaded: Any) -> dict[str, Any]:
-    return {"contract": "rilbench.hooks", "hooks": [name for name in NAMES if hasattr(loaded, name)]}
-
-
-def _settings(cls: type | None) -> list[dict[str, str]]:
-    return [
-        {"name": one.key, "type": one.type, "default": _default(one.default)}
-        | {"meaning": one.declared.meaning, "range": one.allowed}
-        for one in (setting_infos(cls) if cls else ())
-    ]
-
-
-def _default(value: Any) -> str:
-    return "required" if value is dataclasses.MISSING else repr(value)
+    return shown | {"settings_doc": inspect.getdoc(loaded.Settings) or ""}
 
 
 def _doc(thing: Any) -> str:

@@ -11,6 +11,7 @@ import re
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -80,22 +81,17 @@ def attach(pipeline: Any, lora: Lora) -> None:
     """
     factors = LoraFile.read(lora.file, lora.config).factors()
     for module, pair in _placed(pipeline, factors, lora):
-        module.register_forward_hook(_Branch(pair, lora.scale, module))
-
-
-class _Branch:
-    """What a layer's output gains; a forward hook."""
-
-    def __init__(self, pair: Factors, scale: float, module: nn.Module) -> None:
         weight: Any = module.weight
-        self.down, self.up = pair.down.to(weight), (scale * pair.up).to(weight)
+        down, up = pair.down.to(weight), (lora.scale * pair.up).to(weight)
+        module.register_forward_hook(partial(_branch, down, up))
 
-    def __call__(self, layer: Any, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
-        x = inputs[0]
-        if isinstance(layer, nn.Linear):
-            return output + F.linear(F.linear(x, self.down), self.up)
-        inner = F.conv2d(x, self.down, None, layer.stride, layer.padding, layer.dilation)
-        return output + F.conv2d(inner, self.up)
+
+def _branch(down: Tensor, up: Tensor, layer: Any, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
+    """What a layer's output becomes; a forward hook."""
+    if isinstance(layer, nn.Linear):
+        return output + F.linear(F.linear(inputs[0], down), up)
+    inner = F.conv2d(inputs[0], down, None, layer.stride, layer.padding, layer.dilation)
+    return output + F.conv2d(inner, up)
 
 
 def _placed(pipeline: Any, factors: Mapping[str, Factors], lora: Lora) -> list[tuple[nn.Module, Factors]]:

@@ -23,7 +23,7 @@ from rilbench.store.files import in_the_way, read_json, share, write_json, write
 from rilbench.store.grid import save_grid
 from rilbench.store.layout import EvaluationFiles, RunFiles
 from rilbench_release import lora, merged
-from rilbench_release.card import KINDS, model_card
+from rilbench_release.card import model_card
 from rilbench_release.models import hub_id, prefix_of
 
 MARK = "rilbench.json"  # what an export is and its files, which the next export may replace
@@ -44,7 +44,6 @@ class Export:
                 f"--stage 0 is the untouched base model: it has no pair, so there is no LoRA to write as {self.kind}. "
                 "Export a later stage, or the base itself with --format merged"
             )
-        assert self.kind in KINDS
 
     @property
     def public(self) -> RunConfig:
@@ -90,18 +89,9 @@ class Export:
         )
         write_text(folder / "README.md", card)
         write_text(RunFiles(folder).settings, to_yaml(replace(self.public, store=RunConfig().store)))
-        write_json(
-            folder / MARK,
-            {
-                "run": run.result.name,
-                "stage": self.stage,
-                "label": row.label,
-                "format": self.kind,
-                "rank": rank,
-                "pairs": [list(link) for link in run.chain(self.stage)],
-                "values": dict(row.values),
-            },
-        )
+        about = {"run": run.result.name, "stage": self.stage, "label": row.label, "format": self.kind, "rank": rank}
+        pairs = [list(link) for link in run.chain(self.stage)]
+        write_json(folder / MARK, about | {"pairs": pairs, "values": dict(row.values)})
 
     def _pictures(self, file: Path) -> bool:
         """The grid of samples up to the stage; False when they, or their prompts, are not on this machine,
@@ -128,7 +118,7 @@ def _replacing(folder: Path) -> Iterator[Path]:
     try:
         part.mkdir(parents=True)
         yield part
-        made = _files(part)
+        made = [str(path.relative_to(part)) for path in sorted(part.rglob("*")) if path.is_file()]
         _check_free(folder, made, earlier)
         for file in made:
             share(part / file)
@@ -150,10 +140,6 @@ def own_files(folder: Path) -> list[str]:
         return [MARK, *(relative(file, str(folder / MARK)) for file in record["files"])]
     except ConfigError as error:
         raise UsageError(f"{folder} is no export that can be replaced ({error}); choose another --output") from None
-
-
-def _files(folder: Path) -> list[str]:
-    return [str(path.relative_to(folder)) for path in sorted(folder.rglob("*")) if path.is_file()]
 
 
 def _check_free(folder: Path, made: Sequence[str], earlier: Sequence[str]) -> None:

@@ -76,7 +76,10 @@ class LoraFile:
                 tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - it is no mapping
                 inside = json.loads((file.metadata() or {}).get("lora_adapter_metadata", "{}"))
             beside = json.loads(config.read_text(encoding="utf-8")) if config else {}
-            settings = {"": dict(beside)} if config else _by_network(dict(inside))
+            settings: dict[str, dict[str, Any]] = {"": dict(beside)} if config else {}
+            for name, value in () if config else dict(inside).items():  # `unet.r`, as diffusers writes them
+                network, _, setting = name.partition(".")
+                settings.setdefault(network, {})[setting] = value
         except (OSError, ValueError, TypeError, SafetensorError) as error:
             raise ConfigError(f"cannot read the LoRA {path}: {error}; download it again") from None
         for values in settings.values():
@@ -143,15 +146,6 @@ class LoraFile:
 
     def _refused(self, why: str) -> ConfigError:
         return ConfigError(f"cannot use the LoRA {self.path}: {why}")
-
-
-def _by_network(settings: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """`{"unet.r": 4}`, as diffusers writes settings into a file, as `{"unet": {"r": 4}}`."""
-    found: dict[str, dict[str, Any]] = {}
-    for key, value in settings.items():
-        network, _, name = key.partition(".")
-        found.setdefault(network, {})[name] = value
-    return found
 
 
 def _unsupported(values: Mapping[str, Any]) -> str:

@@ -33,10 +33,9 @@ def prefix_of(folder: Path) -> str:
 
 def denoiser(pipeline: Any) -> tuple[str, Any]:
     """Name and module of a pipeline's denoiser; ConfigError for a pipeline without one."""
-    parts = pipeline.components
     for name in DENOISERS:
-        if parts.get(name) is not None:
-            return name, parts[name]
+        if (part := pipeline.components.get(name)) is not None:
+            return name, part
     raise ConfigError(f"a {type(pipeline).__name__} has no {' or '.join(DENOISERS)}, so there is nothing to adapt")
 
 

@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 from rilbench.analysis.quantities import Quantity
 from rilbench.analysis.statistics import Spread
 from rilbench.store.tables import number
-from rilbench_report.runs import Run
-from rilbench_report.study import Study
+from rilbench_report.study import Run, Study
 from rilbench_report.tables import Table, table
 from rilbench_report.words import SPACE, percent_spread, plus_minus
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date
 from importlib.resources import files
 from pathlib import Path
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from rilbench.analysis.figures import Style, all_stage_curves, gain_drift, heat_map
 from rilbench.analysis.quantities import Quantity
 from rilbench.analysis.sources import load_runs
+from rilbench.cli.templates import filled
 from rilbench.host.catalog import Catalog
 from rilbench.host.hook_caller import HookCaller, Warn
 from rilbench.store.files import finite, write_text
@@ -20,8 +21,8 @@ from rilbench.store.tables import header
 from rilbench_report import tables, words
 from rilbench_report.checks import checks, without
 from rilbench_report.pictures import Album, album
-from rilbench_report.provenance import facts
-from rilbench_report.study import Study
+from rilbench_report.study import Run, Study
+from rilbench_report.tables import Table, table
 from rilbench_report.words import about, counted, listed
 
 if TYPE_CHECKING:
@@ -57,7 +58,9 @@ def write_report(
 
 
 def _content(study: Study, catalog: Catalog, pictures: Album) -> dict[str, Any]:
-    panels, plots = _panels(study), _plots(study)
+    panels, table = _panels(study), study.comparison.table
+    heat = heat_map(table, {strategy: study.mark(strategy) for strategy in study.strategies})
+    plots = {"heat": heat, "pareto": gain_drift(table, study.ranked(Quantity.AVERAGE_FORGOTTEN))}
     return {
         "date": date,
         "study": study,
@@ -97,7 +100,7 @@ def sentences(study: Study) -> list[str]:
     cases = study.cases(study.reference)
     unranked = [f"{s} ({counted(len(study.cases(s)), 'run')})" for s in study.strategies if study.cases(s) != cases]
     known = {"study": study, "Quantity": Quantity, "spread_of": tables.spread_of, "unranked": unranked} | vars(words)
-    paragraphs = _filled("summary.j2", known).split("\n\n")
+    paragraphs = filled("rilbench_report", "summary.j2", **known).split("\n\n")
     return list(filter(None, (re.sub(r"[ \n]+", " ", text).strip() for text in paragraphs)))
 
 
@@ -107,12 +110,6 @@ def _panels(study: Study) -> dict[str, list[Figure]]:
     views = [table[table["order"] == order] for order in study.orders]
     panels = [all_stage_curves(view) for view in (*views, *([table] if len(views) > 1 else []))]
     return {f"lines-{i}": [panel[info.name] for panel in panels] for i, info in enumerate(study.metrics)}
-
-
-def _plots(study: Study) -> dict[str, Figure]:
-    marks = {strategy: study.mark(strategy) for strategy in study.strategies}
-    table = study.comparison.table
-    return {"heat": heat_map(table, marks), "pareto": gain_drift(table, study.ranked(Quantity.AVERAGE_FORGOTTEN))}
 
 
 def _drawn(figure: Figure, margin: dict[str, int]) -> dict[str, Any]:
@@ -130,14 +127,25 @@ def _described(study: Study, catalog: Catalog, label: str) -> str:
 
 
 def _render(content: dict[str, Any]) -> str:
-    own = {name: files(__package__).joinpath(f"page.{end}").read_text() for name, end in FILES.items()}
+    own = {name: files("rilbench_report").joinpath(f"page.{end}").read_text() for name, end in FILES.items()}
+    # no text can end the script element it stands in
     data = json.dumps(finite(content["data"]), separators=(",", ":"))
-    return _filled("page.j2", content | own | {"json": data.replace("<", "\\u003c")})  # it cannot end its element
+    return filled("rilbench_report", "page.html.j2", **content, **own, json=data.replace("<", "\\u003c"))
 
 
-def _filled(name: str, content: dict[str, Any]) -> str:
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    options = {"undefined": StrictUndefined, "trim_blocks": True, "lstrip_blocks": True}
-    loader = PackageLoader("rilbench_report", "")
-    return Environment(loader=loader, autoescape=name == "page.j2", **options).get_template(name).render(content)
+def facts(
+    study: Study, what: str, read: Callable[[Run], Mapping[str, str]]
+) -> tuple[str, dict[str, str], Table | None]:
+    """What it is, the keys with one value in all runs, and a table of those that differ; None when none does."""
+    found = {run.result.name: read(run) for run in study.runs}
+    keys = dict.fromkeys(key for own in found.values() for key in own)
+    values = {key: {own.get(key, "-") for own in found.values()} for key in keys}
+    of = {s: [found[run.result.name] for run in study.of(s)] for s in study.strategies}
+    rows = [
+        [key, *(" | ".join(dict.fromkeys(own.get(key, "-") for own in of[s])) for s in study.strategies)]
+        for key, several in values.items()
+        if len(several) > 1 and key != "strategy"
+    ]
+    same = {key: next(iter(several)) for key, several in values.items() if len(several) == 1}
+    caption = f"{what.lower()} that differ"
+    return what, same, table(caption, ["", *study.strategies], rows, words=True) if rows else None

@@ -13,8 +13,7 @@ from typing import Any
 from rilbench.store.grid import check_picture
 from rilbench.store.layout import EvaluationFiles
 from rilbench.store.picture_files import opened
-from rilbench_report.runs import Run
-from rilbench_report.study import Study
+from rilbench_report.study import Run, Study
 
 PROMPTS = 4
 SIDE = 256  # pixels; larger pictures are made smaller
@@ -76,13 +75,9 @@ def data_uri(file: Path) -> str:
     check_picture(file)
     with opened(file) as image:
         if max(image.size) <= SIDE // 2:
-            return _uri("png", file.read_bytes())
+            return f"data:image/png;base64,{base64.b64encode(file.read_bytes()).decode()}"
         smaller = image.convert("RGB")
     smaller.thumbnail((SIDE, SIDE))
     buffer = io.BytesIO()
     smaller.save(buffer, "JPEG", quality=82)
-    return _uri("jpeg", buffer.getvalue())
-
-
-def _uri(kind: str, data: bytes) -> str:
-    return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
+    return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"

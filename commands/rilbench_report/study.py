@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rilbench.analysis import recorded
 from rilbench.analysis.comparison import Comparison, Warn, compare
 from rilbench.analysis.methods import measured_otherwise, told_apart
 from rilbench.analysis.quantities import Quantity, is_merge, is_sequence
 from rilbench.analysis.recorded import strategies_of, telling
 from rilbench.analysis.statistics import Spread
 from rilbench.analysis.table import long_table, quantity_table
-from rilbench.contracts.result import MetricInfo, RunResult
-from rilbench_report.runs import Run, texts
+from rilbench.contracts.errors import ConfigError
+from rilbench.contracts.result import MetricInfo, ResultMatrix, RunResult
+from rilbench.contracts.untrusted import inside
+from rilbench.files.prompts import evaluation_prompts
+from rilbench.store import stage_record
+from rilbench.store.grid import check_picture
+from rilbench.store.layout import EvaluationFiles, Store
+from rilbench.store.picture_files import opened
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,6 +32,7 @@ Test = dict[str, Any]  # a row of `differences`
 SUMMARY = (Quantity.AVERAGE, Quantity.AVERAGE_LEARNED, Quantity.AVERAGE_FORGOTTEN)
 QUANTITIES = (*SUMMARY, Quantity.FINAL, Quantity.FORGETTING)
 NONE = Spread(0, *[float("nan")] * 4)
+HASH = re.compile(r"\b([0-9a-f]{8})[0-9a-f]{8,}\b")
 
 
 @dataclass(frozen=True)
@@ -109,7 +119,9 @@ class Study:
         return {(test["label"], test["metric"]): test for test in chosen.to_dict("records")}
 
     def best(self, strategy: str, quantity: Quantity, metric: str = "average") -> bool:
-        return (strategy, quantity, metric) in self._best
+        found = self.comparison.means
+        own = (found["label"] == strategy) & (found["quantity"] == quantity) & (found["metric"] == metric)
+        return bool(found.loc[own, "best"].any())
 
     def ranked(self, quantity: Quantity) -> list[str]:
         """The strategies that can be ranked by a summary column, the best first; none unless there are two, with two
@@ -137,7 +149,7 @@ class Study:
         if number == 0:
             return "base"
         one, other = (next(r for r in self.comparison.runs if self.comparison.bases[r.name] == n) for n in (0, number))
-        keys = measured_otherwise(one, other, self.comparison.settings)
+        keys = measured_otherwise((one, other), self.comparison.settings)
         return f"base{'†' * number}: {', '.join(keys) or 'what its own runs do not record'}"
 
     def variant(self, label: str) -> str:
@@ -169,13 +181,79 @@ class Study:
         rows = [row for table in tables for row in table[names].itertuples(index=False, name=None)]
         return {row[:4]: Spread(*row[4:]) for row in rows}
 
-    @cached_property
-    def _best(self) -> set[tuple[str, str, str]]:
-        found = self.comparison.means[self.comparison.means["best"]]
-        return set(zip(found["label"], found["quantity"], found["metric"], strict=True))
-
 
 def _telling(run: Run) -> dict[str, str]:
     """The settings that a method can be made of."""
     own = telling({"strategy": run.result.strategy} | dict(run.settings), strategies_of(run.result))
     return {key: value for key, value in own.items() if key != "strategy"}
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run. settings: `config.yaml`, key.of.setting to text; empty when there is none."""
+
+    result: RunResult
+    settings: Mapping[str, str]
+
+    @property
+    def label(self) -> str:
+        """What the report calls its strategy."""
+        return self.result.label
+
+    @property
+    def matrix(self) -> ResultMatrix:
+        return self.result.matrix
+
+    @property
+    def order(self) -> str:
+        """The rewards in training order."""
+        return " > ".join(self.result.rewards)
+
+    @cached_property
+    def environment(self) -> dict[str, str]:
+        """`environment.json`, key.of.value to text."""
+        found = texts(recorded.environment(self.result))
+        if found.get("commit", "").endswith("+"):
+            found["commit"] = f"{found['commit'][:-1]} with uncommitted changes"
+        return {key: HASH.sub(r"\1", text) for key, text in found.items()}
+
+    @cached_property
+    def picture_size(self) -> str:
+        """`512 x 512`: width and height of its pictures in pixels; empty when there are none here."""
+        files = (
+            self.in_store(EvaluationFiles(Path(row.evaluation)).picture(0))
+            for row in self.matrix.rows
+            if row.evaluation
+        )
+        file = next(filter(None, files), None)
+        if file is None:
+            return ""
+        check_picture(file)
+        with opened(file) as picture:
+            return f"{picture.width} x {picture.height}"
+
+    @cached_property
+    def prompts(self) -> list[str]:
+        """The evaluation prompts; empty when their file is not on this machine."""
+        try:
+            return evaluation_prompts(self.settings.get("evaluate.prompts", ""))
+        except ConfigError:
+            return []
+
+    @cached_property
+    def trained_samples(self) -> list[int]:
+        """How many images each trained stage generated for training, as far as the store knows."""
+        files = [self.in_store(Store(Path()).stage(row.stage_id).record) for row in self.matrix.rows if row.rewards]
+        return [stage_record.read(file.parent)["document"]["train"]["samples"] for file in files if file]
+
+    def in_store(self, path: str | Path) -> Path | None:
+        """A file or folder of the store the run lies in; None when it is not on this disk or a link leads out."""
+        return inside(self._store, path) if self._store else None
+
+    @cached_property
+    def _store(self) -> Path | None:
+        return self.result.folder.resolve().parent if self.result.folder else None
+
+
+def texts(values: Mapping[str, Any]) -> dict[str, str]:
+    return {k: ", ".join(map(str, v)) if isinstance(v, list) else str(v) for k, v in values.items()}

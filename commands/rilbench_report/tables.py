@@ -58,11 +58,18 @@ def final(study: Study, caption: str, order: str = "") -> Table:
 def differences(study: Study) -> Table | None:
     """Summary columns and final values minus those of the reference; None when no strategy shares enough with it."""
     shares = dict(zip(("change, points", "learned, points", "forgotten, points"), SUMMARY, strict=True))
-    columns = {title: {s: _points(test) for (s, _), test in study.tests(q).items()} for title, q in shares.items()}
+    columns = {
+        title: {s: _tested(test, points(spread_of(test))) for (s, _), test in study.tests(q).items()}
+        for title, q in shares.items()
+    }
     tests = study.tests(Quantity.FINAL)
     for info in study.metrics:
         base = study.comparison.base(info.name)
-        columns[header(info)] = {s: _values(test, base) for (s, metric), test in tests.items() if metric == info.name}
+        columns[header(info)] = {
+            s: _tested(test, plus_minus(spread_of(test), base, signed=True))
+            for (s, metric), test in tests.items()
+            if metric == info.name
+        }
     names = [s for s in study.strategies if any(s in column for column in columns.values())]
     rows = [
         [Cell(f"{s} minus {study.reference}"), *(column.get(s, Cell("-")) for column in columns.values())]
@@ -90,16 +97,8 @@ def _metric(study: Study, s: str, info: MetricInfo, order: str) -> Cell:
     return Cell(plus_minus(value, base), from_zero(lost, base), best=best)
 
 
-def _points(test: Test) -> Cell:
-    return Cell(points(spread_of(test)), _small(test), sure=test["significant"])
-
-
-def _values(test: Test, like: float) -> Cell:
-    return Cell(plus_minus(spread_of(test), like, signed=True), _small(test), sure=test["significant"])
-
-
-def _small(test: Test) -> str:
-    return f"{chance(test['p_holm'])}, n{SPACE}{int(test['n'])}"
+def _tested(test: Test, text: str) -> Cell:
+    return Cell(text, f"{chance(test['p_holm'])}, n{SPACE}{int(test['n'])}", sure=test["significant"])
 
 
 def spread_of(test: Test) -> Spread:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from rilbench.analysis.statistics import Spread
 from rilbench.contracts.errors import RilbenchError
-from rilbench.host.catalog import Catalog, Plugin
+from rilbench.host.catalog import Catalog
 from rilbench.store.tables import number
 
 SPACE = "\N{NO-BREAK SPACE}"
@@ -24,9 +24,7 @@ ELSEWHERE = {  # what `rilbench evaluate` names as strategies
 
 def percent(share: float, *, signed: bool = True) -> str:
     """A share as per cent."""
-    if math.isnan(share):
-        return "-"
-    return f"{100 * share:+.1f}{SPACE}%" if signed else f"{100 * share:.1f}{SPACE}%"
+    return "-" if math.isnan(share) else f"{100 * share:{'+' if signed else ''}.1f}{SPACE}%"
 
 
 def plus_minus(spread: Spread, like: float, *, signed: bool = False) -> str:
@@ -59,10 +57,8 @@ def from_zero(spread: Spread, like: float) -> str:
 
 def percent_from_zero(spread: Spread) -> str:
     """Mean [low, high] of shares that cannot be negative, as per cent."""
-    text = percent(spread.mean, signed=False)
-    if math.isnan(spread.half):
-        return text
-    return f"{text} [{100 * max(0.0, spread.low):.1f},{SPACE}{100 * spread.high:.1f}]"
+    interval = f" [{100 * max(0.0, spread.low):.1f},{SPACE}{100 * spread.high:.1f}]"
+    return percent(spread.mean, signed=False) + ("" if math.isnan(spread.half) else interval)
 
 
 def chance(p: float) -> str:
@@ -70,11 +66,6 @@ def chance(p: float) -> str:
     if math.isnan(p):
         return f"p{SPACE}-"
     return f"p{SPACE}<{SPACE}0.001" if p < 0.001 else f"p{SPACE}{p:.3f}"
-
-
-def shorten(name: str, most: int) -> str:
-    """A name of at most that many characters."""
-    return name if len(name) <= most else f"{name[: most - 1]}…"
 
 
 def listed(names: Sequence[object]) -> str:
@@ -99,7 +90,7 @@ def about(catalog: Catalog, name: str, *kinds: str) -> str:
         return ELSEWHERE.get(name, UNKNOWN)
     plugin = catalog.get(kind, name)
     try:
-        of_module, of_class = _in_source(plugin.value) or _imported(plugin)
+        of_module, of_class = _in_source(plugin.value) or _documents(plugin.load())
     except RilbenchError:
         return UNKNOWN
     title = f"`{name}`: "
@@ -107,8 +98,7 @@ def about(catalog: Catalog, name: str, *kinds: str) -> str:
     return said[:1].upper() + said[1:]
 
 
-def _imported(plugin: Plugin) -> tuple[str, str]:
-    loaded = plugin.load()
+def _documents(loaded: type) -> tuple[str, str]:
     return sys.modules[loaded.__module__].__doc__ or "", loaded.__doc__ or ""
 
 
@@ -119,8 +109,9 @@ def _in_source(value: str) -> tuple[str, str] | None:
     try:
         spec = find_spec(package)
         origin = Path(spec.origin if spec and spec.origin else "")
-        file = origin.parent.joinpath(*inner) if inner else origin
-        tree = ast.parse((file if file.is_file() else _module_file(file)).read_text(encoding="utf-8"))
+        file = origin.parent.joinpath(*inner)
+        file = (file / "__init__.py" if file.is_dir() else file.with_suffix(".py")) if inner else origin
+        tree = ast.parse(file.read_text(encoding="utf-8"))
     except (OSError, SyntaxError, ValueError, TypeError):
         return None
     for node in tree.body:
@@ -129,10 +120,6 @@ def _in_source(value: str) -> tuple[str, str] | None:
         if isinstance(node, ast.ImportFrom) and node.module and any(alias.name == name for alias in node.names):
             return _in_source(f"{node.module}:{name}")
     return None
-
-
-def _module_file(path: Path) -> Path:
-    return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
 
 
 def _first_line(document: str) -> str:

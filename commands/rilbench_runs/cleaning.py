@@ -62,7 +62,9 @@ def of_store(store: Path, warn: Callable[[str], None]) -> list[Removable]:
     """What no run of a store needs: temporary files of processes that are gone, stages and evaluations without a run,
     checkpoints of stages that are trained. What another process works on is left out."""
     runs = runs_in(store)
-    found = [Removable(path, "left by a process that is gone") for path in _left(store)]
+    places = [folder for folder in (store, *store.iterdir()) if folder.is_dir() and not folder.is_symlink()]
+    left = [path for folder in places for path in temporary.leftovers(folder)]  # of runs and studies: no lock is held
+    found = [Removable(path, "left by a process that is gone") for path in left]
     known = _all_known(runs, warn)
     stages = {stage for run in runs for stage in run.stages} if known else None
     evaluations = {path for run in runs for path in run.evaluations} if known else None
@@ -101,13 +103,6 @@ def _of_stage(folder: Path, stages: set[str] | None, evaluations: set[str] | Non
     for path in measured:
         if evaluations is not None and store.relative(path) not in evaluations and not _recent(path):
             yield Removable(path, "an evaluation of no run")
-
-
-def _left(store: Path) -> Iterator[Path]:
-    """Temporary files where no lock is held: beside runs, in their folders and in those of studies."""
-    for folder in (store, *store.iterdir()):
-        if folder.is_dir() and not folder.is_symlink():
-            yield from temporary.leftovers(folder)
 
 
 def _all_known(runs: Sequence[KeptRun], warn: Callable[[str], None]) -> bool:

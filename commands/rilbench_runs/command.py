@@ -35,7 +35,8 @@ def list_runs(store: Store = RUNS, as_json: AsJson = False) -> None:
         return
     head = ["run", "label", "strategy", "rewards", "seed", "status", "stages", "size", "changed", "differs in"]
     print_table(head, [[_cell(key, value) for key, value in each.items() if key != "damage"] for each in told])
-    _warn_of([run for run in runs if run.damage])
+    for damage in (run.damage for run in runs if run.damage):
+        warn(damage)
 
 
 @app.command()
@@ -45,13 +46,15 @@ def show(
     as_json: AsJson = False,
 ) -> None:
     """Show a run's settings, the folders of its stages, and its table of results."""
+    from rilbench.analysis.recorded import settings as settings_of
     from rilbench.store.layout import Store
     from rilbench_runs.inventory import find
 
     (kept,) = find([run], store)
     told = _listed(kept, [kept])
     files = Store(kept.folder.parent)
-    settings, stages = _settings(kept), [str(files.stage(stage).folder) for stage in sorted(kept.stages)]
+    settings = settings_of(kept.result) if kept.result else {}
+    stages = [str(files.stage(stage).folder) for stage in sorted(kept.stages)]
     if as_json:
         result = kept.result.to_json() if kept.result else None
         print_json(told | {"folder": str(kept.folder), "settings": settings, "stage_folders": stages, "result": result})
@@ -140,12 +143,6 @@ def _differing(run: KeptRun, runs: Sequence[KeptRun]) -> Mapping[str, str]:
         return {}
 
 
-def _settings(run: KeptRun) -> Mapping[str, Any]:
-    from rilbench.analysis.recorded import settings
-
-    return settings(run.result) if run.result else {}
-
-
 def _cell(key: str, value: Any) -> str:
     if key == "size":
         return _bytes(value)
@@ -157,12 +154,6 @@ def _cell(key: str, value: Any) -> str:
 
 
 def _bytes(count: int) -> str:
-    for unit, size in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
-        if count >= size:
-            return f"{count / size:.1f} {unit}"
-    return f"{count} B"
+    from rich.filesize import decimal
 
-
-def _warn_of(damaged: Sequence[KeptRun]) -> None:
-    for run in damaged:
-        warn(run.damage)
+    return decimal(count)

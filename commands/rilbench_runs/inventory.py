@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
@@ -97,11 +97,5 @@ def _is_own(folder: Path) -> bool:
 
 def size_of(paths: Iterable[Path]) -> int:
     """Bytes of files and of all files in folders."""
-    return sum(file.lstat().st_size for path in paths for file in _files(path))
-
-
-def _files(path: Path) -> Iterator[Path]:
-    if path.is_dir() and not path.is_symlink():
-        yield from (file for file in path.rglob("*") if file.is_symlink() or file.is_file())
-    elif path.exists() or path.is_symlink():
-        yield path
+    every = (file for path in paths for file in (path, *([] if path.is_symlink() else path.rglob("*"))))
+    return sum(file.lstat().st_size for file in every if file.is_symlink() or file.is_file())

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 from rilbench.contracts.errors import ConfigError
 from rilbench.contracts.result import RunResult
@@ -103,16 +102,13 @@ def make_cells(study: Study, catalog: Catalog, warn: Warn) -> list[Cell]:
         for label, config in methods.items()
     ]
     by_components = {(cell.config.label, frozenset(cell.config.rewards)): cell for cell in cells}
-    _require_effect(study.given, [(components[key], cell) for key, cell in by_components.items()])
-    return cells
-
-
-def _require_effect(given: Mapping[str, Any], of: Sequence[tuple[Components, Cell]]) -> None:
-    """ConfigError for a `key=value` setting that changes no run."""
-    stages = [(components.parts, [planned.stage for planned in cell.plan]) for components, cell in of]
-    faults = [unused_settings.find(given, parts, planned) for parts, planned in stages]
+    faults = [
+        unused_settings.find(study.given, components[key].parts, [planned.stage for planned in cell.plan])
+        for key, cell in by_components.items()
+    ]
     nowhere = [key for key in faults[0] if all(key in others for others in faults)]
     unused_settings.require_none({key: f"in no run of this study ({faults[0][key]})" for key in nowhere})
+    return cells
 
 
 def _cell(config: RunConfig, components: Components) -> Cell:

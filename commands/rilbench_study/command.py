@@ -68,7 +68,7 @@ def study(
         )
         graph = Graph(make_cells(asked, found, warn), probe=time or not dry_run)
     if dry_run:
-        _show_plan(graph, workers, as_json)
+        print_json(graph.to_json(workers)) if as_json else _print_plan(graph, workers)
         return
     if not quiet:
         _print_plan(graph, workers, err=True)
@@ -81,29 +81,16 @@ def study(
     raise typer.Exit(FAILED if run.failures else 0)
 
 
-def _show_plan(graph: Graph, workers: int, as_json: bool) -> None:
-    if as_json:
-        print_json(graph.to_json(workers))
-    else:
-        _print_plan(graph, workers)
-
-
 def _print_plan(graph: Graph, workers: int, *, err: bool = False) -> None:
+    from rilbench.engine.progress import duration
     from rilbench_study.overview import plan_table
 
     if graph.seconds:
         stdout(stderr=err).print(plan_table(graph))
         orders = "; ".join(" > ".join(order) for order in graph.orders)
-        print_fields({"orders": orders, "time": _time(graph, workers)}, err=err)
-
-
-def _time(graph: Graph, workers: int) -> str:
-    from rilbench.engine.progress import duration
-
-    if graph.estimates.unknown:
-        return graph.how
-    among = "" if workers == 1 else f", shared by {workers} workers"
-    return f"{duration(60 * graph.minutes(workers))}{among} ({graph.how})"
+        among = "" if workers == 1 else f", shared by {workers} workers"
+        known = f"{duration(60 * graph.minutes(workers))}{among} ({graph.how})" if not graph.estimates.unknown else ""
+        print_fields({"orders": orders, "time": known or graph.how}, err=err)
 
 
 def _show(run: StudyRun, plugin_lines: dict[str, str], as_json: bool) -> None:

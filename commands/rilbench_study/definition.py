@@ -72,7 +72,8 @@ def load(
             f"as `base: {file}`, or start a run with: rilbench run --config {file}"
         )
     options = {"strategies": strategies, "rewards": rewards, "orders": list(orders) or None, "seeds": seeds}
-    asked = _section({**section, **{key: value for key, value in options.items() if value is not None}})
+    given = {key: value for key, value in options.items() if value is not None}
+    asked = settings.build(StudyConfig, section | given, STUDY)
     base, last = read(asked.base), values_of(overrides)
     if STUDY in base:
         raise ConfigError(f"study.base: {asked.base!r} is itself a study; name the configuration of a run")
@@ -83,18 +84,15 @@ def load(
     if runs > MOST_RUNS:
         raise UsageError(f"a study of {runs} runs; split it into studies of at most {MOST_RUNS}")
     definition = asdict(asked) | {"orders": sequences, "seeds": numbers, "settings": values, "overrides": last}
+    labels = "-".join([*asked.strategies, *asked.methods])
     return Study(
-        name=asked.name or _name(asked, hidden_study(definition, catalog)),
+        name=asked.name or f"{labels[:60]}-{identity.digest(hidden_study(definition, catalog))[:8]}",
         methods=_methods(asked, base, values, last),
         orders=sequences,
         seeds=numbers,
         definition=definition,
         given=last,
     )
-
-
-def _section(values: Mapping[str, Any]) -> StudyConfig:
-    return settings.build(StudyConfig, values, STUDY)
 
 
 def _methods(asked: StudyConfig, *layers: Mapping[str, Any]) -> dict[str, RunConfig]:
@@ -107,27 +105,17 @@ def _methods(asked: StudyConfig, *layers: Mapping[str, Any]) -> dict[str, RunCon
     for label, method in asked.methods.items():
         if label in given:
             raise ConfigError(f"study.methods.{label}: a strategy of that name is in the study; choose another label")
-        _check(f"study.methods.{label}", method)
+        where = f"study.methods.{label}"
+        if not method.get("strategy"):
+            raise ConfigError(f"{where}: say which strategy it is, for example strategy: rid")
+        for key in (key for key in SHARED if key in method):
+            raise ConfigError(f"{where}.{key}: belongs to the whole study, not to one of its methods")
+        settings.build(RunConfig, method, where)  # an error names the method
     methods = {**given, **asked.methods}
     if not methods:
         raise UsageError("name what the study compares, for example --strategies rid,baseline")
     *below, last = layers
     return {label: compose([*below, method, last, {"label": label}]) for label, method in methods.items()}
-
-
-def _check(where: str, method: Mapping[str, Any]) -> None:
-    """An error in a method names the method."""
-    if not method.get("strategy"):
-        raise ConfigError(f"{where}: say which strategy it is, for example strategy: rid")
-    for key in (key for key in SHARED if key in method):
-        raise ConfigError(f"{where}.{key}: belongs to the whole study, not to one of its methods")
-    settings.build(RunConfig, method, where)
-
-
-def _name(asked: StudyConfig, definition: Mapping[str, Any]) -> str:
-    """Of a study without one: its methods, and the definition's hash."""
-    labels = "-".join([*asked.strategies, *asked.methods])
-    return f"{labels[:60]}-{identity.digest(definition)[:8]}"
 
 
 def hidden_study(definition: Mapping[str, Any], catalog: Catalog | None) -> dict[str, Any]:

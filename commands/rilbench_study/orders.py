@@ -26,7 +26,11 @@ def read_orders(value: Any, rewards: Sequence[str]) -> tuple[Order, ...]:
     """
     texts = list(value) if isinstance(value, list | tuple) else [] if value is None else [value]
     if texts == ["all"]:
-        return _all(_named(rewards))
+        if count(_named(rewards)) > MOST:
+            raise UsageError(
+                f"orders: {len(rewards)} rewards have {count(rewards)} orders; draw some of them, for example random:10"
+            )
+        return tuple(dict.fromkeys(permutations(rewards)))
     if len(texts) == 1 and isinstance(texts[0], str) and texts[0].startswith("random:"):
         return _random(texts[0], _named(rewards))
     drawn = [text for text in texts if text == "all" or str(text).startswith("random:")]
@@ -76,14 +80,6 @@ def _named(rewards: Sequence[str]) -> Order:
     if len(rewards) > MOST_REWARDS:
         raise UsageError(f"rewards: {len(rewards)} are more than the {MOST_REWARDS} a study orders")
     return tuple(rewards)
-
-
-def _all(rewards: Order) -> tuple[Order, ...]:
-    if count(rewards) > MOST:
-        raise UsageError(
-            f"orders: {len(rewards)} rewards have {count(rewards)} orders; draw some of them, for example random:10"
-        )
-    return tuple(dict.fromkeys(permutations(rewards)))
 
 
 def _random(text: str, rewards: Order) -> tuple[Order, ...]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from multiprocessing import get_context
 from multiprocessing.connection import wait
 
@@ -24,8 +24,11 @@ class Member:
         context = get_context("spawn")
         self.connection, theirs = context.Pipe()
         self.process = context.Process(target=work, args=(theirs, setup), name=f"rilbench-{setup.number}")
-        with _deaf():
+        heard = signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to all processes of a terminal's command
+        try:
             self.process.start()
+        finally:
+            signal.signal(signal.SIGINT, heard)
         theirs.close()  # so that its death is heard at this end
 
     def death(self) -> str:
@@ -54,7 +57,10 @@ class Pool:
                 connections = {self.members[number].connection: number for number in self.busy}
                 for ready in wait(list(connections)):
                     self._hear(connections[ready])  # type: ignore[index]
-            self._dismiss()
+            for member in self.members.values():
+                with suppress(BrokenPipeError):
+                    member.connection.send(None)
+            self._join()
         finally:
             self._stop()
 
@@ -79,12 +85,6 @@ class Pool:
             self.busy.discard(number)
             self._give(number)
 
-    def _dismiss(self) -> None:
-        for member in self.members.values():
-            with suppress(BrokenPipeError):
-                member.connection.send(None)
-        self._join()
-
     def _join(self) -> None:
         deadline = time.monotonic() + GRACE_SECONDS
         for member in self.members.values():
@@ -99,13 +99,3 @@ class Pool:
         finally:
             for member in self.members.values():
                 member.process.kill()
-
-
-@contextmanager
-def _deaf() -> Iterator[None]:
-    """A process started within ignores Ctrl-C, which a terminal sends to all processes of a command."""
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)

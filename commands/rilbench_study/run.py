@@ -74,7 +74,7 @@ class StudyRun:
             self._record("running")
         try:
             with self.progress:
-                self._here() if self.workers <= 1 else self._in_processes()
+                self._in_processes() if self.workers > 1 else self._here()
         except BaseException:
             with suppress(RilbenchError):  # a full disk must not hide the error
                 self._record("interrupted")
@@ -108,8 +108,12 @@ class StudyRun:
                 self.progress.warn(event.text)
             case "over":
                 self._over(worker, event.text)
-            case "lost":
-                self._lost(worker, event.text)
+            case "lost":  # a worker that died once is replaced; a cell that took two with it has failed
+                cell = self.schedule.running[worker]
+                if self.schedule.retry(worker):
+                    self.progress.warn(f"{cell}: {event.text}; the run is tried once more")
+                else:
+                    self._over(worker, f"{event.text}, twice")
             case _:
                 if event.kind == "done":
                     self.schedule.done.add(event.text)
@@ -126,14 +130,6 @@ class StudyRun:
             self.schedule.done.update(work.key for work in cell.work)
         self.progress.finished(worker, cell, failure)
         self._record("running")
-
-    def _lost(self, worker: int, death: str) -> None:
-        """A worker that died once is replaced; a cell that took two with it has failed."""
-        cell = self.schedule.running[worker]
-        if self.schedule.retry(worker):
-            self.progress.warn(f"{cell}: {death}; the run is tried once more")
-        else:
-            self._over(worker, f"{death}, twice")
 
     def _record(self, status: str) -> None:
         """Write `study.json`: what the study is, its runs' folders, and how far it is; unless it says so already."""

@@ -86,7 +86,8 @@ def compare(
     known = {name: _labels(name, before, runs) for name in (*(strategies or ()), against or REFERENCE)}
     chosen = [run for run in runs if rewards is None or run.rewards == tuple(rewards)]
     if not chosen:
-        raise UsageError(f"no run of the rewards {' > '.join(rewards or ())}; there are {_orders(runs)}")
+        orders = ", ".join(sorted({" > ".join(run.rewards) for run in runs}))
+        raise UsageError(f"no run of the rewards {' > '.join(rewards or ())}; there are {orders}")
     have = {run.label for run in chosen}
     for name in [*(strategies or ()), *([against] if against else ())]:
         if not have & set(known[name]):
@@ -139,9 +140,8 @@ def _ranked(comparison: Comparison, alike: pd.DataFrame) -> pd.DataFrame:
     found["best"] = False
     for quantity in comparison.quantities:
         for info in comparison.columns(quantity):
-            means = found[(found["quantity"] == quantity) & (found["metric"] == info.name) & found["comparable"]][
-                "mean"
-            ]
+            own = (found["quantity"] == quantity) & (found["metric"] == info.name) & found["comparable"]
+            means = found.loc[own, "mean"]
             several = len(cases.get((quantity, comparison.against, info.name), ())) > 1
             if several and means.count() > 1:
                 found.loc[means.index, "best"] = means == (means.max() if info.higher_is_better else means.min())
@@ -152,7 +152,3 @@ def _labels(name: str, before: Sequence[RunResult], runs: Sequence[RunResult]) -
     """What the runs of a strategy are called now; the name itself when there are none."""
     found = sorted({now.label for then, now in zip(before, runs, strict=True) if name in (then.label, now.label)})
     return found or [name]
-
-
-def _orders(runs: Sequence[RunResult]) -> str:
-    return ", ".join(sorted({" > ".join(run.rewards) for run in runs}))

@@ -115,11 +115,8 @@ def _curves(
         if curve.n.min() >= FEW and not merge:
             traces.append(_band(i, curve))
         texts = [names[k].replace("<br>", " ") for k in curve.stage]
-        line = {
-            "name": plain(label),
-            "text": texts,
-            "hovertemplate": "%{fullData.name}, %{text}: %{y:.4g}<extra></extra>",
-        }
+        hover = "%{fullData.name}, %{text}: %{y:.4g}<extra></extra>"
+        line = {"name": plain(label), "text": texts, "hovertemplate": hover}
         look = _points(i, len(texts)) if merge else _line(i)
         traces.append(look | line | {"x": curve.stage.tolist(), "y": curve.mean.tolist()})
     ends = [f"{label} from {number(c.mean[0])} to {number(c.mean[-1], c.mean[0])}" for label, c in curves.items()]
@@ -194,8 +191,9 @@ def heat_map(table: pd.DataFrame, marks: Mapping[str, str] | None = None) -> Fig
 
 def front(points: Sequence[Point]) -> list[int]:
     """Indices of the points no other one beats, by growing x: smaller x and larger y are better."""
-    there = [i for i, point in enumerate(points) if not any(map(math.isnan, point))]
-    return sorted((i for i in there if not any(_beats(points[j], points[i]) for j in there)), key=lambda i: points[i])
+    there = [(x, y) for x, y in points if not math.isnan(x + y)]
+    beaten = {p for p in there if any(x <= p[0] and y >= p[1] and (x, y) != p for x, y in there)}
+    return sorted((i for i, p in enumerate(points) if p in there and p not in beaten), key=lambda i: points[i])
 
 
 def ticks(percents: Sequence[float], height: int) -> list[int]:
@@ -222,25 +220,17 @@ def _stage_names(table: pd.DataFrame) -> list[str]:
         stage = rows[rows["stage"] == i]
         single = stage[stage["rewards"] == 1]
         labels = set((single if len(single) else stage)["trained"])
-        names.append(f"{i}<br>{plain(_short(labels.pop(), min(12, TICKS // most)))}" if len(labels) == 1 else str(i))
+        name, longest = labels.pop() if len(labels) == 1 else "", min(12, TICKS // most)
+        short = name if len(name) <= longest else f"{name[: longest - 1]}…"
+        names.append(f"{i}<br>{plain(short)}" if name else str(i))
     return names
-
-
-def _short(name: str, most: int) -> str:
-    return name if len(name) <= most else f"{name[: most - 1]}…"
 
 
 def _band(i: int, curve: Curve) -> Trace:
     """Without width where all values are equal, as those of the base model are."""
     low, high = (np.where(np.isnan(side), curve.mean, side) for side in (curve.low, curve.high))
-    look = {
-        "fillcolor": PALETTE[i % COLOURS],
-        "opacity": 0.2,
-        "line": {"width": 0},
-        "mode": "lines",
-        "showlegend": False,
-    }
-    about = {"fill": "toself", "hoverinfo": "skip", "meta": {"role": "band", "strategy": i}}
+    look = {"fillcolor": PALETTE[i % COLOURS], "opacity": 0.2, "line": {"width": 0}, "mode": "lines"}
+    about = {"fill": "toself", "hoverinfo": "skip", "showlegend": False, "meta": {"role": "band", "strategy": i}}
     x = curve.stage.tolist()
     return {"x": [*x, *x[::-1]], "y": [*high.tolist(), *low.tolist()[::-1]]} | look | about
 
@@ -268,7 +258,3 @@ def _marked(i: int, role: str, points: Sequence[Point], texts: Sequence[str]) ->
 def _at(points: Sequence[Point]) -> Trace:
     """None, which plotly leaves out, for NaN."""
     return {axis: [None if math.isnan(p[i]) else float(p[i]) for p in points] for i, axis in enumerate("xy")}
-
-
-def _beats(one: Point, other: Point) -> bool:
-    return one[0] <= other[0] and one[1] >= other[1] and one != other

@@ -49,11 +49,20 @@ def check(runs: Sequence[RunResult], settings: Settings, warn: Callable[[str], N
     A run without recorded settings, such as a tracking server's, is left out of the first.
     """
     for label in dict.fromkeys(run.label for run in runs):
-        keys = ", ".join(_mixed([run for run in runs if run.label == label], settings))
-        if keys:
+        if keys := ", ".join(_mixed([run for run in runs if run.label == label], settings)):
             warn(f"runs of {label} differ in {keys}; their means mix these settings")
-    if text := _unlike_bases(runs, settings):
-        warn(text)
+    bases = base_models(runs)
+    usual = [run for run in runs if bases[run.name] == 0]
+    others = [run for run in runs if bases[run.name] > 0]
+    if others:
+        found: Mapping[str, str] = {k: v for run in others for k, v in _unlike(usual[0], run).items()}
+        plain = [f"{metric} {values}" for metric, values in found.items() if "@" not in metric]
+        keys = ", ".join(measured_otherwise([usual[0], *others], settings)) or "no recorded setting"
+        warn(
+            f"the untouched model measures otherwise in {some([run.name for run in others])} than in the other "
+            f"{len(usual)} runs: {', '.join(plain or found)}; they differ in {keys}, so their numbers are not "
+            "comparable"
+        )
 
 
 def base_models(runs: Sequence[RunResult]) -> dict[str, int]:
@@ -72,9 +81,9 @@ def base_models(runs: Sequence[RunResult]) -> dict[str, int]:
     return {run.name: ALONE for run in runs} | {run.name: i for i, group in enumerate(alike) for run in group}
 
 
-def measured_otherwise(one: RunResult, other: RunResult, settings: Settings) -> list[str]:
-    """The settings that may explain why two runs measure another base model, each with both values."""
-    return [text for text in _mixed([one, other], settings) if text.partition(".")[0] in MEASURING]
+def measured_otherwise(runs: Sequence[RunResult], settings: Settings) -> list[str]:
+    """The settings that may explain why runs measure another base model, each with two of its values."""
+    return [text for text in _mixed(runs, settings) if text.partition(".")[0] in MEASURING]
 
 
 def _twice(runs: Sequence[RunResult]) -> set[str]:
@@ -89,14 +98,11 @@ def _texts(run: RunResult, settings: Settings) -> dict[str, str]:
 
 
 def _longer(run: RunResult, others: Sequence[RunResult], settings: Settings) -> str:
-    parts = [f"{k.rpartition('.')[2]} {_short(v)}" for k, v in differing(run, others, settings).items()]
+    last = {k: v.rstrip("/").rpartition("/")[2] for k, v in differing(run, others, settings).items()}
+    short = {k: v if len(v) <= LONGEST else f"{v[:LONGEST]}..." for k, v in last.items()}
+    parts = [f"{k.rpartition('.')[2]} {v}" for k, v in short.items()]
     more = [f"{len(parts) - SHOWN} more"] if len(parts) > SHOWN else []
     return f"{run.label} ({', '.join(parts[:SHOWN] + more)})" if parts else run.label
-
-
-def _short(value: str) -> str:
-    last = value.rstrip("/").rpartition("/")[2]
-    return last if len(last) <= LONGEST else f"{last[:LONGEST]}..."
 
 
 def _mixed(runs: Sequence[RunResult], settings: Settings) -> Iterator[str]:
@@ -106,23 +112,6 @@ def _mixed(runs: Sequence[RunResult], settings: Settings) -> Iterator[str]:
         values = list(dict.fromkeys(str(of_run.get(key, "unset")) for of_run in known))
         if len(values) > 1:
             yield f"{key} ({values[0]} and {values[1]})"
-
-
-def _unlike_bases(runs: Sequence[RunResult], settings: Settings) -> str:
-    """One line on the runs whose base model is not that of most, in what, and by which setting; empty without any."""
-    bases = base_models(runs)
-    usual = [run for run in runs if bases[run.name] == 0]
-    others = [run for run in runs if bases[run.name] > 0]
-    if not others:
-        return ""
-    found: Mapping[str, str] = {k: v for run in others for k, v in _unlike(usual[0], run).items()}
-    plain = [f"{metric} {values}" for metric, values in found.items() if "@" not in metric]
-    keys = [text for text in _mixed([usual[0], *others], settings) if text.partition(".")[0] in MEASURING]
-    return (
-        f"the untouched model measures otherwise in {some([run.name for run in others])} than in the other "
-        f"{len(usual)} runs: {', '.join(plain or found)}; they differ in {', '.join(keys) or 'no recorded setting'}, "
-        "so their numbers are not comparable"
-    )
 
 
 def _unlike(one: RunResult, other: RunResult) -> dict[str, str]:

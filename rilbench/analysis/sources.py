@@ -52,14 +52,10 @@ def some(names: Sequence[str]) -> str:
 
 def _left_out(finished: int, begun: Sequence[str], broken: Sequence[str]) -> str:
     """One line about the runs that are left out; empty when there are none."""
-    total, told = finished + len(begun) + len(broken), []
-    if begun:
-        told.append(
-            f"{len(begun)} of {total} runs are not finished and left out: {some(begun)}; their commands continue them"
-        )
-    if broken:
-        told.append(f"{len(broken)} of {total} runs cannot be read and are left out: {some(broken)}")
-    return "; ".join(told)
+    of = f"of {finished + len(begun) + len(broken)} runs"
+    not_finished = f"{len(begun)} {of} are not finished and left out: {some(begun)}; their commands continue them"
+    not_read = f"{len(broken)} {of} cannot be read and are left out: {some(broken)}"
+    return "; ".join(text for text, runs in ((not_finished, begun), (not_read, broken)) if runs)
 
 
 def _finished(run: RunResult) -> bool:
@@ -83,14 +79,9 @@ def _at(source: str, find_runs: FindRuns, missing: list[str], broken: list[str])
 
 def _run_folders(folder: Path) -> list[Path]:
     """The folders of runs that a folder stands for: a study's, its own, or those in it."""
-    if RunFiles(folder).is_study:
-        return _study(folder)
-    return [folder] if RunFiles(folder).is_run else [f for f in sorted(folder.iterdir()) if RunFiles(f).is_run]
-
-
-def _study(folder: Path) -> list[Path]:
-    """The folders of a study's runs, which lie beside it in the store."""
-    file = RunFiles(folder).study
+    if not RunFiles(folder).is_study:
+        return [folder] if RunFiles(folder).is_run else [f for f in sorted(folder.iterdir()) if RunFiles(f).is_run]
+    file = RunFiles(folder).study  # its runs lie beside it in the store
     study = read_json(file)
     names = study.get("runs") if isinstance(study, dict) else None
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):

@@ -95,10 +95,11 @@ def differences(
     found.insert(0, "against", against)
     if scores is not None:
         over_prompts = _tested(spreads(_over_prompts(pairs, scores).groupby(level=TEST, observed=True)))
-        names = {"n": "prompts", **{name: f"{name}_prompts" for name in ("p", "significant")}}
-        names["p_holm"] = "p_prompts_holm"
+        names = {"n": "prompts", "p": "p_prompts", "p_holm": "p_prompts_holm", "significant": "significant_prompts"}
         found = found.join(over_prompts[list(names)].rename(columns=names))
-    return _all_tests(table, against, found)
+    wanted = table.loc[table["label"] != against, TEST].drop_duplicates().sort_values(TEST)
+    rows = wanted.merge(found.reset_index(), on=TEST, how="left")  # also methods that share no order and seed with it
+    return rows.fillna({"against": against, "matched": 0, "n": 0, "significant": False})
 
 
 def paired_p(found: pd.DataFrame) -> pd.Series:
@@ -158,10 +159,3 @@ def _over_prompts(pairs: pd.DataFrame, scores: Scores) -> pd.Series:
             gaps = pd.DataFrame(np.stack(known[0]) - np.stack(known[1]))  # (pairs, P)
             found[key] = gaps.groupby(own["group"].to_numpy()).mean().mean()
     return pd.concat(found, names=TEST) if found else none
-
-
-def _all_tests(table: pd.DataFrame, against: str, found: pd.DataFrame) -> pd.DataFrame:
-    """A row also for methods that share no order and seed with the one compared against."""
-    wanted = table.loc[table["label"] != against, TEST].drop_duplicates().sort_values(TEST)
-    rows = wanted.merge(found.reset_index(), on=TEST, how="left")
-    return rows.fillna({"against": against, "matched": 0, "n": 0, "significant": False})

@@ -20,14 +20,7 @@ from rilbench.store.layout import RunFiles
 if TYPE_CHECKING:
     from rilbench.contracts.result import MetricInfo, RunResult
 
-ABOUT = (
-    "run",
-    "label",
-    "order",
-    "seed",
-    "model",
-    "merge",
-)  # order: `a > b`; model: the same for runs that are one model
+ABOUT = ("run", "label", "order", "seed", "model", "merge")  # order: `a > b`; model: the same for equal models
 TEXTS = {"run", "label", "order", "model", "strategy", "trained", "metric", "unit", "quantity"}
 Scores = Mapping[str, Mapping[str, NDArray[np.float64]]]  # run -> metric -> (P,)
 
