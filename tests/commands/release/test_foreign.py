@@ -123,7 +123,7 @@ def test_a_model_alone_is_nobodys_base(place: Path, tmp_path: Path) -> None:
 
 
 def test_the_command(place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr("rilbench.engine.request.Catalog", lambda extra: toy.catalog())
+    monkeypatch.setattr("rilbench.engine.request.Catalog.of", lambda plugins: toy.catalog())
     monkeypatch.setattr("sys.argv", ["rilbench", "evaluate", "it"])
     toy.config(place)
     file, model = str(place / "toy.yaml"), str(place / "pipeline")
