@@ -20,10 +20,12 @@ from rilbench.engine.plan import PlannedStage, make_plan
 from rilbench.engine.progress import Reporter
 from rilbench.engine.run_folder import RunFolder
 from rilbench.engine.session import Session
+from rilbench.files.prompts import read_prompts
 from rilbench.files.states import states
 from rilbench.host import requirements
 from rilbench.host.catalog import Catalog
 from rilbench.host.hook_caller import HookCaller, Warn
+from rilbench.model.loading import pick_device
 
 LONGEST = 120  # characters of a run's name that are its rewards
 
@@ -54,9 +56,6 @@ def planned_run(config: RunConfig, catalog: Catalog) -> tuple[Components, list[P
 
 def checked(config: RunConfig, catalog: Catalog) -> Components:
     """The components of a configuration whose names, settings and files are all there."""
-    from rilbench.files.prompts import read_prompts
-    from rilbench.model.loading import pick_device
-
     device, parts = pick_device(config.model.device), Parts(config, catalog)
     parts.check()
     require(config, parts)
@@ -67,8 +66,6 @@ def checked(config: RunConfig, catalog: Catalog) -> Components:
 def planned(config: RunConfig, components: Components) -> list[PlannedStage]:
     """The plan of a run. Its configuration may differ from that of the components in the order of rewards and in the
     seed."""
-    from rilbench.files.prompts import read_prompts
-
     plan = make_plan(config, components)
     for path in {stage.train.prompts for stage in plan if stage.train is not None}:
         read_prompts(path)
@@ -103,7 +100,8 @@ def run(
     session = Session(loaded, earlier=folder.finished)
     with components.discreet():
         check_memory(loaded)
-    folder.open(secret_settings.public(config, catalog), components.device, session.evaluations())
+    public = secret_settings.public(config, catalog)
+    folder.open(public, components.device, session.evaluations())
     hooks.run_started(folder=folder.path, result=result)
     rows: list[Row] = []
     try:
@@ -118,7 +116,7 @@ def run(
         hooks.run_failed(folder=folder.path, result=folder.fail(result), error=error)
         raise
     hooks.run_finished(folder=folder.path, result=result)
-    if not reporter.warned and secret_settings.public(config, catalog) == config:  # secrets are in no digest
+    if not reporter.warned and public == config:  # secrets are in no digest
         memo.keep(folder.path, result, read)
     return Outcome(folder.path, result, hooks.summary(folder=folder.path, result=result))
 
