@@ -82,21 +82,7 @@ def compare(
     from rilbench.analysis.table import prompt_means, quantity_table
 
     settings = settings_of(runs)
-    before, runs = runs, methods.told_apart(runs, settings)
-    known = {name: _labels(name, before, runs) for name in (*(strategies or ()), against or REFERENCE)}
-    chosen = [run for run in runs if rewards is None or run.rewards == tuple(rewards)]
-    if not chosen:
-        orders = ", ".join(sorted({" > ".join(run.rewards) for run in runs}))
-        raise UsageError(f"no run of the rewards {' > '.join(rewards or ())}; there are {orders}")
-    have = {run.label for run in chosen}
-    for name in [*(strategies or ()), *([against] if against else ())]:
-        if not have & set(known[name]):
-            raise UsageError(unknown("strategy among the runs", name, have))
-    labels = [label for name in strategies for label in known[name] if label in have] if strategies else sorted(have)
-    usual = [label for label in known[against or REFERENCE] if label in labels]
-    if against and not usual:
-        raise UsageError(f"{against!r} to compare against is not one of --strategies {','.join(labels)}; add it there")
-    reference = usual[0] if usual else labels[0]
+    chosen, labels, reference = _choice(runs, methods.told_apart(runs, settings), strategies, rewards, against)
     infos = metrics_of(chosen, settings)
     chosen = sorted(
         (run for run in chosen if run.label in labels), key=lambda r: (labels.index(r.label), r.rewards, r.seed)
@@ -122,6 +108,34 @@ def compare(
         differences=differences(alike, reference, scores=scores),
     )
     return replace(comparison, means=_ranked(comparison, alike))
+
+
+def _choice(
+    before: Sequence[RunResult],
+    runs: Sequence[RunResult],
+    strategies: Sequence[str] | None,
+    rewards: Sequence[str] | None,
+    against: str | None,
+) -> tuple[list[RunResult], list[str], str]:
+    """The runs of the rewards, the labels to compare in their order, and the one to compare against.
+
+    before: the runs before those of one label were told apart. Raises UsageError for what has no run.
+    """
+    known = {name: _labels(name, before, runs) for name in (*(strategies or ()), against or REFERENCE)}
+    chosen = [run for run in runs if rewards is None or run.rewards == tuple(rewards)]
+    if not chosen:
+        orders = ", ".join(sorted({" > ".join(run.rewards) for run in runs}))
+        raise UsageError(f"no run of the rewards {' > '.join(rewards or ())}; there are {orders}")
+    have = {run.label for run in chosen}
+    for name in [*(strategies or ()), *([against] if against else ())]:
+        if not have & set(known[name]):
+            raise UsageError(unknown("strategy among the runs", name, have))
+    labels = [label for name in strategies for label in known[name] if label in have] if strategies else sorted(have)
+    usual = [label for label in known[against or REFERENCE] if label in labels]
+    if against and not usual:
+        raise UsageError(f"{against!r} to compare against is not one of --strategies {','.join(labels)}; add it there")
+    reference = usual[0] if usual else labels[0]
+    return chosen, labels, reference
 
 
 def _ranked(comparison: Comparison, alike: pd.DataFrame) -> pd.DataFrame:
