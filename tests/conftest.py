@@ -33,6 +33,13 @@ def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(autouse=True)
+def seeded() -> None:
+    """Random weights are the same in every run of a test; a test without torch does not load it."""
+    if torch := sys.modules.get("torch"):
+        torch.manual_seed(0)
+
+
+@pytest.fixture(autouse=True)
 def imports(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """A test's temporary modules are forgotten after it, as the path to them is."""
     path, temporary = list(sys.path), str(tmp_path_factory.getbasetemp())

@@ -371,7 +371,8 @@ def test_a_corrupt_file_is_told_and_fetched_again(web: Web, place: Path) -> None
     (head,) = (place / "urls").glob("*head.safetensors")
     (unet,) = (place / "hub").rglob("snapshots/*/unet/*.safetensors")
     for path in (head, unet):
-        path.write_bytes(path.read_bytes()[:-1] + b"?")
+        whole = path.read_bytes()
+        path.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
     code, found = states("--check")
     assert code == 1
     assert found["head.safetensors"] == found["unet/diffusion_pytorch_model.safetensors"] == "corrupt"
