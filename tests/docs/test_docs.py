@@ -61,9 +61,10 @@ def test_commands_and_options_exist(page: Path) -> None:
 def test_settings_exist(page: Path) -> None:
     text = re.sub(r"`[\w-]+\.(yaml|md|json|py|png|safetensors)`", "", page.read_text())
     sections = "|".join({key.partition(".")[0] for key in known_settings() if "." in key})
-    named = set(re.findall(rf"[ `'](({sections})\.[a-z_][\w.]*)(?=[=`])", text))
+    named = {key for key, _ in re.findall(rf"[ `'](({sections})\.[a-z_][\w.]*)(?=[=`])", text)}
+    named |= set(re.findall(r"[ `']([a-z_]+\.[a-z_][\w.]*)=(?!=)", text))  # also of a section that is gone
     of_others = re.compile(r"\w+\.(acme|warmth|my-reward)\b")  # plugins that a page makes up
-    assert {key for key, _ in named if key not in known_settings() and not of_others.match(key)} == set()
+    assert {key for key in named if key not in known_settings() and not of_others.match(key)} == set()
 
 
 def test_the_navigation_names_every_page() -> None:
