@@ -14,8 +14,8 @@ from rilbench.contracts.settings import Declared
 from rilbench.contracts.yaml_text import dump
 from rilbench.engine.config import STUDY, RunConfig
 from rilbench.engine.layers import COMPONENTS
-from rilbench.host import control
-from rilbench.host.catalog import Catalog, Plugin
+from rilbench.host.catalog import Catalog
+from rilbench.host.plugin import Plugin, Status
 from rilbench_explain.declared import SettingInfo, setting_infos
 from rilbench_study.definition import StudyConfig
 
@@ -61,7 +61,7 @@ def sections(catalog: Catalog, warn: Callable[[str], None]) -> Iterator[Section]
     """All of them; `warn` hears of components that cannot be imported."""
     yield from of_runs()
     for plugin in catalog.plugins:
-        if plugin.kind in COMPONENTS and not control.off(plugin):
+        if plugin.kind in COMPONENTS and plugin.status != Status.OFF:
             try:
                 yield of_component(plugin)
             except PluginError as error:

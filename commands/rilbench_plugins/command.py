@@ -30,12 +30,12 @@ def list_plugins(as_json: AsJson = False) -> None:
     if control.strict():
         from rilbench.host.hook_caller import HookCaller
 
-        found.survey(lambda text: None)
+        found.check(lambda text: None)
         HookCaller(found, lambda text: None)
         for command in found.names("command"):
             found.get("command", command).load()
     head = ["kind", "name", "distribution", "version", "status"]
-    rows = [[getattr(plugin, key) for key in head] for plugin in found.plugins]
+    rows = [[p.kind, p.name, p.distribution, p.version, p.state] for p in found.plugins]
     if as_json:
         print_json([dict(zip(head, row, strict=True)) for row in rows])
     else:

@@ -10,9 +10,9 @@ from typing import Any
 
 from rilbench.contracts.components import Component, Metric, Reward
 from rilbench.contracts.hooks import NAMES
-from rilbench.host.catalog import Plugin
 from rilbench.host.contract_check import CONTRACTS
 from rilbench.host.discovery import field
+from rilbench.host.plugin import Plugin
 from rilbench_explain.declared import setting_infos
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from rilbench.contracts.errors import ConfigError, unknown
-from rilbench.host.catalog import Catalog, Plugin
+from rilbench.host.catalog import Catalog
 from rilbench.host.discovery import GROUPS
-from rilbench.host.known import pip_line
+from rilbench.host.plugin import Plugin
 
 
 def find(catalog: Catalog, name: str) -> Plugin:
@@ -21,7 +21,4 @@ def find(catalog: Catalog, name: str) -> Plugin:
     if kind in GROUPS or off:
         return catalog.get(kind or off[0], bare)
     everything = [n for k in GROUPS for n in catalog.names(k)]
-    line = next(filter(None, (pip_line(k, bare) for k in GROUPS)), None)
-    if line:
-        raise ConfigError(f"plugin {bare!r} is known but not installed; install it with: {line}")
     raise ConfigError(f"{unknown('plugin', name, everything)} `rilbench plugins list` shows what is installed.")

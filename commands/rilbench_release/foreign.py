@@ -65,7 +65,7 @@ def evaluate(
     """
     config = identity.pinned(config)
     requirements.check(config.requires)
-    catalog.survey(reporter.warn)
+    catalog.check(reporter.warn)
     device, parts = pick_device(config.model.device), Parts(config, catalog)
     parts.check()
     unused_settings.require_none(unused_settings.find(given or {}, parts, ()))

@@ -88,7 +88,7 @@ def make_cells(study: Study, catalog: Catalog, warn: Warn) -> list[Cell]:
     methods = {label: identity.pinned(config) for label, config in study.methods.items()}
     for config in methods.values():
         requirements.check(config.requires)
-    catalog.survey(warn)
+    catalog.check(warn)
     sets = {frozenset(order): order for order in study.orders}
     components = {
         (label, rewards): engine.checked(replace(config, rewards=order), catalog)

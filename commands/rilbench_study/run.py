@@ -83,7 +83,7 @@ class StudyRun:
 
     def finish(self) -> dict[str, str]:
         """Tell the hook plugins of the finished runs; the lines they want to be printed, name to text."""
-        return self.hooks.study_finished(folder=self.folder, results=self.finished)
+        return self.hooks.lines("study_finished", folder=self.folder, results=self.finished)
 
     def _here(self) -> None:
         runner = Runner(self.catalog, self.hooks, partial(self._handle, 0))

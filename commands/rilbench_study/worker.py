@@ -18,9 +18,8 @@ from rilbench.contracts.errors import RilbenchError
 from rilbench.engine.config import RunConfig
 from rilbench.engine.progress import Advance, Reporter
 from rilbench.host.catalog import Catalog
-from rilbench.host.discovery import Entry
 from rilbench.host.hook_caller import HookCaller
-from rilbench.host.threads import left_behind
+from rilbench.host.plugin import Plugin
 
 
 class Job(NamedTuple):
@@ -108,7 +107,7 @@ class Setup:
 
     number: int
     threads: int
-    extra: tuple[Entry, ...]  # of the catalog
+    extra: tuple[Plugin, ...]  # of the catalog
     tracking: bool
 
 
@@ -126,10 +125,9 @@ def work(connection: Connection, setup: Setup) -> None:
     signal.signal(signal.SIGTERM, stop)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
-        with left_behind():
-            runner = _runner(connection.send, setup)
-            while not stopped.is_set() and (job := connection.recv()) is not None:
-                runner.run(job)
+        runner = _runner(connection.send, setup)
+        while not stopped.is_set() and (job := connection.recv()) is not None:
+            runner.run(job)
     except (KeyboardInterrupt, BrokenPipeError, EOFError):  # stopped, or the parent is gone
         raise SystemExit(1) from None
 

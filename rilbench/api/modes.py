@@ -18,10 +18,6 @@ def usual_modes() -> Iterator[None]:
     import torch
 
     watched = global_state.modes()
-    before = global_state.snapshot(watched)
-    with torch.inference_mode(False):
+    with torch.inference_mode(False), global_state.restored(watched):
         global_state.restore(watched, global_state.defaults())
-        try:
-            yield
-        finally:
-            global_state.restore(watched, before)
+        yield

@@ -12,9 +12,10 @@ from rilbench.cli.output import echo, warn
 from rilbench.cli.summary import summary
 from rilbench.contracts.errors import PluginError, UsageError, reason, unknown
 from rilbench.host import control
+from rilbench.host.plugin import Plugin, Status
 
 if TYPE_CHECKING:
-    from rilbench.host.catalog import Catalog, Plugin
+    from rilbench.host.catalog import Catalog
 
 INTERRUPTED = "interrupted; finished work is kept, rerun the command to continue"
 
@@ -62,11 +63,11 @@ class Commands(TyperGroup):
     def list_commands(self, ctx: Any) -> list[str]:
         """Names; a warning for each that cannot be used, an error with RILBENCH_STRICT_PLUGINS=1."""
         registered = [plugin for plugin in self.catalog.plugins if plugin.kind == "command"]
-        for fault in dict.fromkeys(p.refusal for p in registered if not control.usable(p) and not control.off(p)):
+        for fault in dict.fromkeys(p.refusal for p in registered if p.status not in (Status.OK, Status.OFF)):
             if control.strict():
                 raise PluginError(f"{fault}. {control.STRICT} is set")
             warn(fault)
-        return [*self.commands, *(plugin.name for plugin in registered if control.usable(plugin))]
+        return [*self.commands, *(plugin.name for plugin in registered if plugin.status == Status.OK)]
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         if cmd_name in self.commands:

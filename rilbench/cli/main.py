@@ -14,7 +14,6 @@ from rilbench.cli.group import Commands
 from rilbench.cli.run import run
 from rilbench.cli.streams import lasting
 from rilbench.contracts.errors import ConfigError, RilbenchError, is_out_of_memory, reason
-from rilbench.host.threads import left_behind
 from rilbench.model.libraries import quiet_libraries
 
 app = typer.Typer(
@@ -47,7 +46,7 @@ def main() -> None:
     """
     signal.signal(signal.SIGTERM, _terminate)
     quiet_libraries()
-    with left_behind(), lasting():
+    with lasting():
         _run()
 
 

@@ -60,7 +60,7 @@ class Components:
         if (kind, name) not in self._made:
             part = self.parts.get(kind, name)
             who = f"{kind} {name!r} of {part.plugin.origin}"
-            with global_state.kept(who, global_state.warn_once), blamed(who):
+            with global_state.kept(who), blamed(who):
                 try:
                     known = secret_settings.resolved(part.settings, f"{COMPONENTS[kind]}.{name}")
                     self._secrets += secret_settings.values(known)

@@ -110,12 +110,12 @@ def repeat(memo: Memo, warn: Warn) -> Outcome | None:
     hooks = HookCaller(memo.catalog, warn, enabled=memo.config.tracking)
     folder, rows = result.folder, result.matrix.rows
     running = replace(result, status="running", matrix=ResultMatrix((), result.matrix.metrics))
-    hooks.run_started(folder=folder, result=running)
+    hooks.call("run_started", folder=folder, result=running)
     for i in range(len(rows)):
         so_far = replace(running, matrix=ResultMatrix(rows[: i + 1], result.matrix.metrics))
-        hooks.stage_finished(folder=folder, result=so_far, stage=i)
-    hooks.run_finished(folder=folder, result=result)
-    return Outcome(folder, result, hooks.summary(folder=folder, result=result))
+        hooks.call("stage_finished", folder=folder, result=so_far, stage=i)
+    hooks.call("run_finished", folder=folder, result=result)
+    return Outcome(folder, result, hooks.lines("summary", folder=folder, result=result))
 
 
 def _package(name: str) -> Sequence[Path]:

@@ -16,9 +16,9 @@ from rilbench.engine.config import ANY, RunConfig
 from rilbench.engine.documents import files_document, settings_document
 from rilbench.engine.layers import COMPONENTS
 from rilbench.files.fingerprints import resolved_fingerprint
-from rilbench.host import control
-from rilbench.host.catalog import Catalog, Plugin
+from rilbench.host.catalog import Catalog
 from rilbench.host.guard import blamed
+from rilbench.host.plugin import OWN, Plugin
 from rilbench.training.config import TrainConfig
 
 
@@ -45,7 +45,7 @@ class Part:
             raise PluginError(f"{self.plugin}: {error}") from None
         files = files_document(self.files, self.settings)
         found = {"name": self.plugin.name, "version": self.plugin.version, "settings": values, "files": files}
-        if self.plugin.distribution != control.OWN:  # its author changes it without changing the version
+        if self.plugin.distribution != OWN:  # its author changes it without changing the version
             found |= {"object": self.plugin.value, "source": identity.source(self.cls)}
         return found
 

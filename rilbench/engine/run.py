@@ -38,7 +38,7 @@ def prepare(
     given: the nested values of `key=value` settings; ConfigError for one that has no effect.
     """
     requirements.check(config.requires)
-    catalog.survey(warn)
+    catalog.check(warn)
     components, plan = planned_run(config, catalog)
     if given:
         from rilbench.engine import unused_settings
@@ -102,7 +102,7 @@ def run(
         check_memory(loaded)
     public = secret_settings.public(config, catalog)
     folder.open(public, components.device, session.evaluations())
-    hooks.run_started(folder=folder.path, result=result)
+    hooks.call("run_started", folder=folder.path, result=result)
     rows: list[Row] = []
     try:
         for i, planned in enumerate(plan):
@@ -110,15 +110,15 @@ def run(
                 rows.append(session.row(planned))
             result = replace(result, matrix=ResultMatrix(tuple(rows), result.matrix.metrics))
             folder.write(result)
-            hooks.stage_finished(folder=folder.path, result=result, stage=i)
+            hooks.call("stage_finished", folder=folder.path, result=result, stage=i)
         result = folder.finish(result, loaded.prompts[: config.evaluate.pictures])
     except BaseException as error:
         hooks.run_failed(folder=folder.path, result=folder.fail(result), error=error)
         raise
-    hooks.run_finished(folder=folder.path, result=result)
+    hooks.call("run_finished", folder=folder.path, result=result)
     if not reporter.warned and public == config:  # secrets are in no digest
         memo.keep(folder.path, result, read)
-    return Outcome(folder.path, result, hooks.summary(folder=folder.path, result=result))
+    return Outcome(folder.path, result, hooks.lines("summary", folder=folder.path, result=result))
 
 
 def input_states(config: RunConfig, components: Components, plan: list[PlannedStage]) -> dict[str, str]:

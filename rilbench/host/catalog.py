@@ -1,69 +1,22 @@
-"""The components of this installation: listed without importing them, imported under guard."""
+"""The components of this installation: listed without importing them."""
 
 from __future__ import annotations
 
-import contextlib
-import sys
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
 from functools import cached_property
-from importlib import import_module
-from typing import Any
 
-from rilbench.contracts.errors import ConfigError, PluginError, reason, unknown
-from rilbench.host import contract_check, control, discovery, global_state, threads
-from rilbench.host.discovery import GROUPS, OK, Entry
+from rilbench.contracts.errors import ConfigError, PluginError, unknown
+from rilbench.host import control, discovery
+from rilbench.host.discovery import GROUPS
+from rilbench.host.plugin import BY_HAND, OWN, UNKNOWN, Plugin, Status
 
-ELSEWHERE = ("hook", "command")  # kinds that a survey leaves to whoever calls them
-
-
-class Plugin(Entry):
-    """One registered component, not yet imported."""
-
-    def __str__(self) -> str:
-        return f"{self.kind} {self.name!r} of {self.origin} ({self.value})"
-
-    @property
-    def refusal(self) -> str:
-        """Why it cannot be used, if that is known before the import."""
-        who = f"{self.kind} {self.name!r}" if self.conflicting else str(self)
-        return f"{who} cannot be used: {self.status}"
-
-    @property
-    def conflicting(self) -> bool:
-        """True if another distribution claims the name."""
-        return self.status.startswith("conflict:")
-
-    def load(self) -> Any:
-        """Import the component. Raises PluginError naming its distribution, caused by the plugin's own error."""
-        if self.status != OK:
-            raise PluginError(self.refusal)
-        try:
-            with contextlib.redirect_stdout(sys.stderr), threads.owned(str(self)):  # stdout is for results
-                loaded = self._imported()
-                fault = contract_check.fault(self.kind, loaded)
-        except KeyboardInterrupt:
-            raise
-        except BaseException as error:  # a plugin may even call sys.exit
-            raise PluginError(f"{self} cannot be imported: {reason(error)}") from error
-        if fault:
-            raise PluginError(f"{self} {fault}")
-        return loaded
-
-    def _imported(self) -> Any:
-        if self.loaded is not None:
-            return self.loaded
-        module, _, attribute = self.value.partition(":")
-        loaded: Any = import_module(module)
-        for part in filter(None, attribute.split(".")):
-            loaded = getattr(loaded, part)
-        return loaded
+COLUMNS = ("reward", "metric")  # share one set of names, because both are columns
 
 
 class Catalog:
     """All registered components, and `extra` ones that are not installed."""
 
-    def __init__(self, extra: Sequence[Entry] = ()) -> None:
+    def __init__(self, extra: Sequence[Plugin] = ()) -> None:
         self.extra = tuple(extra)
 
     @classmethod
@@ -78,14 +31,13 @@ class Catalog:
     @cached_property
     def plugins(self) -> list[Plugin]:
         """Sorted by kind and name. Plugins that are off, broken or in conflict are included; `status` says so."""
-        entries = _with_conflicts([*control.controlled(discovery.entries()), *self.extra])
-        order = [*GROUPS, "unknown"]
-        plugins = [Plugin(**vars(entry)) for entry in entries]
-        return sorted(plugins, key=lambda p: (order.index(p.kind), p.name, p.origin))
+        plugins = [*map(control.controlled, discovery.registered()), *self.extra]
+        order = [*GROUPS, UNKNOWN]
+        return sorted(_with_conflicts(plugins), key=lambda p: (order.index(p.kind), p.name, p.origin))
 
     def names(self, kind: str) -> list[str]:
         """The names of a kind that can be selected."""
-        return sorted({p.name for p in self.plugins if p.kind == kind and not control.off(p)})
+        return sorted({p.name for p in self.plugins if p.kind == kind and p.status != Status.OFF})
 
     def registered(self, kind: str) -> set[str]:
         """The names of a kind, including those that are off."""
@@ -94,83 +46,70 @@ class Catalog:
     def get(self, kind: str, name: str) -> Plugin:
         """The plugin of a name. Raises ConfigError if there is none, PluginError if several claim it."""
         found = [p for p in self.plugins if (p.kind, p.name) == (kind, name)]
-        active = [p for p in found if not control.off(p)]
+        active = [p for p in found if p.status != Status.OFF]
         if active:  # one that is known to be broken only when nothing else has the name
-            return min(active, key=lambda p: p.status.startswith("broken:"))
+            return min(active, key=lambda p: p.status == Status.BROKEN)
         if found:
-            raise ConfigError(f"{found[0]} is switched off: {found[0].status.removeprefix('off: ')}")
+            raise ConfigError(f"{found[0]} is switched off: {found[0].why}")
         raise ConfigError(self._missing(kind, name))
 
-    def survey(self, warn: Callable[[str], None]) -> None:
-        """Import every component that is not off, and warn once about each that cannot be used.
+    def check(self, warn: Callable[[str], None]) -> None:
+        """Warn once about each name that is not installed, and each component that is known to be unusable without its
+        import.
 
-        Changes of an import to the whole process, such as torch's default dtype, are undone. Raises PluginError, naming
-        them all, with RILBENCH_STRICT_PLUGINS=1. Hooks and commands are left to their callers.
+        With RILBENCH_STRICT_PLUGINS=1 every component that is not off is imported, and PluginError names all that
+        cannot be used. Hooks and commands are left to their callers.
         """
-        faults = [*control.not_installed(self.plugins), *self._conflicts(), *self._broken()]
-        if faults and control.strict():
-            raise PluginError(f"{'; '.join(faults)}. {control.STRICT} is set, so nothing starts")
+        components = [p for p in self.plugins if p.kind not in ("hook", "command") and p.status != Status.OFF]
+        conflicts = {p.why: p.refusal for p in components if p.status == Status.CONFLICT}
+        broken = [p.refusal for p in components if p.status == Status.BROKEN]
+        faults = [*control.not_installed(self.plugins), *conflicts.values(), *broken]
+        if control.strict():
+            faults += [fault for p in components if p.status == Status.OK and (fault := _import_fault(p))]
+            if faults:
+                raise PluginError(f"{'; '.join(faults)}. {control.STRICT} is set, so nothing starts")
         for fault in faults:
             warn(fault)
 
     def _missing(self, kind: str, name: str) -> str:
-        from rilbench.host.known import pip_line
-
-        line = pip_line(kind, name)
-        if line:
-            return f"{kind} {name!r} is known but not installed; install it with: {line}"
         others = [p.kind for p in self.plugins if p.name == name and p.kind in GROUPS]
         hint = f" There is a {others[0]} of that name." if others else ""
         return f"{unknown(kind, name, self.names(kind))}{hint} `rilbench plugins list` shows what is installed."
 
-    def _conflicts(self) -> Iterable[str]:
-        return {p.status: p.refusal for p in self.plugins if p.conflicting and p.kind not in ELSEWHERE}.values()
 
-    def _broken(self) -> list[str]:
-        faults: list[str] = []
-        for plugin in self.plugins:
-            if plugin.kind in ELSEWHERE or control.off(plugin) or plugin.conflicting:
-                continue
-            with global_state.kept(str(plugin), faults.append):
-                try:
-                    plugin.load()
-                except PluginError as error:
-                    faults.append(f"{error}; everything else works")
-        return faults
+def _import_fault(plugin: Plugin) -> str:
+    try:
+        plugin.load()
+    except PluginError as error:
+        return str(error)
+    return ""
 
 
-def _with_conflicts(entries: Sequence[Entry]) -> list[Entry]:
-    """Names that several entries claim. Rewards and metrics share one set of names, because both are columns."""
-    claims: dict[tuple[str, str], list[Entry]] = {}
-    for entry in entries:
-        if entry.status == OK:
-            claims.setdefault((_space(entry.kind), entry.name), []).append(entry)
-    return [_marked(entry, claims.get((_space(entry.kind), entry.name), [])) for entry in entries]
+def _with_conflicts(plugins: Sequence[Plugin]) -> list[Plugin]:
+    """The plugins, marked if several claim a name."""
+    claims: dict[tuple[str, str], list[Plugin]] = {}
+    for plugin in plugins:
+        if plugin.status == Status.OK:
+            claims.setdefault(_claimed(plugin), []).append(plugin)
+    return [_marked(plugin, claims.get(_claimed(plugin), [])) for plugin in plugins]
 
 
-def _space(kind: str) -> str:
-    return "column" if kind in ("reward", "metric") else kind
+def _claimed(plugin: Plugin) -> tuple[str, str]:
+    return "column" if plugin.kind in COLUMNS else plugin.kind, plugin.name
 
 
-def _marked(entry: Entry, claims: Sequence[Entry]) -> Entry:
-    if entry.status != OK or len(claims) < 2:
-        return entry
+def _marked(plugin: Plugin, claims: Sequence[Plugin]) -> Plugin:
+    if plugin.status != Status.OK or len(claims) < 2:
+        return plugin
     who = " and ".join(sorted(f"{c.origin} ({c.kind} {c.value})" for c in claims))
-    return replace(entry, status=f"conflict: claimed by {who}; {_remedy(claims)}")
+    return plugin.marked(Status.CONFLICT, f"claimed by {who}; {_remedy(claims)}")
 
 
-def _remedy(claims: Sequence[Entry]) -> str:
-    by_hand = next((c for c in claims if c.distribution == control.BY_HAND), None)
+def _remedy(claims: Sequence[Plugin]) -> str:
+    by_hand = next((c for c in claims if c.distribution == BY_HAND), None)
     if by_hand:
         return f"give one another name: --plugin my_{by_hand.name}={by_hand.value}"
-    claim = next((c for c in claims if c.distribution != control.OWN), claims[0])
+    claim = next((c for c in claims if c.distribution != OWN), claims[0])
     alone = all(c.distribution == claim.distribution for c in claims)
-    shared = any(c.name == claim.distribution for c in claims)  # the name of the distribution is that of the component
-    which = (
-        f"{claim.kind}/{claim.name}"
-        if alone
-        else f"{claim.distribution}:{claim.name}"
-        if shared
-        else claim.distribution
-    )
+    which = f"{claim.kind if alone else claim.distribution}{'/' if alone else ':'}{claim.name}"
     return f"switch one off, for example {control.DISABLE}={which}"

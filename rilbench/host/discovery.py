@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
 from importlib.metadata import Distribution, EntryPoint, PackageMetadata, distributions
 from pathlib import Path
 
 from packaging.utils import canonicalize_name
 
 from rilbench.contracts.errors import reason, unknown
+from rilbench.host.plugin import UNKNOWN, Plugin, Status
 
 GROUPS = {
     "reward": "rilbench.rewards",
@@ -21,60 +21,42 @@ GROUPS = {
 }
 RESERVED = {("command", "run")}  # what no plugin can replace
 NAME = re.compile(r"[^\W_][\w.-]*")  # names become parts of folders, `a,b` is a list, `a+b` a joint stage
-OK = "ok"
-UNKNOWN = "unknown"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Entry:
-    """One line of a distribution's entry points. `status` is `ok`, or why it cannot be used.
-
-    `loaded` is the class itself if a class was given, not a name.
-    """
-
-    kind: str
-    name: str
-    value: str
-    distribution: str
-    version: str
-    status: str = OK
-    loaded: type | None = None
-
-    @property
-    def origin(self) -> str:
-        """The distribution and its version."""
-        return f"{self.distribution} {self.version}".strip()
-
-
-def entries() -> list[Entry]:
+def registered() -> list[Plugin]:
     """Every registered component of every distribution on the path.
 
-    A distribution whose entry points cannot be read is one entry of kind `unknown`. Of two installations of the same
+    A distribution whose entry points cannot be read is one of kind `unknown`. Of two installations of the same
     distribution the first on the path counts, as it does for imports.
     """
-    found: dict[str, list[Entry]] = {}
+    found: dict[str, list[Plugin]] = {}
     for distribution in distributions():
-        registered = list(_entries(distribution))
-        if registered:
-            name = registered[0].distribution
+        plugins = list(_plugins(distribution))
+        if plugins:
+            name = plugins[0].distribution
             key = str(_folder(distribution)) if name == UNKNOWN else canonicalize_name(name)
-            found.setdefault(key, registered)
-    return [entry for registered in found.values() for entry in registered]
+            found.setdefault(key, plugins)
+    return [plugin for plugins in found.values() for plugin in plugins]
 
 
-def from_entry_point(point: EntryPoint, distribution: str = UNKNOWN, version: str = "") -> Entry:
-    """The entry of one entry point; its status says so if it does not name an object in a module."""
-    kind = next((kind for kind, group in GROUPS.items() if group == point.group), "unknown")
-    entry = Entry(kind=kind, name=point.name, value=point.value, distribution=distribution, version=version)
-    if kind == "unknown":
-        return replace(entry, status=f"broken: {unknown('group of entry points', point.group, GROUPS.values())}")
+def from_entry_point(point: EntryPoint, distribution: str = UNKNOWN, version: str = "") -> Plugin:
+    """The component of one entry point; its status says so if it does not name an object in a module."""
+    kind = next((kind for kind, group in GROUPS.items() if group == point.group), UNKNOWN)
+    plugin = Plugin(kind=kind, name=point.name, value=point.value, distribution=distribution, version=version)
+    why = _fault(kind, point)
+    return plugin.marked(Status.BROKEN, why) if why else plugin
+
+
+def _fault(kind: str, point: EntryPoint) -> str:
+    if kind == UNKNOWN:
+        return unknown("group of entry points", point.group, GROUPS.values())
     if not NAME.fullmatch(point.name):
-        return replace(entry, status=f"broken: the name {point.name!r} is not of letters, digits and any of . _ -")
+        return f"the name {point.name!r} is not of letters, digits and any of . _ -"
     if (kind, point.name) in RESERVED:
-        return replace(entry, status=f"broken: the {kind} {point.name!r} is rilbench's own; register another name")
+        return f"the {kind} {point.name!r} is rilbench's own; register another name"
     if not re.fullmatch(r"[\w.]+(:[\w.]+)?", point.value):
-        return replace(entry, status=f"broken: {point.value!r} is not of the form module:Class")
-    return entry
+        return f"{point.value!r} is not of the form module:Class"
+    return ""
 
 
 def field(metadata: PackageMetadata, key: str) -> str:
@@ -85,14 +67,14 @@ def field(metadata: PackageMetadata, key: str) -> str:
     return metadata[key] if key in metadata else ""  # noqa: SIM401  it has no `get` in Python 3.11
 
 
-def _entries(distribution: Distribution) -> Iterator[Entry]:
+def _plugins(distribution: Distribution) -> Iterator[Plugin]:
     try:
         points = [point for point in distribution.entry_points if point.group.startswith("rilbench.")]
     except Exception as error:  # whatever the parser of a damaged file raises
         if _mentions_us(distribution):
             name, version = _identity(distribution)
-            status = f"broken: its entry_points.txt cannot be read ({reason(error)})"
-            yield Entry(kind="unknown", name="-", value="-", distribution=name, version=version, status=status)
+            plugin = Plugin(kind=UNKNOWN, name="-", value="-", distribution=name, version=version)
+            yield plugin.marked(Status.BROKEN, f"its entry_points.txt cannot be read ({reason(error)})")
         return
     if points:
         name, version = _identity(distribution)

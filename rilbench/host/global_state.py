@@ -6,7 +6,7 @@ import random
 import sys
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -87,41 +87,36 @@ def defaults() -> dict[str, Any]:
 
 
 @contextmanager
-def kept(who: str, warn: Callable[[str], None]) -> Iterator[None]:
-    """Within, code of `who` is imported or created. At the end modes and generators are restored, and `warn` names the
-    modes that had changed. If torch is imported within, its initial modes count."""
-    loaded = "torch" in sys.modules
-    before = snapshot(modes()) if loaded else {}
-    drawn = snapshot(generators()) if loaded else {}
-    moved: list[str] = []
+def restored(settings: dict[str, Setting]) -> Iterator[None]:
+    """At the end the settings are what they are now."""
+    before = snapshot(settings)
     try:
-        with warnings.catch_warnings():  # its filters, such as errors for all warnings, end with it
-            yield
+        yield
     finally:
-        if "torch" in sys.modules:
-            moved = restore(modes(), before or defaults())
-        if loaded:
-            restore(generators(), drawn)
-    if moved:
-        warn(f"{who} changes {', '.join(moved)} when it is imported; this is undone")
+        restore(settings, before)
 
 
 @contextmanager
 def modes_kept(who: str) -> Iterator[None]:
-    """Within, code of `who` is called. At the end the modes are restored, with one warning if they had changed.
+    """Within, code of `who` is called. At the end torch's modes are restored, with one warning if they had changed; if
+    torch is imported within, its initial ones.
 
     Generators are not restored: a component that draws would get the same numbers in every call.
     """
-    if "torch" not in sys.modules:
-        yield
-        return
-    watched = modes()
-    before = snapshot(watched)
+    before = snapshot(modes()) if "torch" in sys.modules else {}
     try:
         yield
     finally:
-        if moved := restore(watched, before):
+        if "torch" in sys.modules and (moved := restore(modes(), before or defaults())):
             warn_once(f"{who} changes {', '.join(moved)} for the whole process; this is undone")
+
+
+@contextmanager
+def kept(who: str) -> Iterator[None]:
+    """Within, code of `who` is imported or an instance created. At the end modes and generators are restored."""
+    drawing = restored(generators()) if "torch" in sys.modules else nullcontext()
+    with drawing, modes_kept(who), warnings.catch_warnings():  # whose filters, such as errors for all, end with it
+        yield
 
 
 @lru_cache(maxsize=1024)

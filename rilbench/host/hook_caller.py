@@ -14,7 +14,8 @@ import pluggy
 from rilbench.contracts.errors import PluginError, RilbenchError, reason
 from rilbench.contracts.hooks import Hooks
 from rilbench.host import control, global_state
-from rilbench.host.catalog import Catalog, Plugin
+from rilbench.host.catalog import Catalog
+from rilbench.host.plugin import Plugin
 
 if TYPE_CHECKING:
     from rilbench.contracts.result import RunResult
@@ -23,97 +24,68 @@ Warn = Callable[[str], None]
 
 
 class HookCaller:
-    """The hook plugins of one run or one command line."""
+    """The hook plugins of one run or one command line; `plugins` are those that are not skipped.
+
+    Each has a pluggy manager of its own, because pluggy stops at the first plugin that raises.
+    """
 
     def __init__(self, catalog: Catalog, warn: Warn, *, enabled: bool = True) -> None:
         self.warn = warn
-        self.manager = pluggy.PluginManager("rilbench")
-        self.manager.add_hookspecs(Hooks)
-        self.plugins: dict[str, Plugin] = {}
+        self.plugins: dict[str, tuple[Plugin, pluggy.PluginManager]] = {}
         for name in catalog.names("hook") if enabled else ():
             plugin = catalog.get("hook", name)
-            with global_state.kept(str(plugin), warn):
-                try:
-                    self._register(plugin)
-                    self.plugins[name] = plugin
-                except PluginError as error:
-                    self._left_out(f"{error}; it is skipped", error)
+            try:
+                self.plugins[name] = plugin, _registered(plugin)
+            except PluginError as error:
+                self._left_out(f"{error}; it is skipped", error)
 
-    def _register(self, plugin: Plugin) -> None:
-        """Raises PluginError if the plugin cannot be created or implements an unknown hook."""
-        loaded = plugin.load()
-        try:
-            with contextlib.redirect_stdout(sys.stderr):  # stdout is for results
-                self.manager.register(loaded() if isinstance(loaded, type) else loaded, plugin.name)
-            self.manager.check_pending()
-        except KeyboardInterrupt:  # the user's
-            raise
-        except BaseException as error:  # whatever a plugin's constructor raises
-            if self.manager.has_plugin(plugin.name):
-                self.manager.unregister(name=plugin.name)
-            raise PluginError(f"{plugin} cannot be registered: {reason(error)}") from error
-
-    def run_started(self, **arguments: Any) -> None:
-        self._call("run_started", arguments)
-
-    def stage_finished(self, **arguments: Any) -> None:
-        self._call("stage_finished", arguments)
-
-    def run_finished(self, **arguments: Any) -> None:
-        self._call("run_finished", arguments)
+    def call(self, hook: str, **arguments: Any) -> None:
+        """Call a hook that returns nothing."""
+        self._answers(hook, arguments)
 
     def run_failed(self, **arguments: Any) -> None:
+        """Call the hook of that name; nothing of it hides why the run failed."""
         try:
-            self._call("run_failed", arguments)
-        except PluginError as error:  # must not hide why the run failed
+            self._answers("run_failed", arguments)
+        except PluginError as error:
             self.warn(str(error))
 
-    def summary(self, **arguments: Any) -> dict[str, str]:
-        """Name to text of the lines that plugins print under the result; the first plugin of a name wins."""
-        return self._lines("summary", arguments)
-
-    def study_finished(self, **arguments: Any) -> dict[str, str]:
-        """Lines like those of `summary`, for a study."""
-        return self._lines("study_finished", arguments)
+    def lines(self, hook: str, **arguments: Any) -> dict[str, str]:
+        """Name to text of the lines that `summary` or `study_finished` returns; the first plugin of a name wins."""
+        lines: dict[str, str] = {}
+        for answer in self._answers(hook, arguments, read=dict):
+            for key, text in answer.items():
+                lines.setdefault(str(key), str(text))
+        return lines
 
     def find_runs(self, source: str) -> list[RunResult]:
         """The runs that a plugin returns for an address; empty if no plugin supports it.
 
         Raises RilbenchError if the plugin of the address cannot read it, for example because a server is down.
         """
-        answers = self._call("find_runs", {"source": source}, read=list, raised=(RilbenchError,))
-        return [run for _, answer in answers for run in answer]
+        answers = self._answers("find_runs", {"source": source}, read=list, raised=(RilbenchError,))
+        return [run for answer in answers for run in answer]
 
-    def _lines(self, hook: str, arguments: dict[str, Any]) -> dict[str, str]:
-        lines: dict[str, str] = {}
-        for _, answer in self._call(hook, arguments, read=dict):
-            for key, text in answer.items():
-                lines.setdefault(str(key), str(text))
-        return lines
-
-    def _call(
+    def _answers(
         self,
         hook: str,
         arguments: dict[str, Any],
         *,
         read: Callable[[Any], Any] = lambda answer: answer,
         raised: tuple[type[Exception], ...] = (),
-    ) -> list[tuple[str, Any]]:
+    ) -> list[Any]:
         """The results of the plugins that implement the hook, each through `read`; `raised` is for the user."""
         answers = []
-        for name, plugin in list(self.plugins.items()):
-            others = [other for other_name, other in self.manager.list_name_plugin() if other_name != name]
-            call = self.manager.subset_hook_caller(hook, others)
+        for name, (plugin, manager) in list(self.plugins.items()):
             try:
                 with contextlib.redirect_stdout(sys.stderr), global_state.modes_kept(str(plugin)):
-                    answers += [(name, read(answer)) for answer in call(**_own(arguments))]
+                    answers += [read(answer) for answer in getattr(manager.hook, hook)(**_own(arguments))]
             except KeyboardInterrupt:  # the user's
                 raise
             except raised:
                 raise
             except BaseException as error:  # asyncio's and other libraries' cancellations are no Exception
                 del self.plugins[name]
-                self.manager.unregister(name=name)
                 self._left_out(f"{plugin} failed in {hook}: {reason(error)}; it is skipped", error)
         return answers
 
@@ -121,6 +93,22 @@ class HookCaller:
         if control.strict():
             raise PluginError(f"{why}. {control.STRICT} is set") from error
         self.warn(why)
+
+
+def _registered(plugin: Plugin) -> pluggy.PluginManager:
+    """Raises PluginError if the plugin cannot be created or implements an unknown hook."""
+    loaded = plugin.load()
+    manager = pluggy.PluginManager("rilbench")
+    manager.add_hookspecs(Hooks)
+    try:
+        with contextlib.redirect_stdout(sys.stderr), global_state.kept(str(plugin)):  # stdout is for results
+            manager.register(loaded() if isinstance(loaded, type) else loaded, plugin.name)
+        manager.check_pending()
+    except KeyboardInterrupt:  # the user's
+        raise
+    except BaseException as error:  # whatever a plugin's constructor raises
+        raise PluginError(f"{plugin} cannot be registered: {reason(error)}") from error
+    return manager
 
 
 def _own(arguments: dict[str, Any]) -> dict[str, Any]:

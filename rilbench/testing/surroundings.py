@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from rilbench.host.global_state import Setting, changed, generators, modes, restore, snapshot
+from rilbench.host.global_state import changed, generators, modes, restored, snapshot
 from rilbench.testing.check import Subject, require
 
 UNUSUAL_THREADS = 7  # a number that nobody would set
@@ -21,18 +21,9 @@ UNUSUAL_SEED = 602_214
 @contextmanager
 def undisturbed() -> Iterator[None]:
     """Within: warnings are quiet, being no breach of a contract; at the end torch's modes are what they were."""
-    with _restored(modes()), warnings.catch_warnings(), torch.inference_mode(False), torch.enable_grad():
+    with restored(modes()), warnings.catch_warnings(), torch.inference_mode(False), torch.enable_grad():
         warnings.simplefilter("ignore")
         yield
-
-
-@contextmanager
-def _restored(settings: dict[str, Setting]) -> Iterator[None]:
-    before = snapshot(settings)
-    try:
-        yield
-    finally:
-        restore(settings, before)
 
 
 @contextmanager
@@ -44,7 +35,7 @@ def watched(*, drawing: bool = True) -> Iterator[list[str]]:
     """
     found: list[str] = []
     settings = modes() | generators()
-    with _restored(settings):
+    with restored(settings):
         for seed in (random.seed, np.random.seed, torch.manual_seed):
             seed(UNUSUAL_SEED)
         torch.set_num_threads(UNUSUAL_THREADS)

@@ -11,9 +11,9 @@ import pytest
 
 from rilbench.contracts.errors import PluginError, UsageError
 from rilbench.engine import identity
-from rilbench.host import control
 from rilbench.host.catalog import Catalog
 from rilbench.host.given import given as entry_of
+from rilbench.host.plugin import BY_HAND
 
 CELL = """\
 from rilbench import Reward
@@ -59,7 +59,7 @@ def test_it_is_found_by_its_name_and_is_the_class_itself() -> None:
     cls = written()
     plugin = Catalog([entry_of(cls)]).get("reward", "my_redness")
     assert plugin.load() is cls
-    assert (plugin.value, plugin.distribution) == ("__main__:MyRedness", control.BY_HAND)
+    assert (plugin.value, plugin.distribution) == ("__main__:MyRedness", BY_HAND)
 
 
 def test_what_has_no_text_is_refused() -> None:

@@ -133,7 +133,7 @@ def test_hook_summary(workplace: Path) -> None:
 
 def test_hook_study_finished(tmp_path: Path) -> None:
     hooks, warnings = with_hooks("Recorder")
-    lines = hooks.study_finished(folder=tmp_path / "colours", results=[a_run("one"), a_run("two")])
+    lines = hooks.lines("study_finished", folder=tmp_path / "colours", results=[a_run("one"), a_run("two")])
     assert (lines, warnings) == ({"recorder": "one, two in colours"}, [])
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import toy
 
+from rilbench.contracts.result import RunResult
 from rilbench.engine import memo as memos
 from rilbench.engine.config import load
 from rilbench.engine.memo import Memo, Outcome
@@ -172,12 +173,11 @@ def test_hook_plugins_hear_what_they_heard(monkeypatch: pytest.MonkeyPatch) -> N
         def __init__(self, *arguments: object, **options: object) -> None:
             pass
 
-        def __getattr__(self, hook: str) -> Callable[..., dict[str, str]]:
-            def called(*, result: object, folder: Path, stage: int = -1) -> dict[str, str]:
-                heard.append((hook, len(result.matrix.rows), result.status))  # type: ignore[attr-defined]
-                return {"recorder": folder.name}
+        def call(self, hook: str, *, result: RunResult, folder: Path, stage: int = -1) -> dict[str, str]:
+            heard.append((hook, len(result.matrix.rows), result.status))
+            return {"recorder": folder.name}
 
-            return called
+        lines = call
 
     done()
     monkeypatch.setattr(memos, "HookCaller", Recorder)

@@ -1,7 +1,8 @@
 """What third parties get wrong: how each is made, and what a user then reads.
 
-`warning` is in the one warning of a run that does not use the plugin; `selected` in the error of one that does, and
-`trace` in the plugin's own traceback above it. Commands to select with are rewards unless said otherwise.
+`warning` is in the one warning of a run that does not use the plugin, `imported` in the error once it is imported: by a
+run that uses it, or with RILBENCH_STRICT_PLUGINS=1. `selected` is in the error of a run that uses it alone, and `trace`
+in the plugin's own traceback above it. Commands to select with are rewards unless said otherwise.
 """
 
 from __future__ import annotations
@@ -24,11 +25,22 @@ METRIC = (
 class Case:
     name: str
     make: Callable[[Path, str], None]
-    warning: str
+    warning: str = ""
+    imported: str = ""
     selected: str = ""
     trace: str = ""
     select: tuple[str, ...] = ()
     exit_code: int = 3
+
+    @property
+    def fault(self) -> str:
+        """What RILBENCH_STRICT_PLUGINS=1 says."""
+        return (self.imported or self.warning).format(name=self.name)
+
+    @property
+    def error(self) -> str:
+        """What a run says that uses it."""
+        return self.selected.format(name=self.name) or self.fault
 
 
 def _source(source: str, *, cls: str = "Broken") -> Callable[[Path, str], None]:
@@ -67,83 +79,83 @@ CASES = [
     Case(
         name="needs_missing_module",
         make=_source("import nothing_of_that_name\n"),
-        warning=f"{OF} cannot be imported: ModuleNotFoundError: No module named 'nothing_of_that_name'",
+        imported=f"{OF} cannot be imported: ModuleNotFoundError: No module named 'nothing_of_that_name'",
         trace="import nothing_of_that_name",
     ),
     Case(
         name="syntax_error",
         make=_source("class Broken(:\n"),
-        warning=f"{OF} cannot be imported: SyntaxError: invalid syntax",
+        imported=f"{OF} cannot be imported: SyntaxError: invalid syntax",
         trace="class Broken(:",
     ),
     Case(
         name="raises_on_import",
         make=_source("def start():\n    raise RuntimeError('no licence key')\nstart()\n"),
-        warning=f"{OF} cannot be imported: RuntimeError: no licence key",
+        imported=f"{OF} cannot be imported: RuntimeError: no licence key",
         trace="in start",
     ),
     Case(
         name="exits_on_import",
         make=_source("import sys\nsys.exit('this needs a GPU')\n"),
-        warning=f"{OF} cannot be imported: SystemExit: this needs a GPU",
+        imported=f"{OF} cannot be imported: SystemExit: this needs a GPU",
         trace="sys.exit('this needs a GPU')",
     ),
     Case(
         name="class_is_missing",
         make=_source("class Other: pass\n"),
-        warning=f"{OF} cannot be imported: AttributeError: module '{{name}}' has no attribute 'Broken'",
+        imported=f"{OF} cannot be imported: AttributeError: module '{{name}}' has no attribute 'Broken'",
         trace="has no attribute 'Broken'",
     ),
     Case(
         name="wrong_base_class",
         make=_source("class Broken:\n    pass\n"),
-        warning=f"{OF} is not a subclass of rilbench.Reward",
+        imported=f"{OF} is not a subclass of rilbench.Reward",
     ),
     Case(
         name="a_function",
         make=_source("def Broken(images, prompts):\n    return images.mean((1, 2, 3))\n"),
-        warning=f"{OF} is not a subclass of rilbench.Reward",
+        imported=f"{OF} is not a subclass of rilbench.Reward",
     ),
     Case(
         name="without_call",
         make=_source("from rilbench import Reward\nclass Broken(Reward):\n    pass\n"),
-        warning=f"{OF} does not implement __call__ of rilbench.Reward",
+        imported=f"{OF} does not implement __call__ of rilbench.Reward",
     ),
     Case(
         name="api_too_new",
         make=_source(REWARD + "    api_version = 2\n"),
-        warning=f"{OF} is for API version 2; this rilbench supports 1: update rilbench",
+        imported=f"{OF} is for API version 2; this rilbench supports 1: update rilbench",
     ),
     Case(
         name="api_too_old",
         make=_source(REWARD + "    api_version = 0\n"),
-        warning=f"{OF} is for API version 0; this rilbench supports 1: update the plugin",
+        imported=f"{OF} is for API version 0; this rilbench supports 1: update the plugin",
     ),
     Case(
         name="settings_no_dataclass",
         make=_source(REWARD + "    Settings = dict\n"),
-        warning=f"{OF} has Settings that are not a dataclass",
+        imported=f"{OF} has Settings that are not a dataclass",
     ),
     Case(
         name="settings_an_instance",
         make=_source(f"from rilbench.contracts.components import NoSettings\n{REWARD}    Settings = NoSettings()\n"),
-        warning=f"{OF} has Settings that are not a dataclass",
+        imported=f"{OF} has Settings that are not a dataclass",
     ),
     Case(
         name="metrics_no_names",
         make=_source(REWARD + "    metrics = None\n"),
-        warning=f"{OF} has metrics = None, which is not a tuple of names",
+        imported=f"{OF} has metrics = None, which is not a tuple of names",
     ),
     Case(
         name="message_raises",
         make=_source("class E(Exception):\n    def __str__(self):\n        raise E\nraise E\n"),
-        warning=f"{OF} cannot be imported: E: its message cannot be read",
+        imported=f"{OF} cannot be imported: E: its message cannot be read",
         trace="raise E",
     ),
     Case(
         name="metric_without_direction",
         make=_points("[rilbench.metrics]\n{name} = {module}:M\n", METRIC.format(body="    higher_is_better = 'yes'\n")),
-        warning="metric '{name}' of {name} 1.2 ({name}:M) does not say whether higher_is_better, True or False",
+        imported="metric '{name}' of {name} 1.2 ({name}:M) does not say whether higher_is_better, True or False",
         select=("--rewards", "compressibility", "evaluate.metrics=[{name}]"),
     ),
     Case(
@@ -185,20 +197,18 @@ CASES = [
     Case(
         name="without_metadata",
         make=_without_metadata,
-        warning="of unknown unknown ({name}:Broken) cannot be imported: ModuleNotFoundError",
+        imported="of unknown unknown ({name}:Broken) cannot be imported: ModuleNotFoundError",
         trace="import nothing_of_that_name",
     ),
     Case(
         name="constructor_raises",
         make=_source(REWARD + "    def __init__(self, settings, **_):\n        raise OSError('no weights')\n"),
-        warning="",
         selected="reward '{name}' of {name} 1.2 failed: OSError: no weights",
         trace="raise OSError('no weights')",
     ),
     Case(
         name="constructor_exits",
         make=_source(REWARD + "    def __init__(self, settings, **_):\n        raise SystemExit('no weights')\n"),
-        warning="",
         selected="reward '{name}' of {name} 1.2 failed: SystemExit: no weights",
         trace="raise SystemExit('no weights')",
     ),
@@ -208,13 +218,11 @@ CASES = [
             "from __future__ import annotations\nfrom dataclasses import dataclass\n"
             "@dataclass(frozen=True)\nclass S:\n    size: Size = 1\n" + REWARD + "    Settings = S\n"
         ),
-        warning="",
         selected="reward_settings.{name}: the types of S cannot be read: name 'Size' is not defined",
     ),
     Case(
         name="call_raises",
         make=_source(REWARD.replace("return images", "images.sum(7)\n        return images")),
-        warning="",
         selected="'{name}' failed: IndexError: Dimension out of range",
         trace="images.sum(7)",
     ),

@@ -55,8 +55,7 @@ class Death:
             setattr(MlflowClient, name, self.around(getattr(MlflowClient, name)))
         for module in (sending, state):
             module.save = self.around(module.save)  # type: ignore[attr-defined]
-        for name in ("run_started", "stage_finished", "run_finished"):
-            setattr(HookCaller, name, self.around(getattr(HookCaller, name)))
+        HookCaller.call = self.around(HookCaller.call)  # type: ignore[method-assign]
         store.write_json = self.around(store.write_json)  # type: ignore[assignment]
 
 

@@ -152,7 +152,7 @@ def usable(name: str) -> Names:
 
 def free(names: Names) -> None:
     """UsageError when something installed has one of the names, and would be hidden or replaced."""
-    owner = next((f"the {e.kind} of {e.origin}" for e in discovery.entries() if e.name == names.name), "")
+    owner = next((f"the {e.kind} of {e.origin}" for e in discovery.registered() if e.name == names.name), "")
     if not owner:
         with suppress(PackageNotFoundError):
             found = distribution(names.distribution)
