@@ -9,7 +9,7 @@ import pytest
 from checkout import ROOT
 
 PAGE = (ROOT / "docs" / "paper.md").read_text()
-NAMED = re.findall(r"`([\w/]+\.py)` `([\w.]+)`", PAGE)
+NAMED = re.findall(r"\[`([\w/]+\.py)`\]\(\.\./\1\) `([\w.]+)`", PAGE)
 ALGORITHM = (ROOT / "rilbench" / "training" / "update.py").read_text()
 
 
@@ -40,7 +40,7 @@ def test_a_named_thing_is_in_the_named_file(path: str, name: str) -> None:
 
 
 def test_every_equation_and_every_line_has_a_row() -> None:
-    rows = [row for row in PAGE.splitlines() if re.search(r"`[\w/]+\.py` `", row)]
+    rows = [row for row in PAGE.splitlines() if re.search(r"`[\w/]+\.py`\]\(\S+\) `", row)]
     assert [n for n in range(1, 11) if not any(row.startswith(f"| Eq. {n},") for row in rows)] == []
     assert [n for n in range(1, 17) if not any(row.startswith(f"| {n} |") for row in rows)] == []
 

@@ -69,10 +69,10 @@ def test_alg_1_is_one_link_away() -> None:
 
 
 def test_the_readme_reward_works(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (module,) = re.findall(r"```python\n(# my_reward.py\n.*?)```", README, re.S)
-    (workplace / "my_reward.py").write_text(module)
+    (module,) = re.findall(r"```python\n(# redness.py\n.*?)```", README, re.S)
+    (workplace / "redness.py").write_text(module)
     monkeypatch.syspath_prepend(workplace)
-    (value,) = re.findall(r'redness = "(.*?)"', README)
+    (value,) = set(re.findall(r"--plugin (\S+)", README))
     reward = EntryPoint("redness", value, "rilbench.rewards")
     config = toy.config(workplace, "rewards=[redness]", "train.samples=24", "strategy=baseline")
     result = engine.run(config, catalog=toy.catalog(reward), reporter=Reporter(quiet=True)).result
