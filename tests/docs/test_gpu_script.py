@@ -7,17 +7,16 @@ import os
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from checkout import ROOT
 
-from rilbench.engine.config import RunConfig
-
 sys.path.insert(0, str(ROOT / "benchmarks"))
 import gpu
+import step
 
 
 def lines(path: Path) -> list[dict[str, Any]]:
@@ -37,11 +36,16 @@ def test_a_line_for_every_measurement(tmp_path: Path, capfd: pytest.CaptureFixtu
     gpu.main(output=tmp_path / "gpu.jsonl", only="steps", tiny=True)
     found = lines(tmp_path / "gpu.jsonl")
     assert [json.loads(line) for line in capfd.readouterr().out.splitlines()] == found
-    start, *measured, ratios, end = found
-    assert (start["measure"], start["model"], end["measure"]) == ("start", "tiny", "end")
-    assert [(m["batch"], m["kind"]) for m in measured] == [(b, k) for b, kinds in gpu.KINDS for k in kinds]
+    times = [line.pop("at") for line in found]
+    assert times == sorted(times)
+    start, model, *rest, end = found
+    assert (start["measure"], model["model"], end["measure"]) == ("start", "tiny", "end")
+    measured = [line for line in rest if line["measure"] == "step"]
+    assert [(m["batch"], m["kind"]) for m in measured] == [(b, k) for b in (1, 4) for k in step.KINDS.split(",")]
     assert all(m["seconds"] > 0 < m["images_per_second"] for m in measured)
-    assert all(ratios[name] > 0 for name in ("rid_over_floor", "rid_stage_8_over_1", "rid_batch_4_over_1"))
+    for ratios in (line for line in rest if line["measure"] == "ratios"):
+        assert all(ratios[name] > 0 for name in ("rid@1 / floor", "rid@8 / rid@1", "rid@1 / baseline@1"))
+    assert [line["batch"] for line in rest if line["measure"] == "counted"] == [1, 4]
 
 
 @pytest.mark.slow
@@ -50,42 +54,44 @@ def test_nothing_starts_when_the_time_is_over(tmp_path: Path) -> None:
     _, *parts, end = lines(tmp_path / "gpu.jsonl")
     assert [part["measure"] for part in parts] == list(gpu.PARTS)
     assert all(part["error"] == "TimeoutError: no time left" for part in parts)
-    assert end["seconds"] >= 0
+    assert end["at"] >= 0
 
 
 def test_a_part_is_stopped_in_time() -> None:
     start = time.time()
     with pytest.raises(TimeoutError, match="no time left"):
-        gpu._within([sys.executable, "-c", "import time; time.sleep(600)"], start + 1)
+        list(gpu.lines([sys.executable, "-c", "import time; time.sleep(600)"], start + 1))
     assert time.time() - start < 300
 
 
-def test_a_part_that_dies_says_why() -> None:
+@pytest.mark.parametrize("code", ["raise SystemExit('no card')", "print('no card'); raise SystemExit(1)"])
+def test_a_part_that_dies_says_why(code: str) -> None:
     with pytest.raises(RuntimeError, match="exit code 1: no card"):
-        gpu._within([sys.executable, "-c", "raise SystemExit('no card')"], time.time() + 60)
+        list(gpu.lines([sys.executable, "-c", code], time.time() + 60))
 
 
-@dataclass
 class _Bench:
-    config: RunConfig
+    model = SimpleNamespace(device="cpu")
 
-
-def test_a_measurement_that_fails_does_not_stop_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def timed(bench: _Bench, kind: str) -> tuple[float, float]:
-        if kind == "rid@1":
+    def kind(self, name: str) -> step.Kind:
+        def fail() -> None:
             raise RuntimeError("CUDA out of memory")
-        return 2.0, bench.config.train.batch_size
 
-    monkeypatch.setattr(gpu, "_bench", lambda tiny: _Bench(RunConfig()))
-    monkeypatch.setattr(gpu, "_timed", timed)
-    gpu.steps(gpu.Record(tmp_path / "gpu.jsonl"), time.time() + 60, tiny=True, compiled=False)
-    *measured, ratios = lines(tmp_path / "gpu.jsonl")
-    errors = [m.get("error") for m in measured if m["kind"] == "rid@1"]
-    assert errors == ["RuntimeError: CUDA out of memory"] * 2
-    assert [m["peak_gb"] for m in measured if m["kind"] == "floor"] == [1, 4]
-    assert ratios == {
-        "measure": "ratios",
-        "compiled": False,
-        "baseline_over_floor": 1.0,
-        "baseline_stage_8_over_1": 1.0,
+        return lambda: None, fail if name == "rid@1" else lambda: None
+
+
+def test_a_measurement_that_fails_does_not_stop_the_others() -> None:
+    found = list(step.measured(_Bench(), ("baseline@1", "rid@1", "floor"), 2))  # type: ignore[arg-type]
+    assert found[0] == ("rid@1", {"error": "RuntimeError: CUDA out of memory"})
+    assert [(kind, sorted(values)) for kind, values in found[1:]] == [
+        ("baseline@1", ["peak_gb", "seconds"]),
+        ("floor", ["peak_gb", "seconds"]),
+    ]
+
+
+def test_ratios_need_both_times() -> None:
+    assert step.ratios({"floor": 2.0, "rid@8": 4.0, "rid@1": 1.0}) == {
+        "rid@1 / floor": 0.5,
+        "rid@8 / floor": 2.0,
+        "rid@8 / rid@1": 4.0,
     }
