@@ -6,8 +6,6 @@ import os
 import re
 from pathlib import Path
 
-from rilbench.contracts.redact import public as public
-
 PLAIN = "sqlite:///"
 HOST, PORT = "127.0.0.1", 5000  # of the UI on this machine
 SPECIAL = {"%": "%25", "?": "%3F", "#": "%23"}  # what a path in a URI cannot hold as it is
@@ -52,19 +50,10 @@ def _parsed(uri: str) -> str | None:
         return None
 
 
-def experiment_name() -> str:
-    """MLFLOW_EXPERIMENT_NAME, or `rilbench`."""
-    return os.environ.get("MLFLOW_EXPERIMENT_NAME") or "rilbench"
-
-
-def experiment_id() -> str:
-    """MLFLOW_EXPERIMENT_ID, if the experiment is given by it alone; empty otherwise."""
-    return "" if os.environ.get("MLFLOW_EXPERIMENT_NAME") else os.environ.get("MLFLOW_EXPERIMENT_ID", "")
-
-
 def experiment() -> str:
-    """Which experiment is asked for, in one text."""
-    return f"#{experiment_id()}" if experiment_id() else experiment_name()
+    """The experiment that is asked for: MLFLOW_EXPERIMENT_NAME, `#` and MLFLOW_EXPERIMENT_ID, or `rilbench`."""
+    number = os.environ.get("MLFLOW_EXPERIMENT_ID")
+    return os.environ.get("MLFLOW_EXPERIMENT_NAME") or (f"#{number}" if number else "rilbench")
 
 
 def is_http(uri: str) -> bool:

@@ -16,8 +16,9 @@ import typer
 from rilbench.cli.options import Quiet
 from rilbench.cli.output import echo, print_fields
 from rilbench.contracts.errors import RilbenchError
+from rilbench.contracts.redact import public
 from rilbench.store.layout import RunFiles
-from rilbench_mlflow.address import HOST, PORT, database, is_http, public, tracking_uri
+from rilbench_mlflow.address import HOST, PORT, database, is_http, tracking_uri
 
 STOP_SECONDS = 10
 QUIET = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
@@ -45,11 +46,9 @@ def upload(
 
 def ui(port: Annotated[int, typer.Option(help="Port on this machine")] = PORT) -> None:
     """Open the MLflow UI on the runs of this folder and print links to views."""
-    from rilbench_mlflow.store import brought_up_to_date
-
     check(port)
     logging.getLogger().setLevel(logging.ERROR)
-    print_fields(brought_up_to_date(port))
+    print_fields(_up_to_date(port))
     raise typer.Exit(_serve(port))
 
 
@@ -67,6 +66,36 @@ def check(port: int) -> None:
             probe.bind((HOST, port))
         except (OSError, OverflowError) as error:
             raise RilbenchError(f"cannot use port {port}: {error}. Choose another with --port.") from None
+
+
+def _up_to_date(port: int) -> dict[str, str]:
+    """Make MLflow agree with the stores it has runs of, and save their views. Name to address of each; what cannot be
+    done is one line."""
+    from rilbench_mlflow.connection import reason
+    from rilbench_mlflow.sending import reconcile
+    from rilbench_mlflow.study import refresh
+
+    lines: dict[str, str] = {}
+    try:
+        for store in _stores():
+            reconcile(store)
+            many = f" of {store}" if lines else ""
+            lines |= {f"{name}{many}": text for name, text in refresh(store).items()}
+    except Exception as error:
+        lines["mlflow"] = f"not up to date: {reason(error)}"
+    default, here = f"http://{HOST}:{PORT}/", f"http://{HOST}:{port}/"
+    return {n: text.replace(default, here).removesuffix(" (rilbench ui serves it)") for n, text in lines.items()}
+
+
+def _stores() -> list[Path]:
+    """The store of this folder, and those that the runs of the experiment were sent from."""
+    from rilbench_mlflow.connection import connected, runs_of
+    from rilbench_mlflow.labels import FOLDER
+
+    with connected(tracking_uri()) as client:
+        tags = [run.data.tags[FOLDER] for run in runs_of(client, tracking_uri()).values()]
+    found = {Path(tag).parent for tag in tags} | {Path("runs").resolve()}
+    return sorted(store for store in found if store.is_dir())
 
 
 def _serve(port: int) -> int:

@@ -17,8 +17,8 @@ from typing import Any
 from filelock import FileLock
 
 from rilbench.contracts.errors import RilbenchError
-from rilbench.contracts.redact import redacted
-from rilbench_mlflow.address import database, experiment_id, experiment_name, is_http, public, sqlite
+from rilbench.contracts.redact import public, redacted
+from rilbench_mlflow.address import database, experiment, is_http, sqlite
 
 PROBE_SECONDS = 3
 LOCK_SECONDS = 60
@@ -102,17 +102,23 @@ def migrate(file: Path) -> None:
     SqlAlchemyStore(sqlite(file), _artifacts(file)).engine.dispose()
 
 
-def experiment(client: Any, uri: str) -> str:
+def named(client: Any, experiment: str) -> Any | None:
+    """An experiment by its name or by `#` and its id."""
+    if experiment.startswith("#"):
+        return client.get_experiment(experiment[1:])
+    return client.get_experiment_by_name(experiment)
+
+
+def experiment_id(client: Any, uri: str) -> str:
     """The id of the experiment that is asked for, made if missing. Artifacts of a SQLite file lie beside it in
     `mlartifacts`. RilbenchError when it is deleted, or when there is none of that id."""
     from mlflow.exceptions import MlflowException
 
-    number, name, file = experiment_id(), experiment_name(), database(uri)
-    found = client.get_experiment(number) if number else client.get_experiment_by_name(name)
+    name, file = experiment(), database(uri)
+    found = named(client, name)
     if found is None:
         try:
-            place = _artifacts(file) if file else None
-            return str(client.create_experiment(name, artifact_location=place, tags=KIND))
+            return str(client.create_experiment(name, artifact_location=_artifacts(file) if file else None, tags=KIND))
         except MlflowException:  # another process was faster
             found = client.get_experiment_by_name(name)
     if found.lifecycle_stage != "active":
@@ -124,22 +130,15 @@ def experiment(client: Any, uri: str) -> str:
     return str(found.experiment_id)
 
 
-def run(client: Any, run_id: str) -> Any | None:
-    """A run; None when it is missing or deleted. Any other trouble is raised."""
-    from mlflow.exceptions import MlflowException
-
-    try:
-        found = client.get_run(run_id)
-    except MlflowException as error:
-        if error.error_code == "RESOURCE_DOES_NOT_EXIST":
-            return None
-        raise
-    return found if found.info.lifecycle_stage == "active" else None
-
-
 def run_of(client: Any, experiment_id: str, key: str) -> Any | None:
-    """The run with a key among its tags; None when there is none."""
+    """The run with a key among its tags; None when there is none, or it is deleted."""
     return next(iter(client.search_runs([experiment_id], f"tags.`{KEY}` = '{key}'", max_results=1)), None)
+
+
+def runs_of(client: Any, uri: str) -> dict[str, Any]:
+    """The runs of the experiment that is asked for, by key."""
+    found = client.search_runs([experiment_id(client, uri)], max_results=MOST_RUNS)
+    return {run.data.tags[KEY]: run for run in found if KEY in run.data.tags}
 
 
 def reason(error: Exception) -> str:

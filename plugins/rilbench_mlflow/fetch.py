@@ -7,7 +7,7 @@ import re
 import shlex
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
@@ -15,11 +15,12 @@ from urllib.parse import parse_qsl, urlsplit
 from rich.markup import escape
 
 from rilbench.contracts.errors import RilbenchError
+from rilbench.contracts.redact import public
 from rilbench.contracts.result import RunResult
 from rilbench.engine.terminal import Terminal
 from rilbench.store.layout import RunFiles
 from rilbench_mlflow import connection, saved
-from rilbench_mlflow.address import absolute, database, experiment_id, experiment_name, is_http, public, tracking_uri
+from rilbench_mlflow.address import absolute, database, experiment, is_http, tracking_uri
 from rilbench_mlflow.labels import FOLDER
 
 NAMED = 8  # runs named in a warning
@@ -28,13 +29,12 @@ PAGE = re.compile(r"/experiments/(?P<experiment>\d+)(?:/runs/(?P<run>[0-9a-f]{32
 
 @dataclass(frozen=True, kw_only=True)
 class Place:
-    """What an address names: an experiment by id or by name, or one run, and what the link shows of it."""
+    """What an address names: an experiment by name or `#ID`, or one run of it, and what the link shows of it."""
 
     uri: str
-    experiment: str = ""
-    name: str = ""
+    experiment: str
     run: str = ""
-    query: Mapping[str, str]
+    query: Mapping[str, str] = field(default_factory=dict)
 
 
 def find(source: str) -> list[RunResult] | None:
@@ -89,10 +89,8 @@ def parse(source: str) -> Place | None:
         return None
     if page:
         query = dict(parse_qsl(fragment.partition("?")[2]))
-        return Place(uri=uri, experiment=page["experiment"], run=page["run"] or "", query=query)
-    if not fragment.strip("/") and experiment_id():
-        return Place(uri=uri, experiment=experiment_id(), query={})
-    return Place(uri=uri, name=fragment.strip("/") or experiment_name(), query={})
+        return Place(uri=uri, experiment=f"#{page['experiment']}", run=page["run"] or "", query=query)
+    return Place(uri=uri, experiment=fragment.strip("/") or experiment())
 
 
 def _is_server(source: str, uri: str) -> bool:
@@ -109,14 +107,11 @@ def _runs(client: Any, place: Place) -> list[Any]:
     """Newest first."""
     if place.run:
         return [client.get_run(place.run)]
-    if place.experiment:
-        experiment = client.get_experiment(place.experiment)
-    else:
-        experiment = client.get_experiment_by_name(place.name)
-    if experiment is None:
-        raise RilbenchError(f"there is no experiment {place.name!r}.")
-    query = _shown(experiment, place.query)
-    return list(client.search_runs([experiment.experiment_id], query, max_results=connection.MOST_RUNS))
+    found = connection.named(client, place.experiment)
+    if found is None:
+        raise RilbenchError(f"there is no experiment {place.experiment!r}.")
+    query = _shown(found, place.query)
+    return list(client.search_runs([found.experiment_id], query, max_results=connection.MOST_RUNS))
 
 
 def _shown(experiment: Any, query: Mapping[str, str]) -> str:

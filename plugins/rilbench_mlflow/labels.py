@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from rilbench.analysis.recorded import settings
+from rilbench.contracts import redact
 from rilbench.contracts.result import RunResult
+from rilbench.contracts.settings import flat
 from rilbench.contracts.untrusted import inside
-from rilbench.store.files import read_json
+from rilbench.contracts.yaml_text import parse
+from rilbench.store.files import read_json, read_text
 from rilbench.store.layout import RunFiles
-from rilbench_mlflow.connection import KEY as KEY
 from rilbench_mlflow.points import clean
 
 LONGEST = 500  # characters of a parameter that every server takes
@@ -23,8 +23,14 @@ RUN, LABEL, FOLDER = "rilbench.run", "rilbench.label", "rilbench.folder"
 
 def params(folder: Path, result: RunResult) -> dict[str, str]:
     """The columns that tell runs apart: what is trained first, then all settings."""
-    others = {clean(key): str(value)[:LONGEST] for key, value in settings(replace(result, folder=folder)).items()}
+    others = {clean(key): str(value)[:LONGEST] for key, value in settings(folder).items()}
     return own(result) | {key: value for key, value in others.items() if value and key not in OWN}
+
+
+def settings(folder: Path) -> dict[str, Any]:
+    """The settings of a run by dotted key, addresses without their secrets; none from outside the store."""
+    file = inside(folder.resolve().parent, folder.resolve() / RunFiles.SETTINGS)
+    return flat(redact.values(parse(read_text(file), str(file)) or {})) if file else {}
 
 
 def own(result: RunResult) -> dict[str, str]:

@@ -5,16 +5,15 @@ from __future__ import annotations
 import re
 import uuid
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from rilbench.analysis.recorded import settings
 from rilbench.contracts.errors import RilbenchError
 from rilbench.contracts.result import RunResult
 from rilbench.contracts.untrusted import inside
 from rilbench.files.prompts import evaluation_prompts
 from rilbench.store.layout import RunFiles
+from rilbench_mlflow.labels import settings
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -71,15 +70,15 @@ def _samples(folder: Path, result: RunResult, stage: int) -> Iterator[tuple[str,
     store = RunFiles(folder).store
     found = store.evaluation(evaluation).pictures() if evaluation else []
     files = [(number, file) for number, file in found if inside(store.folder, file)]  # none from outside the store
-    prompts = _prompts(folder, result) if files else []
+    prompts = _prompts(folder) if files else []
     for number, file in files:
         prompt = re.sub(r"[^\w.-]+", " ", prompts[number], flags=re.ASCII)[:80] if number < len(prompts) else ""
         yield f"{number + 1} {prompt}".strip(), file
 
 
-def _prompts(folder: Path, result: RunResult) -> list[str]:
+def _prompts(folder: Path) -> list[str]:
     """The evaluation prompts of a run; none when the file is on another machine."""
     try:
-        return evaluation_prompts(str(settings(replace(result, folder=folder)).get("evaluate.prompts")))
+        return evaluation_prompts(str(settings(folder).get("evaluate.prompts")))
     except (RilbenchError, OSError):
         return []

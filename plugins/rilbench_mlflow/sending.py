@@ -1,89 +1,165 @@
-"""Sends what is not sent yet. Everything comes from the run's folder, so sending can be stopped and repeated: MLflow
-drops a parameter and a point that it has, and files and pictures have the same names again."""
+"""Makes MLflow agree with a store, which is the truth: after every stage, and after kills, full disks and servers that
+were away. Everything comes from the store, so sending can be stopped and repeated: MLflow drops a parameter and a point
+that it has, and files and pictures have the same names again. How many rows a run has there is a tag of it."""
 
 from __future__ import annotations
 
 import tempfile
 import uuid
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
-
 from rilbench.contracts import untrusted
 from rilbench.contracts.errors import RilbenchError
+from rilbench.contracts.redact import public
 from rilbench.contracts.result import RunResult
+from rilbench.store.layout import RunFiles
+from rilbench.store.results import load_result
 from rilbench_mlflow import connection, labels, pictures
-from rilbench_mlflow.address import experiment, public, tracking_uri
+from rilbench_mlflow.address import experiment, tracking_uri
 from rilbench_mlflow.pictures import Picture
 from rilbench_mlflow.points import Point, final_points, stage_points
-from rilbench_mlflow.state import State, here, load, save
+from rilbench_mlflow.state import State, absent, load, save
 
-LOCK_SECONDS = 60
+ROWS = "rilbench.rows"  # the tag with the number of rows that are sent; missing before the settings are
+ENDED = {"finished": "FINISHED", "failed": "FAILED", "running": "KILLED"}  # of a run that no process is at work on
 
 
 def send(folder: Path, result: RunResult, status: str) -> None:
-    """Send the rows of `result` that are missing, and the run's status: RUNNING, FINISHED, FAILED or KILLED."""
-    with FileLock(folder / ".mlflow.lock", timeout=LOCK_SECONDS):
-        uri = tracking_uri()
-        with connection.connected(uri) as client:
-            state = load(folder)
-            if not here(state) or (state.run_id and connection.run(client, state.run_id) is None):
-                state = State()
-            if not state.run_id:
-                state = _start(client, uri, folder, result, state)
-            Sending(client, folder, result, state).all(status)
+    """Send what is missing of a run, and its status: RUNNING, FINISHED, FAILED or KILLED. The caller holds the run."""
+    uri = tracking_uri()
+    with connection.connected(uri) as client:
+        state, run = _opened(client, uri, folder, result)
+        reached = Sending(client, folder, result, run).all(status)
+        save(folder, replace(state, status=reached))
 
 
-@dataclass
+def reconcile(store: Path, *, stopped: Callable[[], bool] = lambda: False) -> list[str]:
+    """Put right what MLflow has of a store's runs; the names of the runs that were wrong.
+
+    Runs are those that were sent to today's address before, if only in part, and finished ones with `tracking` that
+    were sent to none. Runs that another process is sending are left to it, damaged ones to `rilbench run`.
+    """
+    results = {folder: result for folder, result in results_of(store).items() if _is_concerned(folder, result)}
+    if not results:
+        return []
+    with connection.connected(tracking_uri()) as client:
+        there = connection.runs_of(client, tracking_uri())
+    done = []
+    for folder, result in results.items():
+        if stopped():
+            break
+        if not _is_right(load(folder), there, result) and send_ended(folder, result):
+            done.append(folder.name)
+    return done
+
+
+def send_ended(folder: Path, result: RunResult) -> bool:
+    """Send what is missing of a run, unless a process is at work on it; a run that did not end was killed."""
+    with absent(folder) as nobody:
+        if nobody:
+            send(folder, result, ENDED.get(result.status, "FAILED"))
+        return nobody
+
+
+def results_of(store: Path) -> dict[Path, RunResult]:
+    """The results in a store that can be read, by the folders of their runs."""
+    found = {}
+    for file in sorted(store.glob(f"*/{RunFiles.RESULT}")):
+        with suppress(RilbenchError):
+            found[file.parent] = load_result(file.parent)
+    return found
+
+
+def _is_concerned(folder: Path, result: RunResult) -> bool:
+    try:
+        state = load(folder)
+        if state != State():
+            return state.here
+        return result.status == "finished" and bool(labels.settings(folder).get("tracking"))
+    except RilbenchError:
+        return False
+
+
+def _is_right(state: State, there: Mapping[str, Any], result: RunResult) -> bool:
+    run = there.get(state.key)
+    if run is None or run.info.status != state.status:
+        return False
+    ended = ("FINISHED",) if result.status == "finished" else ("FAILED", "KILLED")
+    return state.status in ended and run.data.tags.get(ROWS) == str(len(result.matrix.rows))
+
+
+def _opened(client: Any, uri: str, folder: Path, result: RunResult) -> tuple[State, Any]:
+    """The run of a folder: the one that was made before, or a new one.
+
+    Its key is on disk before it is made, so that a kill in between does not leave a second run.
+    """
+    experiment_id, state = connection.experiment_id(client, uri), load(folder)
+    if not state.here:
+        state = State(uri=public(uri), experiment=experiment(), key=uuid.uuid4().hex)
+        save(folder, state)
+    run = connection.run_of(client, experiment_id, state.key) or client.create_run(
+        experiment_id, run_name=result.name, tags=labels.tags(folder, result) | {connection.KEY: state.key}
+    )
+    state = replace(state, experiment_id=experiment_id, run_id=run.info.run_id, status="")
+    save(folder, state)
+    return state, run
+
+
+@dataclass(frozen=True)
 class Sending:
-    """What is going on with one run; the state on disk follows each step."""
+    """What is going on with one run of MLflow."""
 
     client: Any
     folder: Path
     result: RunResult
-    state: State
+    run: Any
 
-    def all(self, status: str) -> None:
-        """Missing stages, then the status. A finished run stays finished."""
-        if not self.state.status:
+    def all(self, status: str) -> str:
+        """Send missing rows, then the status; the one that the run has. A finished run stays finished."""
+        sent, now = self.run.data.tags.get(ROWS), self.run.info.status
+        if sent is None:
             self._begin()
-        for stage in range(self.state.stages, len(self.result.matrix.rows)):
+        for stage in range(int(sent or 0), len(self.result.matrix.rows)):
             self._points(stage_points(self.folder.parent, self.result, stage))
             self._pictures(pictures.of_stage(self.folder, self.result, stage))
-            self._keep(stages=stage + 1)
-        if self.state.status in ("FINISHED", status):
-            return
+            self._tag(ROWS, str(stage + 1))
+        if now in ("FINISHED", status):
+            return str(now)
         if status == "RUNNING":
-            self.client.update_run(self.state.run_id, status)
+            self.client.update_run(self.run.info.run_id, status)
         else:
             self._end(status)
-        self._keep(status=status)
+        return status
 
     def _begin(self) -> None:
         from mlflow.entities import Param
 
         params = [Param(key, value) for key, value in labels.params(self.folder, self.result).items()]
-        self.client.log_batch(self.state.run_id, params=params)
+        self.client.log_batch(self.run.info.run_id, params=params)
         self._files(labels.AT_START)
-        self.client.update_run(self.state.run_id, "RUNNING")
-        self._keep(status="RUNNING")
+        self._tag(ROWS, "0")
 
     def _end(self, status: str) -> None:
         if status == "FINISHED":
             self._points(final_points(self.folder.parent, self.result))
             self._pictures(pictures.of_end(self.folder, self.result))
         for key, value in labels.description(self.folder).items():
-            self.client.set_tag(self.state.run_id, key, value)
+            self._tag(key, value)
         self._files(labels.AT_END)
-        self.client.set_terminated(self.state.run_id, status)
+        self.client.set_terminated(self.run.info.run_id, status)
+
+    def _tag(self, key: str, value: str) -> None:
+        self.client.set_tag(self.run.info.run_id, key, value)
 
     def _points(self, points: list[Point]) -> None:
         from mlflow.entities import Metric
 
         metrics = [Metric(point.key, point.value, point.time, point.step) for point in points]
-        self.client.log_batch(self.state.run_id, metrics=metrics)
+        self.client.log_batch(self.run.info.run_id, metrics=metrics)
 
     def _pictures(self, found: list[Picture]) -> None:
         if not found:
@@ -91,33 +167,12 @@ class Sending:
         with tempfile.TemporaryDirectory() as folder:
             for picture in found:
                 pictures.write(picture, Path(folder))
-            self.client.log_artifacts(self.state.run_id, folder, "images")
-        self.client.set_tag(self.state.run_id, pictures.LOGGED, "true")
+            self.client.log_artifacts(self.run.info.run_id, folder, "images")
+        self._tag(pictures.LOGGED, "true")
 
     def _files(self, names: tuple[str, ...]) -> None:
         for path in (self.folder / name for name in names):
             if path.exists() and untrusted.inside(self.folder.resolve().parent, path.absolute()) is None:
                 raise RilbenchError(f"{path} is a link out of the store, and is not sent. Put the file itself there")
             if path.exists():
-                self.client.log_artifact(self.state.run_id, str(path))
-
-    def _keep(self, **changes: Any) -> None:
-        self.state = replace(self.state, **changes)
-        save(self.folder, self.state)
-
-
-def _start(client: Any, uri: str, folder: Path, result: RunResult, state: State) -> State:
-    """The run of a folder: the one that was made when the sending was killed, or a new one.
-
-    Its key is on disk before it is made, so that a kill in between does not leave a second run.
-    """
-    experiment_id = connection.experiment(client, uri)
-    if not state.key:
-        state = State(uri=public(uri), experiment=experiment(), key=uuid.uuid4().hex, name=result.name)
-        save(folder, state)
-    run = connection.run_of(client, experiment_id, state.key) or client.create_run(
-        experiment_id, run_name=result.name, tags=labels.tags(folder, result) | {labels.KEY: state.key}
-    )
-    state = replace(state, experiment_id=experiment_id, run_id=run.info.run_id)
-    save(folder, state)
-    return state
+                self.client.log_artifact(self.run.info.run_id, str(path))

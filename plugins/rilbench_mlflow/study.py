@@ -8,18 +8,18 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rilbench.analysis.recorded import settings_of, strategies_of, telling
 from rilbench.contracts.errors import RilbenchError
+from rilbench.contracts.redact import public
 from rilbench.contracts.result import RunResult
 from rilbench.engine.identity import digest
 from rilbench_mlflow import connection, pictures, saved
-from rilbench_mlflow.address import HOST, PORT, is_http, public, tracking_uri
+from rilbench_mlflow.address import HOST, PORT, is_http, tracking_uri
 from rilbench_mlflow.labels import own
-from rilbench_mlflow.state import here, load
+from rilbench_mlflow.sending import results_of
+from rilbench_mlflow.state import load
 from rilbench_mlflow.views import NAMES, Study, views
 
 STUDY = "rilbench_study"  # and the key of the study: a tag of its runs, whose value is the label of the run in it
-Sent = Sequence[tuple[Any, RunResult]]  # MLflow's run, our result
 
 
 def show(study: Path, results: Sequence[RunResult]) -> dict[str, str]:
@@ -29,7 +29,9 @@ def show(study: Path, results: Sequence[RunResult]) -> dict[str, str]:
     its views. No tag of another study is touched.
     """
     with connection.connected(tracking_uri()) as client:
-        sent = _sent(client, results)
+        there = connection.runs_of(client, tracking_uri())
+        keys = [(load(result.folder).key if result.folder else "", result) for result in results]
+        sent = [(there[key], result) for key, result in keys if key in there]
         if not sent:
             raise RilbenchError("none of its runs is there.")
         experiment = str(sent[0][0].info.experiment_id)
@@ -39,6 +41,19 @@ def show(study: Path, results: Sequence[RunResult]) -> dict[str, str]:
     missing = len(results) - len(sent)
     lines = {"mlflow": f"{missing} of {len(results)} runs are not there and not in the views"} if missing else {}
     return links(study, experiment) | lines
+
+
+def refresh(store: Path) -> dict[str, str]:
+    """Save the views of a store's finished runs; name to address of each. Nothing when none was sent."""
+    finished = [result for result in results_of(store).values() if result.status == "finished"]
+    sent = [result for result in finished if result.folder and load(result.folder).here]
+    return show(store, sent) if sent else {}
+
+
+def lines(folder: Path) -> dict[str, str]:
+    """Name to address of the views that a run is in; nothing when they were not saved."""
+    state = load(folder)
+    return links(folder.parent, state.experiment_id) if state.status == "FINISHED" and state.here else {}
 
 
 def links(study: Path, experiment: str) -> dict[str, str]:
@@ -52,6 +67,10 @@ def links(study: Path, experiment: str) -> dict[str, str]:
 
 def labels(results: Sequence[RunResult]) -> list[str]:
     """A label a run, such as `rid`, or `rid lam=10` where there are runs of `rid` with another `lam`."""
+    if len({run.label for run in results}) == len(results):
+        return [run.label for run in results]
+    from rilbench.analysis.recorded import settings_of, strategies_of, telling
+
     settings = settings_of(results)
     tellings = [telling(settings[run.name], strategies_of(run)) for run in results]
     texts = []
@@ -73,14 +92,7 @@ def examples(results: Sequence[RunResult], labels: Sequence[str]) -> dict[str, s
     return {}
 
 
-def _sent(client: Any, results: Sequence[RunResult]) -> Sent:
-    """The runs of results that were sent to today's address, if nobody deleted them."""
-    ids = [(state.run_id, result) for result in results if result.folder and here(state := load(result.folder))]
-    runs = [(connection.run(client, run_id), result) for run_id, result in ids if run_id]
-    return [(run, result) for run, result in runs if run is not None]
-
-
-def _described(client: Any, study: Path, sent: Sent) -> Study:
+def _described(client: Any, study: Path, sent: Sequence[tuple[Any, RunResult]]) -> Study:
     results = [result for _, result in sent]
     names = labels(results)
     tag = f"{STUDY}.{_tag(study)}"

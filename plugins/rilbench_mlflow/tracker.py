@@ -13,20 +13,18 @@ from filelock import FileLock
 from rich.markup import escape
 
 from rilbench import hookimpl
+from rilbench.contracts.redact import public
 from rilbench.contracts.result import RunResult
 from rilbench.engine.terminal import Terminal
-from rilbench_mlflow.address import public, tracking_uri
+from rilbench_mlflow.address import tracking_uri
 from rilbench_mlflow.connection import NoAnswer, reason
-from rilbench_mlflow.fetch import find
-from rilbench_mlflow.sending import send
+from rilbench_mlflow.sending import reconcile, send
 from rilbench_mlflow.state import complete, hold, location
-from rilbench_mlflow.store import lines, reconcile, refresh
-from rilbench_mlflow.study import show
-from rilbench_mlflow.upload import sync
-from rilbench_mlflow.worker import Worker
+from rilbench_mlflow.study import lines, refresh, show
+from rilbench_mlflow.worker import Job, Worker
 
 WAIT_SECONDS = 20
-TIDY_SECONDS = 8  # of them for other runs of the store
+OTHERS_SECONDS = 8  # of them for other runs of the store
 
 
 class MlflowTracker:
@@ -37,30 +35,28 @@ class MlflowTracker:
 
     def __init__(self) -> None:
         self.worker = Worker()
-        self.held: FileLock | None = None  # the run at work on
+        self.held: FileLock | None = None  # of the run at work on
         self.warned = False  # of this run
-        self.gone = False
-        self.tidy: set[Path] = set()  # the stores with which MLflow agrees
+        self.gone: NoAnswer | None = None  # why the server is left alone
+        self.agreed: set[Path] = set()  # the stores with which MLflow agrees
 
     @hookimpl
     def run_started(self, folder: Path, result: RunResult) -> None:
-        """Make the MLflow run, or take up the one that exists."""
+        """Put right what MLflow has of other runs in the store."""
         self.worker, self.warned = Worker(), False
-        self._release()
         self.held = hold(folder)
-        self._send(folder, result, "RUNNING")
+        self._put(folder, partial(self._others, folder.parent, self.worker.is_wanted))
 
     @hookimpl
     def stage_finished(self, folder: Path, result: RunResult) -> None:
-        """Send a row and its stage's training curves and pictures."""
+        """Send a row and its stage's training curves and pictures; the first one makes the MLflow run."""
         self._warn_of_failure(folder)
-        self._send(folder, result, "RUNNING")
+        self._put(folder, partial(self._send, folder, result, "RUNNING"))
 
     @hookimpl
     def run_finished(self, folder: Path, result: RunResult) -> None:
         """Send the summary; wait for it at most WAIT_SECONDS."""
-        self._send(folder, result, "FINISHED")
-        self._wait(folder)
+        self._end(folder, result, "FINISHED")
 
     @hookimpl
     def run_failed(self, folder: Path, result: RunResult, error: BaseException) -> None:
@@ -68,10 +64,8 @@ class MlflowTracker:
 
         A finished run whose repetition was stopped stays finished.
         """
-        killed = isinstance(error, KeyboardInterrupt | SystemExit)
-        stopped = "KILLED" if killed else "FAILED"
-        self._send(folder, result, "FINISHED" if result.status == "finished" else stopped)
-        self._wait(folder)
+        stopped = "KILLED" if isinstance(error, KeyboardInterrupt | SystemExit) else "FAILED"
+        self._end(folder, result, "FINISHED" if result.status == "finished" else stopped)
 
     @hookimpl
     def summary(self, folder: Path) -> dict[str, str]:
@@ -84,62 +78,65 @@ class MlflowTracker:
         try:
             if self.gone:
                 raise NoAnswer("the server did not answer.")
-            for result in results:
-                if result.folder and not complete(result.folder):
-                    sync(result.folder)
-            self._tidy(folder.parent, lambda: False)
+            reconcile(folder.parent)
             return show(folder, results)
         except Exception as error:
-            return {
-                "mlflow": f"no views: {reason(error)} `rilbench upload {shlex.quote(str(folder))}` makes them later"
-            }
+            later = f"`rilbench upload {shlex.quote(str(folder))}` makes them later"
+            return {"mlflow": f"no views: {reason(error)} {later}"}
 
     @hookimpl
     def find_runs(self, source: str) -> list[RunResult] | None:
         """The runs at an address of MLflow."""
+        from rilbench_mlflow.fetch import find
+
         return find(source)
 
-    def _send(self, folder: Path, result: RunResult, status: str) -> None:
+    def _put(self, folder: Path, job: Job) -> None:
         if not self.gone and not complete(folder):
-            self.worker.put(partial(self._work, folder, result, status))
+            self.worker.put(job)
 
-    def _work(self, folder: Path, result: RunResult, status: str) -> None:
-        """Each job includes those before. What it does for other runs must not keep this one waiting."""
-        send(folder, result, status)
-        if status == "RUNNING":
-            self._tidy(folder.parent, self.worker.is_wanted)
-            return
-        end = time.monotonic() + TIDY_SECONDS
-        self._tidy(folder.parent, lambda: time.monotonic() > end)
+    def _send(self, folder: Path, result: RunResult, status: str) -> None:
+        """A run that another process sends, such as `rilbench upload`, is left to it."""
+        if self.held is None or not self.held.is_locked:
+            self.held = hold(folder, 0 if status == "RUNNING" else WAIT_SECONDS / 2)
+        if self.gone:
+            raise self.gone
+        if self.held.is_locked:
+            try:
+                send(folder, result, status)
+            except NoAnswer as error:
+                self.gone = error
+                raise
+
+    def _others(self, store: Path, stopped: Callable[[], bool]) -> None:
+        """Once a store; trouble with other runs is none of this one."""
+        if store not in self.agreed:
+            with suppress(Exception):
+                reconcile(store, stopped=stopped)
+                if not stopped():
+                    self.agreed.add(store)
+
+    def _end(self, folder: Path, result: RunResult, status: str) -> None:
+        self._put(folder, partial(self._last, folder, result, status))
+        if self.worker.finish(WAIT_SECONDS):
+            self._warn_of_failure(folder)
+            if self.held is not None:
+                self.held.release()
+        elif not complete(folder):
+            self.gone = NoAnswer(f"not done after {WAIT_SECONDS} s.")
+            self._warn(folder, reason(self.gone))
+
+    def _last(self, folder: Path, result: RunResult, status: str) -> None:
+        self._send(folder, result, status)
+        end = time.monotonic() + OTHERS_SECONDS
+        self._others(folder.parent, lambda: time.monotonic() > end)
         if status == "FINISHED":
             with suppress(Exception):
                 refresh(folder.parent)
 
-    def _tidy(self, store: Path, stopped: Callable[[], bool]) -> None:
-        """Once a store, at the first opportunity; trouble with other runs is none of this one."""
-        if store not in self.tidy:
-            with suppress(Exception):
-                reconcile(store, stopped=stopped)
-                if not stopped():
-                    self.tidy.add(store)
-
-    def _wait(self, folder: Path) -> None:
-        self._release()
-        if self.worker.finish(WAIT_SECONDS):
-            self._warn_of_failure(folder)
-        elif not complete(folder):
-            self._warn(folder, f"not done after {WAIT_SECONDS} s.")
-            self.gone = True
-
-    def _release(self) -> None:
-        if self.held is not None:
-            self.held.release()
-
     def _warn_of_failure(self, folder: Path) -> None:
-        failure = self.worker.failure
-        if failure is not None and not self.gone:
-            self._warn(folder, reason(failure))
-            self.gone = isinstance(failure, NoAnswer)
+        if self.worker.failure is not None:
+            self._warn(folder, reason(self.worker.failure))
 
     def _warn(self, folder: Path, why: str) -> None:
         """Once a run, and from the hooks only: they are called when no progress display is on the screen."""

@@ -8,15 +8,15 @@ from pathlib import Path
 
 from rilbench.contracts import untrusted
 from rilbench.contracts.errors import RilbenchError, UsageError
+from rilbench.contracts.redact import public
 from rilbench.engine.progress import OnBatch
 from rilbench.store.files import read_json
 from rilbench.store.layout import RunFiles
 from rilbench.store.results import load_result
-from rilbench_mlflow.address import public, tracking_uri
+from rilbench_mlflow.address import tracking_uri
 from rilbench_mlflow.connection import reason
-from rilbench_mlflow.sending import send
-from rilbench_mlflow.state import absent, location
-from rilbench_mlflow.store import repair
+from rilbench_mlflow.sending import send_ended
+from rilbench_mlflow.state import location
 from rilbench_mlflow.study import show
 
 
@@ -24,22 +24,18 @@ def sync(folder: Path) -> str:
     """Send a run's folder to `tracking_uri()`; returns one line saying where the run is. Nothing is sent twice.
 
     A run that another server has, or that was deleted from this one, becomes a new run. One that neither finished
-    nor failed was killed, unless a process is at work on it. RilbenchError when the server cannot be reached or
-    refuses.
+    nor failed was killed, unless a process is at work on it, which sends it. RilbenchError when the server cannot be
+    reached or refuses.
     """
     result = load_result(folder)
     try:
-        with absent(folder) as nobody:
-            if not nobody:
-                send(folder, result, "RUNNING")
-            else:
-                repair(folder)
+        sent = send_ended(folder, result)
     except Exception as error:
         raise RilbenchError(
             f"cannot send {folder} to {public(tracking_uri())}: {reason(error)} "
             "The results are safe; check MLFLOW_TRACKING_URI and repeat."
         ) from None
-    return location(folder) or ""
+    return location(folder) or "" if sent else f"{folder.name} is still running; its process sends it"
 
 
 def sync_study(folders: Sequence[Path], advance: OnBatch | None = None) -> dict[str, str]:

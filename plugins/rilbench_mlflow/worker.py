@@ -2,57 +2,42 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
+from queue import SimpleQueue
+from threading import Thread
 
-Job = Callable[[], None]
+Job = Callable[[], object]
 
 
 class Worker:
-    """Does the newest job on a daemon thread, which cannot keep the process alive.
-
-    Jobs that waited while another one ran are left out but for the last: each job includes those before.
-    """
+    """Does one job after another on a daemon thread, which cannot keep the process alive."""
 
     def __init__(self) -> None:
         self.failure: Exception | None = None  # of the last job; None when it succeeded
-        self._next: Job | None = None
-        self._finishing = False
-        self._news = threading.Condition()
-        self._thread = threading.Thread(target=self._work, name="rilbench-mlflow", daemon=True)
+        self._jobs: SimpleQueue[Job | None] = SimpleQueue()
+        self._thread = Thread(target=self._work, name="rilbench-mlflow", daemon=True)
 
     def put(self, job: Job) -> None:
-        """Have a job done soon; returns at once."""
-        with self._news:
-            self._next = job
-            self._news.notify()
+        """Have a job done; returns at once."""
+        self._jobs.put(job)
         if not self._thread.is_alive():
             self._thread.start()
 
     def is_wanted(self) -> bool:
-        """Whether another job waits, or somebody waits for the work to be done."""
-        return self._next is not None or self._finishing
+        """Whether another job waits."""
+        return not self._jobs.empty()
 
     def finish(self, seconds: float) -> bool:
         """Wait for the work, at most so many seconds; whether it is done. No job may follow."""
-        with self._news:
-            self._finishing = True
-            self._news.notify()
+        self._jobs.put(None)
         if self._thread.is_alive():
             self._thread.join(seconds)
         return not self._thread.is_alive()
 
     def _work(self) -> None:
-        while job := self._wait():
+        while job := self._jobs.get():
             try:
                 job()
                 self.failure = None
             except Exception as error:
                 self.failure = error
-
-    def _wait(self) -> Job | None:
-        """The newest job; None when there is none and none will follow."""
-        with self._news:
-            self._news.wait_for(self.is_wanted)
-            job, self._next = self._next, None
-            return job

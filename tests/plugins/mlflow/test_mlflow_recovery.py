@@ -14,7 +14,7 @@ from rilbench_mlflow import MlflowTracker, connection, sync
 from rilbench_mlflow.address import absolute
 from rilbench_mlflow.address import database as file_of
 from rilbench_mlflow.state import load
-from rilbench_mlflow.store import reconcile
+from rilbench_mlflow.sending import reconcile
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:mlflow.*")
 

@@ -267,7 +267,7 @@ def test_what_is_no_address_of_mlflow(place: Path) -> None:
         assert find(source) is None
     place_of = parse("https://host:80/sub/#/experiments/12/runs?o=1")
     assert place_of is not None
-    assert (place_of.uri, place_of.experiment, place_of.run) == ("https://host:80/sub", "12", "")
+    assert (place_of.uri, place_of.experiment, place_of.run) == ("https://host:80/sub", "#12", "")
 
 
 @pytest.mark.parametrize(
