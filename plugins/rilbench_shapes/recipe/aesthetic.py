@@ -32,7 +32,7 @@ def train(folder: Path, clip: Any, *, steps: int = 3000, seed: int = 0) -> Linea
         rows = torch.randint(SCENES, (BATCH,), generator=generator)
         return F.mse_loss(head(features[rows]), ratings[rows])
 
-    fit("aesthetic", head, loss, steps=steps, lr=2e-3, folder=folder, seed=seed)
+    fit("aesthetic", head, loss, steps=steps, lr=2e-3, seed=seed)
     save_file(head.state_dict(), folder / "aesthetic.safetensors")
     return head
 

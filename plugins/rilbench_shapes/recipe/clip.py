@@ -92,9 +92,9 @@ def train(folder: Path, *, steps: int = 2000, style_steps: int = 1500, seed: int
         scenes = Scenes(**repeated, **sample_style(BATCH, generator))
         return contrastive(model, scenes, generator, style_words=GROUP_STYLE_WORDS)
 
-    fit("clip", model, random_scenes, steps=steps, lr=1e-3, folder=folder, seed=seed, warmup=200)
+    fit("clip", model, random_scenes, steps=steps, lr=1e-3, seed=seed, warmup=200)
     model.requires_grad_(True)
-    fit("clip-style", model, style_groups, steps=style_steps, lr=5e-4, folder=folder, seed=seed)
+    fit("clip-style", model, style_groups, steps=style_steps, lr=5e-4, seed=seed)
     save(model, folder / "clip")
     return model
 

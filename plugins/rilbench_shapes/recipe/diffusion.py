@@ -72,7 +72,7 @@ def train(folder: Path, vae: AutoencoderKL, *, steps: int = 3000, seed: int = 0)
     """Train on encoded scenes (epsilon prediction) and save the pipeline, in half, under `folder/pipeline`."""
     torch.manual_seed(seed)
     models, tokenizer, noise_schedule = build(), tokens.build(), scheduler()
-    latents, texts = encoded_scenes(vae, folder, seed)
+    latents, texts = encoded_scenes(vae, seed)
     ids = tokenizer([*texts, ""], padding="max_length", truncation=True, return_tensors="pt").input_ids
 
     def loss(generator: torch.Generator) -> Tensor:
@@ -84,7 +84,7 @@ def train(folder: Path, vae: AutoencoderKL, *, steps: int = 3000, seed: int = 0)
         context = models["text"](ids[rows]).last_hidden_state
         return F.mse_loss(models["unet"](noise_schedule.add_noise(z_0, noise, t), t, context).sample, noise)
 
-    fit("diffusion", models, loss, steps=steps, lr=1e-3, folder=folder, seed=seed)
+    fit("diffusion", models, loss, steps=steps, lr=1e-3, seed=seed)
     pipeline = StableDiffusionPipeline(
         vae=vae,
         text_encoder=models["text"],
@@ -101,16 +101,12 @@ def train(folder: Path, vae: AutoencoderKL, *, steps: int = 3000, seed: int = 0)
 
 
 @torch.no_grad()
-def encoded_scenes(vae: AutoencoderKL, folder: Path, seed: int) -> tuple[Tensor, list[str]]:
-    """Scaled latents (SCENES, 4, 8, 8) and captions of the training scenes; cached, so that a restart is quick."""
-    cache, generator = folder / "latents.pt", generator_for(seed, "diffusion scenes")
+def encoded_scenes(vae: AutoencoderKL, seed: int) -> tuple[Tensor, list[str]]:
+    """Scaled latents (SCENES, 4, 8, 8) and captions of the training scenes."""
+    generator = generator_for(seed, "diffusion scenes")
     scenes = sample_scenes(SCENES, generator)
     texts = captions.write(scenes, generator, style_words=STYLE_WORDS)
-    if cache.exists():
-        return torch.load(cache, weights_only=True), texts
     chunks = [
         vae.encode(2 * render(scenes[slice(i, i + 200)], generator) - 1).latent_dist.mean for i in range(0, SCENES, 200)
     ]
-    latents = torch.cat(chunks) * vae.config.scaling_factor
-    torch.save(latents, cache)
-    return latents, texts
+    return torch.cat(chunks) * vae.config.scaling_factor, texts

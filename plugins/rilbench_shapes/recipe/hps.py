@@ -32,9 +32,9 @@ def train(folder: Path, clip: Any, *, steps: int = 1900, clear_steps: int = 600,
         logits = scores(model, texts, first, second) * model.logit_scale.exp().clamp(max=100)
         return F.cross_entropy(logits, (~prefers_first).long())
 
-    fit("hps", model, loss, steps=steps, lr=3e-4, folder=folder, seed=seed)
+    fit("hps", model, loss, steps=steps, lr=3e-4, seed=seed)
     model.requires_grad_(True).logit_scale.requires_grad_(False)
-    fit("hps-clear", model, partial(loss, tie=rules.TIE), steps=clear_steps, lr=1.5e-4, folder=folder, seed=seed)
+    fit("hps-clear", model, partial(loss, tie=rules.TIE), steps=clear_steps, lr=1.5e-4, seed=seed)
     clips.save(model, folder / "hps")
     return model
 

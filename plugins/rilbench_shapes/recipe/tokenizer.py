@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
@@ -28,7 +29,7 @@ def build() -> CLIPTokenizer:
     )
     style = " ".join(word for pair in STYLE_WORDS.values() for word, _ in pair)
     bpe.train_from_iterator([*captions.every(), f"{style} {style} , ,"], trainer)
-    model = __import__("json").loads(bpe.to_str())["model"]
+    model = json.loads(bpe.to_str())["model"]
     # the end token must have the highest number: CLIP pools the text at the largest token
     tokens = sorted(model["vocab"], key=model["vocab"].__getitem__)
     letters = [t for t in tokens if len(t) == 1]

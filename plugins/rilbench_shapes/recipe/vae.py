@@ -44,7 +44,7 @@ def train(folder: Path, *, steps: int = 3000, seed: int = 0) -> AutoencoderKL:
         total: Tensor = F.l1_loss(decoded, images) + F.mse_loss(decoded, images) + KL_WEIGHT * kl
         return total
 
-    fit("vae", vae, loss, steps=steps, lr=1e-3, folder=folder, seed=seed)
+    fit("vae", vae, loss, steps=steps, lr=1e-3, seed=seed)
     generator = generator_for(seed, "vae scale")
     with torch.no_grad():
         latents = vae.encode(2 * render(sample_scenes(1000, generator), generator) - 1).latent_dist.mean

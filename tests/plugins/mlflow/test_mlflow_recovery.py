@@ -13,8 +13,8 @@ from rilbench.store.results import load_result
 from rilbench_mlflow import MlflowTracker, connection, sync
 from rilbench_mlflow.address import absolute
 from rilbench_mlflow.address import database as file_of
-from rilbench_mlflow.state import load
 from rilbench_mlflow.sending import reconcile
+from rilbench_mlflow.state import load
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:mlflow.*")
 
