@@ -227,7 +227,7 @@ def check_sha256(path: str | Path, expected: str) -> None:
     file = Path(resolve(str(path)))
     if not file.is_file():
         raise ConfigError(f"no file at {file}; download it or correct the path")
-    found = digest(file, "sha256")
+    found = digest(file)
     if found != expected.strip().lower():
         raise ConfigError(f"{file} has sha256 {found}, expected {expected}; download it again or correct the sha256")
 

@@ -21,7 +21,7 @@ from rilbench.engine.run import run_name
 from rilbench.engine.run_folder import RunFolder
 from rilbench.engine.session import Session
 from rilbench.evaluation.evaluate import cause
-from rilbench.files.fingerprints import file_digest
+from rilbench.files.hub import digest
 from rilbench.files.prompts import read_prompts
 from rilbench.host import requirements
 from rilbench.host.catalog import Catalog
@@ -93,7 +93,7 @@ def _plan(config: RunConfig, lora: Lora | None) -> list[PlannedStage]:
     plan = [PlannedStage(stage=Stage(), id=identity.digest(base), document=base, below=(), chain=())]
     if lora:
         files = [lora.file, *([lora.config] if lora.config else [])]
-        document = base | {"lora": [file_digest(file) for file in files], "scale": lora.scale}
+        document = base | {"lora": [digest(file) for file in files], "scale": lora.scale}
         key = identity.digest(document)
         plan.append(PlannedStage(stage=Stage(), id=key, document=document, below=(), chain=((key, 1.0),)))
     return plan

@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
 from rilbench.analysis.quantities import Quantity, columns, is_merge, metrics_of, value
 from rilbench.contracts.untrusted import inside
-from rilbench.store.checksums import check, damaged
+from rilbench.store.checksums import check, reading
 from rilbench.store.layout import RunFiles
 
 if TYPE_CHECKING:
@@ -74,11 +73,9 @@ def prompt_means(run: RunResult) -> dict[str, NDArray[np.float64]]:
     file = inside(store.folder, store.evaluation(evaluation).scores)
     if file is None:
         return {}
-    try:
+    with reading(file):
         check(file)
         return {name: scores.astype("float64").mean(1) for name, scores in load_file(file).items()}
-    except (OSError, ValueError, SafetensorError) as error:
-        raise damaged(file, error) from None
 
 
 def model_of(run: RunResult) -> str:

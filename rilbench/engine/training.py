@@ -49,7 +49,7 @@ class Training:
         save_config(files.folder, self.adapter)
         files.checkpoint.unlink(missing_ok=True)
         if planned.train is not None and (why := stage_record.damage(files.folder)):
-            self.warn(f"{why}. It is written again without the curves of the training, which are lost")
+            self.warn(f"{why} This is done now, without the curves of the training, which are lost")
             self._record(planned, seconds=self._earlier_seconds(planned), log=[], carry=files.carry.exists())
 
     def _remove_damaged(self, files: StageFiles) -> None:

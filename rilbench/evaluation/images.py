@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from rilbench.store import temporary
-from rilbench.store.checksums import damaged
+from rilbench.store.checksums import damaged, reading
 from rilbench.store.files import share, unwritable
 
 BATCH = 64  # images that are checked at a time
@@ -29,10 +29,8 @@ class KeptImages:
     written."""
 
     def __init__(self, path: Path, count: int) -> None:
-        try:
+        with reading(path):
             self._records = np.lib.format.open_memmap(path, mode="r")
-        except (OSError, ValueError) as error:
-            raise damaged(path, error) from None
         if self._records.dtype.names != ("image", "checksum") or self._records.shape != (count,):
             raise damaged(path, f"it does not hold {count} images")
         self.path, self.count = path, count

@@ -36,19 +36,22 @@ def alone(name: str) -> Iterator[None]:
 
 def is_known(path: Path, facts: Sequence[Any]) -> bool:
     """True if the file was found to match `facts` and has not changed since."""
-    found = path.stat()
-    return bool(_memory().get(str(path)) == [found.st_mtime_ns, found.st_size, *facts])
+    return bool(_memory().get(str(path.resolve())) == _entry(path.stat(), facts))
 
 
-def remember(path: Path, changed: int, size: int, facts: Sequence[Any]) -> None:
-    """Record that the file matched `facts` with this time and size.
+def remember(path: Path, state: os.stat_result, facts: Sequence[Any]) -> None:
+    """Record that the file matched `facts` in a state.
 
     Without write permission it is hashed again next time.
     """
     from rilbench.store.files import write_json
 
     with suppress(RilbenchError, OSError), alone(MEMORY):
-        write_json(cache() / MEMORY, _memory() | {str(path): [changed, size, *facts]})
+        write_json(cache() / MEMORY, _memory() | {str(path.resolve()): _entry(state, facts)})
+
+
+def _entry(state: os.stat_result, facts: Sequence[Any]) -> list[Any]:
+    return [state.st_mtime_ns, state.st_size, *facts]
 
 
 def _memory() -> dict[str, Any]:

@@ -5,12 +5,11 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterable, Iterator
-from functools import lru_cache
 from pathlib import Path
 
 from rilbench.contracts.errors import ConfigError
 from rilbench.contracts.files import NeededFile
-from rilbench.files.hub import INDEX
+from rilbench.files.hub import INDEX, digest
 from rilbench.files.pipelines import read_files
 from rilbench.files.published import place_of
 from rilbench.files.resources import resolve
@@ -25,7 +24,7 @@ def fingerprint(path: str | Path) -> str:
     """
     root = Path(path)
     try:
-        return file_digest(root) if root.is_file() else _of_files(root, _names(root))
+        return digest(root) if root.is_file() else _of_files(root, _names(root))
     except OSError as error:
         raise ConfigError(f"cannot read {path}: {error}") from None
 
@@ -42,13 +41,7 @@ def resolved_fingerprint(path: str) -> str:
 def published_digest(file: NeededFile) -> str:
     """The hash of an existing file. The Hub's cache names large files by their hash, which is checked on reading."""
     name = place_of(file).resolve().name
-    return name if file.hub and re.fullmatch(r"[0-9a-f]{64}", name) else file_digest(place_of(file))
-
-
-def file_digest(path: Path) -> str:
-    """The sha256 of a file; read again only after its time or size changed."""
-    state = path.stat()
-    return _digest(path, state.st_mtime_ns, state.st_size, state.st_ino)
+    return name if file.hub and re.fullmatch(r"[0-9a-f]{64}", name) else digest(place_of(file))
 
 
 def walked(folder: Path, above: tuple[Path, ...] = ()) -> Iterator[Path]:
@@ -75,11 +68,5 @@ def _names(root: Path) -> Iterable[str]:
 
 
 def _of_files(root: Path, names: Iterable[str]) -> str:
-    lines = [f"{name}\0{file_digest(root / name)}\n" for name in names]
+    lines = [f"{name}\0{digest(root / name)}\n" for name in names]
     return hashlib.sha256("".join(sorted(lines)).encode(errors="surrogateescape")).hexdigest()
-
-
-@lru_cache(maxsize=4096)
-def _digest(path: Path, changed: int, size: int, node: int) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

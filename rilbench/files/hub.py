@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from functools import lru_cache
 from pathlib import Path
 
 INDEX = "model_index.json"  # what a diffusers pipeline on the Hub is made of
@@ -16,11 +17,6 @@ def is_hub_id(name: str) -> bool:
 
 def hub_place(repo: str, file: str, revision: str) -> Path:
     """The path of a file in the cache, whether it exists or not."""
-    from huggingface_hub import constants, try_to_load_from_cache
-
-    found = try_to_load_from_cache(repo, file, cache_dir=constants.HF_HUB_CACHE, revision=revision)
-    if isinstance(found, str):
-        return Path(found)
     return _folder(repo) / "snapshots" / commit_of(repo, revision) / file
 
 
@@ -38,7 +34,7 @@ def branch_file(repo: str, revision: str) -> Path:
 def etag_fault(path: Path, etag: str) -> str | None:
     """Why a file does not match a Hub etag: the sha256 of a large file, git's hash of a small one."""
     if re.fullmatch(r"[0-9a-f]{64}", etag):
-        kind, found = "sha256", digest(path, "sha256")
+        kind, found = "sha256", digest(path)
     elif re.fullmatch(r"[0-9a-f]{40}", etag):
         kind, found = "git hash", digest(path, "sha1", b"blob %d\0" % path.stat().st_size)
     else:
@@ -46,8 +42,14 @@ def etag_fault(path: Path, etag: str) -> str | None:
     return None if found == etag else f"has {kind} {found}, the Hub says {etag}"
 
 
-def digest(path: Path, kind: str, before: bytes = b"") -> str:
-    """The hash of `before` and a file's contents, hexadecimal."""
+def digest(path: Path, kind: str = "sha256", before: bytes = b"") -> str:
+    """The hash of `before` and a file's contents, hexadecimal; read again only after its time or size changed."""
+    state = path.stat()
+    return _digest(path, kind, before, (state.st_mtime_ns, state.st_size, state.st_ino))
+
+
+@lru_cache(maxsize=4096)
+def _digest(path: Path, kind: str, before: bytes, state: tuple[int, int, int]) -> str:
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, lambda: hashlib.new(kind, before, usedforsecurity=False)).hexdigest()
 

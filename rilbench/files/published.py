@@ -9,7 +9,6 @@ import hashlib
 import shlex
 import sys
 from collections.abc import Sequence
-from functools import lru_cache
 from pathlib import Path
 
 from rilbench.contracts.errors import ConfigError
@@ -36,15 +35,15 @@ def is_present(file: NeededFile) -> bool:
 
 
 def fault_of(file: NeededFile) -> str | None:
-    """Why the file on this machine is not the published one; None if it is.
-
-    Each state of the file is read once.
-    """
+    """Why the file on this machine is not the published one; None if it is."""
     place = place_of(file)
     if not place.is_file():
         return "is missing"
     state = place.stat()
-    return _fault_once(file, place, state.st_mtime_ns, state.st_size)
+    fault = fault_at(file, place)
+    if fault is None and file.published:
+        remember(place, state, file.facts)
+    return fault
 
 
 def fault_at(file: NeededFile, path: Path) -> str | None:
@@ -58,21 +57,6 @@ def fault_at(file: NeededFile, path: Path) -> str | None:
     return etag_fault(path, path.resolve().name) if file.hub else None
 
 
-def located(text: str) -> Path:
-    """The path of a reference's file. Raises ConfigError with the command that fetches it if it is missing."""
-    file = NeededFile.parse(text)
-    if not is_present(file):
-        raise missing([file])
-    return place_of(file)
-
-
-def verified(text: str) -> Path:
-    """Like `located`, and raises ConfigError if the file is not the published one."""
-    file = NeededFile.parse(text)
-    require_published([file])
-    return place_of(file)
-
-
 def require_published(files: Sequence[NeededFile]) -> None:
     """Raises ConfigError, with the command that fetches them, unless every file is present and the published one.
 
@@ -82,7 +66,7 @@ def require_published(files: Sequence[NeededFile]) -> None:
         raise missing(absent)
     for file in files:
         place = place_of(file)
-        if not is_known(place.resolve(), file.facts) and (fault := fault_of(file)):
+        if not is_known(place, file.facts) and (fault := fault_of(file)):
             raise ConfigError(f"{place} {fault}. It came from {file.source}; get it again with: {fetch_line()}")
 
 
@@ -94,14 +78,6 @@ def hub_folder(name: str, files: Sequence[str]) -> Path:
     wanted = hub_files(name, files)
     require_published(wanted)
     return place_of(wanted[0]).parents[files[0].count("/")]
-
-
-@lru_cache(maxsize=256)
-def _fault_once(file: NeededFile, place: Path, changed: int, size: int) -> str | None:
-    fault = fault_at(file, place)
-    if fault is None and file.published:
-        remember(place.resolve(), changed, size, file.facts)
-    return fault
 
 
 class MissingFilesError(ConfigError):

@@ -9,15 +9,18 @@ import re
 from pathlib import Path
 
 from rilbench.contracts.errors import ConfigError, unknown
-from rilbench.contracts.files import is_reference
-from rilbench.files.published import located, verified
+from rilbench.contracts.files import NeededFile, is_reference
+from rilbench.files.published import is_present, missing, place_of, require_published
 
 
 def resolve(path: str) -> str:
     """`package:NAME/FOLDER` as a path in the installed package NAME, a reference (`rilbench.contracts.files`) as the
     path of the fetched file; anything else unchanged. Raises ConfigError for a missing file."""
     if is_reference(path):
-        return str(located(path))
+        file = NeededFile.parse(path)
+        if not is_present(file):
+            raise missing([file])
+        return str(place_of(file))
     if not path.startswith("package:"):
         return os.path.expanduser(path)
     name, _, inside = path.removeprefix("package:").partition("/")
@@ -34,7 +37,9 @@ def resolve(path: str) -> str:
 
 def checked(path: str) -> str:
     """Like `resolve`, and raises ConfigError if the file of a reference is not the published one."""
-    return str(verified(path)) if is_reference(path) else resolve(path)
+    if is_reference(path):
+        require_published([NeededFile.parse(path)])
+    return resolve(path)
 
 
 def config_file(name: str) -> Path:

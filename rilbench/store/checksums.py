@@ -10,10 +10,12 @@ from __future__ import annotations
 import hashlib
 import io
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from rilbench.contracts.errors import AGAIN, DamagedError
+from rilbench.contracts.errors import AGAIN, DamagedError, RilbenchError
 
 KEY = "checksum"
 ZEROS = "0" * 64
@@ -49,6 +51,19 @@ def damaged(path: Path, why: object, remedy: str = AGAIN) -> DamagedError:
     if path.is_dir():
         return DamagedError(f"{path} is damaged: there is a folder in the place of the file. Remove it. {remedy}")
     return DamagedError(f"{path} is damaged: {' '.join(str(why).split())[:200].rstrip('.')}. {remedy}")
+
+
+@contextmanager
+def reading(path: Path, remedy: str = AGAIN) -> Iterator[None]:
+    """Within, a file is read: DamagedError if it is missing or cannot be read."""
+    try:
+        yield
+    except (RilbenchError, MemoryError):
+        raise
+    except FileNotFoundError:
+        raise damaged(path, "there is no such file", remedy) from None
+    except Exception as error:  # of the library of its format, too
+        raise damaged(path, error, remedy) from None
 
 
 def _check(file: BinaryIO, path: Path, remedy: str, *, needed: bool = False) -> None:

@@ -15,7 +15,7 @@ from safetensors import SafetensorError
 
 from rilbench.contracts.errors import AGAIN, RilbenchError
 from rilbench.store import temporary
-from rilbench.store.checksums import KEY, ZEROS, checked, damaged, seal
+from rilbench.store.checksums import KEY, ZEROS, checked, damaged, reading, seal
 
 _UMASK = os.umask(0)
 os.umask(_UMASK)  # reading it is setting it
@@ -30,7 +30,7 @@ def replacing(path: Path) -> Iterator[Path]:
     part = temporary.beside(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.sweep(path.parent, path.name)
+        temporary.sweep(path.parent)
         yield part
         share(part)
         os.replace(part, path)
@@ -73,12 +73,8 @@ def write_sealed(path: Path, text: str) -> None:
 
 def read_text(path: Path, *, sealed: bool = False) -> str:
     """Read a text. Raises DamagedError if it is missing, or its checksum is wrong or, for a `sealed` one, missing."""
-    try:
+    with reading(path):
         return checked(path, needed=sealed).decode()
-    except FileNotFoundError:
-        raise damaged(path, "there is no such file") from None
-    except (OSError, ValueError) as error:
-        raise damaged(path, error) from None
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -97,12 +93,8 @@ def read_json(path: Path, *, like: Mapping[str, type] | None = None, remedy: str
 
     like: required keys of the object, and the types of their values.
     """
-    try:
+    with reading(path, remedy):
         value = json.loads(checked(path, remedy))
-    except FileNotFoundError:
-        raise damaged(path, "there is no such file", remedy) from None
-    except (OSError, ValueError, RecursionError) as error:
-        raise damaged(path, error, remedy) from None
     if isinstance(value, dict):
         value.pop(KEY, None)
     for key, kind in (like or {}).items():

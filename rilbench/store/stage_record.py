@@ -43,5 +43,5 @@ def damage(folder: Path) -> str:
     try:
         read(folder)
     except DamagedError as error:
-        return str(error).removesuffix(f". {AGAIN}")
+        return str(error)
     return ""

@@ -8,12 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from rilbench.contracts.errors import DamagedError
-from rilbench.store.checksums import KEY, ZEROS, check, checked, damaged, seal
+from rilbench.store.checksums import KEY, ZEROS, check, checked, reading, seal
 from rilbench.store.files import replacing
 
 TRAIN = "Rerun the run's command to have its stage trained again."
@@ -30,13 +28,9 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor], *, metadata: Mapping
 
 def load_tensors(path: Path, remedy: str = TRAIN) -> dict[str, Tensor]:
     """Read safetensors. Raises DamagedError if the file is missing or damaged."""
-    try:
+    with reading(path, remedy):
         check(path, remedy)
         return load_file(path)
-    except FileNotFoundError:
-        raise damaged(path, "there is no such file", remedy) from None
-    except (OSError, SafetensorError) as error:
-        raise damaged(path, error, remedy) from None
 
 
 def save_checkpoint(state: Mapping[str, Any], path: Path) -> None:
@@ -57,13 +51,7 @@ def load_checkpoint(path: Path) -> dict[str, Any] | None:
     """
     if not path.exists():
         return None
-    try:
+    with reading(path, RESTART):
         _, _, data = checked(path, RESTART, needed=True).partition(b"\n")
-        state = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
-    except DamagedError:
-        raise
-    except Exception as error:
-        raise damaged(path, error, RESTART) from None
-    if not isinstance(state, dict):
-        raise damaged(path, "it holds no state", RESTART)
+        state: dict[str, Any] = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     return state

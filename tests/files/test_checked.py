@@ -6,6 +6,7 @@ import hashlib
 import os
 import shutil
 from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,6 @@ import rilbench_metrics.extractors
 from rilbench import ConfigError, NeededFile
 from rilbench.encoders import ClipEncoder
 from rilbench.files import cache, hub
-from rilbench.files import published as remote
 from rilbench.files.published import fault_of, place_of
 from rilbench.model.config import ModelConfig
 from rilbench.model.loading import load_backbone
@@ -39,15 +39,14 @@ def hashed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     monkeypatch.setenv("RILBENCH_CACHE", str(tmp_path / "urls"))
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
     paths: list[Path] = []
-    digest = hub.digest
+    digest = hub._digest.__wrapped__
 
-    def counted(path: Path, kind: str, before: bytes = b"") -> str:
+    @lru_cache
+    def counted(path: Path, *facts: Any) -> str:
         paths.append(path.resolve())
-        return digest(path, kind, before)
+        return digest(path, *facts)
 
-    for module in (hub, remote):
-        monkeypatch.setattr(module, "digest", counted)
-    remote._fault_once.cache_clear()
+    monkeypatch.setattr(hub, "_digest", counted)
     return paths
 
 
@@ -130,7 +129,7 @@ def test_what_was_found_right_is_hashed_once(model: ModelConfig, tmp_path: Path,
     def run() -> list[Path]:
         """What a new process hashes."""
         hashed.clear()
-        remote._fault_once.cache_clear()
+        hub._digest.cache_clear()
         load_backbone(model)
         return list(hashed)
 
@@ -151,7 +150,7 @@ def test_fetch_hashes_whatever_is_remembered(model: ModelConfig, hashed: list[Pa
     load_backbone(model)
     file = NeededFile("hub:some/thing/unet/diffusion_pytorch_model.safetensors")
     hashed.clear()
-    remote._fault_once.cache_clear()
+    hub._digest.cache_clear()
     assert fault_of(file) is None
     assert hashed == [place_of(file).resolve()]
 
@@ -164,7 +163,7 @@ def test_a_folder_that_cannot_be_written_costs_a_hash_only(
     load_backbone(model)
     first = list(hashed)
     hashed.clear()
-    remote._fault_once.cache_clear()  # as in a new process
+    hub._digest.cache_clear()  # as in a new process
     load_backbone(model)
     assert hashed == first
     assert len(first) > 5

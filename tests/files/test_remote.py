@@ -16,7 +16,7 @@ from rilbench.contracts.files import named
 from rilbench.files import published as remote
 from rilbench.files.hub import is_hub_id
 from rilbench.files.published import fault_of, place_of
-from rilbench.files.resources import resolve
+from rilbench.files.resources import checked, resolve
 
 SHA = hashlib.sha256(b"weights").hexdigest()
 MD5 = hashlib.md5(b"weights").hexdigest()
@@ -129,12 +129,12 @@ def test_the_hubs_cache_knows_every_hash(tmp_path: Path, etag: str) -> None:
 def test_reading_checks_the_file_each_time_it_changed(tmp_path: Path) -> None:
     text = f"{URL}#sha256={SHA}"
     place = put(place_of(NeededFile(URL)), b"weights")
-    assert remote.verified(text) == place
+    assert checked(text) == str(place)
     put(place, b"another")
     with pytest.raises(ConfigError, match=rf"{place} .*sha256 .*{URL}.*rilbench fetch"):
-        remote.verified(text)
+        checked(text)
     put(place, b"weights")
-    assert remote.verified(text) == place
+    assert checked(text) == str(place)
 
 
 def test_a_folder_of_the_hub(tmp_path: Path) -> None:
