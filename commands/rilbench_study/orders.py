@@ -10,7 +10,8 @@ from itertools import permutations
 from typing import Any
 
 from rilbench.contracts.errors import ConfigError, UsageError
-from rilbench.contracts.values import as_type, split_names
+from rilbench.contracts.settings import as_type
+from rilbench.contracts.values import split_names
 from rilbench.contracts.yaml_text import WHOLE
 
 Order = tuple[str, ...]

@@ -8,17 +8,29 @@ settings and of every plugin's are checked here and nowhere else.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
-from functools import cache
-from typing import Any, TypeVar, get_type_hints
+from collections.abc import Callable, Mapping, Sequence
+from enum import Enum
+from functools import cache, partial
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
+from rilbench.contracts import values as single
 from rilbench.contracts.errors import ConfigError, PluginError, reason, unknown
-from rilbench.contracts.values import LONGEST, as_type, checked
+from rilbench.contracts.values import LONGEST, shown, split_names
+from rilbench.contracts.yaml_text import NULL, parse
 
 T = TypeVar("T")
 DECLARED = "rilbench"  # the key of a field's metadata
 MOST_ELEMENTS = 1000  # of a list or mapping
 COMPONENT = 255  # bytes of one name in a file system
+READERS: Mapping[Any, Callable[[Any, str], Any]] = {
+    bool: single.truth,
+    int: partial(single.number, kind=int),
+    float: single.number,
+    str: single.text,
+    Path: lambda value, key: Path(single.text(value, key)),
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -118,28 +130,22 @@ def flat(values: Mapping[Any, Any], prefix: str = "") -> dict[str, Any]:
     return leaves
 
 
-def build(cls: type[T], values: Mapping[str, Any], where: str) -> T:
-    """A frozen dataclass `cls` from a mapping; ConfigError names `where` the wrong key or value stands."""
-    from omegaconf import OmegaConf
-    from omegaconf.errors import OmegaConfBaseException
+def build(cls: type[T], values: Mapping[str, Any], where: str, *, base: T | None = None) -> T:
+    """A frozen dataclass `cls` from a mapping; ConfigError names `where` the wrong key or value stands.
 
-    read = typed(cls, values, where)
+    base: the instance that what is not in the mapping is taken from; by default that of the defaults.
+    """
+    place, read = where or "configuration", typed(cls, values, where)
     try:
-        built = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(cls), read))
+        return cls(**read) if base is None else dataclasses.replace(base, **read)  # type: ignore[type-var]
     except ConfigError as error:  # of a dataclass that checks itself
         raise ConfigError(_placed(str(error), cls, where)) from None
-    except OmegaConfBaseException as error:
-        key = ".".join(part for part in (where, error.full_key) if part)
-        said = str(error.msg or error).splitlines()[0][:300]
-        raise ConfigError(f"{key or 'configuration'}: {said}") from None
-    except (ValueError, TypeError) as error:
-        raise ConfigError(f"{where or 'configuration'}: {error}") from None
+    except (ValueError, TypeError) as error:  # a setting without a default is not given, among others
+        raise ConfigError(f"{place}: {error}") from None
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # whatever a plugin's __post_init__ raises
-        raise PluginError(f"{where or 'configuration'}: {cls.__name__} failed: {reason(error)}") from error
-    assert isinstance(built, cls)
-    return built
+        raise PluginError(f"{place}: {cls.__name__} failed: {reason(error)}") from error
 
 
 def _placed(text: str, cls: type, where: str) -> str:
@@ -152,7 +158,10 @@ def _placed(text: str, cls: type, where: str) -> str:
 @cache
 def types_of(cls: type) -> dict[str, Any]:
     """The types of a dataclass's fields; annotations are texts, which take long to read."""
-    return get_type_hints(cls)
+    try:
+        return get_type_hints(cls)
+    except NameError as error:  # an annotation that only the type checker can see
+        raise ConfigError(f"the types of {cls.__name__} cannot be read: {str(error).splitlines()[0]}") from None
 
 
 def typed(cls: type, values: Mapping[str, Any], where: str) -> dict[str, Any]:
@@ -160,22 +169,73 @@ def typed(cls: type, values: Mapping[str, Any], where: str) -> dict[str, Any]:
     if not isinstance(values, Mapping):
         raise ConfigError(f"{where or 'configuration'}: is not a mapping of settings")
     fields = {field.name: field for field in dataclasses.fields(cls)}
-    try:
-        hints = types_of(cls)
-    except NameError as error:  # an annotation that only the type checker can see
-        said = str(error).splitlines()[0]
-        raise ConfigError(f"{where or 'configuration'}: the types of {cls.__name__} cannot be read: {said}") from None
     read: dict[str, Any] = {}
     for name, value in values.items():
-        key = f"{where}.{name}" if where else str(name)
-        kind = hints.get(name)
         if name not in fields:
-            if not issubclass(cls, dict):
-                raise ConfigError(unknown(f"setting in {where}" if where else "setting", str(name), fields))
-            read[name] = checked(value, key)
-        elif isinstance(kind, type) and dataclasses.is_dataclass(kind):
-            read[name] = typed(kind, value, key)
+            raise ConfigError(unknown(f"setting in {where}" if where else "setting", str(name), fields))
+        key, about, default = f"{where}.{name}" if where else name, declared(fields[name]), fields[name].default
+        if dataclasses.is_dataclass(default) and not isinstance(default, type):
+            read[name] = build(type(default), value, key, base=default)
         else:
-            read[name] = as_type(value, kind, key, raw=declared(fields[name]).raw)
-            declared(fields[name]).check(read[name], key)
+            read[name] = as_type(value, types_of(cls)[name], key, raw=about.raw)
+        about.check(read[name], key)
     return read
+
+
+def as_type(value: Any, kind: Any, key: str, *, raw: bool = False) -> Any:
+    """A value as `kind`, an annotation; ConfigError names `key`.
+
+    raw: texts inside mappings stay texts where the annotation says Any.
+    """
+    origin, inner = get_origin(kind) or kind, get_args(kind)
+    if origin in (Union, UnionType):
+        return _one_of(value, inner, key)
+    if origin is Literal:
+        return single.choice(value, inner, key)
+    if origin in (list, tuple, Sequence):
+        return _list(value, inner, key, list if origin is list else tuple)
+    if origin in (dict, Mapping):
+        return _mapping(value, inner[1] if len(inner) == 2 else Any, key, raw)
+    if kind in READERS:
+        return READERS[kind](value, key)
+    if dataclasses.is_dataclass(kind) and isinstance(kind, type):
+        return build(kind, value, key)
+    if isinstance(kind, type) and issubclass(kind, Enum):
+        return kind[single.choice(value, list(kind.__members__), key)]
+    if kind is Any:
+        return single.anything(value, key, numbers=not raw)
+    raise PluginError(f"{key}: a setting of type {getattr(kind, '__name__', kind)} cannot be read from a text")
+
+
+def _one_of(value: Any, kinds: Sequence[Any], key: str) -> Any:
+    """The first type that takes the value; text, which takes all, comes last."""
+    if NoneType in kinds and (value is None or (isinstance(value, str) and value in NULL)):
+        return None
+    *others, last = sorted((kind for kind in kinds if kind is not NoneType), key=lambda kind: kind is str)
+    for kind in others:
+        try:
+            return as_type(value, kind, key)
+        except ConfigError:
+            continue
+    return as_type(value, last, key)
+
+
+def _list(value: Any, inner: Sequence[Any], key: str, made: type) -> Any:
+    """Of one type of elements, or of a type for each; a text is its parts between commas, or a list in brackets."""
+    if isinstance(value, str):
+        value = parse(value, key) if value.startswith("[") else split_names(value)
+    if not isinstance(value, list | tuple):
+        raise ConfigError(f"{key}: {shown(value)} is not a list, which is written a,b")
+    uniform = len(inner) == 1 or (len(inner) == 2 and inner[1] is ...)
+    kinds = [inner[0]] * len(value) if uniform else list(inner) or [Any] * len(value)
+    if len(kinds) != len(value):
+        raise ConfigError(f"{key}: has {len(value)} values, it needs {len(kinds)}")
+    return made(as_type(part, kind, f"{key}[{i}]") for i, (part, kind) in enumerate(zip(value, kinds, strict=True)))
+
+
+def _mapping(value: Any, kind: Any, key: str, raw: bool) -> Any:
+    if isinstance(value, str) and value.startswith("{"):
+        value = parse(value, key)
+    if not isinstance(value, Mapping):
+        raise ConfigError(f"{key}: {shown(value)} is not a mapping, whose keys are written {key}.KEY=value")
+    return {name: as_type(part, kind, f"{key}.{name}", raw=raw) for name, part in value.items()}
