@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -12,7 +13,7 @@ from rilbench.contracts.errors import ConfigError
 from rilbench.contracts.settings import setting
 from rilbench.contracts.values import MOST
 from rilbench.contracts.yaml_text import dump
-from rilbench.engine.layers import merged, read, values_of
+from rilbench.engine.layers import RECIPES, TRAIN, merged, read, values_of
 from rilbench.evaluation.config import EvaluateConfig
 from rilbench.files.hub import is_hub_id
 from rilbench.files.resources import config_file
@@ -57,27 +58,29 @@ class RunConfig:
             raise ConfigError("rewards: name at least one, for example --rewards aesthetic,hps")
 
     def train_for(self, strategies: Sequence[str], rewards: Sequence[str]) -> TrainConfig:
-        """The training settings of a stage; later wins: train, any/any, any/REWARD, STRATEGY/any, STRATEGY/REWARD.
-
-        strategies: the one that trains the stage, then the one that planned it. Several rewards are `one+two`, in any
-            order.
-        """
-        values: dict[str, Any] = {}
-        for _, part in self.recipes_for(strategies, rewards):
-            values |= part
-        train = settings.build(TrainConfig, dict(asdict(self.train), **values), "train")
+        """The training settings of a stage, as the last of `train_layers` that has one sets it."""
+        values = {key: value for _, part in self.train_layers(strategies, rewards) for key, value in part.items()}
+        train = TrainConfig(**values)
         if train.samples < train.batch_size:
             raise ConfigError(f"train.samples: {train.samples} is less than one batch of {train.batch_size}")
         if not 1 <= train.last_steps <= self.model.steps:
             raise ConfigError(f"train.last_steps: {train.last_steps} is not between 1 and model.steps")
         return train
 
-    def recipes_for(self, strategies: Sequence[str], rewards: Sequence[str]) -> Iterator[tuple[str, Mapping[str, Any]]]:
-        """The recipes of a stage as `STRATEGY.REWARD` and their settings; later ones win."""
+    def train_layers(
+        self, strategies: Sequence[str], rewards: Sequence[str]
+    ) -> Iterator[tuple[str, Mapping[str, Any]]]:
+        """Where a stage's training settings come from, and they; later ones win: train, then the recipes any.any,
+        any.REWARD, STRATEGY.any, STRATEGY.REWARD.
+
+        strategies: the one that trains the stage, then the one that planned it. Several rewards are `one+two`, in any
+            order.
+        """
+        yield TRAIN, asdict(self.train)
         for by in dict.fromkeys((ANY, *strategies)):
             for on, part in sorted((self.recipes.get(by) or {}).items(), key=lambda item: item[0] != ANY):
                 if on == ANY or sorted(on.split("+")) == sorted(rewards):
-                    yield f"{by}.{on}", part
+                    yield f"{RECIPES}.{by}.{on}", part
 
 
 def load(config: str, overrides: Sequence[str] = (), **options: Any) -> RunConfig:
@@ -93,8 +96,8 @@ def load(config: str, overrides: Sequence[str] = (), **options: Any) -> RunConfi
 def compose(layers: Sequence[Mapping[str, Any]]) -> RunConfig:
     """The run configuration of layers of values, later ones win (`rilbench.engine.layers`)."""
     values = merged(layers)
-    if isinstance(recipes := values.get("recipes"), Mapping):
-        values["recipes"] = {by: _typed_recipes(by, parts) for by, parts in recipes.items()}
+    if isinstance(recipes := values.get(RECIPES), Mapping):
+        values[RECIPES] = {by: _typed_recipes(by, parts) for by, parts in recipes.items()}
     return settings.build(RunConfig, values, "")
 
 
@@ -112,15 +115,8 @@ def check_name(key: str, name: str) -> None:
 
 def as_mapping(config: RunConfig) -> dict[str, Any]:
     """The configuration as plain, JSON-able values."""
-    plain = _plain(asdict(config))
-    assert isinstance(plain, dict)
+    plain: dict[str, Any] = json.loads(json.dumps(asdict(config)))
     return plain
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {str(key): _plain(part) for key, part in value.items()}
-    return [_plain(part) for part in value] if isinstance(value, list | tuple) else value
 
 
 def to_yaml(config: RunConfig) -> str:

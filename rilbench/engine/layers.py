@@ -7,7 +7,7 @@ declared.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +16,11 @@ from rilbench.contracts.yaml_text import parse, plain
 from rilbench.files.resources import config_file
 
 BASE = "base"  # the key of a file that starts from another one
-TRAIN, RECIPES = "train", "recipes"
-SECTIONS = dict.fromkeys(("model", "adapter", TRAIN, "evaluate"), 1)
+MODEL, TRAIN, RECIPES = "model", "train", "recipes"
+SECTIONS = dict.fromkeys((MODEL, "adapter", TRAIN, "evaluate"), 1)
 COMPONENTS = {kind: f"{kind}_settings" for kind in ("reward", "metric", "strategy")}  # kind -> section of its plugins
 NAMED = dict.fromkeys(COMPONENTS.values(), 2) | {RECIPES: 3}  # mappings by name; depth of their settings
+DEPTHS = SECTIONS | NAMED
 LONGEST_KEY = 200
 LARGEST = 2**20  # bytes of a file
 
@@ -32,21 +33,15 @@ def read(config: str, above: Sequence[Path] = ()) -> dict[str, Any]:
     file = config_file(config)
     if file in above:
         raise ConfigError(f"{above[-1]}: base leads back to {file}")
-    values = values_in(file)
+    values = parse(_text(file), str(file))
+    if not isinstance(values, dict):
+        raise ConfigError(f"{file}: holds no settings; write them as `key: value`")
     base = values.pop(BASE, None)
     if base is None:
         return values
     if not isinstance(base, str):
         raise ConfigError(f"{file}: base is not the name of a configuration")
     return merged([read(base, (*above, file)), values])
-
-
-def values_in(file: Path) -> dict[str, Any]:
-    """The values of one file alone; `base` is a key like any other."""
-    values = parse(_text(file), str(file))
-    if not isinstance(values, dict):
-        raise ConfigError(f"{file}: holds no settings; write them as `key: value`")
-    return values
 
 
 def _text(file: Path) -> str:
@@ -75,13 +70,11 @@ def values_of(overrides: Sequence[str]) -> dict[str, Any]:
                 raise ConfigError(f"{key}: {parent} itself is given another value in the same command")
         if isinstance(section.get(last), dict):
             raise ConfigError(f"{key}: settings inside it are given in the same command; give one or the other")
-        section[last] = parse(value, key) if _is_section(parents, last) else _scalar(value)
+        if len(parents) < DEPTHS.get(key.partition(".")[0], 0):
+            section[last] = parse(value, key)
+        else:  # whether `null` is a text is known where the setting is declared
+            section[last] = value if (read := plain(value)) is None else read
     return values
-
-
-def _scalar(text: str) -> Any:
-    value = plain(text)
-    return text if value is None else value  # whether `null` is a text is known where the setting is declared
 
 
 def _parts(key: str) -> list[str]:
@@ -93,10 +86,6 @@ def _parts(key: str) -> list[str]:
     return parts
 
 
-def _is_section(parents: Sequence[str], last: str) -> bool:
-    return len(parents) < (SECTIONS | NAMED).get([*parents, last][0], 0)
-
-
 def merged(layers: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Layers of values; later ones win.
 
@@ -104,25 +93,28 @@ def merged(layers: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     an empty mapping clears what the layers below have.
     """
     found: dict[str, Any] = {}
-    for layer in _own_revisions(layers):
-        found = _over(_without(found, layer.get(TRAIN)), layer, ())
+    for layer in layers:
+        found = _over(_without(found, layer), layer, ())
     return found
 
 
-def _without(values: dict[str, Any], train: Any) -> dict[str, Any]:
-    """The values without the recipes' settings that `train` sets."""
-    recipes = values.get(RECIPES)
-    if not isinstance(train, Mapping) or not isinstance(recipes, Mapping):
+def _without(below: dict[str, Any], layer: Mapping[str, Any]) -> dict[str, Any]:
+    """The values below a layer without those of recipes that its `train` sets, and without another model's revision."""
+    recipes, train, old, model = below.get(RECIPES), layer.get(TRAIN), below.get(MODEL), layer.get(MODEL)
+    if isinstance(recipes, Mapping) and isinstance(train, Mapping):
+        below = {**below, RECIPES: _struck(recipes, train, NAMED[RECIPES])}
+    if isinstance(old, Mapping) and isinstance(model, Mapping) and model.get("path", old.get("path")) != old.get("path"):
+        below = {**below, MODEL: _struck(old, ["revision"], SECTIONS[MODEL])}
+    return below
+
+
+def _struck(values: Any, names: Container[str], depth: int) -> Any:
+    """Nested mappings without the keys of these names at a depth."""
+    if not isinstance(values, Mapping):
         return values
-    return {**values, RECIPES: {by: _struck(of, train) for by, of in recipes.items()}}
-
-
-def _struck(recipes: Any, train: Mapping[str, Any]) -> Any:
-    if not isinstance(recipes, Mapping):
-        return recipes
-    kept = {on: part for on, part in recipes.items() if not isinstance(part, Mapping)}
-    parts = {on: part for on, part in recipes.items() if isinstance(part, Mapping)}
-    return kept | {on: {key: value for key, value in part.items() if key not in train} for on, part in parts.items()}
+    if depth == 1:
+        return {key: value for key, value in values.items() if key not in names}
+    return {key: _struck(part, names, depth - 1) for key, part in values.items()}
 
 
 def _over(below: Mapping[str, Any], layer: Mapping[str, Any], path: tuple[str, ...]) -> dict[str, Any]:
@@ -139,13 +131,3 @@ def _over(below: Mapping[str, Any], layer: Mapping[str, Any], path: tuple[str, .
         else:
             result[key] = value
     return result
-
-
-def _own_revisions(layers: Sequence[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
-    """The layers; one that names another model than those before it does not have that one's revision."""
-    path = None
-    for layer in layers:
-        model = layer.get("model")
-        if isinstance(model, Mapping) and (named := model.get("path", path)) != path:
-            path, layer = named, {**layer, "model": {"revision": None, **model}}
-        yield layer

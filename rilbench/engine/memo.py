@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
@@ -25,12 +25,9 @@ from rilbench.files.states import changed_after, states
 from rilbench.host import control, requirements
 from rilbench.host.catalog import Catalog
 from rilbench.host.hook_caller import HookCaller, Warn
-from rilbench.store.checksums import check
-from rilbench.store.files import read_json, read_text, write_json
-from rilbench.store.grid import why_no_picture
-from rilbench.store.layout import RunFiles, StageFiles, Store
+from rilbench.store.files import read_json, write_json
+from rilbench.store.layout import RunFiles, Store
 from rilbench.store.results import load_result
-from rilbench.store.tables import markdown
 
 CACHES = ("RILBENCH_CACHE", "HF_HOME", "HF_HUB_CACHE", "XDG_CACHE_HOME", "HOME")  # where files are looked for
 LISTS = (control.ALLOW, control.DISABLE, control.STRICT)
@@ -69,19 +66,24 @@ class Memo:
         return digest([entries, states(self._code(), ".py")])
 
     def _code(self) -> list[Path]:
+        """The folders, or the files, of the top-level packages, which are not imported."""
         tops = {plugin.value.partition(":")[0].partition(".")[0] for plugin in self.catalog.plugins}
-        return [path for top in sorted(tops | {"rilbench"}) for path in _package(top)]
+        found: list[Path] = []
+        for top in sorted(tops | {"rilbench"}):
+            with suppress(ImportError, ValueError):
+                if spec := find_spec(top):
+                    found += map(Path, spec.submodule_search_locations or [spec.origin or top])
+        return found
 
     def result(self) -> RunResult | None:
-        """The finished run, when nothing that it came from has changed and all that it left is whole."""
+        """The finished run, when nothing that it came from and nothing that it left has changed."""
         if self.catalog.extra:  # given for one command, so their code is not known before it is imported
             return None
         for file in Store(Path(self.config.store)).memos(self.digest):
             with suppress(RilbenchError, OSError):
-                kept = read_json(file, like={"installed": str, "inputs": dict, "outputs": dict})
-                same = all(states(map(Path, kept[key])) == kept[key] for key in ("inputs", "outputs"))
-                if same and kept["installed"] == self.installed:
-                    return _whole(file.parent)
+                kept = read_json(file, like={"installed": str, "files": dict})
+                if states(map(Path, kept["files"])) == kept["files"] and kept["installed"] == self.installed:
+                    return load_result(file.parent)
         return None
 
     def keep(self, folder: Path, result: RunResult, inputs: Mapping[str, str]) -> None:
@@ -92,10 +94,9 @@ class Memo:
         late = changed_after(map(Path, inputs), self.begun) or changed_after(self._code(), self.begun, ".py")
         if self.catalog.extra or late:
             return
-        outputs = states(_outputs(folder, result))
-        values = {"installed": self.installed, "inputs": dict(inputs), "outputs": outputs}
+        files = {**inputs, **states(_outputs(folder, result))}
         with suppress(RilbenchError):  # a full disk: the run is finished all the same
-            write_json(RunFiles(folder).memo(self.digest), values)
+            write_json(RunFiles(folder).memo(self.digest), {"installed": self.installed, "files": files})
 
 
 def repeat(memo: Memo, warn: Warn) -> Outcome | None:
@@ -118,14 +119,6 @@ def repeat(memo: Memo, warn: Warn) -> Outcome | None:
     return Outcome(folder, result, hooks.lines("summary", folder=folder, result=result))
 
 
-def _package(name: str) -> Sequence[Path]:
-    """The folders, or the file, of a top-level package, which is not imported."""
-    with suppress(ImportError, ValueError):
-        if spec := find_spec(name):
-            return [Path(folder) for folder in spec.submodule_search_locations or [spec.origin or name]]
-    return [Path(name)]
-
-
 def _outputs(folder: Path, result: RunResult) -> Iterator[Path]:
     files, store = RunFiles(folder), Store(folder.parent)
     yield from (files.result, files.settings, files.environment, files.plan, files.table, files.pictures)
@@ -133,23 +126,3 @@ def _outputs(folder: Path, result: RunResult) -> Iterator[Path]:
         stage = store.stage(row.stage_id)
         yield from (stage.record, stage.weights, stage.adapter, stage.carry, stage.checkpoint)
         yield store.evaluation(row.evaluation).folder
-
-
-def _whole(folder: Path) -> RunResult | None:
-    """The result in a folder, when it is finished and every file is what was written; else None, or RilbenchError."""
-    files, store, result = RunFiles(folder), Store(folder.parent), load_result(folder)
-    read_json(files.environment)
-    read_json(files.plan)
-    read_text(files.settings, sealed=True)
-    pictures = [files.pictures]
-    for row in result.matrix.rows:
-        evaluation = store.evaluation(row.evaluation)
-        for file in (*_checked(store.stage(row.stage_id)), evaluation.numbers, evaluation.scores):
-            check(file)
-        pictures += [file for _, file in evaluation.pictures()]
-    whole = read_text(files.table) == markdown(result) + "\n" and not any(map(why_no_picture, pictures))
-    return result if whole and result.status == "finished" else None
-
-
-def _checked(stage: StageFiles) -> list[Path]:
-    return [file for file in (stage.record, stage.weights, stage.carry) if file.exists()]

@@ -73,17 +73,16 @@ class Parts:
             for name in getattr(self.config, section):
                 self.get(kind, name)
         for by, recipes in self.config.recipes.items():
-            for on, values in recipes.items():
-                self._check_recipe(by, on, values)
+            for on in recipes:
+                self._check_recipe(by, on)
         self.get("strategy", self.config.strategy)
         for name in self.config.rewards:
             self.get("reward", name)
         for name in self.metric_names():
             self.column(name)
 
-    def _check_recipe(self, by: str, on: str, values: Mapping[str, Any]) -> None:
+    def _check_recipe(self, by: str, on: str) -> None:
         """A recipe nobody would ever use is a misspelt name."""
-        settings.typed(TrainConfig, values, f"recipes.{by}.{on}")
         for kind, names in (("strategy", [by]), ("reward", on.split("+"))):
             for name in names:
                 if name != ANY and name not in self.catalog.registered(kind):

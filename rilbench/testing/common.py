@@ -58,14 +58,6 @@ def settings_can_be_stored(subject: Any_) -> None:
         raise Fault(str(error)) from error
 
 
-@check(settings_can_be_built)
-def settings_refuse_unknown_keys(subject: Any_) -> None:
-    """A misspelt setting is an error; otherwise a run silently uses the default."""
-    answer = _answer(subject, "no_such_setting", 1)
-    require(answer != ACCEPTED, "an unknown setting is accepted")
-    require(answer == REFUSED, f"an unknown setting gives {answer}, not a ConfigError")
-
-
 @check(settings_can_be_built, not_for=lambda s: None if fields(s.component.Settings) else "it has no settings")
 def settings_refuse_wrong_types(subject: Any_) -> None:
     """Each setting has a type, and a value of another type is an error before any weight is loaded."""

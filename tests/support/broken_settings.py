@@ -45,18 +45,6 @@ class NeedySettings(GoodReward):
 
 
 @dataclass(frozen=True)
-class Open(dict[str, Any]):
-    strength: float = 1.0
-
-
-@breaks("settings_refuse_unknown_keys")
-class OpenSettings(GoodReward):
-    """Settings that are a dictionary too."""
-
-    Settings = Open
-
-
-@dataclass(frozen=True)
 class Raw:
     key: bytes = b"abc"
 
