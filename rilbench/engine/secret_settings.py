@@ -12,7 +12,8 @@ import json
 import os
 import re
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from rilbench.contracts import redact
@@ -54,8 +55,11 @@ def values(settings: Any) -> list[str]:
 
 def hidden(mapping: Mapping[str, Any], catalog: Catalog) -> dict[str, Any]:
     """A configuration, or a part of one by its sections, with every secret replaced by the variable to read."""
-    sections = {key: _section(mapping[key], kind, catalog) for kind, key in COMPONENTS.items() if key in mapping}
-    told: dict[str, Any] = redact.values({**mapping, **sections})
+    shown = dict(mapping)
+    for kind, key in COMPONENTS.items():
+        if isinstance(section := mapping.get(key), Mapping):
+            shown[key] = {name: _component(values, kind, str(name), catalog) for name, values in section.items()}
+    told: dict[str, Any] = redact.values(shown)
     return told
 
 
@@ -74,34 +78,18 @@ def command_line(arguments: Sequence[str], catalog: Catalog) -> str:
 def mask(error: BaseException | None, secrets: Sequence[str]) -> None:
     """Remove secrets from the messages of an error and of those that led to it."""
     while error is not None:
-        error.args = tuple(_masked(part, secrets) if isinstance(part, str) else part for part in error.args)
+        for secret in secrets:
+            error.args = tuple(a.replace(secret, redact.GONE) if isinstance(a, str) else a for a in error.args)
         error = error.__cause__ or error.__context__
 
 
-def _masked(text: str, secrets: Sequence[str]) -> str:
-    for secret in secrets:
-        text = text.replace(secret, redact.GONE)
-    return text
-
-
-def _section(section: Any, kind: str, catalog: Catalog) -> Any:
-    if not isinstance(section, Mapping):
-        return section
-    return {name: _component(values, kind, str(name), catalog) for name, values in section.items()}
-
-
 def _component(values: Any, kind: str, name: str, catalog: Catalog) -> Any:
+    secret: list[str] = []
+    with suppress(RilbenchError):  # whoever uses it hears of that
+        secret = names(catalog.get(kind, name).load().Settings)
     if not isinstance(values, Mapping):
         return values
-    secret = set(_secret_names(kind, name, catalog))
     return {key: _reference(name, key, value) if key in secret else value for key, value in values.items()}
-
-
-def _secret_names(kind: str, name: str, catalog: Catalog) -> Iterator[str]:
-    try:
-        yield from names(catalog.get(kind, name).load().Settings)
-    except RilbenchError:  # whoever uses it hears of that
-        return
 
 
 def _reference(component: str, key: str, value: Any) -> Any:
@@ -112,14 +100,10 @@ def _reference(component: str, key: str, value: Any) -> Any:
 
 def _words(text: str, catalog: Catalog) -> list[str]:
     """A word of a command line; a setting with secrets inside becomes one word for each of its values."""
+    words = [text]
     if "=" in text and not text.startswith("-"):
-        try:
+        with suppress(ConfigError):
             given = values_of([text])
-        except ConfigError:
-            given = {}
-        kept = {key: _section(given[key], kind, catalog) for kind, key in COMPONENTS.items() if key in given}
-        if kept and kept != {key: given[key] for key in kept}:
-            return [
-                f"{key}={value if isinstance(value, str) else json.dumps(value)}" for key, value in flat(kept).items()
-            ]
-    return [redact.argument(text)]
+            if (shown := hidden(given, catalog)) != given:
+                words = [f"{key}={v if isinstance(v, str) else json.dumps(v)}" for key, v in flat(shown).items()]
+    return [redact.argument(word) for word in words]
