@@ -37,7 +37,7 @@ class State:
 def check(config: RunConfig, parts: Parts, bar: Bar) -> list[State]:
     """The state of every needed file, its contents checked; nothing is downloaded."""
     states = []
-    for need in needed(config, parts):
+    for need in needed(parts):
         with bar(need.file):  # large files take seconds
             states.append(state_of(need))
     return states
@@ -57,12 +57,12 @@ def state_of(need: Need, failure: str = "") -> State:
 def fetch(config: RunConfig, parts: Parts, bar: Bar) -> list[State]:
     """Get what is missing or corrupt, one file after another; a file that cannot be had does not stop the others."""
     failures = dict(_fetched(config, parts, bar))
-    return [state_of(need, failures.get(need.file.source, "")) for need in needed(config, parts)]
+    return [state_of(need, failures.get(need.file.source, "")) for need in needed(parts)]
 
 
 def _fetched(config: RunConfig, parts: Parts, bar: Bar) -> Iterator[tuple[str, str]]:
     """Fetch; yields source and reason of each failure."""
-    for need in needed(config, parts):
+    for need in needed(parts):
         if need.file.published:
             yield from _got(need.file, bar)
     model = hub_model(config.model)

@@ -69,7 +69,7 @@ def evaluate(
     device, parts = pick_device(config.model.device), Parts(config, catalog)
     parts.check()
     unused_settings.require_none(unused_settings.find(given or {}, parts, ()))
-    require(config, parts)
+    require(parts)
     components = Components(parts, device)
     read_prompts(config.evaluate.prompts)
     config = replace(config, strategy="lora" if lora else "model", tracking=False)
@@ -100,8 +100,6 @@ def _plan(config: RunConfig, lora: Lora | None) -> list[PlannedStage]:
 
 
 def _result(config: RunConfig, parts: Parts, plan: list[PlannedStage], command: str) -> RunResult:
-    names = parts.metric_names()
-    used = {kind: [n for n in names if parts.metric_kind(n) == kind] for kind in ("reward", "metric")}
     columns = tuple(replace(info, target_of=()) for info in parts.metric_infos())
     return RunResult(
         name=run_name(config, parts, plan),
@@ -111,5 +109,5 @@ def _result(config: RunConfig, parts: Parts, plan: list[PlannedStage], command: 
         seed=config.seed,
         matrix=ResultMatrix((), columns),
         command=command,
-        plugins=parts.versions(used),
+        plugins=parts.versions(),
     )

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from enum import Enum
 from pathlib import Path
 from typing import Any
 
 from rilbench.contracts import redact
 from rilbench.contracts.errors import ConfigError
-from rilbench.contracts.files import SCHEMES, NeededFile, named
+from rilbench.contracts.files import SCHEMES
 from rilbench.contracts.settings import declared, types_of
 from rilbench.contracts.values import choices
-from rilbench.files.fingerprints import published_digest, resolved_fingerprint
+from rilbench.files.fingerprints import resolved_fingerprint
 from rilbench.files.hub import commit_of, is_hub_id
-from rilbench.files.published import is_present
 
 Read = Callable[[str], str]
 LIKE_A_PATH = re.compile(r".*[/\\\\].*|~.*|[^\s/]+\.[A-Za-z][A-Za-z0-9]{0,11}")  # a folder in it, or a file's ending
@@ -31,16 +30,16 @@ def settings_document(settings: Any, read: Read | None = None) -> dict[str, Any]
     Settings declared secret take no part, nor do the secrets of addresses. ConfigError for a value of a type that
     cannot be stored. `read` gives what stands for a path, by default that hash.
     """
-    read = read or _contents
-    fields = [field for field in dataclasses.fields(settings) if not declared(field).secret]
-    document: dict[str, Any] = redact.values({f.name: _of_field(f, settings, read) for f in fields})
-    return document
-
-
-def files_document(files: Sequence[NeededFile], settings: Any) -> list[str]:
-    """The hashes of the declared files that are there, besides those that settings name by reference."""
-    sources = {file.source for file in named(settings)}
-    return [published_digest(file) for file in files if file.source not in sources and is_present(file)]
+    read, document = read or _contents, {}
+    cls: type = type(settings)
+    for field in dataclasses.fields(settings):
+        value, about, kind = getattr(settings, field.name), declared(field), types_of(cls)[field.name]
+        if about.path and isinstance(value, str):
+            document[field.name] = read(value)
+        elif not about.secret:
+            document[field.name] = plain(value, field.name, read, paths=not choices(kind))
+    public: dict[str, Any] = redact.values(document)
+    return public
 
 
 def paths_in(settings: Any) -> list[str]:
@@ -53,14 +52,6 @@ def paths_in(settings: Any) -> list[str]:
 
     settings_document(settings, read=noted)
     return paths
-
-
-def _of_field(field: dataclasses.Field[Any], settings: Any, read: Read) -> Any:
-    cls: type = type(settings)
-    value = getattr(settings, field.name)
-    if declared(field).path and isinstance(value, str):
-        return read(value)
-    return plain(value, field.name, read, paths=not choices(types_of(cls)[field.name]))
 
 
 def plain(value: Any, name: str, read: Read, *, paths: bool = True) -> Any:

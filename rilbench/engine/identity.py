@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from rilbench.engine.config import RunConfig
-from rilbench.files.fingerprints import fingerprint, resolved_fingerprint, walked
+from rilbench.files.fingerprints import fingerprint, walked
 from rilbench.files.hub import commit_of, is_hub_id
 from rilbench.files.pipelines import half_parts
 from rilbench.files.resources import resolve
@@ -19,7 +19,7 @@ from rilbench.model.config import ModelConfig
 from rilbench.training.config import TrainConfig
 
 VERSION = 1  # raised when a change of the engine changes the numbers
-_BOOKKEEPING = ("log_gradients_every", "checkpoint_every")  # settings that change no weight
+BOOKKEEPING = ("log_gradients_every", "checkpoint_every")  # settings that change no weight
 
 _ROUNDING = ("device", "gradient_checkpointing", "vae_slicing")  # of the model, that change nothing but rounding
 
@@ -31,7 +31,7 @@ def digest(document: Any) -> str:
 
 def base_document(config: RunConfig) -> dict[str, Any]:
     """What determines the untouched model's images."""
-    model = _without(config.model, _ROUNDING) | weights_document(config.model)
+    model = without(config.model, _ROUNDING) | weights_document(config.model)
     return {"version": VERSION, "model": model}
 
 
@@ -56,38 +56,12 @@ def pinned(config: RunConfig) -> RunConfig:
     return replace(config, model=replace(config.model, revision=commit))
 
 
-def stage_document(
-    config: RunConfig,
-    train: TrainConfig,
-    *,
-    strategy: Mapping[str, Any],
-    rewards: Sequence[Mapping[str, Any]],
-    index: int,
-    chain: Sequence[tuple[str, float]],
-    initial: str | None,
-    base: Mapping[str, Any],
-) -> dict[str, Any]:
-    """What determines a trained pair: the `base_document`, the pairs below it (`chain`), the pair it goes on with
-    (`initial`), and the training."""
-    return {
-        **base,
-        "adapter": asdict(config.adapter),
-        "train": _without(train, _BOOKKEEPING) | {"prompts": resolved_fingerprint(train.prompts)},
-        "strategy": dict(strategy),
-        "rewards": list(rewards),
-        "seed": config.seed,
-        "index": index,
-        "chain": [list(link) for link in chain],
-        "initial": initial,
-    }
-
-
 def merge_document(base: Mapping[str, Any], chain: Sequence[tuple[str, float]], average: str) -> dict[str, Any]:
     """What determines a merge: the `base_document`, the pairs and their coefficients, and what is averaged."""
     return {**base, "merge": [list(link) for link in chain], "average": average}
 
 
-def _without(section: ModelConfig | TrainConfig, names: Sequence[str]) -> dict[str, Any]:
+def without(section: ModelConfig | TrainConfig, names: Sequence[str]) -> dict[str, Any]:
     """The settings of a section that determine weights."""
     return {key: value for key, value in asdict(section).items() if key not in names}
 

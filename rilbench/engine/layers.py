@@ -100,10 +100,10 @@ def merged(layers: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 def _without(below: dict[str, Any], layer: Mapping[str, Any]) -> dict[str, Any]:
     """The values below a layer without those of recipes that its `train` sets, and without another model's revision."""
-    recipes, train, old, model = below.get(RECIPES), layer.get(TRAIN), below.get(MODEL), layer.get(MODEL)
-    if isinstance(recipes, Mapping) and isinstance(train, Mapping):
-        below = {**below, RECIPES: _struck(recipes, train, NAMED[RECIPES])}
-    if isinstance(old, Mapping) and isinstance(model, Mapping) and model.get("path", old.get("path")) != old.get("path"):
+    train, old, model = layer.get(TRAIN), below.get(MODEL), layer.get(MODEL)
+    if isinstance(train, Mapping) and RECIPES in below:
+        below = {**below, RECIPES: _struck(below[RECIPES], train, NAMED[RECIPES])}
+    if isinstance(old, Mapping) and isinstance(model, Mapping) and model.get("path") not in (None, old.get("path")):
         below = {**below, MODEL: _struck(old, ["revision"], SECTIONS[MODEL])}
     return below
 

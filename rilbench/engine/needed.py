@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,11 +12,13 @@ from rilbench.contracts.settings import flat
 from rilbench.engine.config import RunConfig, as_mapping
 from rilbench.engine.documents import paths_in
 from rilbench.engine.parts import Parts
+from rilbench.engine.plan import PlannedStage, strategies_of
 from rilbench.files import pipelines as pipeline_files
 from rilbench.files.hub import branch_file, is_hub_id
 from rilbench.files.model_path import as_hub_id, check_local
 from rilbench.files.published import is_present, missing, place_of
 from rilbench.files.resources import resolve
+from rilbench.files.states import states
 from rilbench.model.config import ModelConfig
 
 SECTIONS = ("train.", "evaluate.", "recipes.")  # the engine's own settings
@@ -30,10 +32,11 @@ class Need:
     by: tuple[str, ...]
 
 
-def needed(config: RunConfig, parts: Parts) -> list[Need]:
+def needed(parts: Parts) -> list[Need]:
     """Every file that is not in an installed package, as far as this machine knows them: the model's, the prompts,
     those of the components. Each once."""
-    found = [*_model(config.model), *_settings(config), *_components(config, parts)]
+    config = parts.config
+    found = [*_model(config.model), *_settings(config), *_components(parts)]
     needs: dict[NeededFile, Need] = {}
     for file, by in found:
         before = needs.get(file, Need(file, ()))
@@ -46,16 +49,14 @@ def hub_model(model: ModelConfig) -> tuple[str, str] | None:
     return (model.path, model.revision or "main") if is_hub_id(model.path) else None
 
 
-def require(config: RunConfig, parts: Parts) -> None:
+def require(parts: Parts) -> None:
     """ConfigError that names every needed file that is not there and how to get it."""
-    check_local(config.model.path)
-    absent = [need.file for need in needed(config, parts) if not is_present(need.file)]
-    if not absent:
-        return
-    place = hub_model(config.model)
-    if place and pipeline_files.index_of(*place) in absent:
-        raise missing(absent, as_hub_id(config.model.path))
-    raise missing(absent)
+    model = parts.config.model
+    check_local(model.path)
+    if absent := [need.file for need in needed(parts) if not is_present(need.file)]:
+        place = hub_model(model)
+        unlisted = place and pipeline_files.index_of(*place) in absent
+        raise missing(absent, as_hub_id(model.path)) if unlisted else missing(absent)
 
 
 def _model(model: ModelConfig) -> list[tuple[NeededFile, str]]:
@@ -69,8 +70,8 @@ def _settings(config: RunConfig) -> Iterable[tuple[NeededFile, str]]:
             yield NeededFile.parse(value), key
 
 
-def _components(config: RunConfig, parts: Parts) -> Iterable[tuple[NeededFile, str]]:
-    for kind, name in _used(parts, [config.strategy]):
+def _components(parts: Parts) -> Iterable[tuple[NeededFile, str]]:
+    for kind, name in _used(parts, [parts.config.strategy]):
         for file in parts.get(kind, name).files:
             yield file, f"{kind} {name}"
 
@@ -80,16 +81,16 @@ def _used(parts: Parts, strategies: Iterable[str]) -> dict[tuple[str, str], None
     return dict.fromkeys([*(("strategy", name) for name in strategies), *metrics])
 
 
-def inputs(config: RunConfig, parts: Parts, strategies: Iterable[str], prompts: Iterable[str]) -> list[Path]:
-    """Every file and folder that determines what a run with these strategies and files of prompts gives, but for code;
-    also where one would be that is not there."""
+def inputs(parts: Parts, plan: Sequence[PlannedStage]) -> dict[str, str]:
+    """The states of all files that a plan was made from, also where one would be that is not there."""
+    config = parts.config
+    prompts = sorted({planned.train.prompts for planned in plan if planned.train})
     named = [config.model.path, config.evaluate.prompts, *prompts]
-    for kind, name in _used(parts, strategies):
+    for kind, name in _used(parts, strategies_of(config, plan)):
         named += paths_in(parts.get(kind, name).settings)
-    files = [need.file for need in needed(config, parts)]
+    files = [need.file for need in needed(parts)]
     branches = [branch_file(repo, revision) for file in files if file.hub for repo, _, revision in [file.hub]]
-    found = [*map(_located, named), *map(place_of, files), *branches]
-    return list(dict.fromkeys(found))
+    return states(dict.fromkeys([*map(_located, named), *map(place_of, files), *branches]))
 
 
 def _located(text: str) -> Path:

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any
 
 from rilbench.contracts import settings
 from rilbench.contracts.errors import ConfigError, PluginError, unknown
-from rilbench.contracts.files import NeededFile
+from rilbench.contracts.files import NeededFile, named
 from rilbench.contracts.result import MetricInfo
 from rilbench.engine import identity
 from rilbench.engine.config import ANY, RunConfig
-from rilbench.engine.documents import files_document, settings_document
+from rilbench.engine.documents import settings_document
 from rilbench.engine.layers import COMPONENTS
-from rilbench.files.fingerprints import resolved_fingerprint
+from rilbench.files.fingerprints import published_digest, resolved_fingerprint
+from rilbench.files.published import is_present
 from rilbench.host.catalog import Catalog
 from rilbench.host.guard import blamed
 from rilbench.host.plugin import OWN, Plugin
@@ -43,7 +44,8 @@ class Part:
             values = settings_document(self.settings)
         except ConfigError as error:
             raise PluginError(f"{self.plugin}: {error}") from None
-        files = files_document(self.files, self.settings)
+        known = {file.source for file in named(self.settings)}
+        files = [published_digest(file) for file in self.files if file.source not in known and is_present(file)]
         found = {"name": self.plugin.name, "version": self.plugin.version, "settings": values, "files": files}
         if self.plugin.distribution != OWN:  # its author changes it without changing the version
             found |= {"object": self.plugin.value, "source": identity.source(self.cls)}
@@ -153,6 +155,11 @@ class Parts:
         cls = self.get("metric", name).cls
         return MetricInfo(name=name, higher_is_better=cls.higher_is_better, unit=cls.unit, target_of=target_of)
 
-    def versions(self, used: Mapping[str, Sequence[str]]) -> dict[str, str]:
+    def by_kind(self) -> dict[str, list[str]]:
+        """The rewards and the metrics among `metric_names`."""
+        return {kind: [n for n in self.metric_names() if self.metric_kind(n) == kind] for kind in ("reward", "metric")}
+
+    def versions(self, strategies: Sequence[str] = (), hooks: Sequence[str] = ()) -> dict[str, str]:
         """`kind/name` to `distribution version` of the components that take part."""
+        used = {"strategy": strategies, **self.by_kind(), "hook": hooks}
         return {f"{kind}/{name}": self.catalog.get(kind, name).origin for kind, names in used.items() for name in names}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from rilbench.contracts.errors import ConfigError, PluginError
@@ -11,7 +11,9 @@ from rilbench.contracts.strategy import Stage, Strategy
 from rilbench.engine import identity
 from rilbench.engine.components import Components
 from rilbench.engine.config import RunConfig
+from rilbench.engine.identity import BOOKKEEPING
 from rilbench.engine.parts import Parts
+from rilbench.files.fingerprints import resolved_fingerprint
 from rilbench.host.guard import blamed
 from rilbench.training.config import TrainConfig
 
@@ -41,6 +43,11 @@ def make_plan(config: RunConfig, components: Components) -> list[PlannedStage]:
     for stage in stages:
         plan.append(_merged(stage, plan) if stage.merge else _trained(stage, plan, config, components.parts))
     return plan
+
+
+def strategies_of(config: RunConfig, plan: Sequence[PlannedStage]) -> list[str]:
+    """The strategies that plan a run and train its stages."""
+    return sorted({config.strategy, *(planned.by for planned in plan if planned.by)})
 
 
 def planned_stages(config: RunConfig, components: Components) -> list[Stage]:
@@ -80,16 +87,17 @@ def _trained(stage: Stage, plan: Sequence[PlannedStage], config: RunConfig, part
     index = before.index + 1
     train = parts.train_for((by, config.strategy), list(stage.rewards))
     rewards = [parts.get("reward", name).document | {"weight": w} for name, w in stage.rewards.items()]
-    document = identity.stage_document(
-        config,
-        train,
-        strategy=parts.get("strategy", by).document,
-        rewards=rewards,
-        index=index,
-        chain=below,
-        initial=initial,
-        base=plan[0].document,
-    )
+    document = {  # all that determines the pair
+        **plan[0].document,
+        "adapter": asdict(config.adapter),
+        "train": identity.without(train, BOOKKEEPING) | {"prompts": resolved_fingerprint(train.prompts)},
+        "strategy": parts.get("strategy", by).document,
+        "rewards": rewards,
+        "seed": config.seed,
+        "index": index,
+        "chain": [list(link) for link in below],
+        "initial": initial,
+    }
     key = identity.digest(document)
     return PlannedStage(
         stage=stage,

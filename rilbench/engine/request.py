@@ -58,9 +58,15 @@ class Request:
     def run(self) -> Outcome:
         """The finished run: found, when nothing has changed since, or done now."""
         memo = Memo(self.config, self.catalog, self.given)
-        return repeat(memo, self.reporter.warn) or self._run_now()
-
-    def _run_now(self) -> Outcome:
+        if outcome := repeat(memo, self.reporter.warn):
+            return outcome
         from rilbench.engine.run import run
 
-        return run(self.config, catalog=self.catalog, reporter=self.reporter, command=self.command, given=self.given)
+        return run(
+            self.config,
+            catalog=self.catalog,
+            reporter=self.reporter,
+            command=self.command,
+            given=self.given,
+            memo=memo,
+        )

@@ -16,12 +16,11 @@ from rilbench.engine.loaded_model import LoadedModel
 from rilbench.engine.memo import Memo, Outcome
 from rilbench.engine.needed import inputs, require
 from rilbench.engine.parts import Parts
-from rilbench.engine.plan import PlannedStage, make_plan
+from rilbench.engine.plan import PlannedStage, make_plan, strategies_of
 from rilbench.engine.progress import Reporter
 from rilbench.engine.run_folder import RunFolder
 from rilbench.engine.session import Session
 from rilbench.files.prompts import read_prompts
-from rilbench.files.states import states
 from rilbench.host import requirements
 from rilbench.host.catalog import Catalog
 from rilbench.host.hook_caller import HookCaller, Warn
@@ -58,7 +57,7 @@ def checked(config: RunConfig, catalog: Catalog) -> Components:
     """The components of a configuration whose names, settings and files are all there."""
     device, parts = pick_device(config.model.device), Parts(config, catalog)
     parts.check()
-    require(config, parts)
+    require(parts)
     read_prompts(config.evaluate.prompts)
     return Components(parts, device)
 
@@ -80,21 +79,23 @@ def run(
     command: str = "",
     hooks: HookCaller | None = None,
     given: Mapping[str, Any] | None = None,
+    memo: Memo | None = None,
 ) -> Outcome:
     """Do what is not in the store yet.
 
     A finished stage is never trained again, so the same call continues a stopped run and repeats a finished one
     at once. `hooks` are the hook plugins when they serve several runs; by default every run has its own.
-    `given` are the nested values of `key=value` settings, which must have an effect.
+    `given` are the nested values of `key=value` settings, which must have an effect. `memo` is the one that a finished
+    run was looked for with.
     """
-    memo = Memo(config, catalog, given or {})
+    memo = memo or Memo(config, catalog, given or {})
     config = identity.pinned(config)
     components, plan = prepare(config, catalog, reporter.warn, given)
     reporter.stages = sum(planned.train is not None for planned in plan)
     if hooks is None:
         hooks = HookCaller(catalog, reporter.warn, enabled=config.tracking)
     result = _begun(config, components.parts, plan, command, hooks=list(hooks.plugins))
-    read = input_states(config, components, plan)
+    read = inputs(components.parts, plan)
     folder = RunFolder.at(Path(config.store) / result.name, reporter.warn)
     loaded = LoadedModel(config, components, plan, reporter)
     session = Session(loaded, earlier=folder.finished)
@@ -121,13 +122,6 @@ def run(
     return Outcome(folder.path, result, hooks.lines("summary", folder=folder.path, result=result))
 
 
-def input_states(config: RunConfig, components: Components, plan: list[PlannedStage]) -> dict[str, str]:
-    """The states of all files that the plan was made from."""
-    strategies = {config.strategy, *(planned.by for planned in plan if planned.by)}
-    prompts = {planned.train.prompts for planned in plan if planned.train}
-    return states(inputs(config, components.parts, sorted(strategies), sorted(prompts)))
-
-
 def run_name(config: RunConfig, parts: Parts, plan: list[PlannedStage]) -> str:
     """Label, rewards and seed for people; the hash of the plan and of what is measured for uniqueness."""
     document = [[planned.id for planned in plan], parts.evaluation_document]
@@ -139,12 +133,6 @@ def run_name(config: RunConfig, parts: Parts, plan: list[PlannedStage]) -> str:
 
 def _begun(config: RunConfig, parts: Parts, plan: list[PlannedStage], command: str, *, hooks: list[str]) -> RunResult:
     """The result of a run before its first row."""
-    used = {
-        "strategy": sorted({config.strategy, *(planned.by for planned in plan if planned.by)}),
-        "reward": [r for r in parts.metric_names() if parts.metric_kind(r) == "reward"],
-        "metric": [m for m in parts.metric_names() if parts.metric_kind(m) == "metric"],
-        "hook": hooks,
-    }
     return RunResult(
         name=run_name(config, parts, plan),
         strategy=config.strategy,
@@ -153,5 +141,5 @@ def _begun(config: RunConfig, parts: Parts, plan: list[PlannedStage], command: s
         seed=config.seed,
         matrix=ResultMatrix((), parts.metric_infos()),
         command=command,
-        plugins=parts.versions(used),
+        plugins=parts.versions(strategies_of(config, plan), hooks),
     )

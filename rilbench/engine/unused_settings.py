@@ -44,8 +44,7 @@ def _reason(key: str, parts: Parts, trained: Trained) -> str | None:
             return None if key in sources else why
         case ["reward_settings" | "metric_settings" as section, name, *_]:
             kind = section.removesuffix("_settings")
-            used = [n for n in parts.metric_names() if parts.metric_kind(n) == kind]
-            return None if name in used else f"the {kind} {name!r} is not in this run"
+            return None if name in parts.by_kind()[kind] else f"the {kind} {name!r} is not in this run"
         case ["strategy_settings", name, *_]:
             used = list(dict.fromkeys([config.strategy, *(by for bys, _ in trained for by in bys)]))
             return None if name in used else f"this run's strategy is {' and '.join(used)}"
@@ -56,7 +55,7 @@ def _reason(key: str, parts: Parts, trained: Trained) -> str | None:
 
 def _sources(name: str, config: RunConfig, trained: Trained) -> list[str]:
     """Where the stages take a setting of `train` from, as dotted keys."""
-    found = {}
+    found: dict[str, None] = {}
     for strategies, rewards in trained:
         *_, last = (source for source, part in config.train_layers(strategies, rewards) if name in part)
         found[f"{last}.{name}"] = None

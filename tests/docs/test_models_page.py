@@ -24,7 +24,7 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[NeededFile]:
     monkeypatch.setenv("RILBENCH_CACHE", str(tmp_path / "urls"))
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
     config = load("sd15", rewards="aesthetic,hps,compressibility,pickscore,imagereward")
-    return [need.file for need in needed(config, Parts(config, Catalog()))]
+    return [need.file for need in needed(Parts(config, Catalog()))]
 
 
 def test_every_file_is_on_the_page(files: list[NeededFile]) -> None:

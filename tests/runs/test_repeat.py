@@ -147,7 +147,9 @@ def test_a_file_that_changed_while_the_run_began_is_not_trusted() -> None:
     asked = memo()
     folder, result = run_folder(), load_result(run_folder())
     note = RunFiles(folder).memo(asked.digest)
-    kept = {path: state for path, state in json.loads(note.read_text())["files"].items() if "runs" not in Path(path).parts}
+    kept = {
+        path: state for path, state in json.loads(note.read_text())["files"].items() if "runs" not in Path(path).parts
+    }
     assert str(Path("prompts.txt").absolute()) in kept
     note.unlink()
     rewritten(Path("prompts.txt"))
