@@ -4,25 +4,23 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import SimpleNamespace
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from rilbench.contracts.components import NoSettings, Reward
 from rilbench.contracts.pair import LoraPair
-from rilbench.contracts.strategy import Stage, Strategy
-from rilbench.model.adapters import AdapterGroup
+from rilbench.contracts.strategy import Stage
 from rilbench.model.attach import adapter_group
 from rilbench.model.backbones.stable_diffusion import StableDiffusion
 from rilbench.model.config import ModelConfig
 from rilbench.model.randomness import generator_for
 from rilbench.model.text_to_image import TextToImage
 from rilbench.testing import inputs, tiny
+from rilbench.testing.plans import StrategySubject
 from rilbench.training.config import TrainConfig
 from rilbench.training.stage import StageTraining
 from rilbench.training.step import TrainingStep, WeightedReward
@@ -31,60 +29,48 @@ from rilbench.training.update import begin_step, draw_batch
 STAGE = Stage(rewards={"warmth": 1.0})
 
 
-@dataclass
 class Bench:
-    """A fresh tiny model with an adapter group, and how many images its parts have seen."""
+    """A fresh tiny model with an adapter group, the same each time; an instance of the strategy; and `counts`, how many
+    images the model's parts have seen."""
 
-    model: TextToImage
-    group: AdapterGroup
-    counts: Counter[str] = field(default_factory=Counter)
-
-    def __post_init__(self) -> None:
-        counted = {"denoised": self.model.network, "decoded": self.model.vae.decoder}
-        for what, module in counted.items():
+    def __init__(self, subject: StrategySubject) -> None:
+        config = ModelConfig(path="tiny", device=subject.device, steps=2, guidance=1.0)
+        self.model = TextToImage(StableDiffusion(SimpleNamespace(**tiny.parts()), config, subject.device))
+        self.group = adapter_group(self.model.network, targets=("to_q", "to_v"))
+        self.strategy = subject.fresh()
+        self.counts = Counter[str]()
+        for what, module in (("denoised", self.model.network), ("decoded", self.model.vae.decoder)):
             module.register_forward_hook(lambda m, i, o, what=what: self.counts.update({what: len(i[0])}))
 
-    @classmethod
-    def on(cls, device: str) -> Bench:
-        """The same one each time."""
-        config = ModelConfig(path="tiny", device=device, steps=2, guidance=1.0)
-        model = TextToImage(StableDiffusion(SimpleNamespace(**tiny.parts()), config, device))
-        return cls(model, adapter_group(model.network, targets=("to_q", "to_v")))
+    def training(self, config: TrainConfig, *, stage: Stage = STAGE, **options: Any) -> StageTraining:
+        """A stage to train; the options are those of StageTraining."""
+        parts: Any = {"model": self.model, "group": self.group, "strategy": self.strategy, "config": config}
+        parts |= {"index": 1, "rank": 2, "init": "paper", "seed": 0, "prompts": list(inputs.PROMPTS), "stage": stage}
+        parts |= {"reward": WeightedReward(dict.fromkeys(stage.rewards, _Warmth(self)), stage.rewards)}
+        return StageTraining(**parts | {"checkpoint": Path()} | options)  # where there is none
 
-    def reward(self, stage: Stage = STAGE) -> WeightedReward:
-        """The reward of a stage, the same for each of its names."""
-        return WeightedReward(dict.fromkeys(stage.rewards, _Warmth(self)), stage.rewards)
-
-    def step(self, strategy: Strategy) -> TrainingStep:
+    def step(self) -> TrainingStep:
         """A stage's first step, after `begin`."""
         initial = LoraPair.initialised(self.group.layers, rank=2, init="paper", generator=generator_for("init", 0, 1))
         pair = initial.trainable()
         self.group.load_chain([])
         self.group.start(pair)
-        strategy.begin(STAGE, pair)
+        self.strategy.begin(STAGE, pair)
+        config = training_config()
         batch = draw_batch(inputs.PROMPTS, self.model.latent_shape, key=(0, 1, 0), size=2)
-        return begin_step(self.model, self.group, self.reward(), training_config(), batch)
+        return begin_step(self.model, self.group, self.training(config).reward, config, batch)
 
-    def training(self, strategy: Strategy, config: TrainConfig, **options: Any) -> StageTraining:
-        """A stage to train; the options are those of StageTraining."""
-        fixed = {"index": 1, "rank": 2, "init": "paper", "seed": 0, "prompts": list(inputs.PROMPTS)}
-        parts: Any = {"model": self.model, "group": self.group, "strategy": strategy, "config": config, "stage": STAGE}
-        reward = self.reward(options.get("stage", STAGE))
-        return StageTraining(**parts | fixed | {"reward": reward} | options)
-
-    def train(
-        self, strategy: Strategy, *, below: Sequence[LoraPair] = (), updates: int = 1, **options: Any
-    ) -> LoraPair:
+    def train(self, below: Sequence[LoraPair] = (), *, updates: int = 1, **options: Any) -> LoraPair:
         """The pair of a stage trained on top of others."""
         self.group.load_chain([(pair, 1.0) for pair in below])
         with TemporaryDirectory() as folder:
-            options = {"checkpoint": Path(folder) / "checkpoint", "index": len(below) + 1} | options
-            return self.training(strategy, training_config(updates), **options).run()
+            usual: dict[str, Any] = {"checkpoint": Path(folder) / "checkpoint", "index": len(below) + 1}
+            return self.training(training_config(updates), **usual | options).run()
 
-    def cost(self, strategy: Strategy, below: Sequence[LoraPair], **options: Any) -> tuple[LoraPair, Counter[str]]:
+    def cost(self, below: Sequence[LoraPair], **options: Any) -> tuple[LoraPair, Counter[str]]:
         """The pair of a stage, the images that passed each part for it, and how many parameters were trained."""
         self.counts.clear()
-        pair = self.train(strategy, below=below, **options)
+        pair = self.train(below, **options)
         assert self.group.pair is not None
         parameters = [*self.group.pair.factors, *self.model.network.parameters(), *self.model.vae.parameters()]
         return pair, self.counts + Counter(trained=sum(p.numel() for p in parameters if p.requires_grad))
@@ -116,15 +102,3 @@ def training_config(updates: int = 1, *, batch: int = 2, micro_batch: int = 0) -
     # eps as large as the gradients: AdamW would make a full step of the rounding of a device that is not exact
     steps: dict[str, Any] = {"lr": 1e-2, "eps": 1e-6, "checkpoint_every": 1}
     return TrainConfig(samples=batch * updates, batch_size=batch, micro_batch=micro_batch, **steps)
-
-
-def difference(one: LoraPair, other: LoraPair, *, exact: bool) -> float:
-    """The largest difference of two pairs' factors, 0 when within rounding of a device that is not exact."""
-    largest = max(float((a - b).abs().max()) for a, b in zip(one.factors, other.factors, strict=True))
-    return largest if exact or largest > 1e-5 else 0.0
-
-
-def gradients(loss: Tensor, pair: LoraPair) -> Tensor:
-    """The gradient of a loss with respect to all factors of a pair, in one row; zeros where there is none."""
-    found = torch.autograd.grad(loss, pair.factors, allow_unused=True, materialize_grads=True)
-    return torch.cat([g.flatten() for g in found])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from types import ModuleType
 from typing import Any, Generic, TypeVar
@@ -15,7 +15,7 @@ from rilbench.contracts import settings
 from rilbench.contracts.components import Component
 from rilbench.contracts.errors import ConfigError
 from rilbench.engine.secret_settings import resolved
-from rilbench.testing import inputs
+from rilbench.testing.inputs import PROMPTS, images
 from rilbench.testing.report import CheckResult
 
 C = TypeVar("C", bound=Component)
@@ -76,28 +76,25 @@ def require_none(faults: Sequence[str], fault: str) -> None:
         raise Fault(f"{fault.format(len(faults))}, such as {faults[0]}")
 
 
+@dataclass(eq=False)
 class Subject(Generic[C]):
     """The component class under test, the settings to make instances of it, and what the checks have found so far."""
 
-    def __init__(
-        self,
-        component: type[C],
-        values: Mapping[str, Any],
-        *,
-        device: str,
-        image_size: int,
-        prompts: Sequence[str] | None = None,
-    ) -> None:
-        if prompts is not None and len(set(prompts)) < len(inputs.PROMPTS):
-            raise ConfigError(f"prompts: {len(set(prompts))} different ones; the checks need {len(inputs.PROMPTS)}")
-        self.component, self.values = component, dict(values)
-        self.prompts = tuple(prompts or inputs.PROMPTS)
-        # the same ones handed on by half their number, so that every image has another
-        half = len(self.prompts) // 2
-        self.other_prompts = self.prompts[half:] + self.prompts[:half]
-        self.device, self.image_size = device, image_size
-        self.exact = device == "cpu"  # the same work gives the same bits; some kernels of other devices vary
-        self.results: dict[Check, CheckResult] = {}  # of every check asked so far
+    component: type[C]
+    values: Mapping[str, Any]
+    device: str = "cpu"
+    image_size: int = 64
+    prompts: Sequence[str] = PROMPTS
+    results: dict[Check, CheckResult] = field(default_factory=dict)  # of every check asked so far
+
+    def __post_init__(self) -> None:
+        if len(set(self.prompts)) < len(PROMPTS):
+            raise ConfigError(f"prompts: {len(set(self.prompts))} different ones; the checks need {len(PROMPTS)}")
+
+    @property
+    def exact(self) -> bool:
+        """Whether the same work gives the same bits; some kernels of other devices vary."""
+        return self.device == "cpu"
 
     @property
     def settings(self) -> Any:
@@ -115,4 +112,4 @@ class Subject(Generic[C]):
 
     def pictures(self, n: int, *, seed: int = 0, dtype: torch.dtype = torch.float32) -> Tensor:
         """Test images (n, 3, S, S) on the device."""
-        return inputs.images(n, self.image_size, seed=seed, device=self.device, dtype=dtype)
+        return images(n, self.image_size, seed=seed, device=self.device, dtype=dtype)

@@ -10,12 +10,18 @@ from torch import Tensor
 from rilbench.testing import inputs
 from rilbench.testing.check import check, require, unless
 from rilbench.testing.rewards import (
+    BATCH,
+    LARGE,
+    RewardSubject,
+    brief,
+    captions,
     declarations_are_valid,
+    edges,
+    score,
     scores_are_deterministic,
     scores_are_finite_at_the_edges,
     scores_do_not_depend_on_the_batch,
 )
-from rilbench.testing.scoring import BATCH, LARGE, RewardSubject, brief, captions, edges, score, scores_and_gradient
 
 PRECISIONS = {
     # share of the gradient's norm that may be wrong; what rilbench brings is at 0.002 and 2e-10
@@ -27,6 +33,16 @@ LEAK = 1e-6  # share of a gradient
 AMONG_MANY = 0.01  # share of an image's gradient that another batch may change; rounding at kinks
 
 not_differentiable = unless("differentiable", True)
+
+
+def scores_and_gradient(
+    subject: RewardSubject, images: Tensor, prompts: Sequence[str] | None = None
+) -> tuple[Tensor, Tensor]:
+    """Scores (B,) and the gradient of their sum (B, 3, S, S)."""
+    variable = images.clone().requires_grad_()
+    scores = score(subject, variable, prompts)
+    (gradient,) = torch.autograd.grad(scores.sum(), variable)
+    return scores.detach(), gradient
 
 
 @check(scores_are_deterministic, not_for=not_differentiable)

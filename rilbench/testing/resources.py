@@ -13,8 +13,7 @@ from torch import Tensor, nn
 
 from rilbench.testing.check import check, require, require_none
 from rilbench.testing.gradients import not_differentiable, there_is_a_gradient
-from rilbench.testing.rewards import scores_are_finite
-from rilbench.testing.scoring import RewardSubject, captions, score
+from rilbench.testing.rewards import RewardSubject, captions, score, scores_are_finite
 
 CALLS = 50
 OPAQUE = (type, types.ModuleType, types.CodeType, Tensor, nn.Module)

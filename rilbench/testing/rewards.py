@@ -2,19 +2,61 @@
 
 from __future__ import annotations
 
-from typing import get_args, get_type_hints
+from collections.abc import Sequence
+from typing import TypeAlias, get_args, get_type_hints
 
 import torch
 from torch import Tensor
 
 from rilbench.contracts.components import Reward
 from rilbench.contracts.errors import reason
-from rilbench.testing.check import Fault, check, require, unless
+from rilbench.host.guard import images_kept, scores_of
+from rilbench.testing.check import Fault, Subject, check, require, unless
 from rilbench.testing.common import can_be_made
-from rilbench.testing.scoring import BATCH, LARGE, RewardSubject, brief, captions, distance, edges, rounding, score
 from rilbench.testing.surroundings import require_untouched
 
-HALF = 0.05  # the same for scores of bf16 images, which have three digits
+RewardSubject: TypeAlias = Subject[Reward]
+BATCH = 4
+LARGE = 17  # more than anybody scores at a time
+HALF = 0.05  # share of a score that may differ for bf16 images, which have three digits
+
+
+def captions(subject: RewardSubject, n: int, *, first: int = 0) -> list[str]:
+    """The prompts of n images; from the ninth on they come again, as those of an evaluation do."""
+    return [subject.prompts[(first + i) % len(subject.prompts)] for i in range(n)]
+
+
+def score(subject: RewardSubject, images: Tensor, prompts: Sequence[str] | None = None) -> Tensor:
+    """Scores (B,) of a copy of the images, for the first B prompts."""
+    return subject.instance(images.clone(), list(prompts or captions(subject, len(images))))
+
+
+def edges(subject: RewardSubject) -> dict[str, Tensor]:
+    """Two black images and two white ones."""
+    return {name: torch.full_like(subject.pictures(2), value) for name, value in (("black", 0.0), ("white", 1.0))}
+
+
+def distance(found: Tensor, expected: Tensor) -> float:
+    """The largest difference, as a share of the largest expected value."""
+    found, expected = found.detach().double(), expected.detach().double()
+    return float((found - expected).abs().max() / expected.abs().max().clamp(min=torch.finfo(torch.float64).tiny))
+
+
+def rounding(subject: RewardSubject) -> float:
+    """What another order of float32 sums may change, as a share of the largest score; more where TF32 is used."""
+    return 1e-4 if subject.exact else 1e-3
+
+
+def require_alike(subject: RewardSubject, expected: Tensor, found: Tensor, fault: str) -> None:
+    """Fault if scores differ by more than rounding; the message has places for both."""
+    same = distance(found, expected) < rounding(subject)
+    require(same, fault.format(brief(expected), brief(found)))
+
+
+def brief(values: Tensor) -> str:
+    """The first few values for a message."""
+    shown = ", ".join(f"{v:.6g}" for v in values.detach().flatten()[:4].tolist())
+    return f"[{shown}{', ...' if values.numel() > 4 else ''}]"
 
 
 @check()
@@ -32,17 +74,14 @@ def declarations_are_valid(subject: RewardSubject) -> None:
 @check(can_be_made)
 def there_is_one_score_an_image(subject: RewardSubject) -> None:
     """Scores are a floating point tensor of shape (B,), one per image."""
-    scores = score(subject, subject.pictures(BATCH))
-    require(isinstance(scores, Tensor), f"scores are of type {type(scores).__name__}, no tensor")
-    require(scores.shape == (BATCH,), f"scores of {BATCH} images have shape {tuple(scores.shape)}, not ({BATCH},)")
+    scores = scores_of("a call", score(subject, subject.pictures(BATCH)), BATCH)
     require(scores.is_floating_point(), f"scores are of {scores.dtype}, no floating point type")
 
 
 @check(there_is_one_score_an_image)
 def a_batch_of_one_works(subject: RewardSubject) -> None:
     """One image gives scores of shape (1,); an extra squeeze makes it a scalar."""
-    scores = score(subject, subject.pictures(1))
-    require(scores.shape == (1,), f"the scores of one image have shape {tuple(scores.shape)}, not (1,)")
+    scores_of("a call", score(subject, subject.pictures(1)), 1)
 
 
 @check(there_is_one_score_an_image)
@@ -74,12 +113,9 @@ def _require_finite(subject: RewardSubject, images: Tensor, which: str) -> None:
 def scores_are_deterministic(subject: RewardSubject) -> None:
     """The same images have the same scores; otherwise results cannot be reproduced."""
     first, second = (score(subject, subject.pictures(BATCH)) for _ in range(2))
-    same = torch.equal(first, second) if subject.exact else _alike(subject, first, second)
-    require(same, f"the same call gives {brief(first)}, then {brief(second)}")
-
-
-def _alike(subject: RewardSubject, expected: Tensor, found: Tensor) -> bool:
-    return distance(found, expected) < rounding(subject)
+    fault = "the same call gives {}, then {}"
+    require_alike(subject, first, second, fault)
+    require(not subject.exact or torch.equal(first, second), fault.format(brief(first), brief(second)))
 
 
 @check(scores_are_deterministic)
@@ -89,16 +125,15 @@ def instances_agree(subject: RewardSubject) -> None:
         torch.manual_seed(8_461)
         other = subject.fresh()
     first, second = score(subject, subject.pictures(BATCH)), other(subject.pictures(BATCH), captions(subject, BATCH))
-    same = _alike(subject, first, second)
-    require(same, f"two instances of the same settings give {brief(first)} and {brief(second)}")
+    require_alike(subject, first, second, "two instances of the same settings give {} and {}")
 
 
 @check(scores_are_deterministic)
 def images_are_left_alone(subject: RewardSubject) -> None:
     """The images are not changed in place: other rewards and the strategy use the same tensor."""
-    images, seen = subject.pictures(BATCH), subject.pictures(BATCH)
-    subject.instance(seen, captions(subject, BATCH))
-    require(torch.equal(seen, images), f"the call changes the images by up to {(seen - images).abs().max():.3g}")
+    seen = subject.pictures(BATCH)
+    with images_kept("a call", seen):
+        subject.instance(seen, captions(subject, BATCH))
     require(not seen.requires_grad, "the call makes the images require a gradient")
 
 
@@ -109,11 +144,10 @@ def scores_do_not_depend_on_the_batch(subject: RewardSubject) -> None:
     together = score(subject, images)
     alone = torch.cat([score(subject, images[i : i + 1], prompts[i : i + 1]) for i in range(BATCH)])
     others = torch.cat([images, subject.pictures(LARGE - BATCH, seed=7)]).flip(0)
-    theirs = [subject.other_prompts[i % BATCH] for i in range(LARGE - BATCH)]
+    theirs = captions(subject, LARGE - BATCH, first=BATCH)
     among = score(subject, others, [*theirs, *reversed(prompts)]).flip(0)[:BATCH]
     for found, how in ((alone, "alone"), (among, "in another batch")):
-        error = distance(found, together)
-        require(error < rounding(subject), f"scored {how}, images have scores that differ by {error:.2%}")
+        require_alike(subject, together, found, f"scored {how}, images have scores that differ: {{}} and {{}}")
 
 
 @check(instances_agree)
@@ -122,14 +156,12 @@ def other_images_are_scored_anew(subject: RewardSubject) -> None:
     score(subject, subject.pictures(BATCH))
     other = subject.pictures(BATCH, seed=7)
     found, expected = score(subject, other), subject.fresh()(other.clone(), captions(subject, BATCH))
-    same = _alike(subject, expected, found)
-    require(same, f"other images of the same prompts have {brief(found)}, scored by a new instance {brief(expected)}")
+    require_alike(subject, expected, found, "other images of the same prompts have {1}, scored by a new instance {0}")
 
 
 def _change_by_prompts(subject: RewardSubject) -> float:
-    return distance(
-        score(subject, subject.pictures(BATCH), subject.other_prompts), score(subject, subject.pictures(BATCH))
-    )
+    images = subject.pictures(BATCH)
+    return distance(score(subject, images, captions(subject, BATCH, first=BATCH)), score(subject, images))
 
 
 @check(scores_are_deterministic, not_for=unless("uses_prompts", True))

@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from rilbench.contracts.components import Component, Metric, Reward
-from rilbench.contracts.errors import ConfigError, reason, unknown
+from rilbench.contracts.errors import ConfigError, PluginError, reason, unknown
 from rilbench.contracts.strategy import Strategy
 from rilbench.testing.report import CheckResult
 
@@ -22,24 +22,20 @@ def check_component(
     device: str = "cpu",
     image_size: int = 64,
     prompts: Sequence[str] | None = None,
-    expected_failures: Mapping[str, str] | None = None,
     only: Iterable[str] | None = None,
 ) -> list[CheckResult]:
     """Run the checks of a Reward, Metric or Strategy subclass; an exception of the component is a failed result.
 
     settings: as a user writes them. image_size: the side of the test images in pixels. prompts: eight different ones,
-        for a reward on which the built-in captions have no effect.
-    expected_failures: check name to the reason why this component may fail it. only: names of the checks to run.
+        for a reward on which the built-in captions have no effect. only: names of the checks to run.
     Raises ConfigError for an unknown check name and for anything that is not a component.
     """
     from rilbench.testing.check import Subject
+    from rilbench.testing.inputs import PROMPTS
 
-    expected = expected_failures or {}
-    checks = _known_checks(component, expected)
-    subject = Subject(component, settings or {}, device=device, image_size=image_size, prompts=prompts)
-    names = [check.name for check in checks] if only is None else list(only)
-    _known_checks(component, names)
-    return [_expect(_run(check, subject), expected) for check in checks if check.name in names]
+    checks = _known_checks(component, only or ())
+    subject = Subject(component, settings or {}, device, image_size, prompts or PROMPTS)
+    return [_run(check, subject) for check in checks if only is None or check.name in only]
 
 
 def checks_for(component: type[Component]) -> list[Check]:
@@ -49,10 +45,10 @@ def checks_for(component: type[Component]) -> list[Check]:
     if contract is None:
         raise ConfigError(f"{component!r} is not a subclass of {', '.join(c.__name__ for c in contracts)}")
 
-    from rilbench.testing import common, gradients, metrics, parts, plans, resources, rewards, training
+    from rilbench.testing import common, gradients, metrics, plans, resources, rewards, training
     from rilbench.testing.check import checks_of
 
-    own = {Reward: (rewards, gradients, resources), Metric: (metrics,), Strategy: (plans, training, parts)}
+    own = {Reward: (rewards, gradients, resources), Metric: (metrics,), Strategy: (plans, training)}
     return [check for module in (common, *own[contract]) for check in checks_of(module)]
 
 
@@ -66,15 +62,17 @@ def parametrize_with_checks(
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """A pytest decorator that calls a test once for each check, with a function `check` to be called.
 
-    Arguments as of `check_component`; an expected failure is a strict xfail, so that it must be struck when mended.
+    Arguments as of `check_component`. expected_failures: check name to the reason why this component may fail it: a
+    strict xfail, so that it must be struck when mended.
     """
     import pytest
 
     from rilbench.testing.check import Subject
+    from rilbench.testing.inputs import PROMPTS
 
     expected = expected_failures or {}
     checks = _known_checks(component, expected)
-    subject = Subject(component, settings or {}, device="cpu", image_size=image_size, prompts=prompts)
+    subject = Subject(component, settings or {}, "cpu", image_size, prompts or PROMPTS)
     marks = {name: [pytest.mark.xfail(reason=reason, strict=True)] for name, reason in expected.items()}
     parameters = [
         pytest.param(partial(_assert_passes, c, subject), id=c.name, marks=marks.get(c.name, [])) for c in checks
@@ -121,14 +119,6 @@ def _try(check: Check, subject: Subject[Any]) -> CheckResult:
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # a plugin may raise anything
-        return CheckResult(check.name, "failed", str(error) if isinstance(error, Fault) else reason(error))
+        plain = isinstance(error, Fault | PluginError)
+        return CheckResult(check.name, "failed", str(error) if plain else reason(error))
     return CheckResult(check.name, "passed")
-
-
-def _expect(result: CheckResult, expected: Mapping[str, str]) -> CheckResult:
-    why = expected.get(result.name)
-    if why is None or result.status == "skipped":
-        return result
-    if result.status == "failed":
-        return CheckResult(result.name, "expected failure", why)
-    return CheckResult(result.name, "unexpected pass", f"expected to fail: {why}")

@@ -14,8 +14,7 @@ import torch
 from rilbench.host.global_state import changed, generators, modes, restored, snapshot
 from rilbench.testing.check import Subject, require
 
-UNUSUAL_THREADS = 7  # a number that nobody would set
-UNUSUAL_SEED = 602_214
+UNUSUAL = 7  # a seed and number of threads that nobody would set
 
 
 @contextmanager
@@ -37,8 +36,8 @@ def watched(*, drawing: bool = True) -> Iterator[list[str]]:
     settings = modes() | generators()
     with restored(settings):
         for seed in (random.seed, np.random.seed, torch.manual_seed):
-            seed(UNUSUAL_SEED)
-        torch.set_num_threads(UNUSUAL_THREADS)
+            seed(UNUSUAL)
+        torch.set_num_threads(UNUSUAL)
         unusual = snapshot(settings)
         yield found
         found += changed(settings if drawing else modes(), unusual)
