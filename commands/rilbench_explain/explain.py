@@ -13,9 +13,7 @@ from rilbench.contracts.files import NeededFile, is_reference
 from rilbench.contracts.strategy import Stage
 from rilbench.engine import config as configuration
 from rilbench.engine import identity, secret_settings, unused_settings
-from rilbench.engine.budget import memory_check, remedies
-from rilbench.engine.budget.check import count_memory
-from rilbench.engine.budget.check import work as work_of
+from rilbench.engine.budget import available, check
 from rilbench.engine.budget.memory import Memory
 from rilbench.engine.components import Components
 from rilbench.engine.config import RunConfig
@@ -44,13 +42,13 @@ def explain(
     """
     loaded = LoadedModel(config, components, plan, reporter or Reporter(quiet=True))
     trained = [planned for planned in plan if planned.train]
-    memory = count_memory(loaded, trained)  # first: what does not fit must not be tried
-    free = memory_check.free_bytes(loaded.model.device)
+    memory = check.count_memory(loaded, trained)  # first: what does not fit must not be tried
+    free = available.free_bytes(loaded.model.device)
     layers = loaded.group.layers.values()
     trainable = sum(config.adapter.rank * (layer.in_features + layer.out_features) for layer in layers)
     images = len(evaluation_prompts(config.evaluate.prompts)) * config.evaluate.images_per_prompt
-    probed = remedies.largest(PROBE, lambda n: memory.evaluation(n, slicing=False), free)
-    with loaded.enough_memory("timing a forward", memory_check.hopeless(config.model)):
+    probed = check.largest(PROBE, lambda n: memory.evaluation(n, slicing=False), free)
+    with loaded.enough_memory("timing a forward", check.hopeless(config.model)):
         cost = measure(loaded.model, probed)
     evaluation = identity.digest(components.parts.evaluation_document)
     timings = Timings(Path(config.store))
@@ -144,12 +142,12 @@ def _memory(
     config: RunConfig, loaded: LoadedModel, stages: list[PlannedStage], memory: Memory, free: int
 ) -> dict[str, Any]:
     """Gigabytes, counted in one forward; what does not fit comes with the settings that would."""
-    work, recount = work_of(loaded, stages), partial(count_memory, loaded, stages)
-    wanted = memory_check.needed(config, work, memory)
+    work, recount = check.work(loaded, stages), partial(check.count_memory, loaded, stages)
+    wanted = check.needed(config, work, memory)
     return {
         "weights_gb": round(memory.weights / 1e9, 3),
         "needed_gb": round(wanted / 1e9, 3),
         "free_gb": round(free / 1e9, 3),
         "fits": wanted <= free,
-        "remedies": [] if wanted <= free else remedies.remedies(config, work, memory, free, recount),
+        "remedies": [] if wanted <= free else check.remedies(config, work, memory, free, recount),
     }

@@ -9,8 +9,7 @@ from pathlib import Path
 
 from rilbench.contracts.errors import MemoryFullError, is_out_of_memory, reason
 from rilbench.contracts.pair import LoraPair
-from rilbench.engine.budget import memory_check
-from rilbench.engine.budget.weights import check_weights
+from rilbench.engine.budget import available
 from rilbench.engine.components import Components
 from rilbench.engine.config import RunConfig
 from rilbench.engine.plan import Chain, PlannedStage
@@ -20,6 +19,7 @@ from rilbench.files.prompts import evaluation_prompts, read_prompts
 from rilbench.model.adapters import AdapterGroup
 from rilbench.model.attach import adapter_group
 from rilbench.model.files import load_pair
+from rilbench.model.loading import pipeline_folder
 from rilbench.model.text_to_image import TextToImage
 from rilbench.store.layout import StageFiles, Store
 
@@ -39,10 +39,13 @@ class LoadedModel:
     @cached_property
     def model(self) -> TextToImage:
         self.reporter.say("loading the model")
-        if self.config.check_memory:
-            check_weights(self.config.model, self.components.device)
-        with self.enough_memory("loading the model", memory_check.elsewhere(self.config.model)):
-            model = TextToImage.load(self.config.model)
+        config, device = self.config.model, self.components.device
+        if self.config.check_memory and not available.is_small(config, [pipeline_folder(config)], 1, device):
+            from rilbench.engine.budget.weights import check_weights
+
+            check_weights(config, device)
+        with self.enough_memory("loading the model", available.elsewhere(config)):
+            model = TextToImage.load(config)
         self._remark_prompts(model)
         return model
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from rilbench.contracts.result import ResultMatrix, Row, RunResult
 from rilbench.engine import identity, secret_settings
-from rilbench.engine.budget.check import check_memory
+from rilbench.engine.budget import available
 from rilbench.engine.components import Components
 from rilbench.engine.config import RunConfig
 from rilbench.engine.loaded_model import LoadedModel
@@ -24,6 +24,7 @@ from rilbench.files.prompts import read_prompts
 from rilbench.host import requirements
 from rilbench.host.catalog import Catalog
 from rilbench.host.hook_caller import HookCaller, Warn
+from rilbench.model.files import has_pair
 from rilbench.model.loading import pick_device
 
 LONGEST = 120  # characters of a run's name that are its rewards
@@ -100,7 +101,7 @@ def run(
     loaded = LoadedModel(config, components, plan, reporter)
     session = Session(loaded, earlier=folder.finished)
     with components.discreet():
-        check_memory(loaded)
+        _check_memory(loaded, map(Path, read))
     public = secret_settings.public(config, catalog)
     folder.open(public, components.device, session.evaluations())
     hooks.call("run_started", folder=folder.path, result=result)
@@ -120,6 +121,18 @@ def run(
     if not reporter.warned and public == config:  # secrets are in no digest
         memo.keep(folder.path, result, read)
     return Outcome(folder.path, result, hooks.lines("summary", folder=folder.path, result=result))
+
+
+def _check_memory(loaded: LoadedModel, files: Iterable[Path]) -> None:
+    """ConfigError for a run that does not fit. Nothing is loaded if everything is trained, or the run is small."""
+    config, device = loaded.config, loaded.components.device
+    stages = [planned for planned in loaded.plan if planned.train and not has_pair(loaded.files(planned).folder)]
+    images = max((p.train.micro_batch or p.train.batch_size for p in stages if p.train), default=0)
+    images += min(config.evaluate.batch_size, loaded.images)
+    if stages and config.check_memory and not available.is_small(config.model, files, images, device):
+        from rilbench.engine.budget.check import check_memory
+
+        check_memory(loaded, stages)
 
 
 def run_name(config: RunConfig, parts: Parts, plan: list[PlannedStage]) -> str:

@@ -21,6 +21,11 @@ def changed_after(paths: Iterable[Path], moment: int, suffix: str = "") -> bool:
     return any(max(state.st_mtime_ns, state.st_ctime_ns) > moment for state in found)
 
 
+def size_of(paths: Iterable[Path]) -> int:
+    """Bytes of files and of all files of folders."""
+    return sum(os.stat(file).st_size for path in paths for file in _files(path, ""))
+
+
 def _state(path: Path, suffix: str) -> str:
     lines = [_line(file) for file in _files(path, suffix)]
     return hashlib.sha256("\n".join(lines).encode(errors="surrogateescape")).hexdigest()[:16] if lines else ""

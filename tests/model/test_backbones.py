@@ -289,6 +289,7 @@ def test_a_model_that_would_be_sampled_wrongly(
     ("family", "changes", "message"),
     [
         ("flux", {"resolution": 18}, "model.resolution: 18 is not a multiple of 4"),
+        ("stable_diffusion_xl", {"resolution": 16384}, r"model\.resolution: 16384 is more than 4 times the \d+ pixels"),
         ("stable_diffusion_3", {"resolution": 2}, "model.resolution: 2 is not a multiple of 4"),
         ("stable_diffusion_3", {"sampler": "ddim"}, "model.sampler: ddim is not for a flow-matching model"),
         ("latent_consistency", {"steps": 51}, "model.steps: 51 is more than the 50 of this consistency model"),

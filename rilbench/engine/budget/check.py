@@ -1,31 +1,47 @@
-"""Whether a run fits into memory, found with one image before the first stage is trained."""
+"""Whether a run fits into memory, counted for one image before its first stage is trained, and what makes it fit."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
+from itertools import combinations
+from typing import Any
 
-from rilbench.engine.budget import memory_check
+from rilbench.contracts.errors import ConfigError, MemoryFullError
+from rilbench.engine.budget import available
 from rilbench.engine.budget.memory import Memory, count, under
+from rilbench.engine.config import RunConfig
 from rilbench.engine.loaded_model import LoadedModel
 from rilbench.engine.plan import PlannedStage
 from rilbench.files.prompts import read_prompts
 from rilbench.model.config import ModelConfig
-from rilbench.model.files import has_pair
-from rilbench.model.text_to_image import TextToImage
+
+Step = tuple[int, tuple[str, ...]]  # images at a time, rewards
+Recount = Callable[[ModelConfig], Memory]  # what the loaded model needs under other settings
+SMALLER = {"guidance_gradient": False, "vae_precision": "bf16"}  # what saves memory and changes the numbers
 
 
-def check_memory(loaded: LoadedModel) -> None:
-    """ConfigError when what is not trained yet would not fit; nothing is loaded when everything is trained."""
-    wanted = [p for p in loaded.plan if p.train is not None and not has_pair(loaded.files(p).folder)]
-    if not wanted or not loaded.config.check_memory:
-        return
-    memory, todo, device = count_memory(loaded, wanted), work(loaded, wanted), loaded.model.device
-    if memory_check.needed(loaded.config, todo, memory) > memory_check.free_bytes(device):
-        from rilbench.engine.budget.remedies import too_large
+@dataclass(frozen=True)
+class Work:
+    """What a run needs memory for: training steps, and the numbers of different prompts and of measured images."""
 
-        raise too_large(loaded.config, todo, memory, device, partial(count_memory, loaded, wanted))
+    steps: Sequence[Step]
+    prompts: int
+    images: int
+
+
+def check_memory(loaded: LoadedModel, stages: Sequence[PlannedStage]) -> None:
+    """ConfigError, with the settings that would help, if training these stages does not fit."""
+    config, device, recount = loaded.config, loaded.components.device, partial(count_memory, loaded, stages)
+    memory, todo = recount(), work(loaded, stages)
+    wanted, free = needed(config, todo, memory), available.free_bytes(device)
+    if wanted > free:
+        told = " and ".join(remedies(config, todo, memory, free, recount)) or hopeless(config.model)
+        needs = f"the run needs about {wanted / 1e9:.1f} GB beside the loaded weights"
+        raise ConfigError(
+            f"{needs}, {device} has {free / 1e9:.1f} GB free: {told}. With check_memory=false it is tried all the same."
+        )
 
 
 def count_memory(loaded: LoadedModel, stages: Sequence[PlannedStage], config: ModelConfig | None = None) -> Memory:
@@ -35,42 +51,98 @@ def count_memory(loaded: LoadedModel, stages: Sequence[PlannedStage], config: Mo
     """
     loaded.reporter.say("counting the memory that one image takes")
     components = loaded.components
-    with loaded.enough_memory("loading rewards and metrics", memory_check.elsewhere(loaded.config.model)):
+    with loaded.enough_memory("loading rewards and metrics", available.elsewhere(loaded.config.model)):
         rewards = {name: components.reward(name) for planned in stages for name in planned.stage.rewards}
         metrics = [components.metric(name) for name in components.parts.columns()]
     trains = [planned.train for planned in stages if planned.train]
-    prompt = read_prompts(trains[0].prompts)[0] if trains else ""
-    last_steps = max((train.last_steps for train in trains), default=1)
     loaded.changed()
-    with loaded.enough_memory("trying one image", memory_check.hopeless(loaded.config.model)):
-        model = under(loaded.model, config) if config else loaded.model
-        counted = partial(
-            count, group=loaded.group, rewards=rewards, metrics=metrics, prompt=prompt, last_steps=last_steps
+    with loaded.enough_memory("trying one image", hopeless(loaded.config.model)):
+        return count(
+            under(loaded.model, config) if config else loaded.model,
+            loaded.group,
+            rewards,
+            metrics,
+            prompt=read_prompts(trains[0].prompts)[0] if trains else "",
+            last_steps=max((train.last_steps for train in trains), default=1),
         )
-        _check_growth(model, counted)
-        return counted(model)
 
 
-def work(loaded: LoadedModel, stages: Sequence[PlannedStage]) -> memory_check.Work:
+def work(loaded: LoadedModel, stages: Sequence[PlannedStage]) -> Work:
     """What takes memory in training stages and measuring: images at a time with rewards, prompts."""
     trains = [(planned.train, tuple(planned.stage.rewards)) for planned in stages if planned.train]
     steps = [(train.micro_batch or train.batch_size, rewards) for train, rewards in trains]
     prompts = {*loaded.prompts, *(prompt for train, _ in trains for prompt in read_prompts(train.prompts))}
-    return memory_check.Work(steps, len(prompts), loaded.images)
+    return Work(steps, len(prompts), loaded.images)
 
 
-def _check_growth(model: TextToImage, counted: Callable[[TextToImage], Memory]) -> None:
-    """MemoryFullError for a resolution whose forward would take hours, or more memory than there is."""
-    backbone = model.backbone
-    if backbone.latent_side <= backbone.own_side:
-        return
-    from rilbench.engine.budget import growth
+def needed(config: RunConfig, work: Work, memory: Memory) -> int:
+    """Bytes in addition to the loaded weights: what stays, and the step or evaluation that needs most."""
+    on, slicing = config.model.gradient_checkpointing, config.model.vae_slicing
+    training = [memory.training(images, rewards, checkpointing=on) for images, rewards in work.steps]
+    evaluation = memory.evaluation(min(config.evaluate.batch_size, work.images), slicing=slicing)
+    return memory.standing(work.prompts) + max([*training, evaluation])
 
-    growth.check(
-        lambda side: counted(under(model, replace(model.config, resolution=side))),
-        own=backbone.own_side * backbone.pixels_per_latent,
-        wanted=backbone.latent_side * backbone.pixels_per_latent,
-        free=memory_check.free_bytes(model.device),
-        place=model.device,
-        remedy=memory_check.hopeless(model.config),
-    )
+
+def hopeless(model: ModelConfig) -> str:
+    """The advice if no known remedy is sufficient."""
+    return f"no batch is small enough; lower model.resolution, or {available.elsewhere(model)}"
+
+
+def remedies(config: RunConfig, work: Work, memory: Memory, free: int, recount: Recount) -> list[str]:
+    """The fewest settings that make training and evaluation fit, with those that change numbers last; empty if
+    none do."""
+    for changes in _changes(config.model):
+        model = replace(config.model, **changes)
+        try:
+            counted = recount(model) if changes else memory
+        except MemoryFullError:  # not even one image could be tried
+            continue
+        told = _same_numbers(replace(config, model=model), work, counted, free)
+        if told is not None:
+            return told + [f"set model.{k}={str(v).lower()} (changes the numbers)" for k, v in changes.items()]
+    return []
+
+
+def _changes(model: ModelConfig) -> Iterator[dict[str, Any]]:
+    """Settings that change numbers and are not set yet: none, each alone, all."""
+    new = [key for key, value in SMALLER.items() if getattr(model, key) != value]
+    for size in range(len(new) + 1):
+        for keys in combinations(new, size):
+            yield {key: SMALLER[key] for key in keys}
+
+
+def _same_numbers(config: RunConfig, work: Work, memory: Memory, free: int) -> list[str] | None:
+    """Settings that change no number and make it fit; None if there are none."""
+    free -= memory.standing(work.prompts)
+    training, evaluation = _for_training(config, work.steps, memory, free), _for_evaluation(config, work, memory, free)
+    return None if training is None or evaluation is None else training + evaluation
+
+
+def _for_training(config: RunConfig, steps: Sequence[Step], memory: Memory, free: int) -> list[str] | None:
+    configured = config.model.gradient_checkpointing
+    most = max((images for images, _ in steps), default=0)
+    for on in dict.fromkeys((configured, True)):
+        checkpointing = ["set model.gradient_checkpointing=true"] if on > configured else []
+
+        def need(images: int, on: bool = on) -> int:
+            return max(memory.training(min(images, size), rewards, checkpointing=on) for size, rewards in steps)
+
+        size = largest(most, need, free)
+        if size or not most:
+            return checkpointing + ([f"set train.micro_batch={size} (the same gradient)"] if size < most else [])
+    return None
+
+
+def _for_evaluation(config: RunConfig, work: Work, memory: Memory, free: int) -> list[str] | None:
+    batch, configured = min(config.evaluate.batch_size, work.images), config.model.vae_slicing
+    as_it_is = largest(batch, lambda images: memory.evaluation(images, slicing=configured), free)
+    sliced = largest(batch, lambda images: memory.evaluation(images, slicing=True), free)
+    if not sliced:
+        return None
+    slicing = ["set model.vae_slicing=true"] if sliced > as_it_is else []
+    return slicing + ([f"set evaluate.batch_size={sliced}"] if sliced < batch else [])
+
+
+def largest(most: int, need: Callable[[int], int], free: int) -> int:
+    """The largest number of images, at most `most`, that fits into the free memory; 0 if there is none."""
+    return next((n for n in range(most, 0, -1) if need(n) <= free), 0)

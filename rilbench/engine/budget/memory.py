@@ -54,11 +54,8 @@ class Memory:
     def evaluation(self, images: int, *, slicing: bool) -> int:
         """What generating and scoring this number of images without gradient needs in addition to weights and what
         stays."""
-        return max(self.without_gradient(images, 1 if slicing else images))
-
-    def without_gradient(self, images: int, decoded: int) -> tuple[int, int, int]:
-        """What denoising, decoding and scoring need without gradient, decoding `decoded` images at a time."""
-        return LIVE * images * self.denoising, LIVE * decoded * self.decoding, LIVE * images * self.scoring
+        decoding = self.decoding * (1 if slicing else images)
+        return LIVE * max(images * self.denoising, decoding, images * self.scoring)
 
 
 class _Counter:

@@ -11,7 +11,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from rilbench.contracts.errors import ConfigError
-from rilbench.engine.budget import memory_check
+from rilbench.engine.budget import available
 from rilbench.files.pipelines import read_files
 from rilbench.model.backbones.base import DTYPES
 from rilbench.model.config import ModelConfig
@@ -20,7 +20,7 @@ from rilbench.model.loading import pipeline_folder
 
 def check_weights(config: ModelConfig, device: str) -> None:
     """Raises ConfigError, with the settings that would make them fit, if they do not fit."""
-    size, free = weight_bytes(config), memory_check.free_bytes(device)
+    size, free = weight_bytes(config), available.free_bytes(device)
     if size > free:
         told = " or ".join(_remedies(config, device)) or f"free memory of {device} or take a smaller model"
         needs = f"the weights of {config.path} take {size / 1e9:.1f} GB in {config.precision}"
@@ -58,7 +58,7 @@ def _remedies(config: ModelConfig, device: str) -> list[str]:
     others = [*(f"cuda:{i}" for i in range(torch.cuda.device_count())), "cpu"]
     found: dict[int, list[str]] = {}
     for precision, place in product(dict.fromkeys((config.precision, "bf16")), dict.fromkeys((device, *others))):
-        if weight_bytes(replace(config, precision=precision)) <= memory_check.free_bytes(place):
+        if weight_bytes(replace(config, precision=precision)) <= available.free_bytes(place):
             changes = [f"model.precision={precision}"] if precision != config.precision else []
             changes += [f"model.device={place}"] if place != device else []
             found.setdefault(len(changes), []).append("set " + " ".join(changes))

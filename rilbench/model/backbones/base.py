@@ -16,6 +16,7 @@ from rilbench.model.reading import TextInput
 from rilbench.model.samplers import DDIM, Sampler
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
+LARGER = 4  # times its own side a model may be asked for; it draws repetitions there, and a step takes hours further on
 Condition = dict[str, Tensor]  # what a text becomes: the denoiser's inputs by name; one prompt's has no batch dimension
 
 
@@ -155,6 +156,9 @@ class Backbone(ABC):
         size = self.config.resolution
         if size is not None and (size < self.unit or size % self.unit):
             raise ConfigError(f"model.resolution: {size} is not a multiple of {self.unit}")
+        own = self.own_side * self.pixels_per_latent
+        if size is not None and size > LARGER * own:
+            raise ConfigError(f"model.resolution: {size} is more than {LARGER} times the {own} pixels of this model")
 
 
 def sampler_for(source: Any, config: ModelConfig) -> Sampler:

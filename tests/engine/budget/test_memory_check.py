@@ -17,8 +17,8 @@ from rilbench.contracts.components import NoSettings
 from rilbench.contracts.errors import ConfigError
 from rilbench.contracts.pair import LoraPair
 from rilbench.engine import run as engine
-from rilbench.engine.budget import memory_check, remedies
-from rilbench.engine.budget.check import check_memory, count_memory, work
+from rilbench.engine.budget import available
+from rilbench.engine.budget.check import Work, check_memory, count_memory, needed, remedies, work
 from rilbench.engine.budget.memory import Memory, count, under
 from rilbench.engine.config import RunConfig
 from rilbench.engine.loaded_model import LoadedModel
@@ -134,19 +134,19 @@ def config(**model: Any) -> RunConfig:
     return replace(plain, model=replace(plain.model, **model), evaluate=replace(plain.evaluate, batch_size=8))
 
 
-WORK = memory_check.Work([(8, ("red",)), (4, ("dark",))], prompts=100, images=1000)
-MEASURING = memory_check.Work([], prompts=0, images=1000)
+WORK = Work([(8, ("red",)), (4, ("dark",))], prompts=100, images=1000)
+MEASURING = Work([], prompts=0, images=1000)
 
 
 def test_what_is_needed_by_hand() -> None:
     # 8 images of 1000 + 100 are more than 4 of 1000 + 200; 15 % for the backward pass; 100 conditions of 1
-    assert memory_check.needed(config(), WORK, MEMORY) == int(1.15 * 8 * 1100) + 100
-    assert memory_check.needed(config(gradient_checkpointing=True), WORK, MEMORY) == int(1.15 * 8 * 400) + 100
+    assert needed(config(), WORK, MEMORY) == int(1.15 * 8 * 1100) + 100
+    assert needed(config(gradient_checkpointing=True), WORK, MEMORY) == int(1.15 * 8 * 400) + 100
     # measuring takes 4 tensors at a time: decoding 8 x 50; with slices 1 x 50, and then denoising 8 x 20 is more
-    assert memory_check.needed(config(), MEASURING, MEMORY) == 4 * 8 * 50
-    assert memory_check.needed(config(vae_slicing=True), MEASURING, MEMORY) == 4 * 8 * 20
+    assert needed(config(), MEASURING, MEMORY) == 4 * 8 * 50
+    assert needed(config(vae_slicing=True), MEASURING, MEMORY) == 4 * 8 * 20
     large = replace(MEMORY, scoring=60)
-    assert memory_check.needed(config(vae_slicing=True), MEASURING, large) == 4 * 8 * 60
+    assert needed(config(vae_slicing=True), MEASURING, large) == 4 * 8 * 60
 
 
 def halved(model: ModelConfig) -> Memory:
@@ -194,21 +194,21 @@ def halved(model: ModelConfig) -> Memory:
     ],
 )
 def test_remedies_by_hand(free: int, told: list[str]) -> None:
-    assert remedies.remedies(config(), WORK, MEMORY, free, halved) == told
+    assert remedies(config(), WORK, MEMORY, free, halved) == told
 
 
 def test_remedies_for_measuring() -> None:
     """A slice of 4 x 50 fits where only bf16 lets one be decoded: 4 x 25."""
-    assert remedies.remedies(config(), MEASURING, MEMORY, 200, halved) == [
+    assert remedies(config(), MEASURING, MEMORY, 200, halved) == [
         "set model.vae_slicing=true",
         "set evaluate.batch_size=2",
     ]
     bf16 = "set model.vae_precision=bf16 (changes the numbers)"
-    assert remedies.remedies(config(), MEASURING, MEMORY, 150, halved) == ["set evaluate.batch_size=1", bf16]
-    assert remedies.remedies(config(vae_precision="bf16"), MEASURING, MEMORY, 150, lambda model: MEMORY) == []
+    assert remedies(config(), MEASURING, MEMORY, 150, halved) == ["set evaluate.batch_size=1", bf16]
+    assert remedies(config(vae_precision="bf16"), MEASURING, MEMORY, 150, lambda model: MEMORY) == []
 
 
-def applied(told: list[str], config: RunConfig, work: memory_check.Work) -> tuple[RunConfig, memory_check.Work]:
+def applied(told: list[str], config: RunConfig, work: Work) -> tuple[RunConfig, Work]:
     """As the settings `set SECTION.KEY=VALUE` would have it."""
     for text in told:
         key, _, value = text.split()[1].partition("=")
@@ -224,12 +224,12 @@ def applied(told: list[str], config: RunConfig, work: memory_check.Work) -> tupl
 @pytest.mark.parametrize("changes", [{}, {"gradient_checkpointing": True}, {"vae_slicing": True}])
 def test_every_remedy_is_enough(changes: dict[str, Any]) -> None:
     plain = config(**changes)
-    frees = range(100, memory_check.needed(plain, WORK, MEMORY), 20)
-    helped = {free: told for free in frees if (told := remedies.remedies(plain, WORK, MEMORY, free, halved))}
+    frees = range(100, needed(plain, WORK, MEMORY), 20)
+    helped = {free: told for free in frees if (told := remedies(plain, WORK, MEMORY, free, halved))}
     assert len(helped) > 10
     for free, told in helped.items():
         changed, work = applied(told, plain, WORK)
-        assert memory_check.needed(changed, work, halved(changed.model)) <= free
+        assert needed(changed, work, halved(changed.model)) <= free
     assert max(set(frees) - set(helped)) < min(helped)  # what helps with little helps with more
 
 
@@ -280,17 +280,25 @@ def test_metrics_are_loaded_before_the_free_bytes_are_read(workplace: Path, monk
         made.extend(1 for kind, name in components._made if (kind, name) == ("metric", "toy_contrast"))
         return 10**9
 
-    monkeypatch.setattr(memory_check, "free_bytes", free_bytes)
-    check_memory(loaded)
+    monkeypatch.setattr(available, "free_bytes", free_bytes)
+    check_memory(loaded, plan)
     assert made == [1]
     bare = count(loaded.model, loaded.group, {}, prompt="a", last_steps=1)
     assert counted.weights == bare.weights + 1000 * 4
     assert work(loaded, plan).prompts == 3  # the same three to train and to measure
 
 
+def test_only_a_run_that_may_not_fit_is_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "weights").write_bytes(bytes(1000))
+    monkeypatch.setattr(available, "free_bytes", lambda device: 10_001)
+    assert available.is_small(ModelConfig(), [tmp_path / "weights"], 2, "cpu")
+    assert not available.is_small(ModelConfig(), [tmp_path], 3, "cpu")
+    assert not available.is_small(ModelConfig(resolution=16), [tmp_path], 1, "cpu")
+
+
 @pytest.mark.slow
 def test_a_run_that_does_not_fit_is_refused_before_it_starts(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(memory_check, "free_bytes", lambda device: 1_500_000)
+    monkeypatch.setattr(available, "free_bytes", lambda device: 1_500_000)
     with pytest.raises(ConfigError, match=r"GB .*weights.*cpu has 0\.0 GB .*micro_batch=1"):
         toy.run(workplace)
     assert not list((workplace / "runs").rglob("adapter_model.safetensors"))
@@ -302,7 +310,7 @@ def test_a_run_that_does_not_fit_is_refused_before_it_starts(workplace: Path, mo
 
 @pytest.mark.slow
 def test_the_remedy_is_enough(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(memory_check, "free_bytes", lambda device: 1_500_000)
+    monkeypatch.setattr(available, "free_bytes", lambda device: 1_500_000)
     with pytest.raises(ConfigError) as error:
         toy.run(workplace)
     changes = [word.rstrip(".") for word in str(error.value).split() if "=" in word and "check_memory" not in word]
@@ -315,7 +323,7 @@ def test_explain_says_whether_it_fits(workplace: Path, monkeypatch: pytest.Monke
     from rilbench_explain.explain import explain
 
     def told(free: int) -> dict[str, Any]:
-        monkeypatch.setattr(memory_check, "free_bytes", lambda device: free)
+        monkeypatch.setattr(available, "free_bytes", lambda device: free)
         loaded = toy.config(workplace)
         found = explain(loaded, *engine.prepare(loaded, toy.catalog(), print))
         return dict(json.loads(json.dumps(found))["memory"])
