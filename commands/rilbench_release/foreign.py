@@ -20,7 +20,7 @@ from rilbench.engine.progress import Reporter
 from rilbench.engine.run import run_name
 from rilbench.engine.run_folder import RunFolder
 from rilbench.engine.session import Session
-from rilbench.evaluation.evaluate import cause
+from rilbench.evaluation.evaluate import LOADED, Origin
 from rilbench.files.hub import digest
 from rilbench.files.prompts import read_prompts
 from rilbench.host import requirements
@@ -34,13 +34,11 @@ class ForeignModel(LoadedModel):
 
     lora: Lora | None = None
 
-    def cause(self, planned: PlannedStage) -> str:
+    def origin(self, planned: PlannedStage) -> Origin:
         if planned.chain and self.lora:
-            return f"the LoRA {self.lora.path} makes them so at scale {self.lora.scale:g}; try less, PATH:SCALE"
-        return cause(trained=False)
-
-    def named(self, planned: PlannedStage) -> str:
-        return "adding the LoRA" if planned.chain else "no training"
+            cause = f"the LoRA {self.lora.path} makes them so at scale {self.lora.scale:g}; try less, PATH:SCALE"
+            return Origin("adding the LoRA", cause)
+        return LOADED
 
     def load(self, chain: Chain) -> None:
         if chain and self.lora:

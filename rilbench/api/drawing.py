@@ -9,7 +9,7 @@ from torch import Tensor
 from rilbench.api.saved import SavedRun
 from rilbench.engine.progress import Reporter
 from rilbench.evaluation.config import EvaluateConfig
-from rilbench.evaluation.evaluate import batches, cause, generate, images_after, to_pixels
+from rilbench.evaluation.evaluate import Origin, batches, generate, to_pixels
 from rilbench.model.attach import adapter_group
 from rilbench.model.text_to_image import TextToImage
 
@@ -48,8 +48,7 @@ def draw(
         for stage in stages:
             model = loaded.after(stage)
             for of_batch, noise in batches(model, prompts, config):
-                with images_after(f"stage {stage}", cause(trained=stage > 0)):
-                    images = generate(model, of_batch, noise)
+                images = generate(model, of_batch, noise, Origin.of(f"stage {stage}", trained=stage > 0))
                 yield from ((stage, pixels) for pixels in to_pixels(images))
                 done += len(of_batch)
                 on_batch(done, total)

@@ -9,7 +9,6 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from rilbench.cli.output import echo, warn
-from rilbench.cli.summary import summary
 from rilbench.contracts.errors import PluginError, UsageError, reason, unknown
 from rilbench.host import control
 from rilbench.host.plugin import Plugin, Status
@@ -28,6 +27,8 @@ class Listed(TyperCommand):
         self.plugin = plugin
 
     def get_short_help_str(self, limit: int = 45) -> str:
+        from rilbench.cli.summary import summary
+
         return summary(self.plugin.value)
 
     def imported(self) -> Any:

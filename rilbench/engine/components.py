@@ -11,7 +11,7 @@ from rilbench.contracts.strategy import Strategy
 from rilbench.engine import secret_settings
 from rilbench.engine.layers import COMPONENTS
 from rilbench.engine.parts import Parts
-from rilbench.evaluation.columns import Perturbed, RewardMetric
+from rilbench.evaluation.evaluate import RewardMetric
 from rilbench.host import global_state
 from rilbench.host.guard import blamed
 
@@ -40,6 +40,8 @@ class Components:
         """A metric, the mean of the reward of that name, or of perturbed images: `REWARD@PERTURBATION`."""
         name, _, perturbation = name.partition("@")
         if perturbation:
+            from rilbench.evaluation.perturb import Perturbed
+
             return Perturbed(name, self.reward(name), perturbation)
         if self.parts.metric_kind(name) == "reward":
             return RewardMetric(name, self.reward(name))

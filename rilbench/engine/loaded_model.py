@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from rilbench.engine.components import Components
 from rilbench.engine.config import RunConfig
 from rilbench.engine.plan import Chain, PlannedStage
 from rilbench.engine.progress import Reporter
-from rilbench.evaluation.evaluate import cause, images_after
+from rilbench.evaluation.evaluate import LOADED, Origin
 from rilbench.files.prompts import evaluation_prompts, read_prompts
 from rilbench.model.adapters import AdapterGroup
 from rilbench.model.attach import adapter_group
@@ -81,17 +81,11 @@ class LoadedModel:
         """The pairs of a chain with their coefficients, from the store."""
         return [(load_pair(self.store.stage(key).folder, self.model.device), c) for key, c in chain]
 
-    def named(self, planned: PlannedStage) -> str:
-        """A stage in messages."""
-        return "no training" if planned is self.plan[0] else f"stage {planned.index} ({planned.stage.label})"
-
-    def cause(self, planned: PlannedStage) -> str:
-        """Why images after a stage are not finite, and what to do."""
-        return cause(trained=bool(planned.chain))
-
-    def finite(self, planned: PlannedStage) -> AbstractContextManager[None]:
-        """DivergedError that names the stage when images made within are not finite."""
-        return images_after(self.named(planned), self.cause(planned))
+    def origin(self, planned: PlannedStage) -> Origin:
+        """The model after a stage in messages."""
+        if planned is self.plan[0]:
+            return LOADED
+        return Origin.of(f"stage {planned.index} ({planned.stage.label})", trained=bool(planned.chain))
 
     @contextmanager
     def enough_memory(self, where: str, remedy: str) -> Iterator[None]:

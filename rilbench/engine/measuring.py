@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import replace
 from functools import cached_property
 
 from torch import Tensor
 
-from rilbench.contracts.errors import DamagedError, DivergedError
+from rilbench.contracts.errors import DamagedError
 from rilbench.engine import identity
 from rilbench.engine.loaded_model import LoadedModel
 from rilbench.engine.plan import PlannedStage
-from rilbench.evaluation.evaluate import ImagesError, batches, evaluate, generate, to_pixels
+from rilbench.evaluation.evaluate import evaluate
 from rilbench.evaluation.images import KeptImages, written
 from rilbench.evaluation.kept import KeptEvaluation
-from rilbench.store.grid import save_picture
 from rilbench.store.locks import locked
 
 LESS = "lower evaluate.batch_size or set model.vae_slicing=true"
@@ -38,19 +35,17 @@ class Measuring:
     def whole(self, planned: PlannedStage) -> bool:
         """Whether the store has all that an evaluation leaves."""
         kept = self.kept(planned)
-        return kept.exists and not kept.damage() and not any(True for _ in kept.missing_pictures())
+        return kept.exists and not kept.damage()
 
     def complete(self, planned: PlannedStage) -> None:
-        """Make the evaluation of a stage, and its pictures, as far as they are missing or damaged."""
-        kept, where = self.kept(planned), self.loaded.named(planned)
-        if kept.exists and (why := kept.damage()):
+        """Make the evaluation of a stage, if anything of it is missing or damaged."""
+        kept = self.kept(planned)
+        why = kept.damage() if kept.exists else ""
+        if why:
             self.warn(f"{why} The stage is measured again")
-        if not kept.exists or kept.damage():
-            with self.loaded.enough_memory(f"measuring after {where}", LESS):
+        if why or not kept.exists:
+            with self.loaded.enough_memory(f"measuring after {self.loaded.origin(planned).after}", LESS):
                 self._evaluate(planned, kept)
-        elif missing := list(kept.missing_pictures()):
-            with self.loaded.enough_memory(f"drawing after {where}", LESS):
-                self._draw(planned, kept, missing)
 
     def _evaluate(self, planned: PlannedStage, kept: KeptEvaluation) -> None:
         loaded, files = self.loaded, kept.files
@@ -62,57 +57,31 @@ class Measuring:
         images = written(files.images, loaded.images) if compared and is_base else nullcontext(_forget)
         start = time.perf_counter()
         label = planned.stage.label if planned.stage.rewards else "model"
-        with (
-            loaded.reporter.evaluation(label, f"{planned.id}/{files.folder.name}") as on_batch,
-            images as keep,
-            loaded.finite(planned),
-        ):
-            try:
-                result = evaluate(
-                    loaded.model,
-                    loaded.prompts,
-                    metrics,
-                    self.config,
-                    base_images=base,
-                    keep=keep,
-                    on_batch=on_batch,
-                )
-            except ImagesError:
-                raise
-            except DivergedError as error:
-                raise DivergedError(f"{error}, measured after {loaded.named(planned)}") from None
+        with loaded.reporter.evaluation(label, f"{planned.id}/{files.folder.name}") as on_batch, images as keep:
+            result = evaluate(
+                loaded.model,
+                loaded.prompts,
+                metrics,
+                self.config,
+                origin=loaded.origin(planned),
+                base_images=base,
+                keep=keep,
+                on_batch=on_batch,
+            )
         kept.write(result, seconds=time.perf_counter() - start, images=loaded.images)
-
-    def _draw(self, planned: PlannedStage, kept: KeptEvaluation, missing: Sequence[int]) -> None:
-        """Pictures that are gone, once more."""
-        where = kept.files.folder
-        self.warn(f"{len(missing)} pictures are missing or damaged in {where}; they are made again")
-        self.loaded.load(planned.chain)
-        prompts = [self.loaded.prompts[number] for number in missing]
-        numbers = iter(missing)
-        for of_batch, noise in batches(self.loaded.model, prompts, replace(self.config, images_per_prompt=1)):
-            with self.loaded.finite(planned):
-                images = generate(self.loaded.model, of_batch, noise)
-            for pixels in to_pixels(images):
-                save_picture(kept.files.picture(next(numbers)), pixels)
 
     @cached_property
     def _base_images(self) -> KeptImages:
-        """The base model's evaluation images, read a batch at a time; made again when they are gone or damaged.
-
-        They are checked as a whole once; each batch is again when it is read.
-        """
+        """The base model's evaluation images, read a batch at a time; made again when they are gone or damaged."""
         base = self.loaded.plan[0]
         kept = self.kept(base)
         with locked(self.loaded.files(base).folder, self.loaded.reporter.waiting):
             try:
-                images = KeptImages(kept.files.images, self.loaded.images)
-                images.check()
+                return KeptImages(kept.files.images, self.loaded.images)
             except DamagedError as error:
                 self.warn(f"{error} This is done now")
                 self._evaluate(base, kept)
-                images = KeptImages(kept.files.images, self.loaded.images)
-        return images
+                return KeptImages(kept.files.images, self.loaded.images)
 
 
 def _forget(pixels: Tensor) -> None:

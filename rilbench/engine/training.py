@@ -61,7 +61,7 @@ class Training:
 
     def _make(self, planned: PlannedStage) -> None:
         if planned.train is not None:
-            with self.loaded.enough_memory(f"in {self.loaded.named(planned)}", LESS):
+            with self.loaded.enough_memory(f"in {self.loaded.origin(planned).after}", LESS):
                 self._train(planned)
         else:
             pair = LoraPair.averaged(self.loaded.pairs(planned.below))

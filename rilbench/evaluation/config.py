@@ -8,7 +8,7 @@ from typing import Literal
 from rilbench.contracts.settings import setting
 from rilbench.contracts.values import MOST
 
-Perturbation = Literal["jpeg", "blur", "shift"]  # functions of rilbench/evaluation/columns.py
+Perturbation = Literal["jpeg", "blur", "shift"]  # functions of rilbench/evaluation/perturb.py
 
 
 @dataclass(frozen=True)

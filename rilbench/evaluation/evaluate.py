@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from rilbench.contracts.components import Metric
+from rilbench.contracts.components import MeanMetric, Metric, NoSettings, Reward
 from rilbench.contracts.errors import DivergedError
 from rilbench.evaluation.bootstrap import interval
 from rilbench.evaluation.config import EvaluateConfig
@@ -30,27 +29,23 @@ class Evaluation:
     pictures: list[Tensor]  # the first image of the first prompts, (3, H, W) uint8
 
 
-class ImagesError(DivergedError):
-    """Images that are not finite; `images_after` adds the model and the remedy."""
+@dataclass(frozen=True)
+class Origin:
+    """For messages: what was done to a model last, and the likely cause of NaN images, with the remedy."""
+
+    after: str
+    cause: str
+
+    @classmethod
+    def of(cls, after: str, *, trained: bool) -> Origin:
+        """That of a model which rilbench made."""
+        if trained:
+            return cls(after, "its training diverged; lower train.lr and train it again")
+        checks = "its weights, model.precision, model.vae_precision and its scheduler"
+        return cls(after, f"nothing is trained there, so it is the model: check {checks}")
 
 
-@contextmanager
-def images_after(what: str, why: str) -> Iterator[None]:
-    """Within, an error about images that are not finite names what was done to the model, and the likely cause."""
-    try:
-        yield
-    except ImagesError as error:
-        raise DivergedError(f"{error} after {what}; {why}") from None
-
-
-def cause(trained: bool) -> str:
-    """The likely cause of NaN images, and the remedy."""
-    if trained:
-        return "its training diverged; lower train.lr and train it again"
-    return (
-        "nothing is trained there, so it is the model: check its weights, model.precision, model.vae_precision and its "
-        "scheduler"
-    )
+LOADED = Origin.of("no training", trained=False)  # of a model as it was loaded
 
 
 def evaluate(
@@ -59,6 +54,7 @@ def evaluate(
     metrics: Mapping[str, Metric],
     config: EvaluateConfig,
     *,
+    origin: Origin,
     base_images: Any = None,
     keep: Callable[[Tensor], None] = lambda pixels: None,
     on_batch: Callable[[int, int], None] = lambda done, total: None,
@@ -70,12 +66,12 @@ def evaluate(
 
     keep: receives the images (B, 3, H, W) uint8 of each batch, in that order.
     """
-    columns = [_Column(name, metric) for name, metric in metrics.items()]
+    columns = [_Column(name, metric, origin) for name, metric in metrics.items()]
     pictures: list[Tensor] = []
     first = range(0, min(config.pictures, len(prompts)) * config.images_per_prompt, config.images_per_prompt)
     done, total = 0, len(prompts) * config.images_per_prompt
     for batch_prompts, noise in batches(model, prompts, config):
-        pixels = to_pixels(generate(model, batch_prompts, noise))
+        pixels = to_pixels(generate(model, batch_prompts, noise, origin))
         batch = as_seen(pixels, model.device)
         pictures += [pixels[i - done].clone() for i in first if done <= i < done + len(batch)]
         keep(pixels)
@@ -95,12 +91,13 @@ def evaluate(
     )
 
 
-def generate(model: TextToImage, prompts: Sequence[str], noise: Tensor) -> Tensor:
+def generate(model: TextToImage, prompts: Sequence[str], noise: Tensor, origin: Origin = LOADED) -> Tensor:
     """Images (B, 3, H, W) in [0, 1] from noise (B, C, h, w), without gradient; they must be finite."""
     with torch.no_grad():
         images = model.decode(model.rollout(noise, prompts))
     if not torch.isfinite(images).all():
-        raise ImagesError("the model generates images that are not finite (NaN)")
+        told = "the model generates images that are not finite (NaN) after"
+        raise DivergedError(f"{told} {origin.after}; {origin.cause}")
     return images
 
 
@@ -123,11 +120,23 @@ def batches(model: TextToImage, prompts: Sequence[str], config: EvaluateConfig) 
         yield [p for p, _ in part], torch.cat(noise)
 
 
+class RewardMetric(MeanMetric):
+    """A reward's mean as a metric."""
+
+    def __init__(self, name: str, reward: Reward) -> None:
+        super().__init__(NoSettings())
+        self.name, self.reward = name, reward
+
+    def score(self, images: Tensor, prompts: Sequence[str], *, base_images: Tensor | None = None) -> Tensor:
+        return scores_of(f"reward {self.name!r}", self.reward(images, list(prompts)), len(images))
+
+
 class _Column:
     """A metric under guard, and the scores of single images so far."""
 
-    def __init__(self, name: str, metric: Metric) -> None:
-        self.name, self.metric, self.who = name, metric, f"metric {name!r}"
+    def __init__(self, name: str, metric: Metric, origin: Origin) -> None:
+        self.name, self.metric, self.origin = name, metric, origin
+        self.who = f"{'reward' if isinstance(metric, RewardMetric) else 'metric'} {name!r}"
         self.scores: list[Tensor] = []
         with blamed(self.who):
             metric.reset()
@@ -138,7 +147,7 @@ class _Column:
             scores = self.metric.update(images, list(prompts), **extra)
         if scores is not None:
             if not torch.isfinite(scores_of(self.who, scores, len(images))).all():
-                raise DivergedError(f"{self.who} is not finite (NaN or infinite)")
+                raise DivergedError(f"{self.who} is not finite (NaN or infinite), measured after {self.origin.after}")
             self.scores.append(scores.detach().float().cpu().clone())  # a metric may fill the same tensor again
 
     def value(self) -> float:

@@ -1,51 +1,37 @@
-"""The images of an evaluation as one .npy file, written and read a batch at a time: the paper's 10,000 take 8 GB.
-
-Its records are an `image` (3, H, W) and its `checksum` (8), both uint8.
-"""
+"""The images of an evaluation as safetensors, written and read a batch at a time: the paper's 10,000 take 8 GB."""
 
 from __future__ import annotations
 
-import hashlib
-import os
+import json
+import math
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-import torch
+from safetensors import safe_open
 from torch import Tensor
 
-from rilbench.store import temporary
-from rilbench.store.checksums import damaged, reading
-from rilbench.store.files import share, unwritable
+from rilbench.store.checksums import KEY, ZEROS, check, damaged, reading, seal
+from rilbench.store.files import replacing
 
-BATCH = 64  # images that are checked at a time
+NAME = "images"  # of the tensor in the file
 
 
 class KeptImages:
-    """The images of a file; `kept[i:j]` is (j - i, 3, H, W) uint8. Raises DamagedError if they differ from what was
-    written."""
+    """The images of a file; `kept[i:j]` is (j - i, 3, H, W) uint8. Raises DamagedError unless they are `count` images
+    and what was written."""
 
     def __init__(self, path: Path, count: int) -> None:
         with reading(path):
-            self._records = np.lib.format.open_memmap(path, mode="r")
-        if self._records.dtype.names != ("image", "checksum") or self._records.shape != (count,):
+            check(path)
+            self._images = safe_open(path, framework="pt").get_slice(NAME)  # type: ignore[no-untyped-call]
+        if self._images.get_shape()[0] != count:
             raise damaged(path, f"it does not hold {count} images")
-        self.path, self.count = path, count
 
     def __getitem__(self, part: slice) -> Tensor:
-        records = np.array(self._records[part])
-        images = torch.from_numpy(np.ascontiguousarray(records["image"]))
-        if not np.array_equal(_records(images), records):
-            raise damaged(self.path, "an image is not what its checksum says")
+        images: Tensor = self._images[part]
         return images
-
-    def check(self) -> None:
-        """Read every image once."""
-        for start in range(0, self.count, BATCH):
-            self[start : min(start + BATCH, self.count)]
 
 
 @contextmanager
@@ -55,53 +41,23 @@ def written(path: Path, count: int) -> Iterator[Callable[[Tensor], None]]:
     The file exists once the block succeeds. Raises RilbenchError if the disk is not writable or too full for all
     images, before the first is written.
     """
-    part = temporary.beside(path)
-    with _disk_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        file = part.open("wb")
+    with replacing(path, errors=(OSError,)) as part:
+        with part.open("wb") as file:
 
-    def append(pixels: Tensor) -> None:
-        records = _records(pixels)
-        with _disk_errors(path):
-            if not file.tell():
-                _check_room(path.parent, count, records.itemsize)
-                descr = np.lib.format.dtype_to_descr(records.dtype)
-                header = {"descr": descr, "fortran_order": False, "shape": (count,)}
-                np.lib.format.write_array_header_1_0(file, header)
-            file.write(records.tobytes())
+            def append(pixels: Tensor) -> None:
+                if not file.tell():
+                    file.write(_header(path.parent, (count, *pixels.shape[1:])))
+                file.write(pixels.contiguous().numpy().tobytes())
 
-    try:
-        yield append
-        with _disk_errors(path):
-            file.close()
-            share(part)
-            os.replace(part, path)
-    finally:
-        with suppress(OSError):
-            file.close()
-        with suppress(OSError):
-            part.unlink(missing_ok=True)
+            yield append
+        seal(part)
 
 
-def _records(images: Tensor) -> np.ndarray[Any, Any]:
-    """Images (B, 3, H, W) with their checksums."""
-    image, checksum = ("image", "u1", images.shape[1:]), ("checksum", "u1", 8)
-    records = np.empty(len(images), dtype=[image, checksum])
-    records["image"] = images.numpy()
-    for record in records:
-        record["checksum"] = list(hashlib.sha256(record["image"].data).digest()[:8])
-    return records
-
-
-def _check_room(folder: Path, count: int, size: int) -> None:
-    total, free = count * size, shutil.disk_usage(folder).free
-    if total > free:
-        raise OSError(f"{count} images take {total / 1e9:.1f} GB, the disk has {free / 1e9:.1f} GB free")
-
-
-@contextmanager
-def _disk_errors(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise unwritable(path, error) from None
+def _header(folder: Path, shape: tuple[int, ...]) -> bytes:
+    """How the file begins; OSError if the disk has no room for the rest."""
+    size, free = math.prod(shape), shutil.disk_usage(folder).free
+    if size > free:
+        raise OSError(f"{shape[0]} images take {size / 1e9:.1f} GB, the disk has {free / 1e9:.1f} GB free")
+    values = {"__metadata__": {KEY: ZEROS}, NAME: {"dtype": "U8", "shape": shape, "data_offsets": [0, size]}}
+    text = json.dumps(values, separators=(",", ":")).encode()
+    return len(text).to_bytes(8, "little") + text

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,7 +26,7 @@ class KeptEvaluation:
     @property
     def exists(self) -> bool:
         """True if the evaluation was finished: its numbers are written last."""
-        return (self.files.numbers).exists()
+        return self.files.numbers.exists()
 
     def numbers(self) -> Mapping[str, Any]:
         """`values`, `intervals` and `seconds`. Raises DamagedError if they differ from what was written."""
@@ -35,18 +35,17 @@ class KeptEvaluation:
         return numbers
 
     def damage(self) -> str:
-        """What is wrong with the numbers and scores of a finished evaluation; empty if they are usable."""
+        """What is wrong with the files of a finished evaluation; empty if they are usable."""
         try:
             intervals = self.numbers()["intervals"]
             if missing := intervals.keys() - load_tensors(self.files.scores, AGAIN).keys():
-                return f"{self.files.scores} is damaged: it holds no {', '.join(sorted(missing))}"
+                return f"{self.files.scores} is damaged: it holds no {', '.join(sorted(missing))}."
         except DamagedError as error:
             return str(error).removesuffix(f" {AGAIN}")
+        for picture in map(self.files.picture, range(self.pictures)):
+            if why := why_no_picture(picture):
+                return f"{picture} is missing or damaged: {why}."
         return ""
-
-    def missing_pictures(self) -> Iterator[int]:
-        """The numbers of pictures that are missing or damaged."""
-        return (number for number in range(self.pictures) if why_no_picture(self.files.picture(number)))
 
     def write(self, result: Evaluation, *, seconds: float, images: int) -> None:
         """Write everything, the numbers last."""

@@ -1,15 +1,13 @@
-"""The adapter group on a network: which layers it adapts, and how in half precision."""
+"""The adapter group on a network: which layers it adapts."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 
 import torch
 from torch import nn
 
 from rilbench.contracts.errors import ConfigError
-from rilbench.contracts.pair import LoraPair
 from rilbench.model.adapters import AdapterGroup
 
 
@@ -22,41 +20,8 @@ def adapter_group(network: nn.Module, *, targets: Sequence[str]) -> AdapterGroup
         raise ConfigError(f"adapter.targets: only linear layers can be adapted, not {', '.join(other[:3])}")
     if not layers:
         raise ConfigError(f"adapter.targets: the model has no layer named {', '.join(targets)}")
-    half = next(iter(layers.values())).weight.dtype != torch.float32
-    return HalfPrecisionGroup(layers) if half else AdapterGroup(layers)
+    if next(iter(layers.values())).weight.dtype == torch.float32:
+        return AdapterGroup(layers)
+    from rilbench.model.half_precision import HalfPrecisionGroup
 
-
-class HalfPrecisionGroup(AdapterGroup):
-    """Folds nothing into the weights, whose rounding would lose small changes: the frozen pairs are one branch.
-
-    During the rollout they and the pair in training are a single branch.
-    """
-
-    folds = False
-    folding_bytes = 0
-    _below: LoraPair | None = None  # all frozen pairs
-
-    def _branches(self) -> list[LoraPair]:
-        return [pair for pair in (self._below, self._active) if pair is not None]
-
-    def load_chain(self, chain: Sequence[tuple[LoraPair, float]]) -> None:
-        self.pair = self._active = None
-        self._below = self._rounded(chain) if chain else None
-
-    @contextmanager
-    def folded(self, pair: LoraPair | None = None) -> Iterator[None]:
-        pair = pair or self.pair
-        assert pair is not None, "no pair in training"
-        below = self._below
-        whole = self._rounded([(part, 1.0) for part in (below, pair) if part is not None])
-        self._below = None
-        try:
-            with self.swapped(whole):
-                yield
-        finally:
-            self._below = below
-
-    @torch.no_grad()
-    def _rounded(self, chain: Sequence[tuple[LoraPair, float]]) -> LoraPair:
-        """The sum of a chain in the network's precision."""
-        return LoraPair.concatenated(chain).to(next(iter(self.base.values())).dtype)
+    return HalfPrecisionGroup(layers)

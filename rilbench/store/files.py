@@ -17,15 +17,16 @@ from rilbench.contracts.errors import AGAIN, RilbenchError
 from rilbench.store import temporary
 from rilbench.store.checksums import KEY, ZEROS, checked, damaged, reading, seal
 
+WRITING = (OSError, SafetensorError, RuntimeError)  # the last is torch's
 _UMASK = os.umask(0)
 os.umask(_UMASK)  # reading it is setting it
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def replacing(path: Path, *, errors: tuple[type[Exception], ...] = WRITING) -> Iterator[Path]:
     """A temporary name next to `path`, which replaces it when the block succeeds.
 
-    Raises RilbenchError if the disk is full or not writable; then `path` is unchanged.
+    Raises RilbenchError if the disk is full or not writable, which `errors` tell; then `path` is unchanged.
     """
     part = temporary.beside(path)
     try:
@@ -34,7 +35,7 @@ def replacing(path: Path) -> Iterator[Path]:
         yield part
         share(part)
         os.replace(part, path)
-    except (OSError, SafetensorError, RuntimeError) as error:
+    except errors as error:
         raise unwritable(path, error) from None
     finally:
         with suppress(OSError):

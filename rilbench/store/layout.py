@@ -3,7 +3,7 @@
     RUN/    result.json  config.yaml  environment.json  plan.json  table.md  samples.png  memo-DIGEST.json
     STUDY/  study.json                                                       its runs lie beside it
     stages/STAGE/  stage.json  adapter_model.safetensors  adapter_config.json  carry.safetensors  checkpoint.pt
-    stages/STAGE/evaluations/EVALUATION/  metrics.json  scores.safetensors  images.npy  sample-0.png ...
+    stages/STAGE/evaluations/EVALUATION/  metrics.json  scores.safetensors  images.safetensors  sample-0.png ...
 
 STAGE and EVALUATION are hashes of everything that determines what lies there, so runs share them.
 """
@@ -133,7 +133,7 @@ class EvaluationFiles(_Folder):
 
     numbers = _Place("metrics.json")  # means, intervals and seconds; written last
     scores = _Place("scores.safetensors")  # the score of every image by every metric that gives one
-    images = _Place("images.npy")  # the base model's images, when a metric compares others with them
+    images = _Place("images.safetensors")  # the base model's images, when a metric compares others with them
 
     def picture(self, number: int) -> Path:
         """The picture of a prompt."""

@@ -9,10 +9,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 
-import numpy as np
 import pytest
 import torch
 import toy
+from safetensors.torch import load_file
 
 from rilbench.contracts.errors import DamagedError, RilbenchError
 from rilbench.evaluation import evaluate as evaluation
@@ -28,17 +28,17 @@ def pixels(count: int, side: int) -> torch.Tensor:
 @pytest.mark.parametrize("side", [4, 5])
 def test_a_file_in_batches_is_the_file_in_one(tmp_path: Path, side: int) -> None:
     images = pixels(7, side)
-    with written(tmp_path / "new" / "images.npy", 7) as add:
+    with written(tmp_path / "new" / "images.safetensors", 7) as add:
         for batch in images.split(3):
             add(batch)
-        assert not (tmp_path / "new" / "images.npy").exists()
-    assert np.array_equal(np.load(tmp_path / "new" / "images.npy")["image"], images.numpy())
+        assert not (tmp_path / "new" / "images.safetensors").exists()
+    assert torch.equal(load_file(tmp_path / "new" / "images.safetensors")["images"], images)
     assert len(list((tmp_path / "new").iterdir())) == 1
 
 
 def test_a_failure_leaves_nothing(tmp_path: Path) -> None:
     def interrupted() -> None:
-        with written(tmp_path / "images.npy", 7) as add:
+        with written(tmp_path / "images.safetensors", 7) as add:
             add(pixels(3, 4))
             raise KeyboardInterrupt
 
@@ -48,21 +48,17 @@ def test_a_failure_leaves_nothing(tmp_path: Path) -> None:
 
 
 def test_an_image_that_changed_on_the_disk_is_not_given_for_the_one_that_was_written(tmp_path: Path) -> None:
-    file = tmp_path / "images.npy"
+    file = tmp_path / "images.safetensors"
     with written(file, 7) as add:
         add(pixels(7, 4))
-    kept = KeptImages(file, 7)
-    kept.check()
-    assert torch.equal(kept[2:5], pixels(7, 4)[2:5])
-    data = bytearray(file.read_bytes())
-    data[-8 - 1] ^= 1  # in the last image
-    file.write_bytes(data)
-    kept = KeptImages(file, 7)
-    assert torch.equal(kept[2:5], pixels(7, 4)[2:5])
-    with pytest.raises(DamagedError, match=r"images\.npy .*damaged.*checksum"):
-        kept.check()
+    assert torch.equal(KeptImages(file, 7)[2:5], pixels(7, 4)[2:5])
     with pytest.raises(DamagedError, match="it does not hold 8 images"):
         KeptImages(file, 8)
+    data = bytearray(file.read_bytes())
+    data[-1] ^= 1  # in the last image
+    file.write_bytes(data)
+    with pytest.raises(DamagedError, match=r"images\.safetensors .*damaged.*checksum"):
+        KeptImages(file, 7)
 
 
 @contextmanager
@@ -82,19 +78,19 @@ def test_a_disk_that_fills_up_is_one_clear_error(tmp_path: Path, limit: int) -> 
     """In the header or in the images, at a write or when what was buffered is written."""
 
     def write() -> None:
-        with files_of_at_most(limit), written(tmp_path / "images.npy", 4) as add:
+        with files_of_at_most(limit), written(tmp_path / "images.safetensors", 4) as add:
             for _ in range(4):
                 add(torch.zeros(1, 3, 8, 8, dtype=torch.uint8))
 
-    with pytest.raises(RilbenchError, match=r"cannot write .*images\.npy: .*File too large"):
+    with pytest.raises(RilbenchError, match=r"cannot write .*images\.safetensors: .*File too large"):
         write()
     assert not list(tmp_path.iterdir())
 
 
 def test_a_disk_without_room_is_told_at_the_first_batch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=10_000 * 3 * 1024 * 1024 - 1))
-    file = tmp_path / "images.npy"
-    told = r"images.npy: 10000 images take 31.5 GB, the disk has 31.5 GB free. Free the disk or choose another"
+    file = tmp_path / "images.safetensors"
+    told = r"images.safetensors: 10000 images take 31.5 GB, the disk has 31.5 GB free. Free the disk or choose another"
     with pytest.raises(RilbenchError, match=told), written(file, 10_000) as add:
         add(pixels(1, 1024))
     assert not list(tmp_path.iterdir())
@@ -103,7 +99,7 @@ def test_a_disk_without_room_is_told_at_the_first_batch(tmp_path: Path, monkeypa
 @pytest.mark.slow
 def test_images_are_kept_for_metrics_that_need_them(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def files() -> list[Path]:
-        return list((workplace / "runs").rglob("images.npy"))
+        return list((workplace / "runs").rglob("images.safetensors"))
 
     toy.run(workplace, *SHORT, "evaluate.metrics=[toy_contrast]")
     assert files() == []
@@ -117,6 +113,4 @@ def test_images_are_kept_for_metrics_that_need_them(workplace: Path, monkeypatch
     monkeypatch.setattr(evaluation, "to_pixels", noted)
     toy.run(workplace, *SHORT, "evaluate.metrics=[likeness]")
     (file,) = files()
-    assert np.array_equal(
-        np.load(file)["image"], torch.cat(made[:2]).numpy()
-    )  # of the base: 3 prompts x 2, 4 at a time
+    assert torch.equal(load_file(file)["images"], torch.cat(made[:2]))  # of the base: 3 prompts x 2, 4 at a time

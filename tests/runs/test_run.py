@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from importlib.metadata import EntryPoint
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 import toy
@@ -31,7 +30,7 @@ def adapters(folder: Path) -> dict[str, bytes]:
 
 
 def kept_images(file: Path) -> torch.Tensor:
-    return torch.from_numpy(np.load(file)["image"].copy())
+    return load_file(file)["images"]
 
 
 def test_run_writes_what_it_promises(workplace: Path) -> None:
@@ -124,10 +123,10 @@ def test_a_stopped_run_continues_to_the_same_numbers(
 
 def test_images_do_not_depend_on_the_batch_size(workplace: Path) -> None:
     _, together = run(workplace, "rewards=[red]", "train.samples=2")
-    images = kept_images(workplace / "runs" / together.matrix.rows[0].evaluation / "images.npy")
+    images = kept_images(workplace / "runs" / together.matrix.rows[0].evaluation / "images.safetensors")
     shutil.rmtree(workplace / "runs")
     _, apart = run(workplace, "rewards=[red]", "train.samples=2", "evaluate.batch_size=1")
-    alone = kept_images(workplace / "runs" / apart.matrix.rows[0].evaluation / "images.npy")
+    alone = kept_images(workplace / "runs" / apart.matrix.rows[0].evaluation / "images.safetensors")
     assert (images.int() - alone.int()).abs().max() <= 1
     assert apart.matrix.values("red")[1] == pytest.approx(together.matrix.values("red")[1], abs=1e-5)
 
@@ -145,7 +144,7 @@ def test_a_model_that_did_not_change_measures_as_the_base(workplace: Path) -> No
 
 def test_what_is_kept_is_what_was_measured(workplace: Path) -> None:
     _, result = run(workplace, "rewards=[red]", "train.samples=2")
-    kept = kept_images(workplace / "runs" / result.matrix.rows[0].evaluation / "images.npy")
+    kept = kept_images(workplace / "runs" / result.matrix.rows[0].evaluation / "images.safetensors")
     scores = load_file(workplace / "runs" / result.matrix.rows[0].evaluation / "scores.safetensors")["red"]
     again = (kept.float() / 255)[:, 0].mean((1, 2))
     assert torch.allclose(scores.flatten(), again, rtol=0, atol=1e-6)  # 8 bits alone move it by 1e-4
@@ -258,7 +257,7 @@ def test_a_full_disk_is_a_clear_error(workplace: Path, monkeypatch: pytest.Monke
         patched.setattr("rilbench.store.tensors.save_file", full)
         with pytest.raises(RilbenchError, match=r"cannot write .*No space left on device.*store"):
             run(workplace)
-    (images,) = (workplace / "runs").rglob("images.npy")  # of the base model, written before and whole
+    (images,) = (workplace / "runs").rglob("images.safetensors")  # of the base model, written before and whole
     assert len(kept_images(images)) == 6
     assert run(workplace)[1].status == "finished"
 

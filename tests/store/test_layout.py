@@ -26,7 +26,7 @@ NAMES = {
     "checkpoint.pt",
     "metrics.json",
     "scores.safetensors",
-    "images.npy",
+    "images.safetensors",
 }
 FOLDERS = {"stages", "evaluations"}
 

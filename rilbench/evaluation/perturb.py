@@ -1,4 +1,4 @@
-"""Rewards as columns of the result: a reward's mean, on images or on perturbed images.
+"""Rewards of perturbed images as columns of the result; imported by runs that measure one.
 
 Perturbations are changes of an image that do not matter to a viewer: a gain in reward that they remove was not a
 visible one. A column `NAME@PERTURBATION` is the score NAME of the perturbed images.
@@ -14,20 +14,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from rilbench.contracts.components import MeanMetric, NoSettings, Reward
-from rilbench.host.guard import blamed, scores_of
-
-
-class RewardMetric(MeanMetric):
-    """A reward's mean as a metric."""
-
-    def __init__(self, name: str, reward: Reward) -> None:
-        super().__init__(NoSettings())
-        self.name, self.reward = name, reward
-
-    def score(self, images: Tensor, prompts: Sequence[str], *, base_images: Tensor | None = None) -> Tensor:
-        with blamed(f"reward {self.name!r}"):
-            return scores_of(f"reward {self.name!r}", self.reward(images, list(prompts)), len(images))
+from rilbench.contracts.components import Reward
+from rilbench.evaluation.evaluate import RewardMetric
 
 
 class Perturbed(RewardMetric):

@@ -15,8 +15,8 @@ from helpers import images, jpeg_round_trip, normalised, plain_clip, save_clip
 from PIL import Image, ImageFilter
 
 from rilbench import ConfigError
-from rilbench.evaluation.columns import PERTURBATIONS
 from rilbench.evaluation.config import Perturbation
+from rilbench.evaluation.perturb import PERTURBATIONS
 from rilbench.store.results import load_result
 from rilbench.store.tables import markdown
 from rilbench_metrics.clip_features import ClipFeatureSettings, Diversity
