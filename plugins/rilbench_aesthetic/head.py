@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import cast
 
 from torch import Tensor, nn
 
 from rilbench import ConfigError
-from rilbench.encoders import read_tensors
+from rilbench.encoders import brief, read_tensors
 
 REMEDY = "name the file of a head such as sac+logos+ava1-l14-linearMSE.pth"
 KEYS = ("0", "2", "4", "6", "7")  # the gaps are the dropouts of the published training code
@@ -43,22 +43,11 @@ class LinearHead(nn.Module):
     @classmethod
     def load(cls, path: str | Path) -> LinearHead:
         """A head from a `.safetensors` or torch file; ConfigError when the file is missing, corrupt or not a head."""
-        return cls.from_state(read_tensors(str(path), "head"), source=str(path))
-
-    @classmethod
-    def from_state(cls, state: Mapping[str, Tensor], *, source: str = "state") -> LinearHead:
-        """A head with the widths and weights of a state dict; ConfigError for other keys or shapes."""
-        expected = {f"layers.{key}.{part}" for key in KEYS for part in ("weight", "bias")}
-        if strangers := sorted(expected.symmetric_difference(state)):
-            told = ", ".join(strangers[:3]) + (f" and {len(strangers) - 3} more" if len(strangers) > 3 else "")
-            raise ConfigError(f"head: {source} is not an aesthetic head: missing or unexpected {told}; {REMEDY}")
-        weights = [state[f"layers.{key}.weight"] for key in KEYS]
-        if any(weight.ndim != 2 for weight in weights):
-            raise ConfigError(f"head: {source} is not an aesthetic head: a weight is not a matrix; {REMEDY}")
-        head = cls([weights[0].shape[1], *(weight.shape[0] for weight in weights)])
-        for key, value in head.state_dict().items():
-            if state[key].shape != value.shape:
-                found, wanted = tuple(state[key].shape), tuple(value.shape)
-                raise ConfigError(f"head: {source}: {key} has shape {found}, not {wanted}; {REMEDY}")
-        head.load_state_dict(dict(state))
+        state = read_tensors(str(path), "head")
+        try:
+            weights = [state[f"layers.{key}.weight"] for key in KEYS]
+            head = cls([weights[0].shape[1], *map(len, weights)])
+            head.load_state_dict(state)
+        except (KeyError, IndexError, TypeError, RuntimeError) as error:  # other keys, or weights of other shapes
+            raise ConfigError(f"head: {path} is not an aesthetic head ({brief(error)}); {REMEDY}") from None
         return head

@@ -21,35 +21,10 @@ class ClipFeatureSettings:
     pretrained: str | None = setting(None, CLIP_PRETRAINED, path=True)
 
 
-class ClipScore(MeanMetric):
-    """100 times the cosine of image and prompt features, in [-100, 100]; negative values are kept.
-
-    Source: Hessel et al., CLIPScore (2021), with the usual weight 100 in place of 2.5.
-    """
+class ClipFeatures(Metric):
+    """A metric with an encoder."""
 
     Settings = ClipFeatureSettings
-    higher_is_better = True
-
-    @classmethod
-    def files(cls, settings: ClipFeatureSettings) -> Sequence[NeededFile]:
-        return clip_files(settings.model, settings.pretrained)
-
-    def __init__(self, settings: ClipFeatureSettings, *, device: str = "cpu") -> None:
-        super().__init__(settings, device=device)
-        self.encoder = ClipEncoder(settings.model, settings.pretrained, device)
-
-    def score(self, images: Tensor, prompts: Sequence[str], *, base_images: Tensor | None = None) -> Tensor:
-        return 100 * (self.encoder.image_features(images) * self.encoder.text_features(prompts)).sum(1)
-
-
-class Diversity(Metric):
-    """1 minus the mean cosine of the CLIP features of two images of one prompt, in [0, 2]; the mean over prompts.
-
-    Falls towards 0 when a model answers a prompt with one image whatever the noise. NaN unless a prompt has two.
-    """
-
-    Settings = ClipFeatureSettings
-    higher_is_better = True
 
     @classmethod
     def files(cls, settings: ClipFeatureSettings) -> Sequence[NeededFile]:
@@ -59,6 +34,27 @@ class Diversity(Metric):
         super().__init__(settings, device=device)
         self.encoder = ClipEncoder(settings.model, settings.pretrained, device)
         self.reset()
+
+
+class ClipScore(ClipFeatures, MeanMetric):
+    """100 times the cosine of image and prompt features, in [-100, 100]; negative values are kept.
+
+    Source: Hessel et al., CLIPScore (2021), with the usual weight 100 in place of 2.5.
+    """
+
+    higher_is_better = True
+
+    def score(self, images: Tensor, prompts: Sequence[str], *, base_images: Tensor | None = None) -> Tensor:
+        return 100 * (self.encoder.image_features(images) * self.encoder.text_features(prompts)).sum(1)
+
+
+class Diversity(ClipFeatures):
+    """1 minus the mean cosine of the CLIP features of two images of one prompt, in [0, 2]; the mean over prompts.
+
+    Falls towards 0 when a model answers a prompt with one image whatever the noise. NaN unless a prompt has two.
+    """
+
+    higher_is_better = True
 
     def reset(self) -> None:
         self._sums: dict[str, tuple[int, Tensor]] = {}

@@ -160,12 +160,12 @@ def test_wrong_heads_are_refused(head: Path, clip: Path, tmp_path: Path) -> None
     wide = good | {"layers.4.weight": torch.zeros(4, 5), "layers.4.bias": torch.zeros(4)}
     flat = good | {"layers.0.weight": torch.zeros(8)}
     two = good | {"layers.7.weight": torch.zeros(2, 3), "layers.7.bias": torch.zeros(2)}
-    cases = {"layers.7.bias": less, "layers.4.weight has shape": wide, "not a matrix": flat, "last of them 1": two}
-    for match, state in cases.items():
+    more = good | {"layers.9.bias": torch.zeros(1)}
+    cases = {"layers.7.bias": less, "layers.4.weight": wide, "not an aesthetic head": flat, "last of them 1": two}
+    for match, state in (cases | {"layers.9.bias": more, "layers.0.weight": {"weight": torch.zeros(3)}}).items():
+        torch.save(state, tmp_path / "other.pth")
         with pytest.raises(ConfigError, match=match):
-            LinearHead.from_state(state)
-    with pytest.raises(ConfigError, match=r"layers\.9\.bias"):
-        LinearHead.from_state(good | {"layers.9.bias": torch.zeros(1)})
+            LinearHead.load(tmp_path / "other.pth")
     with pytest.raises(ConfigError, match="head: no file at"):
         Aesthetic(AestheticSettings(clip=str(clip), head=str(tmp_path / "gone.pth")))
     with pytest.raises(ConfigError, match="expected 000"):
