@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rich.console import Console
@@ -39,63 +39,60 @@ MARKS = {"": "", STAR: "$^{*}$", DAGGER: r"$^{\dagger}$"}
 
 @dataclass(frozen=True)
 class Cell:
-    """A value with the marks of its tests and, beside or under it, a note in brackets; bold is the best."""
+    """A text with the marks of its tests and, beside or under it, a note in brackets; bold is the best."""
 
-    value: str
+    text: str
     note: str = ""
     bold: bool = False
     mark: str = ""
 
 
 @dataclass(frozen=True)
-class Line:
-    """A row; `rule` draws a line above it."""
-
-    labels: tuple[str, ...]
-    cells: tuple[Cell, ...]
-    rule: bool = False
-
-
-@dataclass(frozen=True)
 class Sheet:
-    """A table: names of the label columns, headers of the columns of cells, rows. `bold` says what bold cells are, for
-    where they can be seen."""
+    """A table: names of its columns and rows of cells; an empty row is a line across. The first `names` columns say
+    what a row is about."""
 
     title: str
-    labels: tuple[str, ...]
-    columns: tuple[str, ...]
-    lines: tuple[Line, ...]
-    caption: str
-    bold: str = ""
+    head: Sequence[str]
+    rows: Sequence[Sequence[Cell]]
+    names: int = 1
+    caption: str = ""
 
     def explained(self) -> str:
         """The caption, with what bold means when a cell is."""
-        has_bold = any(cell.bold for line in self.lines for cell in line.cells)
-        return f"{self.bold} {self.caption}" if has_bold else self.caption
+        has_bold = any(cell.bold for row in self.rows for cell in row)
+        return f"Bold: the best mean. {self.caption}" if has_bold else self.caption
 
 
 def show(sheet: Sheet, console: Console) -> None:
-    """Print a sheet; columns that do not fit side by side follow below, with the labels again."""
-    for columns in _parts(sheet, console.width):
-        console.print(_table(sheet, columns))
+    """Print a sheet; columns that do not fit side by side follow below, with the names again."""
+    wide = console.options.update(width=10_000)
+    left = list(range(sheet.names, len(sheet.head)))
+    while left:
+        tables = (_table(sheet, left[:n]) for n in range(len(left), 0, -1))
+        fits = (table for table in tables if console.measure(table, options=wide).maximum <= console.width)
+        table = next(fits, _table(sheet, left[:1]))
+        console.print(table)
+        left = left[len(table.columns) - sheet.names :]
     console.print(Text(sheet.explained() if console.is_terminal else sheet.caption, style="dim"))
     console.print()
 
 
 def markdown(sheet: Sheet) -> str:
     """Title, table and caption."""
-    rows = [[*line.labels, *map(Marked, map(_markdown_cell, line.cells))] for line in sheet.lines]
-    table = markdown_table([*sheet.labels, *sheet.columns], rows)
-    return f"**{escaped(sheet.title)}**\n\n{table}\n\n{escaped(sheet.explained())}\n"
+    n = sheet.names
+    rows = [
+        [*(cell.text for cell in row[:n]), *(Marked(_markdown_cell(cell)) for cell in row[n:])]
+        for row in sheet.rows
+        if row
+    ]
+    return f"**{escaped(sheet.title)}**\n\n{markdown_table(sheet.head, rows)}\n\n{escaped(sheet.explained())}\n"
 
 
 def latex(sheet: Sheet) -> str:
     """A `table` for the package booktabs."""
-    rows = [[_latex(text) for text in (*sheet.labels, *sheet.columns)]]
-    rows += [[*map(_latex, line.labels), *map(_latex_cell, line.cells)] for line in sheet.lines]
-    head, *body = (" & ".join(row) + r" \\" for row in rows)
-    body = [rf"\midrule{chr(10)}{row}" if line.rule else row for line, row in zip(sheet.lines, body, strict=True)]
-    layout = "l" * len(sheet.labels) + "r" * len(sheet.columns)
+    rows = [" & ".join(map(_latex_cell, row)) + r" \\" if row else r"\midrule" for row in sheet.rows]
+    layout = "l" * sheet.names + "r" * (len(sheet.head) - sheet.names)
     wide = len(layout) >= WIDE
     lines = [
         rf"\begin{{table}}  % \usepackage{{booktabs{',graphicx' if wide else ''}}}",
@@ -104,9 +101,9 @@ def latex(sheet: Sheet) -> str:
         *([r"\resizebox{\textwidth}{!}{%"] if wide else []),
         rf"\begin{{tabular}}{{{layout}}}",
         r"\toprule",
-        head,
+        " & ".join(map(_latex, sheet.head)) + r" \\",
         r"\midrule",
-        *body,
+        *rows,
         r"\bottomrule",
         rf"\end{{tabular}}{'}' if wide else ''}",
         r"\end{table}",
@@ -115,12 +112,12 @@ def latex(sheet: Sheet) -> str:
 
 
 def _markdown_cell(cell: Cell) -> str:
-    value = f"**{cell.value}**" if cell.bold else cell.value
+    value = f"**{cell.text}**" if cell.bold else cell.text
     return f"{value}{cell.mark.replace('*', chr(92) + '*')} {cell.note}".rstrip()
 
 
 def _latex_cell(cell: Cell) -> str:
-    value = rf"\textbf{{{_latex(cell.value)}}}" if cell.bold else _latex(cell.value)
+    value = rf"\textbf{{{_latex(cell.text)}}}" if cell.bold else _latex(cell.text)
     return f"{value}{MARKS[cell.mark]} {_latex(cell.note)}".rstrip()
 
 
@@ -130,45 +127,23 @@ def _latex(text: str) -> str:
     return re.sub(r"(?<![\w.])-(?=\d)", "$-$", escaped)
 
 
-def _parts(sheet: Sheet, width: int) -> Iterator[list[int]]:
-    """The columns in portions that fit into a width beside the labels, at least one in each."""
-    labels = [
-        min(ORDER, max(len(text) for text in (name, *(line.labels[i] for line in sheet.lines))))
-        for i, name in enumerate(sheet.labels)
-    ]
-    start = sum(labels) + 3 * len(labels) + 1  # a border and two spaces each, the last border
-    part, used = [0], start + _width(sheet, 0) + 3
-    for i in range(1, len(sheet.columns)):
-        needed = _width(sheet, i) + 3
-        if used + needed > width:
-            yield part
-            part, used = [], start
-        part.append(i)
-        used += needed
-    yield part
-
-
-def _width(sheet: Sheet, column: int) -> int:
-    """Characters a column of cells needs; a header may be broken between words."""
-    lines = [text for line in sheet.lines for text in str(_cell(line.cells[column])).splitlines()]
-    return max(map(len, (*lines, *sheet.columns[column].split())))
-
-
 def _table(sheet: Sheet, columns: Sequence[int]) -> Table:
+    """With some of the columns; only their headers may be broken, between words."""
     table = Table(title=Text(sheet.title))
-    for name in sheet.labels:
+    for name in sheet.head[: sheet.names]:
         table.add_column(name, max_width=ORDER)
     for i in columns:
-        table.add_column(Text(sheet.columns[i]), justify="right", width=_width(sheet, i))
-    for line in sheet.lines:
-        if line.rule:
-            table.add_section()
-        table.add_row(*map(Text, line.labels), *(_cell(line.cells[i]) for i in columns))
+        texts = [line for row in sheet.rows if row for line in str(_cell(row[i])).splitlines()]
+        width = max(map(len, (*texts, *sheet.head[i].split())))
+        table.add_column(Text(sheet.head[i]), justify="right", width=width)
+    for row in sheet.rows:
+        cells = (*range(sheet.names), *columns)
+        table.add_row(*(_cell(row[i]) for i in cells)) if row else table.add_section()
     return table
 
 
 def _cell(cell: Cell) -> Text:
-    text = Text(cell.value, style="bold" if cell.bold else "").append(cell.mark, style="not bold")
+    text = Text(cell.text, style="bold" if cell.bold else "").append(cell.mark, style="not bold")
     if cell.note:
         joint = "\n" if len(text) + len(cell.note) >= STACK else " "
         text.append(f"{joint}{cell.note}", style="not bold")

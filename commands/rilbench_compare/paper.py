@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import cache
 from importlib.resources import files
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 from rilbench.analysis.comparison import Comparison
 from rilbench.analysis.quantities import Quantity
 from rilbench.contracts.result import MetricInfo
-from rilbench_compare.formats import Cell, Line
+from rilbench_compare.formats import Cell
 
 PUBLISHED = {Quantity.FINAL: "values", Quantity.FORGETTING: "forgetting"}
 
@@ -43,11 +43,11 @@ def rows(comparison: Comparison) -> dict[str, list[Row]]:
     }
 
 
-def lines(rows: Sequence[Row], infos: Sequence[MetricInfo], quantity: Quantity) -> Iterator[Line]:
-    """Published rows for a table, a rule above the first."""
-    for i, row in enumerate(rows):
-        labels = (f"{row['strategy']} (paper)", " > ".join(row["rewards"]), "")
-        yield Line(labels, tuple(_cell(row, info.name, quantity) for info in infos), rule=i == 0)
+def cells(rows: Sequence[Row], infos: Sequence[MetricInfo], quantity: Quantity) -> list[list[Cell]]:
+    """Published rows for a table, a line above the first."""
+    names = [[f"{row['strategy']} (paper)", " > ".join(row["rewards"]), ""] for row in rows]
+    found = [[_cell(row, info.name, quantity) for info in infos] for row in rows]
+    return [[], *([*map(Cell, own), *values] for own, values in zip(names, found, strict=True))]
 
 
 def _cell(row: Row, metric: str, quantity: Quantity) -> Cell:

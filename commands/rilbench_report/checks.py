@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 
 from rilbench.analysis.quantities import Quantity
 from rilbench.analysis.statistics import Spread
+from rilbench.contracts.result import RunResult
 from rilbench.store.tables import number
-from rilbench_report.study import Run, Study
-from rilbench_report.tables import Table, table
-from rilbench_report.words import SPACE, percent_spread, plus_minus
+from rilbench_compare.formats import Cell, Sheet
+from rilbench_report.study import Study
+from rilbench_report.words import SPACE, percent_spread
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -25,7 +26,7 @@ ABOUT_ITSELF = {("compressibility", "jpeg"), ("incompressibility", "jpeg")}
 HELD_OUT = ("hps", "sharpness", "colorfulness", "clip")  # suggestions
 
 
-def checks(study: Study) -> dict[str, tuple[Table | None, str]]:
+def checks(study: Study) -> dict[str, tuple[Sheet | None, str]]:
     """By name the answer of every check, and the setting that would give it where there is none."""
     return {"held_out": _held_out(study), "diversity": _diversity(study), "disturbed": _disturbed(study)}
 
@@ -35,19 +36,19 @@ def without(study: Study) -> list[str]:
     return sorted(name for name in study.disturbed if tuple(name.split("@")) in ABOUT_ITSELF)
 
 
-def _held_out(study: Study) -> tuple[Table | None, str]:
+def _held_out(study: Study) -> tuple[Sheet | None, str]:
     names = [m.name for m in study.metrics if any(_is_held_out(run, m.name) for run in study.runs)]
-    held = {(run.label, run.result.name, name) for run in study.runs for name in names if _is_held_out(run, name)}
+    held = {(run.label, run.name, name) for run in study.runs for name in names if _is_held_out(run, name)}
     gains = study.gains(names)
     gains = gains[[key in held for key in zip(gains["label"], gains["run"], gains["metric"], strict=True)]]
-    cells = [[_change(study, gains, s, n) for n in names] for s in study.strategies]
+    cells = [[_change(study, gains, s, n) for n in names] for s in study.labels]
     suggested = next(n for n in (*HELD_OUT, "REWARD") if n not in study.rewards)
-    return _table(study, "held-out rewards", names, cells), _setting(study, suggested)
+    return _sheet(study, "held-out rewards", names, cells), _setting(study, suggested)
 
 
-def _is_held_out(run: Run, name: str) -> bool:
+def _is_held_out(run: RunResult, name: str) -> bool:
     trained, values = run.matrix.trained_rewards(), run.matrix.values(name)
-    return f"reward/{name}" in run.result.plugins and name not in trained and not math.isnan(values[-1])
+    return f"reward/{name}" in run.plugins and name not in trained and not math.isnan(values[-1])
 
 
 def _change(study: Study, gains: pd.DataFrame, strategy: str, name: str) -> str:
@@ -55,28 +56,28 @@ def _change(study: Study, gains: pd.DataFrame, strategy: str, name: str) -> str:
     if own.empty:
         return "-"
     absolute, shares = Spread.of(own["value"]), Spread.of(own["value"] / own["base"].abs().replace(0, math.nan))
-    return f"{plus_minus(absolute, study.comparison.base(name), signed=True)} ({percent_spread(shares)})"
+    return f"{absolute.text(study.base(name), signed=True)} ({percent_spread(shares)})"
 
 
-def _diversity(study: Study) -> tuple[Table | None, str]:
+def _diversity(study: Study) -> tuple[Sheet | None, str]:
     names = [m.name for m in study.metrics if m.name == DIVERSITY]
     cells = []
-    for s in study.strategies if names else ():
-        base = study.comparison.base(DIVERSITY, study.comparison.base_of(s))
-        cells.append([f"{number(base)} → {plus_minus(study.spread(s, Quantity.FINAL, DIVERSITY), base)}"])
-    return _table(study, "diversity", names, cells), _setting(study, DIVERSITY)
+    for s in study.labels if names else ():
+        base = study.base(DIVERSITY, study.base_of(s))
+        cells.append([f"{number(base)} → {study.spread(s, Quantity.FINAL, DIVERSITY).text(base)}"])
+    return _sheet(study, "diversity", names, cells), _setting(study, DIVERSITY)
 
 
-def _disturbed(study: Study) -> tuple[Table | None, str]:
+def _disturbed(study: Study) -> tuple[Sheet | None, str]:
     names = [name for name in study.disturbed if name not in without(study)]
     gains = study.gains([*study.rewards, *names])
-    cells = [[_remains(gains[gains["label"] == s], name, study) for name in names] for s in study.strategies]
-    return _table(study, "share of the gain", names, cells), "evaluate.perturb=[jpeg,blur,shift]"
+    cells = [[_remains(gains[gains["label"] == s], name, study) for name in names] for s in study.labels]
+    return _sheet(study, "share of the gain", names, cells), "evaluate.perturb=[jpeg,blur,shift]"
 
 
 def _remains(gains: pd.DataFrame, disturbed: str, study: Study) -> str:
     plain = disturbed.partition("@")[0]
-    trained = {run.result.name for run in study.runs if plain in run.matrix.trained_rewards()}
+    trained = {run.name for run in study.runs if plain in run.matrix.trained_rewards()}
     both = gains[gains["run"].isin(trained)].pivot(index="run", columns="metric", values="value")
     share = ratio(both.reindex(columns=[plain, disturbed]).dropna().to_numpy())
     if share is None:
@@ -105,14 +106,14 @@ def ratio(pairs: NDArray[np.float64]) -> tuple[float, float, float] | None:
     return value, (b - root) / a, (b + root) / a
 
 
-def _table(study: Study, caption: str, names: Sequence[str], cells: Sequence[Sequence[str]]) -> Table | None:
+def _sheet(study: Study, caption: str, names: Sequence[str], cells: Sequence[Sequence[str]]) -> Sheet | None:
     if not names:
         return None
-    rows = [[f"{s}{study.mark(s)}", *row] for s, row in zip(study.strategies, cells, strict=True)]
-    return table(caption, ["strategy", *names], rows)
+    rows = [[*map(Cell, (f"{s}{study.mark(s)}", *row))] for s, row in zip(study.labels, cells, strict=True)]
+    return Sheet(caption, ["strategy", *names], rows)
 
 
 def _setting(study: Study, addition: str) -> str:
     """The setting of `rilbench run` that measures more than the runs did."""
-    measured = study.runs[0].settings.get("evaluate.metrics", "").replace(" ", "")
+    measured = study.texts(study.runs[0]).get("evaluate.metrics", "").replace(" ", "")
     return f"evaluate.metrics=[{','.join(filter(None, [measured, addition]))}]"

@@ -13,16 +13,19 @@ from typing import TYPE_CHECKING, Any
 from rilbench.analysis.figures import Style, all_stage_curves, gain_drift, heat_map
 from rilbench.analysis.quantities import Quantity
 from rilbench.analysis.sources import load_runs
+from rilbench.analysis.statistics import Spread, chance
+from rilbench.analysis.table import long_table
 from rilbench.cli.templates import filled
+from rilbench.contracts.result import RunResult
 from rilbench.host.catalog import Catalog
 from rilbench.host.hook_caller import HookCaller, Warn
 from rilbench.store.files import finite, write_text
 from rilbench.store.tables import header
+from rilbench_compare.formats import Cell, Sheet
 from rilbench_report import tables, words
 from rilbench_report.checks import checks, without
 from rilbench_report.pictures import Album, album
-from rilbench_report.study import Run, Study
-from rilbench_report.tables import Table, table
+from rilbench_report.study import Study, environment, picture_size, trained_samples
 from rilbench_report.words import about, counted, listed
 
 if TYPE_CHECKING:
@@ -58,9 +61,9 @@ def write_report(
 
 
 def _content(study: Study, catalog: Catalog, pictures: Album) -> dict[str, Any]:
-    panels, table = _panels(study), study.comparison.table
-    heat = heat_map(table, {strategy: study.mark(strategy) for strategy in study.strategies})
-    plots = {"heat": heat, "pareto": gain_drift(table, study.ranked(Quantity.AVERAGE_FORGOTTEN))}
+    panels = _panels(study)
+    heat = heat_map(study.table, {strategy: study.mark(strategy) for strategy in study.labels})
+    plots = {"heat": heat, "pareto": gain_drift(study.table, study.ranked(Quantity.AVERAGE_FORGOTTEN))}
     return {
         "date": date,
         "study": study,
@@ -68,22 +71,22 @@ def _content(study: Study, catalog: Catalog, pictures: Album) -> dict[str, Any]:
         "listed": listed,
         "header": header,
         "sentences": sentences(study),
-        "strategies": [(f"{s}{study.mark(s)}", _described(study, catalog, s)) for s in study.strategies],
+        "strategies": [(f"{s}{study.mark(s)}", _described(study, catalog, s)) for s in study.labels],
         "metrics": [(header(m), about(catalog, m.name, "reward", "metric")) for m in study.metrics],
         "overall": tables.final(study, "mean ± 95 % interval over orders and seeds"),
         "per_order": [
-            tables.final(study, f"{order}: mean ± 95 % interval over seeds", order) for order in study.orders
+            tables.final(study, f"{order}: mean ± 95 % interval over seeds", order) for order in study.all_orders
         ],
         "differences": tables.differences(study),
-        "orders": [*study.orders, *(["mean over all orders"] if len(study.orders) > 1 else [])],
-        "styles": [(s, Style.of(i)) for i, s in enumerate(study.strategies)],
+        "orders": [*study.all_orders, *(["mean over all orders"] if len(study.all_orders) > 1 else [])],
+        "styles": [(s, Style.of(i)) for i, s in enumerate(study.labels)],
         "checks": checks(study),
         "without": without(study),
         "album": pictures,
         "facts": [
-            facts(study, "Settings", lambda run: run.settings),
-            facts(study, "Plugins", lambda run: run.result.plugins),
-            facts(study, "Environments", lambda run: run.environment),
+            facts(study, "Settings", study.texts),
+            facts(study, "Plugins", lambda run: run.plugins),
+            facts(study, "Environments", environment),
         ],
         "alts": {name: figure.layout.meta["alt"] for name, figure in plots.items()},
         "data": {
@@ -97,18 +100,22 @@ def _content(study: Study, catalog: Catalog, pictures: Album) -> dict[str, Any]:
 
 def sentences(study: Study) -> list[str]:
     """Paragraphs: what was compared, how it was measured, who is best, who is not ranked."""
-    cases = study.cases(study.reference)
-    unranked = [f"{s} ({counted(len(study.cases(s)), 'run')})" for s in study.strategies if study.cases(s) != cases]
-    known = {"study": study, "Quantity": Quantity, "spread_of": tables.spread_of, "unranked": unranked} | vars(words)
+    cases = study.cases(study.against)
+    unranked = [f"{s} ({counted(len(study.cases(s)), 'run')})" for s in study.labels if study.cases(s) != cases]
+    known = vars(words) | {"study": study, "Quantity": Quantity, "unranked": unranked}
+    known |= {"chance": chance, "read": Spread.read}
+    known["sizes"] = sorted({picture_size(run) for run in study.runs} - {""})
+    known["prompts"] = sorted({len(study.prompts(run)) for run in study.runs} - {0})
+    known["trained"] = sorted({n for run in study.runs for n in trained_samples(run)})
     paragraphs = filled("rilbench_report", "summary.j2", **known).split("\n\n")
     return list(filter(None, (re.sub(r"[ \n]+", " ", text).strip() for text in paragraphs)))
 
 
 def _panels(study: Study) -> dict[str, list[Figure]]:
     """Of every metric the stages of every order, and where there are several of all orders together."""
-    table = study.long[study.long["metric"].isin([info.name for info in study.metrics])]
-    views = [table[table["order"] == order] for order in study.orders]
-    panels = [all_stage_curves(view) for view in (*views, *([table] if len(views) > 1 else []))]
+    table = long_table(study.runs)
+    views = [table[table["order"] == order] for order in study.all_orders]
+    panels = [all_stage_curves(view, study.metrics) for view in (*views, *([table] if len(views) > 1 else []))]
     return {f"lines-{i}": [panel[info.name] for panel in panels] for i, info in enumerate(study.metrics)}
 
 
@@ -121,7 +128,7 @@ def _drawn(figure: Figure, margin: dict[str, int]) -> dict[str, Any]:
 
 def _described(study: Study, catalog: Catalog, label: str) -> str:
     """What a method is, and what sets it apart from others of its strategy."""
-    said = about(catalog, study.of(label)[0].result.strategy, "strategy")
+    said = about(catalog, study.of(label)[0].strategy, "strategy")
     more = study.variant(label)
     return f"{said.rstrip('.')}. {more}" if more else said
 
@@ -134,18 +141,15 @@ def _render(content: dict[str, Any]) -> str:
 
 
 def facts(
-    study: Study, what: str, read: Callable[[Run], Mapping[str, str]]
-) -> tuple[str, dict[str, str], Table | None]:
+    study: Study, what: str, read: Callable[[RunResult], Mapping[str, str]]
+) -> tuple[str, dict[str, str], Sheet | None]:
     """What it is, the keys with one value in all runs, and a table of those that differ; None when none does."""
-    found = {run.result.name: read(run) for run in study.runs}
+    found = {run.name: read(run) for run in study.runs}
     keys = dict.fromkeys(key for own in found.values() for key in own)
     values = {key: {own.get(key, "-") for own in found.values()} for key in keys}
-    of = {s: [found[run.result.name] for run in study.of(s)] for s in study.strategies}
-    rows = [
-        [key, *(" | ".join(dict.fromkeys(own.get(key, "-") for own in of[s])) for s in study.strategies)]
-        for key, several in values.items()
-        if len(several) > 1 and key != "strategy"
-    ]
+    rows = []
+    for key in (key for key in keys if len(values[key]) > 1 and key != "strategy"):
+        of = ({found[run.name].get(key, "-"): None for run in study.of(s)} for s in study.labels)
+        rows.append([Cell(key), *(Cell(" | ".join(several)) for several in of)])
     same = {key: next(iter(several)) for key, several in values.items() if len(several) == 1}
-    caption = f"{what.lower()} that differ"
-    return what, same, table(caption, ["", *study.strategies], rows, words=True) if rows else None
+    return what, same, Sheet(f"{what.lower()} that differ", ["", *study.labels], rows) if rows else None

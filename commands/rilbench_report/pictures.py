@@ -10,10 +10,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from rilbench.contracts.result import RunResult
 from rilbench.store.grid import check_picture
 from rilbench.store.layout import EvaluationFiles
 from rilbench.store.picture_files import opened
-from rilbench_report.study import Run, Study
+from rilbench_report.study import Study, in_store
 
 PROMPTS = 4
 SIDE = 256  # pixels; larger pictures are made smaller
@@ -37,9 +38,9 @@ def album(study: Study) -> Album:
     made, numbers, samples = Album(), dict[Path, int](), dict[tuple[Path | None, str], list[Path]]()
     strategies = Counter(map(_case, study.runs))
     for run in sorted(
-        study.runs, key=lambda run: (-strategies[_case(run)], *_case(run), study.strategies.index(run.label))
+        study.runs, key=lambda run: (-strategies[_case(run)], *_case(run), study.labels.index(run.label))
     ):
-        keys = [(run.result.folder and run.result.folder.parent, row.evaluation) for row in run.matrix.rows]
+        keys = [(run.folder and run.folder.parent, row.evaluation) for row in run.matrix.rows]
         for key in (key for key in keys if key not in samples):
             samples[key] = _samples(run, key[1])
         stages = [samples[key] for key in keys]
@@ -51,23 +52,23 @@ def album(study: Study) -> Album:
         for file in (file for files in stages for file in files if file not in numbers):
             numbers[file] = len(made.uris)
             made.uris.append(data_uri(file))
-        made.runs.append(_described(run) | {"pictures": [[numbers[file] for file in files] for files in stages]})
+        made.runs.append(_described(study, run) | {"pictures": [[numbers[file] for file in files] for files in stages]})
     return made
 
 
-def _case(run: Run) -> tuple[int, str]:
-    return run.result.seed, run.order
+def _case(run: RunResult) -> tuple[int, str]:
+    return run.seed, run.order
 
 
-def _samples(run: Run, folder: str) -> list[Path]:
-    files = [run.in_store(EvaluationFiles(Path(folder)).picture(i)) for i in range(PROMPTS)] if folder else []
+def _samples(run: RunResult, folder: str) -> list[Path]:
+    files = [in_store(run, EvaluationFiles(Path(folder)).picture(i)) for i in range(PROMPTS)] if folder else []
     return [file for file in files if file]
 
 
-def _described(run: Run) -> dict[str, Any]:
+def _described(study: Study, run: RunResult) -> dict[str, Any]:
     labels = [row.label for row in run.matrix.rows]
-    prompts: Sequence[str] = run.prompts[:PROMPTS] or [f"prompt {i + 1}" for i in range(PROMPTS)]
-    return {"strategy": run.label, "order": run.order, "seed": run.result.seed, "stages": labels, "prompts": prompts}
+    prompts: Sequence[str] = study.prompts(run)[:PROMPTS] or [f"prompt {i + 1}" for i in range(PROMPTS)]
+    return {"strategy": run.label, "order": run.order, "seed": run.seed, "stages": labels, "prompts": prompts}
 
 
 def data_uri(file: Path) -> str:

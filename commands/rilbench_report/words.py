@@ -27,12 +27,6 @@ def percent(share: float, *, signed: bool = True) -> str:
     return "-" if math.isnan(share) else f"{100 * share:{'+' if signed else ''}.1f}{SPACE}%"
 
 
-def plus_minus(spread: Spread, like: float, *, signed: bool = False) -> str:
-    """Mean ± half-width with the decimals of `like`; it can be broken before the ±."""
-    half = "" if math.isnan(spread.half) else f" ±{SPACE}{number(spread.half, like)}"
-    return f"{'+' if signed and spread.mean > 0 else ''}{number(spread.mean, like)}{half}"
-
-
 def percent_spread(spread: Spread) -> str:
     """Mean ± half-width of shares, as per cent."""
     return percent(spread.mean).replace(f"{SPACE}%", f"{_half(spread)}{SPACE}%")
@@ -44,7 +38,7 @@ def points(spread: Spread) -> str:
 
 
 def _half(spread: Spread) -> str:
-    return "" if math.isnan(spread.half) else f" ±{SPACE}{100 * spread.half:.1f}"
+    return "" if math.isnan(spread.half) else f" ±{100 * spread.half:.1f}"
 
 
 def from_zero(spread: Spread, like: float) -> str:
@@ -59,13 +53,6 @@ def percent_from_zero(spread: Spread) -> str:
     """Mean [low, high] of shares that cannot be negative, as per cent."""
     interval = f" [{100 * max(0.0, spread.low):.1f},{SPACE}{100 * spread.high:.1f}]"
     return percent(spread.mean, signed=False) + ("" if math.isnan(spread.half) else interval)
-
-
-def chance(p: float) -> str:
-    """`p 0.012`, `p < 0.001`, `p -` for NaN, which is no test."""
-    if math.isnan(p):
-        return f"p{SPACE}-"
-    return f"p{SPACE}<{SPACE}0.001" if p < 0.001 else f"p{SPACE}{p:.3f}"
 
 
 def listed(names: Sequence[object]) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from rilbench.cli.options import AsJson
-from rilbench.cli.output import echo, print_fields, print_json, print_table, stdout, warn
+from rilbench.cli.output import echo, print_fields, print_json, print_result, print_table, warn
 
 if TYPE_CHECKING:
     from rilbench_runs.cleaning import Removable
@@ -46,14 +46,14 @@ def show(
     as_json: AsJson = False,
 ) -> None:
     """Show a run's settings, the folders of its stages, and its table of results."""
-    from rilbench.analysis.recorded import settings as settings_of
+    from rilbench.analysis.sources import load_settings
     from rilbench.store.layout import Store
     from rilbench_runs.inventory import find
 
     (kept,) = find([run], store)
     told = _listed(kept, [kept])
     files = Store(kept.folder.parent)
-    settings = settings_of(kept.result) if kept.result else {}
+    settings = load_settings(kept.result) if kept.result else {}
     stages = [str(files.stage(stage).folder) for stage in sorted(kept.stages)]
     if as_json:
         result = kept.result.to_json() if kept.result else None
@@ -64,9 +64,7 @@ def show(
     print_fields(fields | {"folder": str(kept.folder), "stage folders": "\n".join(stages)} | command)
     print_table(["setting", "value"], [[key, str(value)] for key, value in settings.items()])
     if kept.result and kept.result.matrix.rows:
-        from rilbench.store.tables import terminal
-
-        stdout().print(terminal(kept.result))
+        print_result(kept.result)
 
 
 @app.command()
@@ -132,13 +130,12 @@ def _listed(run: KeptRun, runs: Sequence[KeptRun]) -> dict[str, Any]:
 
 
 def _differing(run: KeptRun, runs: Sequence[KeptRun]) -> Mapping[str, str]:
-    from rilbench.analysis.methods import differing
-    from rilbench.analysis.recorded import settings_of
+    from rilbench.analysis.methods import differing, settings_of
     from rilbench.contracts.errors import ConfigError
 
     results = [other.result for other in runs if other.result and run.result and other.result.label == run.result.label]
     try:
-        return differing(run.result, results, settings_of(results)) if run.result else {}
+        return differing(results, settings_of(results))[run.result.name] if run.result else {}
     except ConfigError:  # `show` says what is wrong
         return {}
 

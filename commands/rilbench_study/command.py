@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from rilbench.cli.options import AsJson, Plugins, Quiet, Rewards, Settings, catalog
-from rilbench.cli.output import print_fields, print_json, prints_on_stderr, stdout, warn
+from rilbench.cli.output import print_fields, print_json, prints_on_stderr, warn
 
 if TYPE_CHECKING:
     from rilbench_study.graph import Graph
@@ -83,13 +83,14 @@ def study(
 
 def _print_plan(graph: Graph, workers: int, *, err: bool = False) -> None:
     from rilbench.engine.progress import duration
-    from rilbench_study.overview import plan_table
+    from rilbench_study.overview import print_plan
+    from rilbench_study.timings import NOTHING
 
     if graph.seconds:
-        stdout(stderr=err).print(plan_table(graph))
+        print_plan(graph, err=err)
         orders = "; ".join(" > ".join(order) for order in graph.orders)
         among = "" if workers == 1 else f", shared by {workers} workers"
-        known = f"{duration(60 * graph.minutes(workers))}{among} ({graph.how})" if not graph.estimates.unknown else ""
+        known = f"{duration(60 * graph.minutes(workers))}{among} ({graph.how})" if not graph.took[NOTHING] else ""
         print_fields({"orders": orders, "time": known or graph.how}, err=err)
 
 
@@ -101,11 +102,10 @@ def _show(run: StudyRun, plugin_lines: dict[str, str], as_json: bool) -> None:
         values = {"name": run.study.name, "folder": str(run.folder), "failed": failed, "plugins": plugin_lines}
         print_json(values | {"finished": [result.name for result in results], "overview": overview.lines(results)})
         return
-    console = stdout()
     if results:
-        console.print(overview.table(results))
+        overview.print_lines(results)
     if failed:
-        console.print(overview.failed_table(failed))
+        overview.print_failed(failed)
     print_fields(_pointers(run) | plugin_lines)
 
 

@@ -1,14 +1,19 @@
-"""The work of all cells as one graph: what they share, what is done, what is left."""
+"""The work of all cells as one graph: what they share, what is done, what is left and how long that takes."""
 
 from __future__ import annotations
 
+import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from rilbench_study.cells import Cell
-from rilbench_study.cost import Estimates
-from rilbench_study.timings import MEASURED, NOTHING, PROBED
+from rilbench.files.prompts import evaluation_prompts
+from rilbench_study.cells import Cell, Work
+from rilbench_study.timings import MEASURED, NOTHING, PROBED, Timings
+
+if TYPE_CHECKING:
+    from rilbench_study.probe import Cost
 
 
 @dataclass(frozen=True)
@@ -30,18 +35,48 @@ class Counts:
 
 
 class Graph:
-    """The cells of a study with what the store had when the graph was made."""
+    """The cells of a study with what the store had when the graph was made.
+
+    `seconds` is how long each piece of missing work takes: as long as the like that is in the store, or what two timed
+    forwards of the model say. `took` counts the pieces by where their time comes from.
+    """
 
     def __init__(self, cells: Sequence[Cell], *, probe: bool = True) -> None:
-        """probe: whether work that the store has no times of is estimated from timed forwards."""
+        """probe: whether work that the store has no times of is timed; otherwise no model is loaded."""
         self.cells = cells
         self.results = {cell.name: result for cell in cells if (result := cell.result())}
         every = {work.key: (cell, work) for cell in cells for work in cell.work}
         finished = {work.key for cell in cells if cell.name in self.results for work in cell.work}
         self.done = {key for key, (cell, work) in every.items() if key in finished or cell.done(work)}
-        left = {key: pair for key, pair in every.items() if key not in self.done}
-        self.estimates = Estimates(cells[0].store, probe=probe)
-        self.seconds = {key: self.estimates.seconds(*pair) for key, pair in left.items()}
+        self.took: Counter[str] = Counter()
+        self._timings, self._probe = Timings(cells[0].store), probe
+        self._costs: dict[Any, Cost] = {}
+        self.seconds = {key: self._seconds(*pair) for key, pair in every.items() if key not in self.done}
+
+    def _seconds(self, cell: Cell, work: Work) -> float:
+        images = len(evaluation_prompts(cell.config.evaluate.prompts)) * cell.config.evaluate.images_per_prompt
+        if work.training:
+            known = self._timings.training(work.planned.document)
+        else:
+            known = self._timings.evaluation(cell.evaluation, images)
+        self.took[MEASURED if known is not None else PROBED if self._probe else NOTHING] += 1
+        if known is not None:
+            return known
+        if not self._probe:
+            return math.nan
+        cost, train, steps = self._cost(cell), work.planned.train, cell.config.model.steps
+        if work.training and train is not None:
+            return cost.training(train.samples, steps, train.last_steps)
+        return cost.sampling(images, steps)
+
+    def _cost(self, cell: Cell) -> Cost:
+        """From two timed forwards of the cell's model; rewards and metrics are left out."""
+        from rilbench.model.text_to_image import TextToImage
+        from rilbench_study.probe import measure
+
+        if cell.config.model not in self._costs:
+            self._costs[cell.config.model] = measure(TextToImage.load(cell.config.model))
+        return self._costs[cell.config.model]
 
     def counts(self, label: str | None = None) -> Counts:
         """Of one method or of all; what two methods share is counted with both."""
@@ -62,15 +97,19 @@ class Graph:
 
     def to_json(self, workers: int) -> dict[str, Any]:
         """The plan for scripts."""
-        labels = dict.fromkeys(cell.config.label for cell in self.cells)
         return {
             "orders": [list(order) for order in self.orders],
             "total": asdict(self.counts()),
-            "methods": {label: asdict(self.counts(label)) for label in labels},
+            "methods": {label: asdict(self.counts(label)) for label in self.labels},
             "workers": workers,
             "minutes": self.minutes(workers),
             "how": self.how,
         }
+
+    @property
+    def labels(self) -> list[str]:
+        """The methods, each once."""
+        return list(dict.fromkeys(cell.config.label for cell in self.cells))
 
     @property
     def orders(self) -> list[tuple[str, ...]]:
@@ -84,10 +123,8 @@ class Graph:
     @property
     def how(self) -> str:
         """Where the estimate comes from."""
-        if self.estimates.unknown:
+        if self.took[NOTHING]:
             return NOTHING
-        if not self.estimates.probed:
-            return MEASURED
-        if not self.estimates.measured:
-            return PROBED
-        return f"{self.estimates.measured} pieces of work {MEASURED}, {self.estimates.probed} {PROBED}"
+        if self.took[MEASURED] and self.took[PROBED]:
+            return f"{self.took[MEASURED]} pieces of work {MEASURED}, {self.took[PROBED]} {PROBED}"
+        return PROBED if self.took[PROBED] else MEASURED

@@ -1,4 +1,4 @@
-"""A study's outcome in one small table: what every method ends with, over all its finished runs."""
+"""A study's plan and outcome as small tables."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from rich.table import Table
-from rich.text import Text
-
 from rilbench.analysis.quantities import Quantity, metrics_of
+from rilbench.cli.output import print_table
 from rilbench.contracts.result import RunResult
 from rilbench.engine.progress import duration
 from rilbench.store.tables import header, number
 from rilbench_study.graph import Graph
+
+PLAN = ("method", "runs", "finished", "stages", "shared", "in store", "evaluations", "measured", "time")
 
 
 def lines(results: Sequence[RunResult]) -> list[dict[str, Any]]:
@@ -32,43 +32,32 @@ def lines(results: Sequence[RunResult]) -> list[dict[str, Any]]:
     return [{"label": "base", "runs": 0, "final": base.to_dict()}, *of_methods]
 
 
-def table(results: Sequence[RunResult]) -> Table:
-    """For a terminal."""
-    shown = Table(title="after the last stage: mean over the models of all orders and seeds")
-    shown.add_column("method")
-    shown.add_column("runs", justify="right")
+def print_lines(results: Sequence[RunResult]) -> None:
+    """`lines` for a terminal."""
     metrics, found = metrics_of(results), lines(results)
-    for info in metrics:
-        shown.add_column(Text(header(info)), justify="right")
-    for line in found:
-        cells = [number(line["final"].get(info.name, math.nan), found[0]["final"][info.name]) for info in metrics]
-        shown.add_row(Text(line["label"]), str(line["runs"] or ""), *cells)
-    return shown
+    rows = [
+        [line["label"], str(line["runs"] or "")]
+        + [number(line["final"].get(info.name, math.nan), found[0]["final"][info.name]) for info in metrics]
+        for line in found
+    ]
+    title = "after the last stage: mean over the models of all orders and seeds"
+    print_table(["method", "runs", *map(header, metrics)], rows, title=title, numbers=True)
 
 
-def plan_table(graph: Graph) -> Table:
-    """The plan, a line a method. What methods share is on the line of each, and once in the last.
+def print_plan(graph: Graph, *, err: bool = False) -> None:
+    """A line for each method; what methods share is on the line of each, and counted once in the last.
 
     stages: different ones that are trained. shared: how many trainings are saved because runs have stages in common.
     """
-    shown = Table("method", title="the plan")
-    for name in ("runs", "finished", "stages", "shared", "in store", "evaluations", "measured", "time"):
-        shown.add_column(name, justify="right")
-    labels = list(dict.fromkeys(cell.config.label for cell in graph.cells))
-    for label in (*labels, None):
-        counts = graph.counts(label)
-        figures = [counts.runs, counts.finished, counts.stages, counts.shared, counts.stored, counts.evaluations]
-        time = "?" if math.isnan(counts.seconds) else duration(counts.seconds).removeprefix("about ")
-        shown.add_row(
-            Text(label or "together"), *map(str, [*figures, counts.measured, time]), end_section=label == labels[-1]
-        )
-    return shown
+    rows: list[list[str]] = []
+    for label in (*graph.labels, None):
+        *counts, seconds = vars(graph.counts(label)).values()
+        time = "?" if math.isnan(seconds) else duration(seconds).removeprefix("about ")
+        rows += [[label, *map(str, counts), time]] if label else [[], ["together", *map(str, counts), time]]
+    print_table(PLAN, rows, title="the plan", numbers=True, err=err)
 
 
-def failed_table(failed: Sequence[dict[str, Any]]) -> Table:
+def print_failed(failed: Sequence[dict[str, Any]]) -> None:
     """What failed and why."""
-    shown = Table("method", "order", "seed", "reason", title="failed")
-    for values in failed:
-        cells = (values["label"], " > ".join(values["rewards"]), str(values["seed"]), values["reason"])
-        shown.add_row(*map(Text, cells))
-    return shown
+    rows = [[each["label"], " > ".join(each["rewards"]), str(each["seed"]), each["reason"]] for each in failed]
+    print_table(["method", "order", "seed", "reason"], rows, title="failed")

@@ -35,7 +35,7 @@ def settings(folder: Path) -> dict[str, Any]:
 
 def own(result: RunResult) -> dict[str, str]:
     """The parameters that say what is trained."""
-    return {"strategy": result.strategy, "rewards": " > ".join(result.rewards), "seed": str(result.seed)}
+    return {"strategy": result.strategy, "rewards": result.order, "seed": str(result.seed)}
 
 
 def tags(folder: Path, result: RunResult) -> dict[str, str]:

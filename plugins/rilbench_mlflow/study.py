@@ -69,16 +69,13 @@ def labels(results: Sequence[RunResult]) -> list[str]:
     """A label a run, such as `rid`, or `rid lam=10` where there are runs of `rid` with another `lam`."""
     if len({run.label for run in results}) == len(results):
         return [run.label for run in results]
-    from rilbench.analysis.recorded import settings_of, strategies_of, telling
+    from rilbench.analysis.methods import differing, settings_of
 
-    settings = settings_of(results)
-    tellings = [telling(settings[run.name], strategies_of(run)) for run in results]
-    texts = []
-    for run, mine in zip(results, tellings, strict=True):
-        alike = [other for one, other in zip(results, tellings, strict=True) if one.label == run.label and other]
-        parts = [f"{k.rpartition('.')[2]}={v}" for k, v in mine.items() if any(other.get(k) != v for other in alike)]
-        texts.append(" ".join([run.label, *parts]))
-    return texts
+    apart = differing(results, settings_of(results))
+    return [
+        " ".join([run.label, *(f"{key.rpartition('.')[2]}={value}" for key, value in apart[run.name].items())])
+        for run in results
+    ]
 
 
 def examples(results: Sequence[RunResult], labels: Sequence[str]) -> dict[str, str]:

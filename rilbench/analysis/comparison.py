@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 from rilbench.analysis import methods
+from rilbench.analysis.methods import Settings, settings_of
 from rilbench.analysis.quantities import Quantity, columns, metrics_of
-from rilbench.analysis.recorded import Settings, settings_of
 from rilbench.contracts.errors import UsageError, unknown
 
 if TYPE_CHECKING:
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from rilbench.contracts.result import MetricInfo, RunResult
 
 Warn = Callable[[str], None]
+Row = Mapping[str, Any]
+KEYS = ("label", "quantity", "metric", "order")
 REFERENCE = "rid"
 TEST = ("quantity", "label", "metric")
 
@@ -26,9 +29,9 @@ class Comparison:
     """Runs compared; `against` is the method the others are tested against, labels are the methods in their order.
 
     bases: of each run the number of its base model (`methods.base_models`). table: `quantity_table` of the quantities.
-    orders: `means` by method and order. means: by method, with the number of `orders` and `models`; `comparable`: a
-    mean over the same orders and seeds, and on the same base model, as that of `against`; `best`: the best of these,
-    where there are two of each. differences: the paired tests of all methods on the base model of `against`.
+    orders: `means` by method and order. means: by method, with `comparable`: a mean over the same orders and seeds, and
+    on the same base model, as that of `against`; `best`: the best of these, where there are two of each. differences:
+    the paired tests of all methods on the base model of `against`.
     """
 
     runs: list[RunResult]
@@ -42,6 +45,30 @@ class Comparison:
     orders: pd.DataFrame
     means: pd.DataFrame
     differences: pd.DataFrame
+
+    @cached_property
+    def _rows(self) -> dict[tuple[str, ...], Row]:
+        tables = (self.means.assign(order=""), self.orders)
+        return {tuple(row[key] for key in KEYS): row for table in tables for row in table.to_dict("records")}
+
+    def row(self, label: str, quantity: Quantity, metric: str = "average", order: str = "") -> Row:
+        """The row of `means`, or of `orders`."""
+        return self._rows[label, quantity, metric, order]
+
+    @cached_property
+    def _tests(self) -> dict[str, dict[tuple[str, str], Row]]:
+        found: dict[str, dict[tuple[str, str], Row]] = {quantity: {} for quantity in self.quantities}
+        for row in self.differences.to_dict("records"):
+            found[row["quantity"]][row["label"], row["metric"]] = row
+        return found
+
+    def tests(self, quantity: Quantity) -> dict[tuple[str, str], Row]:
+        """The rows of `differences` by method and metric."""
+        return self._tests[quantity]
+
+    def models(self, label: str) -> int:
+        """How many models are behind a method: runs that are the same model count once."""
+        return int(self.table.loc[self.table["label"] == label, "model"].nunique())
 
     def columns(self, quantity: Quantity) -> list[MetricInfo]:
         """The columns of a quantity."""
@@ -124,7 +151,7 @@ def _choice(
     known = {name: _labels(name, before, runs) for name in (*(strategies or ()), against or REFERENCE)}
     chosen = [run for run in runs if rewards is None or run.rewards == tuple(rewards)]
     if not chosen:
-        orders = ", ".join(sorted({" > ".join(run.rewards) for run in runs}))
+        orders = ", ".join(sorted({run.order for run in runs}))
         raise UsageError(f"no run of the rewards {' > '.join(rewards or ())}; there are {orders}")
     have = {run.label for run in chosen}
     for name in [*(strategies or ()), *([against] if against else ())]:
@@ -139,11 +166,8 @@ def _choice(
 
 
 def _ranked(comparison: Comparison, alike: pd.DataFrame) -> pd.DataFrame:
-    """The means with `orders` and `models` behind them, and which are comparable and best."""
-    counts = comparison.table.groupby("label", observed=True).agg(
-        orders=("order", "nunique"), models=("model", "nunique")
-    )
-    found = comparison.means.join(counts, on="label")
+    """The means, and which are comparable and best."""
+    found = comparison.means.copy()
     cases: dict[tuple[str, ...], set[tuple[str, int]]] = {}
     for *test, order, seed in alike.loc[alike["value"].notna(), [*TEST, "order", "seed"]].itertuples(index=False):
         cases.setdefault(tuple(test), set()).add((order, seed))

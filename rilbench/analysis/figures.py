@@ -70,16 +70,17 @@ def stage_curves(table: pd.DataFrame, metric: str) -> Figure:
 
     The stages of a merge are no sequence: its points are not joined, the large one is the merged model.
     """
-    return all_stage_curves(table[table["metric"] == metric])[metric]
+    own = table[table["metric"] == metric]
+    info = MetricInfo(name=metric, unit=own["unit"].iloc[0], higher_is_better=own["higher_is_better"].iloc[0])
+    return all_stage_curves(own, [info])[metric]
 
 
-def all_stage_curves(table: pd.DataFrame) -> dict[str, Figure]:
-    """`stage_curves` of every metric."""
+def all_stage_curves(table: pd.DataFrame, metrics: Sequence[MetricInfo]) -> dict[str, Figure]:
+    """`stage_curves` of several metrics, also of those that are not in the table."""
     names = _stage_names(table)
     merges = table.groupby("label", observed=True)["merge"].any()
     once = table.drop_duplicates(["label", "model", "stage", "metric"])
-    infos = once.drop_duplicates("metric").set_index("metric")[["unit", "higher_is_better"]]
-    titles = {n: header(MetricInfo(name=n, unit=unit, higher_is_better=up)) for n, unit, up in infos.itertuples()}
+    titles = {info.name: header(info) for info in metrics}
     labels = list(table["label"].cat.categories)
     drawn = sorted(merges.index, key=lambda label: not merges[label])  # lines lie over points
     found = spreads(once.groupby(["metric", "label", "stage"], observed=True)["value"]).reset_index("stage")

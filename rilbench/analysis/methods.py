@@ -4,13 +4,31 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from typing import Any, TypeVar
 
-from rilbench.analysis.recorded import Settings, settings_of, strategies_of, telling
-from rilbench.analysis.sources import some
+from rilbench.analysis.sources import load_settings, some
 from rilbench.contracts.result import RunResult
+from rilbench.engine.config import ANY
 
+T = TypeVar("T")
+Settings = Mapping[str, Mapping[str, Any]]  # of each run by name, by dotted key
+
+FREE = ("label", "rewards", "seed", "store", "requires", "tracking", "check_memory")  # the run's own
+NEUTRAL = (  # these change no number beyond rounding
+    "model.device",
+    "model.gradient_checkpointing",
+    "model.vae_slicing",
+    "train.micro_batch",
+    "train.log_gradients_every",
+    "train.checkpoint_every",
+    "evaluate.batch_size",
+    "evaluate.pictures",
+    "evaluate.bootstrap",
+    "evaluate.metrics",  # these two add columns
+    "evaluate.perturb",
+)
 SHOWN = 3  # settings in a label
 LONGEST = 24  # characters of a value
 MEASURING = ("model", "evaluate", "reward_settings", "metric_settings")  # sections that decide the base values
@@ -28,19 +46,54 @@ def told_apart(runs: Sequence[RunResult], settings: Settings | None = None) -> l
     on = {(run.label, bases[run.name]) for run in runs if bases[run.name] != ALONE}
     labels = _twice(runs) | {label for label, n in Counter(label for label, _ in on).items() if n > 1}
     chosen = [run for run in runs if run.label in labels]
-    known = settings_of(chosen) if settings is None else settings
-    named = [replace(run, label=_longer(run, chosen, known)) if run.label in labels else run for run in runs]
+    apart = differing(chosen, settings_of(chosen) if settings is None else settings)
+    named = [replace(run, label=_longer(run.label, apart[run.name])) if run.name in apart else run for run in runs]
     same = _twice(named) if labels else set()
     return [
         replace(run, label=f"{run.label} #{run.name.rpartition('-')[2]}") if run.label in same else run for run in named
     ]
 
 
-def differing(run: RunResult, others: Sequence[RunResult], settings: Settings) -> dict[str, str]:
-    """The settings of a run in which it differs from any of the others of its label, by dotted key."""
-    own, rest = _texts(run, settings), [_texts(other, settings) for other in others if other.label == run.label]
-    keys = dict.fromkeys(key for each in (own, *rest) for key in each)
-    return {k: own.get(k, "unset") for k in keys if any(own.get(k) != other.get(k) for other in rest)}
+def settings_of(runs: Sequence[RunResult]) -> Settings:
+    """The settings of runs by name. Reading them takes longer than comparing the runs: read them once."""
+    return {run.name: load_settings(run) for run in runs}
+
+
+def telling(settings: Mapping[str, T], strategies: Iterable[str] = ()) -> dict[str, T]:
+    """The settings, by dotted key, in which two runs of one method agree; those of strategies that take no part in the
+    run are left out.
+
+    strategies: those that take part (`strategies_of`), in addition to those that the settings name: `by` has a default.
+    """
+    strategy = str(settings.get("strategy", ""))
+    involved = {*strategies, ANY, strategy, str(settings.get(f"strategy_settings.{strategy}.by", ""))}
+
+    def tells(key: str, value: T) -> bool:
+        section, _, rest = key.partition(".")
+        others = strategy and section in ("strategy_settings", "recipes") and rest.partition(".")[0] not in involved
+        return str(value) != "{}" and key not in NEUTRAL and section not in FREE and not others
+
+    return {key: value for key, value in settings.items() if tells(key, value)}
+
+
+def strategies_of(run: RunResult) -> list[str]:
+    """The strategies that planned and trained a run, as far as its result says."""
+    return [key.removeprefix("strategy/") for key in run.plugins if key.startswith("strategy/")]
+
+
+def differing(runs: Sequence[RunResult], settings: Settings) -> dict[str, dict[str, str]]:
+    """For each run by name the settings, by dotted key, in which runs of its label differ, with its own values.
+
+    A run without recorded settings, such as a tracking server's, differs in none.
+    """
+    texts = {run.name: _texts(run, settings) for run in runs}
+    found: dict[str, dict[str, str]] = {name: {} for name in texts}
+    for label in dict.fromkeys(run.label for run in runs):
+        names = [run.name for run in runs if run.label == label and texts[run.name]]
+        keys = dict.fromkeys(key for name in names for key in texts[name])
+        apart = [key for key in keys if len({texts[name].get(key) for name in names}) > 1]
+        found |= {name: {key: texts[name].get(key, "unset") for key in apart} for name in names}
+    return found
 
 
 def check(runs: Sequence[RunResult], settings: Settings, warn: Callable[[str], None]) -> None:
@@ -97,12 +150,12 @@ def _texts(run: RunResult, settings: Settings) -> dict[str, str]:
     return {key: ",".join(map(str, v)) if isinstance(v, list) else str(v) for key, v in own.items()}
 
 
-def _longer(run: RunResult, others: Sequence[RunResult], settings: Settings) -> str:
-    last = {k: v.rstrip("/").rpartition("/")[2] for k, v in differing(run, others, settings).items()}
+def _longer(label: str, own: Mapping[str, str]) -> str:
+    last = {k: v.rstrip("/").rpartition("/")[2] for k, v in own.items()}
     short = {k: v if len(v) <= LONGEST else f"{v[:LONGEST]}..." for k, v in last.items()}
     parts = [f"{k.rpartition('.')[2]} {v}" for k, v in short.items()]
     more = [f"{len(parts) - SHOWN} more"] if len(parts) > SHOWN else []
-    return f"{run.label} ({', '.join(parts[:SHOWN] + more)})" if parts else run.label
+    return f"{label} ({', '.join(parts[:SHOWN] + more)})" if parts else label
 
 
 def _mixed(runs: Sequence[RunResult], settings: Settings) -> Iterator[str]:

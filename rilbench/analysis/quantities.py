@@ -8,7 +8,7 @@ from dataclasses import replace
 from enum import StrEnum
 from statistics import fmean
 
-from rilbench.analysis.recorded import Settings
+from rilbench.analysis.methods import Settings
 from rilbench.contracts.result import MetricInfo, ResultMatrix, RunResult
 
 

@@ -1,15 +1,22 @@
-"""Where finished runs are read from: run folders, stores, study folders and addresses that a plugin knows."""
+"""Where finished runs are read from: run folders, stores, study folders and addresses that a plugin knows; and what the
+folder of a run says of its settings and environment."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
-from rilbench.contracts import untrusted
-from rilbench.contracts.errors import ConfigError, UsageError
+from rilbench.contracts import redact, untrusted
+from rilbench.contracts.errors import ConfigError, DamagedError, UsageError
 from rilbench.contracts.result import RunResult
+from rilbench.contracts.settings import flat
+from rilbench.contracts.yaml_text import parse
 from rilbench.engine.progress import Reporter
-from rilbench.store.files import read_json
+from rilbench.store.checksums import damaged
+from rilbench.store.files import read_json, read_text
 from rilbench.store.layout import RunFiles
 from rilbench.store.results import load_result
 
@@ -95,3 +102,44 @@ def _read(folder: Path, broken: list[str]) -> RunResult | None:
     except ConfigError as error:
         broken.append(str(error))
         return None
+
+
+def load_settings(run: RunResult) -> dict[str, Any]:
+    """`config.yaml` by dotted key, addresses without their secrets; empty if there is none, as of a tracking server's
+    run. Raises DamagedError if it is damaged."""
+    file = _own(run, RunFiles.SETTINGS)
+    if file is None:
+        return {}
+    try:
+        sections = map(_section, re.split(r"^(?=[^\s#-])", read_text(file), flags=re.MULTILINE))
+        return {key: value for section in sections for key, value in section.items()}
+    except DamagedError:
+        raise
+    except ConfigError as error:
+        raise damaged(file, error) from None
+
+
+@lru_cache(maxsize=1000)
+def _section(text: str) -> dict[str, Any]:
+    """Runs have most sections in common, and reading them takes longer than comparing the runs."""
+    values = parse(text, RunFiles.SETTINGS) or {}
+    if not isinstance(values, dict):
+        raise ConfigError("it holds no settings")
+    return flat(redact.values(values))
+
+
+def load_environment(run: RunResult) -> dict[str, Any]:
+    """`environment.json` by dotted key; empty if there is none."""
+    file = _own(run, RunFiles.ENVIRONMENT)
+    values = read_json(file) if file else {}
+    if file and not isinstance(values, dict):
+        raise damaged(file, "it is not an object")
+    return flat(values)
+
+
+def _own(run: RunResult, name: str) -> Path | None:
+    """A file of the run's folder; None if there is none, or it is a link out of the store."""
+    if run.folder is None:
+        return None
+    folder = run.folder.resolve()
+    return untrusted.inside(folder.parent, folder / name)

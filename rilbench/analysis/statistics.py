@@ -9,12 +9,15 @@ give. p is corrected by Holm; the family is all tests of one quantity: every met
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 from scipy.special import stdtr, stdtrit
+
+from rilbench.store.tables import number
 
 if TYPE_CHECKING:
     from rilbench.analysis.table import Scores
@@ -50,9 +53,25 @@ class Spread(NamedTuple):
         mean = float(known.mean())
         return cls(n, mean, float(sd), mean - float(half), mean + float(half))
 
+    @classmethod
+    def read(cls, row: Mapping[str, Any]) -> Spread:
+        """Of a row of `means` or `differences`."""
+        return cls(*(row[name] for name in cls._fields))
+
     @property
     def half(self) -> float:
         return self.high - self.mean
+
+    def text(self, like: float, *, signed: bool = False) -> str:
+        """Mean ± half the interval, with the decimals of `like`, or of the mean where that is NaN."""
+        like = self.mean if math.isnan(like) else like
+        sign = "+" if signed and self.mean > 0 else ""
+        return f"{sign}{number(self.mean, like)}{'' if math.isnan(self.half) else f' ±{number(self.half, like)}'}"
+
+
+def chance(p: float) -> str:
+    """A p value; `-` for NaN, which is no test."""
+    return "-" if math.isnan(p) else "<0.001" if p < 0.001 else f"{p:.3f}"
 
 
 def spreads(groups: pd.core.groupby.SeriesGroupBy) -> pd.DataFrame:

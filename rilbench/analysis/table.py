@@ -98,7 +98,7 @@ def _stages(runs: Sequence[RunResult]) -> Iterator[tuple[Any, ...]]:
 
 
 def _about(run: RunResult) -> tuple[Any, ...]:
-    return run.name, run.label, " > ".join(run.rewards), run.seed, model_of(run), is_merge(run)
+    return run.name, run.label, run.order, run.seed, model_of(run), is_merge(run)
 
 
 def _table(rows: Iterable[tuple[Any, ...]], names: Sequence[str]) -> pd.DataFrame:

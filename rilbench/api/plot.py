@@ -48,8 +48,6 @@ def heat_map(runs: Sequence[Run]) -> Figure:
 
 
 def _told_apart(runs: Sequence[Run]) -> list[RunResult]:
-    from rilbench.analysis import methods
-    from rilbench.analysis.recorded import settings_of
+    from rilbench.analysis.methods import told_apart
 
-    results = [run.result for run in runs]
-    return methods.told_apart(results, settings_of(results))
+    return told_apart([run.result for run in runs])

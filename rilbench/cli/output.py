@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +16,7 @@ from rilbench.contracts.errors import PluginError
 from rilbench.contracts.untrusted import printable
 
 if TYPE_CHECKING:
+    from rilbench.contracts.result import RunResult
     from rilbench.engine.memo import Outcome
     from rilbench.engine.terminal import Terminal
 
@@ -52,24 +53,37 @@ def print_json(value: Any) -> None:
 def print_outcome(outcome: Outcome) -> None:
     """The table of a finished run and where everything is."""
     from rilbench.store.layout import RunFiles
-    from rilbench.store.tables import terminal
 
-    stdout().print(terminal(outcome.result))
+    print_result(outcome.result)
     files = RunFiles(outcome.folder)
     lines = {"result": files.result, "pictures": files.pictures, "repeat": outcome.result.command}
     print_fields(lines | outcome.summary)
 
 
-def print_table(head: list[str], rows: list[list[str]]) -> None:
-    """A plain table that breaks long cells rather than cutting them."""
-    from rich.markup import escape
+def print_result(result: RunResult) -> None:
+    """The stage x metric table of a run."""
+    from rilbench.store.tables import headers, rows
+
+    title = f"{result.label}: value (forgetting) after each stage, seed {result.seed}"
+    print_table(headers(result), rows(result), title=title, numbers=True)
+
+
+def print_table(
+    head: Sequence[str], rows: Sequence[Sequence[str]], *, title: str = "", numbers: bool = False, err: bool = False
+) -> None:
+    """A table of plain texts that breaks long cells rather than cutting them; an empty row is a line across.
+
+    numbers: all columns but the first are numbers. err: print it on stderr.
+    """
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(*map(escape, head))
+    table = Table(title=Text(title) if title else None)
+    for i, name in enumerate(head):
+        table.add_column(Text(name), justify="right" if numbers and i else "left")
     for row in rows:
-        table.add_row(*map(Text, row))
-    stdout().print(table)
+        table.add_row(*map(Text, row)) if row else table.add_section()
+    stdout(stderr=err).print(table)
 
 
 def print_fields(values: Mapping[str, object], *, err: bool = False) -> None:

@@ -141,6 +141,11 @@ class RunResult:
     def __post_init__(self) -> None:
         object.__setattr__(self, "label", self.label or self.strategy)
 
+    @property
+    def order(self) -> str:
+        """The rewards in training order, `a > b`."""
+        return " > ".join(self.rewards)
+
     def to_json(self) -> dict[str, Any]:
         """Schema 1 of `result.json`."""
         m, last = self.matrix, len(self.matrix.rows) - 1

@@ -6,9 +6,6 @@ import math
 import re
 from collections.abc import Sequence
 
-from rich.table import Table
-from rich.text import Text
-
 from rilbench.contracts.result import MetricInfo, ResultMatrix, RunResult
 
 
@@ -27,7 +24,19 @@ def number(value: float, like: float | None = None) -> str:
     return f"{value:z.{decimals}f}"
 
 
-def cell(matrix: ResultMatrix, metric: str, stage: int) -> str:
+def headers(result: RunResult) -> list[str]:
+    """The names of the columns."""
+    return ["stage", *map(header, result.matrix.shown)]
+
+
+def rows(result: RunResult) -> list[list[str]]:
+    """All cells, a list a stage, the stage's label first."""
+    matrix = result.matrix
+    labels = [row.label if i == 0 else f"{i} {row.label}" for i, row in enumerate(matrix.rows)]
+    return [[label, *(_cell(matrix, info.name, i) for info in matrix.shown)] for i, label in enumerate(labels)]
+
+
+def _cell(matrix: ResultMatrix, metric: str, stage: int) -> str:
     """A value and, in brackets, how much of the best so far is forgotten."""
     values = matrix.values(metric)
     text = number(values[stage], values[0])
@@ -37,27 +46,9 @@ def cell(matrix: ResultMatrix, metric: str, stage: int) -> str:
     return f"{text} ({lost})"
 
 
-def rows(result: RunResult) -> list[list[str]]:
-    """All cells, a list a stage, the stage's label first."""
-    matrix = result.matrix
-    labels = [row.label if i == 0 else f"{i} {row.label}" for i, row in enumerate(matrix.rows)]
-    return [[label, *(cell(matrix, info.name, i) for info in matrix.shown)] for i, label in enumerate(labels)]
-
-
-def terminal(result: RunResult) -> Table:
-    """The table for a terminal."""
-    table = Table(title=Text(f"{result.label}: value (forgetting) after each stage, seed {result.seed}"))
-    table.add_column("stage", no_wrap=True)
-    for info in result.matrix.shown:
-        table.add_column(Text(header(info)), justify="right")
-    for row in rows(result):
-        table.add_row(*map(Text, row))
-    return table
-
-
 def markdown(result: RunResult) -> str:
     """The table in Markdown."""
-    return markdown_table(["stage", *map(header, result.matrix.shown)], rows(result))
+    return markdown_table(headers(result), rows(result))
 
 
 def markdown_table(head: Sequence[str], body: Sequence[Sequence[str]]) -> str:

@@ -26,7 +26,7 @@ from rilbench.contracts.errors import ConfigError, UsageError
 from rilbench.contracts.result import RunResult
 from rilbench.store.files import write_json
 from rilbench_compare.records import Record, records
-from rilbench_compare.sheets import means_sheet
+from rilbench_compare.sheets import values_sheet
 
 Raw = dict[str, Any]
 
@@ -302,8 +302,8 @@ def test_no_mark_on_a_mean_over_other_runs(tmp_path: Path) -> None:
     assert {label: row["comparable"] for label, row in means.items()} == {"baseline": True, "lucky": False, "rid": True}
     test = the(comparison.differences, label="lucky", metric=A, quantity="final")
     assert test["significant"]  # in the table of differences, over the two runs that match
-    sheet = means_sheet(comparison, Quantity.FINAL)
-    assert {line.labels[0]: line.cells[0].mark for line in sheet.lines[1:]} == {"baseline": "*", "lucky": "", "rid": ""}
+    sheet = values_sheet(comparison, Quantity.FINAL)
+    assert {row[0].text: row[3].mark for row in sheet.rows[1:]} == {"baseline": "*", "lucky": "", "rid": ""}
     assert "over other orders and seeds than those of rid: lucky." in sheet.caption
 
 
@@ -318,7 +318,7 @@ def test_merges_are_not_ranked_where_sequences_are_masked(tmp_path: Path) -> Non
         "fid",
         "oracle",
     }  # aesthetic and compressibility with its file size are trained last by one
-    assert f"soup ({A}, {C}, png_kb)." in means_sheet(comparison, Quantity.FORGETTING).caption
+    assert f"soup ({A}, {C}, png_kb)." in values_sheet(comparison, Quantity.FORGETTING).caption
 
 
 def test_columns_follow_the_configuration(tmp_path: Path) -> None:
@@ -386,7 +386,7 @@ def test_one_model_under_two_orders_counts_once_in_a_mean(tmp_path: Path) -> Non
         save(tmp_path, "rid", BACKWARDS, seed)
     comparison = compared(tmp_path)
     fid = [row for row in comparison.means.to_dict("records") if (row["metric"], row["quantity"]) == ("fid", "final")]
-    assert {row["label"]: (row["n"], row["models"]) for row in fid} == {"rid": (4, 4), "soup": (2, 2)}
+    assert {row["label"]: (row["n"], comparison.models(row["label"])) for row in fid} == {"rid": (4, 4), "soup": (2, 2)}
     assert set(comparison.orders.loc[comparison.orders["metric"] == "fid", "n"]) == {2}
 
 

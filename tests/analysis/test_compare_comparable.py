@@ -9,8 +9,7 @@ from typing import Any
 import pytest
 from stores import save
 
-from rilbench.analysis.methods import check
-from rilbench.analysis.recorded import settings_of, telling
+from rilbench.analysis.methods import check, settings_of, telling
 from rilbench.analysis.sources import load_runs
 from rilbench.contracts.result import RunResult
 from rilbench.contracts.settings import flat

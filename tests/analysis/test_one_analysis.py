@@ -40,7 +40,7 @@ def test_means(runs: list[RunResult]) -> None:
     compared = {(r["label"], r["quantity"], r["metric"]): r for r in of_compare(runs)["means"]}
     study, found = Study.about(runs), findings.Runs(runs)
     of_study = {line["label"]: line["final"] for line in overview.lines(runs)}
-    for label, (quantity, metric) in itertools.product(study.strategies, (*MEASURED, LEARNED)):
+    for label, (quantity, metric) in itertools.product(study.labels, (*MEASURED, LEARNED)):
         row, spread = compared[label, quantity, metric], study.spread(label, quantity, metric)
         assert (spread.n, spread.mean, spread.high) == (row["n"], row["mean"], pytest.approx(row["high"], nan_ok=True))
         scale = 100 if metric == "average" else 1

@@ -14,8 +14,7 @@ import toy
 from PIL import Image
 from small_runs import write_run
 
-from rilbench.analysis.recorded import settings
-from rilbench.analysis.sources import load_runs
+from rilbench.analysis.sources import load_runs, load_settings
 from rilbench.analysis.table import prompt_means
 from rilbench.api.saved import open_run
 from rilbench.cli.output import echo
@@ -114,7 +113,7 @@ def test_links_out_of_the_store_are_not_followed(tmp_path: Path, place: Path) ->
         link.symlink_to(outside / target)
     (store / row.evaluation / "scores.safetensors").symlink_to(outside / "secret.png")
     result = load_result(run)
-    assert settings(result) == {}
+    assert load_settings(result) == {}
     assert prompt_means(result) == {}
     assert [p.file.name for p in pictures.of_stage(run, result, 1)] == ["sample-1.png"]
     runs = load_runs([str(run)], lambda source: [])

@@ -14,7 +14,7 @@ from rich.table import Table
 from small_runs import write_run
 
 from rilbench.analysis.comparison import compare
-from rilbench.cli.output import print_table
+from rilbench.cli.output import print_result, print_table
 from rilbench.contracts.result import ResultMatrix, RunResult
 from rilbench.engine.terminal import Terminal
 from rilbench.store import tables
@@ -49,10 +49,13 @@ def shown(table: Any) -> str:
 
 
 def terminal_tables(run: RunResult, capsys: pytest.CaptureFixture[str]) -> Iterator[str]:
-    yield shown(tables.terminal(run))
-    yield shown(overview.table([run]))
     failed = {"label": LABEL, "rewards": [METRIC], "seed": 0, "reason": "because"}
-    yield shown(overview.failed_table([failed]))
+    print_result(run)
+    yield capsys.readouterr().out
+    overview.print_lines([run])
+    yield capsys.readouterr().out
+    overview.print_failed([failed])
+    yield capsys.readouterr().out
     print_table([METRIC, "x"], [[LABEL, "y"]])
     yield capsys.readouterr().out
     console = Terminal(file=io.StringIO(), width=250)

@@ -27,7 +27,7 @@ from rilbench.cli import app
 from rilbench.contracts.errors import UsageError
 from rilbench.contracts.result import MetricInfo, ResultMatrix, Row, RunResult
 from rilbench_compare import formats, paper
-from rilbench_compare.formats import Cell, Line, Sheet
+from rilbench_compare.formats import Cell, Sheet
 from rilbench_compare.sheets import sheets
 
 NUMBER = re.compile(r"[-+]?\d+\.\d+")
@@ -82,9 +82,7 @@ def expected_rows(store: Path) -> list[list[str]]:
     """What every layout of the tables must say, cell by cell, made of the records."""
     found = sheets(compare(load_runs([str(store)], lambda source: []), warn=pytest.fail))
     text = [
-        [*line.labels, *(f"{cell.value}{cell.mark} {cell.note}".strip() for cell in line.cells)]
-        for sheet in found
-        for line in sheet.lines
+        [f"{cell.text}{cell.mark} {cell.note}".strip() for cell in row] for sheet in found for row in sheet.rows if row
     ]
     assert len(text) == 5 + 3 + 2 + 6 + 6
     return text
@@ -195,21 +193,21 @@ def test_the_text_is_the_records_rounded(store: Path) -> None:
             assert abs(float(number) - value) <= 0.501 * 10 ** -len(number.partition(".")[2])
 
     for i, info in enumerate(METRICS):
-        for line in orders.lines[1:]:
-            key = (line.labels[0], *line.labels[1].split(" > "), info.name)
-            same(line.cells[i].value, ("orders", "final", *key), "mean", "half")
-            same(line.cells[i].note, ("orders", "forgetting", *key), "mean", "half")
+        for row in orders.rows[1:]:
+            key = (row[0].text, *row[1].text.split(" > "), info.name)
+            same(row[i + 3].text, ("orders", "final", *key), "mean", "half")
+            same(row[i + 3].note, ("orders", "forgetting", *key), "mean", "half")
         for quantity, sheet in (("final", final), ("forgetting", forgotten)):
-            for line in sheet.lines[-2:]:
-                same(line.cells[i].value, ("means", quantity, line.labels[0], info.name), "mean", "half")
+            for row in sheet.rows[-2:]:
+                same(row[i + 3].text, ("means", quantity, row[0].text, info.name), "mean", "half")
         for quantity, sheet in (("final", tests), ("forgetting", lost)):
             key = ("differences", quantity, "baseline", info.name)
-            test, cells = by_key[key], sheet.lines[i].cells
-            same(cells[0].value, key, "mean", "half")
+            test, cells = by_key[key], sheet.rows[i][2:]
+            same(cells[0].text, key, "mean", "half")
             assert cells[0].mark == "*" * test["significant"]
-            assert [cell.value for cell in cells[1:3]] == [str(test["n"]), chance(test["p_holm"])]
+            assert [cell.text for cell in cells[1:3]] == [str(test["n"]), chance(test["p_holm"])]
             if quantity == "final":
-                assert cells[3].value == chance(test.get("p_prompts_holm"))
+                assert cells[3].text == chance(test.get("p_prompts_holm"))
                 assert cells[3].mark == "†" * test.get("significant_prompts", False)
 
 
@@ -226,7 +224,7 @@ def chance(p: float | None) -> str:
     ],
 )
 def test_latex_escapes(text: str, latex: str) -> None:
-    sheet = Sheet(title="t", labels=("name",), columns=("c",), lines=(Line((text,), (Cell("1"),)),), caption="")
+    sheet = Sheet("t", ["name", "c"], [[Cell(text), Cell("1")]])
     assert f"{latex} & 1 \\\\\n" in formats.latex(sheet)
 
 
@@ -239,7 +237,7 @@ def test_a_terminal_shows_every_number_within_its_width(store: Path, width: int)
         assert max(map(len, text.splitlines())) <= width
         assert "…" not in text
         wanted = sorted(
-            n for line in sheet.lines for cell in line.cells for n in NUMBER.findall(cell.value + cell.note)
+            n for row in sheet.rows for cell in row[sheet.names :] for n in NUMBER.findall(cell.text + cell.note)
         )
         table = "\n".join(line for line in text.splitlines() if line.startswith("│"))
         assert sorted(NUMBER.findall(table)) == wanted

@@ -209,7 +209,7 @@ def test_table_has_means_intervals_and_forgetting(parsed: Tables, results: list[
         last = np.array([values(r, "likeness")[-1] for r in chosen(results, strategy)])
         half = student[len(last)] * last.std(ddof=1) / math.sqrt(len(last))
         low, high = max(0, 1 - last.mean() - half), 1 - last.mean() + half
-        expected = f"{last.mean():.3f} ± {half:.3f}({1 - last.mean():.3f} [{low:.3f}, {high:.3f}])"
+        expected = f"{last.mean():.3f} ±{half:.3f}({1 - last.mean():.3f} [{low:.3f}, {high:.3f}])"
         assert plain(row[column]) == expected
     assert not any("★" in cell for row in (baseline, joint, rid) for cell in row)  # not the same orders and seeds
     changes = [
@@ -345,10 +345,10 @@ def test_runs_of_other_settings_are_told_apart(store: Path, tmp_path: Path) -> N
     write_sealed(config, read_text(config).replace("rank: 2", "rank: 8"))
     write_json(result, read_json(result) | {"name": "other"})
     study, _ = write_report([str(first), str(second)], tmp_path / "page.html", toy.catalog(), ignore)
-    assert study.strategies == ["baseline (rank 2)", "baseline (rank 8)"]
+    assert study.labels == ["baseline (rank 2)", "baseline (rank 8)"]
     shutil.copy(first / "config.yaml", config)
     study, _ = write_report([str(first), str(second)], tmp_path / "page.html", toy.catalog(), ignore)
-    assert study.strategies == sorted(["baseline #other", f"baseline #{first.name.rpartition('-')[2]}"])
+    assert study.labels == sorted(["baseline #other", f"baseline #{first.name.rpartition('-')[2]}"])
 
 
 def test_an_unfinished_run_is_left_out_and_named(store: Path, tmp_path: Path) -> None:
@@ -357,7 +357,7 @@ def test_an_unfinished_run_is_left_out_and_named(store: Path, tmp_path: Path) ->
     write_json(file, read_json(file) | {"status": "running"})
     told: list[str] = []
     study, _ = write_report([str(tmp_path / "runs")], tmp_path / "page.html", toy.catalog(), told.append)
-    assert "joint" not in study.strategies
+    assert "joint" not in study.labels
     (line,) = told
     assert line.startswith("1 of 6 runs are not finished and left out: ")
     assert file.parent.name in line

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import math
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -18,12 +20,13 @@ from rilbench.analysis.sources import load_runs
 from rilbench.analysis.statistics import Spread
 from rilbench.analysis.table import long_table
 from rilbench.contracts.result import MetricInfo, ResultMatrix, Row, RunResult
+from rilbench.host.catalog import Catalog
 from rilbench.store.files import write_json, write_text
 from rilbench.store.results import load_result
 from rilbench_report import tables
 from rilbench_report.checks import checks, ratio
-from rilbench_report.page import sentences
-from rilbench_report.study import Study
+from rilbench_report.page import sentences, write_report
+from rilbench_report.study import Study, environment
 from rilbench_report.words import percent_from_zero
 
 NAMES = ("a", "b", "a@jpeg", "compressibility@jpeg")
@@ -77,7 +80,7 @@ def study(*results: RunResult) -> Study:
 
 
 def front_of(one: Study) -> Any:
-    figure = gain_drift(one.comparison.table, one.ranked(Quantity.AVERAGE_FORGOTTEN))
+    figure = gain_drift(one.table, one.ranked(Quantity.AVERAGE_FORGOTTEN))
     (trace,) = [trace for trace in figure.data if trace.meta["role"] == "front"]
     return trace
 
@@ -103,15 +106,15 @@ def numbers(one: Study, label: str) -> np.ndarray:
 def shares(one: Study, label: str) -> tuple[np.ndarray, np.ndarray]:
     """Change and forgetting of each run by hand: the reward trained first is the only one that can be forgotten."""
     a = numbers(one, label)[..., :2]
-    first = [0 if run.result.rewards[0] == "a" else 1 for run in one.of(label)]
+    first = [0 if run.rewards[0] == "a" else 1 for run in one.of(label)]
     change = ((a[:, -1] - a[:, 0]) / a[:, 0]).mean(1)
     fallen = (a.max(1) - a[:, -1]) / a[:, 0]
     return change, fallen[range(len(first)), first]
 
 
 def test_forgotten_leaves_out_the_reward_trained_last(three: Study) -> None:
-    for label in three.strategies:
-        assert [forgotten(run.result) for run in three.of(label)] == pytest.approx(shares(three, label)[1])
+    for label in three.labels:
+        assert [forgotten(run) for run in three.of(label)] == pytest.approx(shares(three, label)[1])
     joint = made("joint", ("a",), 0, [[1, 2], [2, 1]])
     assert math.isnan(forgotten(joint))
 
@@ -150,7 +153,7 @@ def test_a_model_of_several_orders_is_one_observation() -> None:
 
 def test_the_headline_ranks_and_tells_the_paired_difference(three: Study) -> None:
     text = " ".join(sentences(three)).replace("\xa0", " ")
-    mean = {s: shares(three, s)[0].mean() for s in three.strategies}
+    mean = {s: shares(three, s)[0].mean() for s in three.labels}
     first, second = sorted(mean, key=lambda s: -mean[s])[:2]
     assert (
         f"{first} has the best average: at the end its trained rewards have changed by {100 * mean[first]:+.1f} ±"
@@ -160,8 +163,8 @@ def test_the_headline_ranks_and_tells_the_paired_difference(three: Study) -> Non
     assert "overlap" not in text
     compared = first if first != "rid" else second
     difference = shares(three, compared)[0] - shares(three, "rid")[0]
-    assert f"{compared} minus rid is {100 * difference.mean():+.1f} ± " in text
-    lost = {s: shares(three, s)[1].mean() for s in three.strategies}
+    assert f"{compared} minus rid is {100 * difference.mean():+.1f} ±" in text
+    lost = {s: shares(three, s)[1].mean() for s in three.labels}
     least = min(lost, key=lambda s: lost[s])
     assert f"{least} forgets least: the rewards trained before the last stage end {100 * lost[least]:.1f} % [" in text
 
@@ -175,7 +178,7 @@ def test_what_has_other_runs_or_one_run_is_not_ranked() -> None:
     assert "Not ranked" in text
     assert "lucky (1 run)" in text
     row = next(row for row in tables.final(one, "").rows if row[0].text == "lucky (1)")
-    assert not any(cell.best for cell in row)
+    assert not any(cell.bold for cell in row)
     alone = " ".join(sentences(study(*drawn("rid", 0.3))))
     assert "best" not in alone
     assert "least" not in alone
@@ -191,7 +194,7 @@ def test_merges_and_single_stages_are_not_ranked_in_forgetting() -> None:
     assert "still forgets least" not in text
     assert "Of the 2 of them" in text
     cell = next(row for row in tables.final(one, "").rows if row[0].text == "still (6)")[3]
-    assert (cell.text.replace("\xa0", " "), cell.small, cell.best) == ("0.0 %", "merge", False)
+    assert (cell.text.replace("\xa0", " "), cell.note, cell.bold) == ("0.0 %", "(merge)", False)
     table = tables.differences(one)
     assert table is not None
     assert [row[3].text for row in table.rows if row[0].text == "still minus rid"] == ["-"]
@@ -200,10 +203,9 @@ def test_merges_and_single_stages_are_not_ranked_in_forgetting() -> None:
 
 def test_the_front_joins_the_ranked_sequences_that_none_beats(three: Study) -> None:
     lucky = made("lucky", ("a", "b"), 0, [[1, 2, 1], [9, 9, 1], [9, 9, 1]])
-    one = study(*three.comparison.runs, lucky)
+    one = study(*three.runs, lucky)
     points = [
-        (100 * shares(one, s)[1].mean(), 100 * np.mean([learned(run.result) for run in one.of(s)]))
-        for s in three.strategies
+        (100 * shares(one, s)[1].mean(), 100 * np.mean([learned(run) for run in one.of(s)])) for s in three.labels
     ]
     unbeaten = [p for p in points if not any(q[0] < p[0] and q[1] > p[1] for q in points)]
     assert list(front_of(one).x) == pytest.approx(sorted(x for x, _ in unbeaten))
@@ -221,7 +223,7 @@ def test_what_a_merge_learned_is_what_its_stages_reached() -> None:
 def test_points_of_a_merge_are_not_joined_and_have_no_band() -> None:
     merges = [made("soup", ("a", "b"), s, [[1, 2], [3, 2], [2, 4], [1.5, 2 + s]], merged=True) for s in range(3)]
     one = study(*(run for run in drawn("rid", 0.3) if run.rewards == ORDERS[0]), *merges)
-    traces = stage_curves(long_table(one.comparison.runs), "b").to_plotly_json()["data"]
+    traces = stage_curves(long_table(one.runs), "b").to_plotly_json()["data"]
     (points,) = [t for t in traces if t["meta"]["strategy"] == 1]
     assert (points["mode"], points["meta"]["role"]) == ("markers", "points")
     assert points["y"] == pytest.approx([2, 2, 4, 3])
@@ -310,7 +312,7 @@ def test_each_base_model_has_a_row_and_methods_on_another_are_marked(tmp_path: P
     column = table.head.index("a ↑")
     assert [row[column].text for row in table.rows if row[0].text.startswith("base†")] == ["5.000"]
     assert [row[column].text for row in table.rows if row[0].text == "base"] == ["1.000"]
-    assert not any(cell.best for cell in table.rows[-1])
+    assert not any(cell.bold for cell in table.rows[-1])
     assert len(warnings) == 1
     assert "rid-trailing" in warnings[0]
     assert "model.spacing (leading and trailing), so their numbers are not comparable" in warnings[0]
@@ -346,11 +348,31 @@ def test_a_variant_tells_in_what_it_is_not_the_plain_strategy(tmp_path: Path) ->
     stored(tmp_path, half, "strategy_settings: {wise_ft: {scale: 0.5}}\n")
     one, _, _ = read(tmp_path)
     assert one.variant("rid") == ""
-    assert one.variant("rid-alpha0.9") == "Differs from rid in: alpha 0.9 (not 0.99); distil full."
+    assert one.variant("rid-alpha0.9") == "Differs from rid in: alpha 0.9 (not 0.99); distil full (not unset)."
     assert one.variant("x0.5") == "Here with scale 0.5."
 
 
 def test_a_commit_is_told_in_eight_digits(tmp_path: Path) -> None:
     stored(tmp_path, made("rid", ("a", "b"), 0, [[1, 2], [2, 2], [2, 3]]), "")
     (run,) = read(tmp_path)[0].runs
-    assert run.environment["commit"] == "01234567 with uncommitted changes"
+    assert environment(run)["commit"] == "01234567 with uncommitted changes"
+
+
+def test_a_metric_that_one_order_did_not_measure_is_said_so(tmp_path: Path) -> None:
+    """Runs of other rewards in one store: each measures its own."""
+    a = made("rid", ("a", "b"), 0, [[1, 2], [2, 2], [2, 3]])
+    infos = tuple(MetricInfo(name=name, higher_is_better=True, target_of=(name,)) for name in ("a", "c"))
+    rows = (Row(label="base", values={"a": 1, "c": 5}), Row(label="c", rewards=("c",), values={"a": 1, "c": 6}))
+    c = RunResult(
+        name="c", strategy="rid", rewards=("a", "c"), seed=0, matrix=ResultMatrix(rows, infos), status="finished"
+    )
+    for result in (a, c):
+        stored(tmp_path, result, "")
+    write_report([str(tmp_path)], tmp_path / "page.html", Catalog(), pytest.fail)
+    page = (tmp_path / "page.html").read_text()
+    data = json.loads(re.findall(r'<script type="application/json" id="data">(.*?)</script>', page)[0])
+    shown = {
+        name: [bool(figure["data"]) for figure in panel] for name, panel in data["figures"].items() if "lines" in name
+    }
+    assert shown == {"lines-0": [True, True, True], "lines-1": [False, True, True], "lines-2": [True, False, True]}
+    assert data["alts"]["lines-1"][0].endswith("not measured.")

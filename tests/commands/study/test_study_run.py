@@ -32,7 +32,6 @@ from rilbench.store.files import write_json
 from rilbench.store.results import load_result
 from rilbench_study import definition
 from rilbench_study.cells import make_cells
-from rilbench_study.cost import Estimates
 from rilbench_study.graph import Graph
 from rilbench_study.run import StudyRun
 
@@ -286,14 +285,14 @@ def test_estimates_are_what_the_like_took(undisturbed: Path, workplace: Path) ->
     for path, stage in zip(workplace.glob("runs/stages/*/stage.json"), stored, strict=True):
         write_json(path, stage)
     options = {"strategies": "baseline", "seeds": "1"}
-    cell = planned(workplace, "train.samples=8", rewards="red", **options).cells[0]
+    graph = planned(workplace, "train.samples=8", rewards="red", **options)
     names = [(s["document"]["strategy"]["name"], s["label"], s["seconds"]) for s in stored]
-    train = cell.work[1]
+    train = graph.cells[0].work[1]
     red = median(seconds for strategy, label, seconds in names if (strategy, label) == ("baseline", "red"))
-    assert Estimates(cell.store).seconds(cell, train) == pytest.approx(2 * red)
-    cell = planned(workplace, rewards="blue", **options).cells[0]
+    assert graph.seconds[train.key] == pytest.approx(2 * red)
+    graph = planned(workplace, rewards="blue", **options)
     like = median(seconds for strategy, _, seconds in names if strategy == "baseline")
-    assert Estimates(cell.store).seconds(cell, cell.work[1]) == pytest.approx(like)
+    assert graph.seconds[graph.cells[0].work[1].key] == pytest.approx(like)
 
 
 def test_another_evaluation_is_estimated_by_its_images(undisturbed: Path, workplace: Path) -> None:
@@ -307,7 +306,7 @@ def test_another_evaluation_is_estimated_by_its_images(undisturbed: Path, workpl
     graph = planned(workplace, "evaluate.images_per_prompt=4", rewards="red", **options)
     prompts = len(read_prompts(graph.cells[0].config.evaluate.prompts))
     assert images == prompts * planned(workplace, rewards="red", **options).cells[0].config.evaluate.images_per_prompt
-    assert graph.estimates.seconds(graph.cells[0], graph.cells[0].work[0]) == pytest.approx(2.0 * 4 * prompts)
+    assert graph.seconds[graph.cells[0].work[0].key] == pytest.approx(2.0 * 4 * prompts)
     assert graph.how == "as long as the like took in this store"
     mixed = planned(workplace, "evaluate.images_per_prompt=4", "model.steps=5", rewards="red", **options)
     assert mixed.how.startswith("2 pieces of work as long as the like took in this store, 1 from two timed forwards")
