@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,6 @@ from rilbench.files.published import is_present, place_of
 
 CARD = "README.md"
 SKIPPED = ("safety_checker", "feature_extractor", "image_encoder")  # parts no run uses
-SMALL = re.compile(r"[^/]+\.(json|txt|model)")  # configurations, vocabularies
 WEIGHTS = re.compile(r"(model|diffusion_pytorch_model)(-\d{5}-of-\d{5})?\.safetensors")
 HALF = "fp16"  # what diffusers calls the variant
 HALF_WEIGHTS = re.compile(r"(model|diffusion_pytorch_model)(\.fp16)?(-\d{5}-of-\d{5})?(\.fp16)?\.safetensors")
@@ -25,60 +24,50 @@ WITHOUT_WEIGHTS = re.compile(r".*(Scheduler|Tokenizer|TokenizerFast|Processor|Fe
 
 
 def wanted(index: Mapping[str, Any], names: Iterable[str]) -> list[str]:
-    """The file names of a repository that belong to the pipeline of its model_index.json.
+    """Of the files with these names, those that loading reads of the pipeline of a model_index.json, and its card.
 
-    A part without weights among `names` is listed with the expected name.
+    Files that every part has, such as its weights, are listed also if they are missing.
     """
-    known = sorted(names)
+    known = set(names)
     chosen = [name for name in (INDEX, CARD) if name in known]
-    for part, origin in _parts(index):
-        inside = [name.removeprefix(f"{part}/") for name in known if name.startswith(f"{part}/")]
-        half = variant_of(inside) == HALF
-        weights = HALF_WEIGHTS if half else WEIGHTS
-        files = [n for n in inside if weights.fullmatch(n) or (SMALL.fullmatch(n) and (half or HALF not in n))]
-        chosen += [f"{part}/{name}" for name in (files or ["config.json"])]
-        if not WITHOUT_WEIGHTS.fullmatch(str(origin[1])) and not any(map(weights.fullmatch, files)):
-            library = "diffusion_pytorch_model" if origin[0] == "diffusers" else "model"
-            chosen.append(f"{part}/{library}.safetensors")
+    for part, origin in index.items():
+        if isinstance(origin, list) and len(origin) == 2 and origin[0] and part not in SKIPPED:
+            inside = sorted(name.removeprefix(f"{part}/") for name in known if name.startswith(f"{part}/"))
+            chosen += [f"{part}/{name}" for name in _of_part(str(origin[0]), str(origin[1]), inside)]
     return chosen
 
 
-def _parts(index: Mapping[str, Any]) -> Iterator[tuple[str, list[Any]]]:
-    """Name, library and class of the parts that a run uses."""
-    for part, origin in index.items():
-        if isinstance(origin, list) and len(origin) == 2 and origin[0] and part not in SKIPPED:
-            yield part, origin
+def _of_part(library: str, kind: str, names: Sequence[str]) -> list[str]:
+    if "Scheduler" in kind:
+        return ["scheduler_config.json"]
+    if WITHOUT_WEIGHTS.fullmatch(kind):
+        return [name for name in names if TOKENIZER.fullmatch(name)] or ["tokenizer_config.json"]
+    stem, half = "diffusion_pytorch_model" if library == "diffusers" else "model", variant_of(names)
+    whole = f"{stem}.{half}.safetensors" if half else f"{stem}.safetensors"
+    several = f"{stem}.safetensors.index.{half}.json" if half else f"{stem}.safetensors.index.json"
+    first = (several, whole) if library == "diffusers" else (whole, several)  # as each of them looks
+    chosen = next((name for name in first if name in names), whole)
+    shards = [name for name in names if "-of-" in name and (HALF_WEIGHTS if half else WEIGHTS).fullmatch(name)]
+    return ["config.json", chosen, *(shards if chosen == several else ())]
 
 
-def read_files(folder: Path) -> list[str]:
-    """The names of the files that loading reads of the pipeline in a folder.
+def wanted_in(folder: Path) -> list[str]:
+    """The same for the pipeline in a folder, with the missing ones of weights in several files.
 
     Raises ConfigError if its model_index.json, or the index of weights in several files, cannot be read.
     """
-    found = [INDEX]
-    for part, (library, kind) in _parts(_read_json(folder / INDEX)):
-        inside = sorted(path.name for path in (folder / part).iterdir()) if (folder / part).is_dir() else []
-        if "Scheduler" in str(kind):
-            names = ["scheduler_config.json"]
-        elif WITHOUT_WEIGHTS.fullmatch(str(kind)):
-            names = [name for name in inside if TOKENIZER.fullmatch(name)]
-        else:
-            names = ["config.json", *_weights(folder / part, inside, library)]
-        found += [f"{part}/{name}" for name in names if (folder / part / name).is_file()]
-    return found
+    paths = [*folder.glob("*"), *folder.glob("*/*")]
+    names = wanted(_read_json(folder / INDEX), [p.relative_to(folder).as_posix() for p in paths if p.is_file()])
+    for name in [name for name in names if ".safetensors.index." in name]:
+        weight_map = _read_json(folder / name).get("weight_map")
+        shards = set(map(str, weight_map.values())) if isinstance(weight_map, dict) else ()
+        names += [f"{name.partition('/')[0]}/{shard}" for shard in sorted(shards)]
+    return list(dict.fromkeys(names))
 
 
-def _weights(folder: Path, names: Iterable[str], library: str) -> list[str]:
-    """The files from which the library of a network reads its weights."""
-    whole = "diffusion_pytorch_model.safetensors" if library == "diffusers" else "model.safetensors"
-    index = f"{whole}.index.json"
-    if half := variant_of(names):
-        whole = whole.replace(".safetensors", f".{half}.safetensors")
-        index = index.replace(".index.json", f".index.{half}.json")
-    first = (index, whole) if library == "diffusers" else (whole, index)  # as each of them looks
-    chosen = next((name for name in first if (folder / name).is_file()), whole)
-    weight_map = _read_json(folder / chosen).get("weight_map") if chosen == index else None
-    return [chosen, *sorted(set(map(str, weight_map.values())) if isinstance(weight_map, dict) else ())]
+def read_files(folder: Path) -> list[str]:
+    """The names of the files that loading reads of the pipeline in a folder. Raises ConfigError as `wanted_in` does."""
+    return [name for name in wanted_in(folder) if name != CARD and (folder / name).is_file()]
 
 
 def variant_of(names: Iterable[str]) -> str | None:
@@ -106,12 +95,7 @@ def in_cache(repo: str, revision: str) -> list[NeededFile]:
     index = index_of(repo, revision)
     if not is_present(index):
         return [index]
-    folder = place_of(index).parent
-    names = [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
-    listed = wanted(read_index(index), names)
-    return hub_files(
-        f"{repo}@{revision}", list(dict.fromkeys([*listed, *_shards(index, listed)])), licence_of(repo, revision)
-    )
+    return hub_files(f"{repo}@{revision}", wanted_in(place_of(index).parent), licence_of(repo, revision))
 
 
 def licence_of(repo: str, revision: str) -> str:
@@ -122,17 +106,6 @@ def licence_of(repo: str, revision: str) -> str:
     facts = dict(re.findall(r"^(license|license_name): *['\"]?([^'\"\n]*\w)", head[0], re.M)) if head else {}
     licence = facts.get("license", "")
     return f"{facts['license_name']} (other)" if licence == "other" and "license_name" in facts else licence
-
-
-def _shards(index: NeededFile, names: Iterable[str]) -> list[str]:
-    """The files that the indices of weights in several files name."""
-    found = []
-    for name in names:
-        if re.search(r"\.safetensors\.index(\.fp16)?\.json$", name):
-            folder, _, _ = name.rpartition("/")
-            shards = _read_json(place_of(index).parent / name).get("weight_map", {}).values()
-            found += [f"{folder}/{shard}" for shard in sorted(set(shards))]
-    return found
 
 
 def read_index(index: NeededFile) -> dict[str, Any]:

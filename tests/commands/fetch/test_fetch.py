@@ -262,6 +262,7 @@ def test_which_files_of_a_pipeline_are_wanted() -> None:
 def test_a_part_published_in_half_precision_only() -> None:
     index = {"unet": ["diffusers", "UNet2DConditionModel"], "vae": ["diffusers", "AutoencoderKL"]}
     half = [
+        "unet/config.json",
         "unet/diffusion_pytorch_model.fp16-00001-of-00002.safetensors",
         "unet/diffusion_pytorch_model.fp16-00002-of-00002.safetensors",
         "unet/diffusion_pytorch_model.safetensors.index.fp16.json",
