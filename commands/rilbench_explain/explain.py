@@ -79,7 +79,7 @@ def outline(config: RunConfig, catalog: Catalog, absent: MissingFilesError, give
     for stage in (Stage(), *stages):
         by, rewards = stage.by or config.strategy, list(stage.rewards)
         trains = stage.rewards and not stage.merge
-        told.append(_told(stage, components.parts.train_for((by, config.strategy), rewards) if trains else None, by))
+        told.append(_told(stage, config.train_for((by, config.strategy), rewards) if trains else None, by))
     evaluate = config.evaluate
     known = not is_reference(evaluate.prompts) or is_present(NeededFile.parse(evaluate.prompts))
     return {

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from rilbench.contracts.components import NoSettings
 from rilbench.contracts.errors import ConfigError, PluginError
-from rilbench.contracts.settings import Declared
-from rilbench.contracts.yaml_text import dump
+from rilbench.contracts.settings import Declared, types_of
 from rilbench.engine.config import STUDY, RunConfig
 from rilbench.engine.layers import COMPONENTS
 from rilbench.host.catalog import Catalog
@@ -38,23 +37,23 @@ class Section:
 
 def of_runs() -> list[Section]:
     """The engine's own, without importing a component."""
-    run = [BASE, *setting_infos(RunConfig)]
-    about = {field.name: getattr(field.default_factory, "__doc__", None) for field in dataclasses.fields(RunConfig)}
-    about[""] = "At the top of a configuration."
-    sections = [
-        Section(name or "run", (about[name] or "").strip(), tuple(s for s in run if s.key.rpartition(".")[0] == name))
-        for name in ("", *dict.fromkeys(one.key.partition(".")[0] for one in run if "." in one.key))
+    top = [one for one in setting_infos(RunConfig) if "." not in one.key]
+    nested: dict[str, Any] = {n: kind for n, kind in types_of(RunConfig).items() if dataclasses.is_dataclass(kind)}
+    return [
+        Section("run", "At the top of a configuration.", (BASE, *top)),
+        *(_section(name, cls.__doc__, cls) for name, cls in nested.items()),
+        _section(STUDY, "The section `study:` of a study file.", StudyConfig),
     ]
-    study = tuple(setting_infos(StudyConfig, "study."))
-    return [*sections, Section(STUDY, "The section `study:` of a study file.", study)]
 
 
 def of_component(plugin: Plugin) -> Section:
     """Those of a component, which is imported; PluginError when it cannot be."""
     name = f"{COMPONENTS[plugin.kind]}.{plugin.name}"
-    settings = plugin.load().Settings
-    found = () if settings is NoSettings else tuple(setting_infos(settings, f"{name}."))
-    return Section(name, f"Of the {plugin.kind} `{plugin.name}`.", found)
+    return _section(name, f"Of the {plugin.kind} `{plugin.name}`.", plugin.load().Settings)
+
+
+def _section(name: str, about: str, cls: type) -> Section:
+    return Section(name, about, tuple(setting_infos(cls, f"{name}.")))
 
 
 def sections(catalog: Catalog, warn: Callable[[str], None]) -> Iterator[Section]:
@@ -71,12 +70,9 @@ def sections(catalog: Catalog, warn: Callable[[str], None]) -> Iterator[Section]
 def find(key: str, catalog: Catalog, warn: Callable[[str], None]) -> list[Section]:
     """The setting of a key, or the settings below it; ConfigError, with the nearest key, when there is none.
 
-    Components are imported only for keys that are not the engine's.
+    Components are imported only for keys of their sections.
     """
-    if found := list(_under(key, of_runs())):
-        return found
-    kind = next((kind for kind, section in COMPONENTS.items() if key.split(".")[0] == section), None)
-    every = list(sections(catalog, warn)) if kind else of_runs()
+    every = list(sections(catalog, warn)) if key.split(".")[0] in COMPONENTS.values() else of_runs()
     if found := list(_under(key, every)):
         return found
     known = [name for section in every for name in (section.name, *(one.key for one in section.settings))]
@@ -111,6 +107,4 @@ def _written(value: Any) -> str:
         return "must be given"
     if isinstance(value, tuple | list):
         return f"[{', '.join(map(str, value))}]"
-    if value in ("", {}):
-        return '""' if value == "" else "{}"
-    return dump(value).removesuffix("...\n").strip() if isinstance(value, str | int | float | None) else str(value)
+    return value if value and isinstance(value, str) else json.dumps(value)

@@ -128,7 +128,7 @@ def _request(config: str | Path, settings: Settings | None, plugins: Plugins, qu
     texts = _texts(given | dict(settings or {}))
     named = [plugin if isinstance(plugin, str) else f"{plugin.__module__}:{plugin.__qualname__}" for plugin in plugins]
     arguments = ["run", "--config", str(config), *texts, *(f"--plugin={name}" for name in named)]
-    return Request.of(str(config), texts, plugins, quiet=quiet, arguments=arguments)
+    return Request(str(config), texts, plugins, quiet=quiet, arguments=arguments)
 
 
 def _texts(settings: Settings | None) -> list[str]:

@@ -39,7 +39,7 @@ def requested(
     """
     from rilbench.engine.request import Request
 
-    return Request.of(config, settings or (), plugins or (), quiet=quiet, arguments=sys.argv[1:], **options)
+    return Request(config, settings or (), plugins or (), quiet=quiet, arguments=sys.argv[1:], **options)
 
 
 def catalog(plugins: Sequence[str] | None = None) -> Catalog:

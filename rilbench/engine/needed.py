@@ -71,14 +71,9 @@ def _settings(config: RunConfig) -> Iterable[tuple[NeededFile, str]]:
 
 
 def _components(parts: Parts) -> Iterable[tuple[NeededFile, str]]:
-    for kind, name in _used(parts, [parts.config.strategy]):
-        for file in parts.get(kind, name).files:
-            yield file, f"{kind} {name}"
-
-
-def _used(parts: Parts, strategies: Iterable[str]) -> dict[tuple[str, str], None]:
-    metrics = [(parts.metric_kind(name), name) for name in parts.metric_names()]
-    return dict.fromkeys([*(("strategy", name) for name in strategies), *metrics])
+    for part in parts.used([parts.config.strategy]):
+        for file in part.files:
+            yield file, f"{part.plugin.kind} {part.plugin.name}"
 
 
 def inputs(parts: Parts, plan: Sequence[PlannedStage]) -> dict[str, str]:
@@ -86,8 +81,8 @@ def inputs(parts: Parts, plan: Sequence[PlannedStage]) -> dict[str, str]:
     config = parts.config
     prompts = sorted({planned.train.prompts for planned in plan if planned.train})
     named = [config.model.path, config.evaluate.prompts, *prompts]
-    for kind, name in _used(parts, strategies_of(config, plan)):
-        named += paths_in(parts.get(kind, name).settings)
+    for part in parts.used(strategies_of(config, plan)):
+        named += paths_in(part.settings)
     files = [need.file for need in needed(parts)]
     branches = [branch_file(repo, revision) for file in files if file.hub for repo, _, revision in [file.hub]]
     return states(dict.fromkeys([*map(_located, named), *map(place_of, files), *branches]))

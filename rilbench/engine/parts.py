@@ -20,7 +20,6 @@ from rilbench.files.published import is_present
 from rilbench.host.catalog import Catalog
 from rilbench.host.guard import blamed
 from rilbench.host.plugin import OWN, Plugin
-from rilbench.training.config import TrainConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +57,6 @@ class Parts:
     def __init__(self, config: RunConfig, catalog: Catalog) -> None:
         self.config, self.catalog = config, catalog
         self._parts: dict[tuple[str, str], Part] = {}
-        self._train: dict[tuple[tuple[str, ...], tuple[str, ...]], TrainConfig] = {}
 
     def get(self, kind: str, name: str) -> Part:
         """A component, resolved once. ConfigError or PluginError for one that cannot be used."""
@@ -91,13 +89,6 @@ class Parts:
                     known = unknown(kind, name, [ANY, *self.catalog.names(kind)])
                     raise ConfigError(f"recipes.{by}.{on}: {known}")
 
-    def train_for(self, strategies: Sequence[str], rewards: Sequence[str]) -> TrainConfig:
-        """The training settings of a stage, as `RunConfig.train_for` has them."""
-        key = (tuple(strategies), tuple(sorted(rewards)))
-        if key not in self._train:
-            self._train[key] = self.config.train_for(strategies, rewards)
-        return self._train[key]
-
     @cached_property
     def base_document(self) -> dict[str, Any]:
         """What determines the untouched model's images; the files are looked at once."""
@@ -106,24 +97,20 @@ class Parts:
     @cached_property
     def evaluation_document(self) -> dict[str, Any]:
         """What determines an evaluation's numbers, besides the model."""
-        evaluate = asdict(self.config.evaluate)
+        evaluate = asdict(self.config.evaluate) | {"prompts": resolved_fingerprint(self.config.evaluate.prompts)}
         del evaluate["batch_size"], evaluate["metrics"], evaluate["pictures"]
-        metrics = [self.column(name).document for name in sorted(self.metric_names())]
-        return {
-            "evaluate": evaluate | {"prompts": resolved_fingerprint(self.config.evaluate.prompts)},
-            "metrics": metrics,
-        }
+        return {"evaluate": evaluate, "metrics": [self.column(n).document for n in sorted(self.metric_names())]}
 
     def metric_kind(self, name: str) -> str:
         """Whether a column is a metric's or a reward's; PluginError when it is neither's."""
-        if name in self.catalog.names("metric"):
-            return "metric"
-        if name in self.catalog.names("reward"):
-            return "reward"
-        for kind in ("metric", "reward"):
+        names = {kind: self.catalog.names(kind) for kind in ("metric", "reward")}
+        for kind, known in names.items():
+            if name in known:
+                return kind
+        for kind in names:
             if name in self.catalog.registered(kind):
                 self.catalog.get(kind, name)  # says that it is switched off
-        raise PluginError(unknown("metric", name, [*self.catalog.names("metric"), *self.catalog.names("reward")]))
+        raise PluginError(unknown("metric", name, [n for known in names.values() for n in known]))
 
     def column(self, name: str) -> Part:
         """The metric or reward of a column."""
@@ -136,10 +123,8 @@ class Parts:
 
     def columns(self) -> list[str]:
         """What is measured: the metrics, then each trained reward of the perturbed images."""
-        perturbed = [
-            f"{name}@{how}" for name in dict.fromkeys(self.config.rewards) for how in self.config.evaluate.perturb
-        ]
-        return self.metric_names() + perturbed
+        rewards = dict.fromkeys(self.config.rewards)
+        return [*self.metric_names(), *(f"{name}@{how}" for name in rewards for how in self.config.evaluate.perturb)]
 
     def metric_infos(self) -> tuple[MetricInfo, ...]:
         """The columns of the result."""
@@ -155,11 +140,13 @@ class Parts:
         cls = self.get("metric", name).cls
         return MetricInfo(name=name, higher_is_better=cls.higher_is_better, unit=cls.unit, target_of=target_of)
 
-    def by_kind(self) -> dict[str, list[str]]:
-        """The rewards and the metrics among `metric_names`."""
-        return {kind: [n for n in self.metric_names() if self.metric_kind(n) == kind] for kind in ("reward", "metric")}
+    def used(self, strategies: Sequence[str] = ()) -> list[Part]:
+        """The components that take part: these strategies, then rewards, then metrics."""
+        columns = [self.column(name) for name in self.metric_names()]
+        columns.sort(key=lambda part: part.plugin.kind != "reward")
+        return [*(self.get("strategy", name) for name in strategies), *columns]
 
     def versions(self, strategies: Sequence[str] = (), hooks: Sequence[str] = ()) -> dict[str, str]:
         """`kind/name` to `distribution version` of the components that take part."""
-        used = {"strategy": strategies, **self.by_kind(), "hook": hooks}
-        return {f"{kind}/{name}": self.catalog.get(kind, name).origin for kind, names in used.items() for name in names}
+        used = [part.plugin for part in self.used(strategies)]
+        return {f"{p.kind}/{p.name}": p.origin for p in [*used, *(self.catalog.get("hook", name) for name in hooks)]}

@@ -85,7 +85,7 @@ def _trained(stage: Stage, plan: Sequence[PlannedStage], config: RunConfig, part
     initial = before.id if stage.start == "continue" and before.train else None
     below = before.chain[:-1] if initial else before.chain
     index = before.index + 1
-    train = parts.train_for((by, config.strategy), list(stage.rewards))
+    train = config.train_for((by, config.strategy), list(stage.rewards))
     rewards = [parts.get("reward", name).document | {"weight": w} for name, w in stage.rewards.items()]
     document = {  # all that determines the pair
         **plan[0].document,

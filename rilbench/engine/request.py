@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
-from rilbench.engine.config import RunConfig, load
+from rilbench.engine.config import load
 from rilbench.engine.layers import values_of
 from rilbench.engine.memo import Memo, Outcome, repeat
 from rilbench.engine.progress import Reporter
@@ -15,19 +14,15 @@ from rilbench.engine.secret_settings import command_line
 from rilbench.host.catalog import Catalog
 
 
-@dataclass(frozen=True, kw_only=True)
 class Request:
-    """`given` are the nested values of the `key=value` settings alone, `arguments` those of the command line."""
+    """The configuration of a name or path with `key=value` settings and `options`, those of `config.load`; plugins that
+    are not installed; and the `arguments` of the command line that asks for the same.
 
-    config: RunConfig
-    catalog: Catalog
-    given: Mapping[str, Any]
-    reporter: Reporter
-    arguments: Sequence[str] = ()
+    ConfigError or PluginError when something of it cannot be used.
+    """
 
-    @classmethod
-    def of(
-        cls,
+    def __init__(
+        self,
         config: str,
         settings: Sequence[str],
         plugins: Sequence[str | type],
@@ -35,20 +30,12 @@ class Request:
         quiet: bool,
         arguments: Sequence[str],
         **options: Any,
-    ) -> Request:
-        """The request of a configuration's name or path, `key=value` settings and plugins that are not installed.
-
-        options: those of `config.load`. arguments: of the command line that asks for the same.
-        ConfigError or PluginError when something of it cannot be used.
-        """
-        loaded = load(config, settings, **options)
-        return cls(
-            config=loaded,
-            catalog=Catalog.of(plugins),
-            given=values_of(settings),
-            reporter=Reporter(quiet=quiet),
-            arguments=arguments,
-        )
+    ) -> None:
+        self.config = load(config, settings, **options)
+        self.catalog = Catalog.of(plugins)
+        self.given = values_of(settings)  # nested
+        self.reporter = Reporter(quiet=quiet)
+        self.arguments = arguments
 
     @cached_property
     def command(self) -> str:

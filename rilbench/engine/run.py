@@ -39,19 +39,14 @@ def prepare(
     """
     requirements.check(config.requires)
     catalog.check(warn)
-    components, plan = planned_run(config, catalog)
+    components = checked(config, catalog)
+    plan = planned(config, components)
     if given:
         from rilbench.engine import unused_settings
 
         stages = [planned.stage for planned in plan]
         unused_settings.require_none(unused_settings.find(given, components.parts, stages))
     return components, plan
-
-
-def planned_run(config: RunConfig, catalog: Catalog) -> tuple[Components, list[PlannedStage]]:
-    """The checked components and the plan of a run whose plugins are looked through and whose files are there."""
-    components = checked(config, catalog)
-    return components, planned(config, components)
 
 
 def checked(config: RunConfig, catalog: Catalog) -> Components:

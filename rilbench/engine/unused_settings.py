@@ -44,7 +44,8 @@ def _reason(key: str, parts: Parts, trained: Trained) -> str | None:
             return None if key in sources else why
         case ["reward_settings" | "metric_settings" as section, name, *_]:
             kind = section.removesuffix("_settings")
-            return None if name in parts.by_kind()[kind] else f"the {kind} {name!r} is not in this run"
+            used = [part.plugin.name for part in parts.used() if part.plugin.kind == kind]
+            return None if name in used else f"the {kind} {name!r} is not in this run"
         case ["strategy_settings", name, *_]:
             used = list(dict.fromkeys([config.strategy, *(by for bys, _ in trained for by in bys)]))
             return None if name in used else f"this run's strategy is {' and '.join(used)}"

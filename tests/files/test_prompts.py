@@ -13,7 +13,7 @@ import toy
 from rilbench.contracts.errors import ConfigError
 from rilbench.engine.loaded_model import LoadedModel
 from rilbench.engine.progress import Reporter
-from rilbench.engine.run import planned_run
+from rilbench.engine.run import prepare
 from rilbench.engine.session import Session
 from rilbench.evaluation.bootstrap import interval
 from rilbench.files.prompts import evaluation_prompts, read_prompts
@@ -77,7 +77,7 @@ def session(folder: Path, told: list[str], prompts: str) -> Session:
         def warn(self, text: str) -> None:
             told.append(text)
 
-    components, plan = planned_run(config, toy.catalog())
+    components, plan = prepare(config, toy.catalog(), print)
     return Session(LoadedModel(config, components, plan, Told(quiet=True)))
 
 

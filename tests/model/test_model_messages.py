@@ -18,7 +18,7 @@ from rilbench.contracts.errors import ConfigError, DivergedError
 from rilbench.contracts.settings import build
 from rilbench.engine.loaded_model import LoadedModel
 from rilbench.engine.progress import Reporter
-from rilbench.engine.run import planned_run
+from rilbench.engine.run import prepare
 from rilbench.evaluation.evaluate import generate
 from rilbench.files.model_path import check_local
 from rilbench.model.loading import load_backbone
@@ -46,7 +46,7 @@ def test_nan_images_of_a_lora(workplace: Path) -> None:
 
 def test_nan_images_after_training(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config = toy.config(workplace)
-    components, plan = planned_run(config, toy.catalog())
+    components, plan = prepare(config, toy.catalog(), print)
     loaded = LoadedModel(config, components, plan, Reporter(quiet=True))
     monkeypatch.setattr(TextToImage, "decode", lambda self, z: z * torch.nan)
     told = r"after stage 1 \(red\); its training diverged; lower train\.lr"
