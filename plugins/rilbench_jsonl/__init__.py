@@ -17,8 +17,8 @@ often the run is continued or repeated; the start and the end of every attempt a
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -45,35 +45,34 @@ class JsonLog:
     @hookimpl
     def run_started(self, folder: Path, result: RunResult) -> None:
         """Log what is run."""
-        plan = {"label": result.label, "strategy": result.strategy, "rewards": result.rewards, "seed": result.seed}
-        with opened(folder / FILE, run=result.name) as log:
-            log.write("run_started", **plan, command=result.command, plugins=result.plugins)
+        names = ("label", "strategy", "rewards", "seed", "command", "plugins")
+        log(folder, result, {"event": "run_started"} | {name: getattr(result, name) for name in names})
 
     @hookimpl
     def stage_finished(self, folder: Path, result: RunResult, stage: int) -> None:
-        """Log a row and, before it, its training curves."""
+        """Log a row and, before it, its training curves; none for the base model and merged stages."""
         row = result.to_json()["stages"][stage]
-        with opened(folder / FILE, run=result.name) as log:
-            for entry in _training(folder.parent, row["stage_id"]):
-                values = {key: value for key, value in entry.items() if key != "update"}
-                log.write_once("update", stage=stage, update=int(entry["update"]), label=row["label"], values=values)
-            log.write_once("stage_finished", stage=stage, **{key: row[key] for key in STAGE})
+        record = Store(folder.parent).stage(row["stage_id"]).record
+        curves = read_json(record)["log"] if record.exists() else []
+        updates = [
+            {"event": "update", "stage": stage, "update": int(entry.pop("update")), "label": row["label"]}
+            | {"values": entry}
+            for entry in curves
+        ]
+        log(folder, result, *updates, {"event": "stage_finished", "stage": stage} | {name: row[name] for name in STAGE})
 
     @hookimpl
     def run_finished(self, folder: Path, result: RunResult) -> None:
         """Log the final numbers."""
         final = result.to_json()
-        values = final["stages"][-1]["values"]
-        with opened(folder / FILE, run=result.name) as log:
-            log.write("run_finished", values=values, forgetting=final["forgetting"], average=final["average"])
+        end = {"values": final["stages"][-1]["values"], "forgetting": final["forgetting"], "average": final["average"]}
+        log(folder, result, {"event": "run_finished"} | end)
 
     @hookimpl
     def run_failed(self, folder: Path, result: RunResult, error: BaseException) -> None:
         """Log why the run stopped."""
-        with opened(folder / FILE, run=result.name) as log:
-            log.write(
-                "run_failed", stages=len(result.matrix.rows), error=type(error).__name__, message=redacted(str(error))
-            )
+        why = {"error": type(error).__name__, "message": redacted(str(error))}
+        log(folder, result, {"event": "run_failed", "stages": len(result.matrix.rows)} | why)
 
     @hookimpl
     def summary(self, folder: Path) -> dict[str, str]:
@@ -81,42 +80,23 @@ class JsonLog:
         return {"log": str(folder / FILE)}
 
 
-def _training(store: Path, stage_id: str) -> list[dict[str, Any]]:
-    """The logged updates of a stage; none for the base model and merged stages."""
-    path = Store(store).stage(stage_id).record
-    log: list[dict[str, Any]] = read_json(path)["log"] if path.exists() else []
-    return log
+def log(folder: Path, result: RunResult, *entries: Mapping[str, Any]) -> None:
+    """Append a line for each entry, but for stages and updates that the file has; NaN and infinities become null.
 
-
-@contextmanager
-def opened(path: Path, *, run: str) -> Iterator[Log]:
-    """The log of a run, for one process at a time; OSError when it cannot be written, as on a full disk."""
+    One process at a time; OSError when the log cannot be written, as on a full disk.
+    """
+    path = folder / FILE
     with (
-        FileLock(path.with_name(f".{path.name}.lock"), timeout=LOCK_SECONDS),
+        FileLock(path.with_name(f".{FILE}.lock"), timeout=LOCK_SECONDS),
         open(path, "a+b", opener=open_own) as file,
     ):
-        yield Log(file, run)
-
-
-class Log:
-    """Appends to an open file, and knows which stages and updates it holds."""
-
-    def __init__(self, file: BinaryIO, run: str) -> None:
-        self._file, self._run = file, run
-        self._logged = set(_keys(_whole_lines(file)))
-
-    def write(self, event: str, **fields: Any) -> None:
-        """Append one line and hand it to the system at once; NaN and infinities become null."""
-        time = datetime.now(UTC).isoformat(timespec="milliseconds")
-        line = json.dumps(finite({"time": time, "event": event, "run": self._run, **fields}), allow_nan=False)
-        self._file.write(f"{line}\n".encode())
-        self._file.flush()
-
-    def write_once(self, event: str, *, stage: int, update: int | None = None, **fields: Any) -> None:
-        """Append one line unless the file has that event of that stage and update."""
-        if (event, stage, update) not in self._logged:
-            numbers = {"stage": stage} if update is None else {"stage": stage, "update": update}
-            self.write(event, **numbers, **fields)
+        logged = {_key(line) for line in _whole_lines(file)}
+        for entry in entries:
+            line = {"time": datetime.now(UTC).isoformat(timespec="milliseconds"), "run": result.name, **entry}
+            text = json.dumps(finite(line), allow_nan=False).encode()
+            if "stage" not in entry or _key(text) not in logged:
+                file.write(text + b"\n")
+                file.flush()
 
 
 def _whole_lines(file: BinaryIO) -> list[bytes]:
@@ -129,10 +109,10 @@ def _whole_lines(file: BinaryIO) -> list[bytes]:
     return content[:end].splitlines()
 
 
-def _keys(lines: list[bytes]) -> Iterator[tuple[Any, Any, Any]]:
-    """Event, stage and update of each line."""
-    for line in lines:
-        with suppress(ValueError):  # a line that somebody edited
-            entry = json.loads(line)
-            if isinstance(entry, dict):
-                yield entry.get("event"), entry.get("stage"), entry.get("update")
+def _key(line: bytes) -> tuple[Any, ...]:
+    """Event, stage and update of a line; nothing for one that somebody edited."""
+    with suppress(ValueError):
+        entry = json.loads(line)
+        if isinstance(entry, dict):
+            return entry.get("event"), entry.get("stage"), entry.get("update")
+    return ()
