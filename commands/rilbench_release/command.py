@@ -123,7 +123,7 @@ def export(
     """Write the model after a stage as one ordinary LoRA or a merged pipeline."""
     from rilbench.engine.progress import Reporter
     from rilbench_release import hub
-    from rilbench_release.export import Export, own_files
+    from rilbench_release.export import Export
 
     if private and not push:
         raise UsageError("--private needs --push: name the repository")
@@ -138,7 +138,7 @@ def export(
     echo(folder)
     if push:
         reporter.say(f"uploading to {push}")
-        echo(hub.push(folder, push, own_files(folder), private=private))
+        echo(hub.push(folder, push, private=private))
 
 
 def _saved(run: str, settings: Sequence[str] | None, plugins: Sequence[str] | None, command: str) -> SavedRun:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,19 +13,19 @@ from safetensors import SafetensorError
 from rilbench.api.saved import SavedRun
 from rilbench.contracts.errors import ConfigError, RilbenchError, UsageError
 from rilbench.contracts.pair import LoraPair
-from rilbench.contracts.untrusted import inside, relative
+from rilbench.contracts.untrusted import inside
 from rilbench.engine import secret_settings
 from rilbench.engine.config import RunConfig, to_yaml
 from rilbench.files.prompts import evaluation_prompts
 from rilbench.store import temporary
-from rilbench.store.files import in_the_way, read_json, share, write_json, write_text
+from rilbench.store.files import read_json, share, write_json, write_text
 from rilbench.store.grid import save_grid
 from rilbench.store.layout import EvaluationFiles, RunFiles
 from rilbench_release import lora, merged
 from rilbench_release.card import model_card
 from rilbench_release.models import hub_id, prefix_of
 
-MARK = "rilbench.json"  # what an export is and its files, which the next export may replace
+MARK = "rilbench.json"  # what an export is, and its files
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,58 +110,39 @@ class Export:
 
 @contextmanager
 def _replacing(folder: Path) -> Iterator[Path]:
-    """A temporary folder whose files come into `folder` when the block succeeds, in place of those of an earlier
-    export; what anybody else put there stays."""
-    earlier = own_files(folder)
-    part = temporary.beside(folder)
+    """A temporary folder that takes the place of `folder`, an earlier export or nothing, when the block succeeds."""
+    folder = folder.resolve()  # what a link leads to
+    _check_free(folder)
+    part, earlier = temporary.beside(folder), temporary.beside(folder)
     try:
         part.mkdir(parents=True)
         yield part
-        made = [str(path.relative_to(part)) for path in sorted(part.rglob("*")) if path.is_file()]
-        _check_free(folder, made, earlier)
-        for file in made:
+        files = files_of(part)
+        write_json(part / MARK, read_json(part / MARK) | {"files": [file for file in files if file != MARK]})
+        for file in files:
             share(part / file)
-        _move(part, folder, made, earlier)
+        if folder.exists():
+            folder.rename(earlier)
+        part.rename(folder)
     except (OSError, SafetensorError) as error:
         raise RilbenchError(f"cannot write {folder}: {error}. Free the disk or choose another --output") from None
     finally:
         shutil.rmtree(part, ignore_errors=True)
+        shutil.rmtree(earlier, ignore_errors=True)
 
 
-def own_files(folder: Path) -> list[str]:
-    """The files of the export in a folder, by their paths in it; UsageError when it is not an export's."""
-    if in_the_way(folder, MARK) or (folder / MARK).is_symlink():
-        raise UsageError(f"{folder} exists and is no earlier export; choose another --output")
-    if not (folder / MARK).exists():
-        return []
+def files_of(folder: Path) -> list[str]:
+    """The files of a folder, by their paths in it."""
+    return [path.relative_to(folder).as_posix() for path in sorted(folder.rglob("*")) if not path.is_dir()]
+
+
+def _check_free(folder: Path) -> None:
+    """UsageError when a folder holds anything but an earlier export, whose record names its files."""
     try:
-        record = read_json(folder / MARK, like={"files": list})
-        return [MARK, *(relative(file, str(folder / MARK)) for file in record["files"])]
-    except ConfigError as error:
-        raise UsageError(f"{folder} is no export that can be replaced ({error}); choose another --output") from None
-
-
-def _check_free(folder: Path, made: Sequence[str], earlier: Sequence[str]) -> None:
-    """UsageError when a file would replace one that no export wrote, or lie behind a link."""
-    for file in made:
-        place = folder / file
-        if file not in earlier and (place.exists() or place.is_symlink()):
-            raise UsageError(f"{place} is not of an earlier export; move it away, or choose another --output")
-        if any((folder / above).is_symlink() for above in Path(file).parents if above != Path()):
-            raise UsageError(f"{place.parent} is a link; remove it, or choose another --output")
-
-
-def _move(part: Path, folder: Path, made: Sequence[str], earlier: Sequence[str]) -> None:
-    """The record names old and new files until all are moved, so that a killed export can be repeated."""
-    record = read_json(part / MARK)
-    folder.mkdir(parents=True, exist_ok=True)
-    write_json(folder / MARK, record | {"files": sorted({*made, *earlier} - {MARK})})
-    for file in set(earlier) - {*made, MARK}:
-        (folder / file).unlink(missing_ok=True)
-    for file in (file for file in made if file != MARK):
-        (folder / file).parent.mkdir(parents=True, exist_ok=True)
-        os.replace(part / file, folder / file)
-    for inner in sorted((path for path in folder.rglob("*") if path.is_dir()), reverse=True):
-        if not any(inner.iterdir()) and not inner.is_symlink():
-            inner.rmdir()
-    write_json(folder / MARK, record | {"files": [file for file in made if file != MARK]})
+        known = {MARK, *map(str, read_json(folder / MARK, like={"files": list})["files"])}
+    except ConfigError:
+        known = set()
+    others = [file for file in files_of(folder) if file not in known]
+    if others or folder.is_file():
+        what = f"holds {others[0]}" if others else "is a file"
+        raise UsageError(f"{folder} {what}, which is not of an earlier export; choose another --output")

@@ -10,22 +10,18 @@ from typing import Any
 from rilbench.contracts.result import ResultMatrix, RunResult
 from rilbench.contracts.strategy import Stage
 from rilbench.engine import identity, secret_settings, unused_settings
-from rilbench.engine.components import Components
 from rilbench.engine.config import RunConfig
 from rilbench.engine.loaded_model import LoadedModel
-from rilbench.engine.needed import require
 from rilbench.engine.parts import Parts
 from rilbench.engine.plan import Chain, PlannedStage
 from rilbench.engine.progress import Reporter
-from rilbench.engine.run import run_name
+from rilbench.engine.run import checked, run_name
 from rilbench.engine.run_folder import RunFolder
 from rilbench.engine.session import Session
 from rilbench.evaluation.evaluate import LOADED, Origin
 from rilbench.files.hub import digest
-from rilbench.files.prompts import read_prompts
 from rilbench.host import requirements
 from rilbench.host.catalog import Catalog
-from rilbench.model.loading import pick_device
 from rilbench_release.attach import Lora, attach
 
 
@@ -64,15 +60,11 @@ def evaluate(
     config = identity.pinned(config)
     requirements.check(config.requires)
     catalog.check(reporter.warn)
-    device, parts = pick_device(config.model.device), Parts(config, catalog)
-    parts.check()
-    unused_settings.require_none(unused_settings.find(given or {}, parts, ()))
-    require(parts)
-    components = Components(parts, device)
-    read_prompts(config.evaluate.prompts)
+    components = checked(config, catalog)
+    unused_settings.require_none(unused_settings.find(given or {}, components.parts, ()))
     config = replace(config, strategy="lora" if lora else "model", tracking=False)
     plan = _plan(config, lora)
-    result = _result(config, parts, plan, command)
+    result = _result(config, components.parts, plan, command)
     folder = RunFolder.at(Path(config.store) / result.name, reporter.warn)
     loaded = ForeignModel(config, components, plan, reporter)
     loaded.lora = lora

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 from rilbench.contracts.errors import RilbenchError, UsageError, reason
@@ -27,8 +26,8 @@ def check(repo_id: str) -> None:
         raise UsageError("--push: nobody is logged in to the Hub; run `hf auth login` or set HF_TOKEN")
 
 
-def push(folder: Path, repo_id: str, files: Sequence[str], *, private: bool) -> str:
-    """Make the repository if there is none, upload these files of the folder, and return the address of the commit.
+def push(folder: Path, repo_id: str, *, private: bool) -> str:
+    """Make the repository if there is none, upload the folder, and return the address of the commit.
 
     RilbenchError when the Hub cannot be reached or refuses.
     """
@@ -38,9 +37,7 @@ def push(folder: Path, repo_id: str, files: Sequence[str], *, private: bool) -> 
     try:
         api.create_repo(repo_id, private=private, exist_ok=True)
         said = f"rilbench: {folder.name}"
-        return str(
-            api.upload_folder(repo_id=repo_id, folder_path=folder, commit_message=said, allow_patterns=list(files))
-        )
+        return str(api.upload_folder(repo_id=repo_id, folder_path=folder, commit_message=said))
     except Exception as error:  # its own dozen kinds, and those of the connection
         kept = f"{folder} is kept; try again: hf upload {repo_id} {folder}"
         raise RilbenchError(f"the Hub did not take it: {reason(error)[:300]}. {kept}") from error

@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rilbench.contracts.pair import LoraPair
-from rilbench.store.files import write_text
 from rilbench.store.layout import StageFiles
 from rilbench.store.tensors import save_tensors
 
@@ -49,6 +48,5 @@ def write_peft(folder: Path, pair: LoraPair, *, targets: Sequence[str], base: st
     config = LoraConfig(
         r=rank, lora_alpha=rank, target_modules=list(targets), base_model_name_or_path=base, inference_mode=True
     )
-    values = {key: sorted(value) if isinstance(value, set) else value for key, value in config.to_dict().items()}
-    write_text(folder / StageFiles.ADAPTER, json.dumps(values, indent=1))  # PEFT warns of a checksum
+    config.save_pretrained(str(folder))
     save_tensors(folder / StageFiles.WEIGHTS, pair.state("base_model.model"))

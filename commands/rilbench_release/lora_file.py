@@ -22,19 +22,6 @@ from rilbench.contracts.errors import ConfigError
 FACTOR = re.compile(
     r"(?P<layer>.+?)[._](lora_linear_layer|lora)[._](?P<factor>A|B|down|up)(\.(?P<adapter>[^.]+))?\.weight"
 )
-KINDS = {  # parts of names of tensors that are not of a plain LoRA
-    "dora_scale": "a DoRA",
-    "lora_magnitude_vector": "a DoRA",
-    "lora_mid": "a LoCon with a third factor (Tucker)",
-    "hada_": "a LoHa",
-    "lokr_": "a LoKr",
-    "oft_": "an OFT",
-    "ia3_": "an IA3",
-    "lora_embedding_": "changes of an embedding",
-    ".diff": "whole weight changes",
-    "_norm": "changes of a norm",
-    ".bias": "biases",
-}
 KNOWN = {  # settings of PEFT's LoraConfig that are read here, or change no output of a trained adapter
     *("r", "lora_alpha", "rank_pattern", "alpha_pattern", "use_rslora", "target_modules", "exclude_modules"),
     *("layers_to_transform", "layers_pattern", "task_type", "auto_mapping", "peft_version", "runtime_config"),
@@ -107,8 +94,7 @@ class LoraFile:
                 continue
             match = FACTOR.fullmatch(key)
             if match is None:
-                kind = next((kind for part, kind in KINDS.items() if part in key), "tensors of an unknown kind")
-                raise self._refused(f"it holds {kind} ({key}), which rilbench does not apply; use a plain LoRA")
+                raise self._refused(f"{key} is no factor or alpha of a plain LoRA, the only kind that rilbench applies")
             adapters.add(match["adapter"])
             name = {"A": "down", "B": "up"}.get(match["factor"], match["factor"])
             halves.setdefault(match["layer"], {})[name] = value

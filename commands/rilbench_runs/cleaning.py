@@ -13,7 +13,7 @@ from filelock import FileLock, Timeout
 
 from rilbench.contracts.errors import RilbenchError
 from rilbench.store import temporary
-from rilbench.store.layout import StageFiles, Store, stage_of
+from rilbench.store.layout import StageFiles, Store
 from rilbench.store.locks import LOCK
 from rilbench_runs.inventory import KeptRun, runs_in, size_of
 
@@ -38,40 +38,29 @@ def of_runs(runs: Sequence[KeptRun], warn: Callable[[str], None]) -> list[Remova
 
     RilbenchError when another process works on one of their stages.
     """
-    store = Store(runs[0].folder.parent)
-    own = {run.folder for run in runs}
-    others = [run for run in runs_in(store.folder) if run.folder.resolve() not in own]
-    stages = {stage for run in runs for stage in run.stages}
-    evaluations = {path for run in runs for path in run.evaluations}
-    for stage in sorted(stages):
-        folder = store.stage(stage).folder
+    store, own = Store(runs[0].folder.parent), {run.folder for run in runs}
+    places = {store.stage(stage).folder for run in runs for stage in run.stages}
+    for folder in sorted(places):
         with _idle(folder) as idle:
             if not idle:
                 raise RilbenchError(f"another process works on {folder}; stop it first")
-    found = [Removable(run.folder, "the run") for run in runs]
-    if _all_known(others, warn):
-        needed = {stage for run in others for stage in run.stages}
-        measured = {path for run in others for path in run.evaluations}
-        found += [Removable(store.stage(s).folder, "a stage of no other run") for s in sorted(stages - needed)]
-        kept = [path for path in sorted(evaluations - measured) if stage_of(path) in needed]
-        found += [Removable(store.folder / path, "an evaluation of no other run") for path in kept]
-    return [each for each in found if each.path.exists()]
+    places |= {store.folder / path for run in runs for path in run.evaluations}
+    others = [run for run in runs_in(store.folder) if run.folder.resolve() not in own]
+    unneeded = [each for each in _unneeded(store, others, warn) if each.path in places]
+    return [*(Removable(run.folder, "the run") for run in runs), *unneeded]
 
 
 def of_store(store: Path, warn: Callable[[str], None]) -> list[Removable]:
     """What no run of a store needs: temporary files of processes that are gone, stages and evaluations without a run,
     checkpoints of stages that are trained. What another process works on is left out."""
-    runs = runs_in(store)
     places = [folder for folder in (store, *store.iterdir()) if folder.is_dir() and not folder.is_symlink()]
-    left = [path for folder in places for path in temporary.leftovers(folder)]  # of runs and studies: no lock is held
-    found = [Removable(path, "left by a process that is gone") for path in left]
-    known = _all_known(runs, warn)
-    stages = {stage for run in runs for stage in run.stages} if known else None
-    evaluations = {path for run in runs for path in run.evaluations} if known else None
-    for folder in sorted(Store(store).stages.glob("*")):
-        with _idle(folder) as idle:
-            if idle and folder.is_dir() and not folder.is_symlink():
-                found += _of_stage(folder, stages, evaluations)
+    found = [_left(path) for folder in places for path in temporary.leftovers(folder)]  # of runs: no lock is held
+    unneeded = [each for each in _unneeded(Store(store), runs_in(store), warn) if not _recent(each.path)]
+    for files in _stages(Store(store)):
+        with _idle(files.folder) as idle:
+            if idle:
+                own = [each for each in unneeded if each.path.is_relative_to(files.folder)]
+                found += own if files.folder in (each.path for each in own) else [*own, *_of_stage(files)]
     return found
 
 
@@ -86,34 +75,42 @@ def delete(removable: Sequence[Removable]) -> None:
                 temporary.remove(each.path.rename(temporary.beside(each.path)))
 
 
-def _of_stage(folder: Path, stages: set[str] | None, evaluations: set[str] | None) -> Iterator[Removable]:
-    if stages is not None and folder.name not in stages:
-        if not _recent(folder):
-            yield Removable(folder, "a stage of no run")
-        return
-    files = StageFiles(folder)
-    measured = [evaluation.folder for evaluation in files.all_evaluations()]
-    for place in (folder, files.evaluations, *measured):
-        yield from (
-            Removable(path, "left by a process that is gone") for path in temporary.leftovers(place, alone=True)
-        )
-    if files.weights.exists() and files.checkpoint.exists():
-        yield Removable(files.checkpoint, "the checkpoint of a trained stage")
-    store = Store(folder.parent.parent)
-    for path in measured:
-        if evaluations is not None and store.relative(path) not in evaluations and not _recent(path):
-            yield Removable(path, "an evaluation of no run")
-
-
-def _all_known(runs: Sequence[KeptRun], warn: Callable[[str], None]) -> bool:
-    """Whether every run says which stages it needs."""
+def _unneeded(store: Store, runs: Sequence[KeptRun], warn: Callable[[str], None]) -> list[Removable]:
+    """The stages and evaluations of a store that none of the runs needs; none when one does not say what it needs."""
     unknown = [str(run.folder) for run in runs if not run.certain]
     if unknown:
         warn(
             f"stages are kept: it is not known which of them {', '.join(unknown[:3])} needs, which did not finish or "
             "cannot be read. Rerun its command or remove it first"
         )
-    return not unknown
+        return []
+    stages = {stage for run in runs for stage in run.stages}
+    measured = {store.folder / path for run in runs for path in run.evaluations}
+    found = []
+    for files in _stages(store):
+        if files.folder.name not in stages:
+            found.append(Removable(files.folder, "a stage of no run"))
+            continue
+        evaluations = [evaluation.folder for evaluation in files.all_evaluations()]
+        found += [Removable(folder, "an evaluation of no run") for folder in evaluations if folder not in measured]
+    return found
+
+
+def _stages(store: Store) -> list[StageFiles]:
+    """Also those that a killed `clean` has renamed."""
+    return [StageFiles(path) for path in sorted(store.stages.glob("*")) if path.is_dir() and not path.is_symlink()]
+
+
+def _of_stage(files: StageFiles) -> Iterator[Removable]:
+    """What a stage does not need any more, on which no process works."""
+    for place in (files.folder, files.evaluations, *(each.folder for each in files.all_evaluations())):
+        yield from map(_left, temporary.leftovers(place, alone=True))
+    if files.weights.exists() and files.checkpoint.exists():
+        yield Removable(files.checkpoint, "the checkpoint of a trained stage")
+
+
+def _left(path: Path) -> Removable:
+    return Removable(path, "left by a process that is gone")
 
 
 def _recent(folder: Path) -> bool:

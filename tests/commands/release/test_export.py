@@ -29,7 +29,7 @@ from rilbench.model.text_to_image import TextToImage
 from rilbench.store.tables import markdown
 from rilbench_release import command, hub, lora
 from rilbench_release.card import model_card
-from rilbench_release.export import Export, own_files
+from rilbench_release.export import Export
 
 PROMPTS = ["a red circle", "a blue square"]
 TOLERANCE = 1e-5
@@ -275,7 +275,7 @@ def test_the_base_is_no_lora(place: Path, kind: str) -> None:
 
 def test_what_is_in_the_way_is_kept(place: Path, tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("years of work")
-    with pytest.raises(UsageError, match="is no earlier export"):
+    with pytest.raises(UsageError, match=r"holds thesis\.txt, which is not of an earlier export"):
         exported(opened(place, "rid"), 1, "peft", tmp_path)
     assert (tmp_path / "thesis.txt").exists()
     assert len(list(tmp_path.iterdir())) == 1
@@ -357,12 +357,12 @@ def test_push(place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     folder, api = exported(opened(place, "rid"), 1, "peft", tmp_path / "lora"), FakeHub()
     with online(monkeypatch, "secret", api):
         hub.check("me/model")
-        assert hub.push(folder, "me/model", own_files(folder), private=True) == "https://hub/commit/1"
+        assert hub.push(folder, "me/model", private=True) == "https://hub/commit/1"
     files = ["README.md", "adapter_config.json", "adapter_model.safetensors", "config.yaml", "rilbench.json"]
     assert api.calls == [("me/model", {"private": True, "exist_ok": True}), ("me/model", [*files, "samples.png"])]
     broken = FakeHub(ConnectionError("no route"))
     with online(monkeypatch, "secret", broken), pytest.raises(RilbenchError, match=r"no route.*is kept; try again: hf"):
-        hub.push(folder, "me/model", own_files(folder), private=False)
+        hub.push(folder, "me/model", private=False)
 
 
 def test_push_is_refused_before_any_work(monkeypatch: pytest.MonkeyPatch) -> None:
