@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -14,13 +15,11 @@ from rilbench.contracts.redact import public
 from rilbench.files.published import is_present, place_of
 
 if TYPE_CHECKING:
-    from rich.progress import Progress
-
     from rilbench.contracts.files import NeededFile
     from rilbench.engine.config import RunConfig
     from rilbench.engine.progress import Reporter
     from rilbench_fetch.download import OnBytes
-    from rilbench_fetch.fetch import Bar, State
+    from rilbench_fetch.fetch import State
 
 Check = Annotated[bool, typer.Option("--check", help="Download nothing; list what is present, missing or corrupt")]
 
@@ -54,8 +53,7 @@ def fetch(
         stages = planned_stages(asked.config, Components(parts))
         unused_settings.require_none(unused_settings.find(asked.given, parts, stages))
         work = fetching.check if check or _offline() else fetching.fetch
-        with _bars(asked.reporter) as bar:
-            states = work(asked.config, parts, bar)
+        states = work(asked.config, parts, partial(_bar, asked.reporter))
     _show(states, asked.config, as_json)
     raise typer.Exit(0 if all(state.state == fetching.PRESENT for state in states) else 1)
 
@@ -67,41 +65,12 @@ def _offline() -> bool:
 
 
 @contextmanager
-def _bars(reporter: Reporter) -> Iterator[Bar]:
-    """Bars on a terminal, plain lines elsewhere, nothing when quiet."""
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
-
-    if reporter.quiet or not reporter.console.is_terminal:
-        yield lambda file: _lines(reporter, file)
-        return
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
-    with Progress(*columns, TimeRemainingColumn(), console=reporter.console, transient=True) as progress:
-        yield lambda file: _bar(progress, file)
-
-
-@contextmanager
-def _lines(reporter: Reporter, file: NeededFile) -> Iterator[OnBytes]:
-    from rilbench.engine.progress import Lines
-
+def _bar(reporter: Reporter, file: NeededFile) -> Iterator[OnBytes]:
+    """The progress of a file."""
     if is_present(file):  # hashing a large one takes a while
         reporter.say(f"checking {file.name}")
-    lines = Lines(reporter.say, f"downloading {file.name}", _size)
-    yield lambda there, size: lines.advance(there, size)
-
-
-def _size(there: int, total: int | None) -> str:
-    from rich.filesize import decimal
-
-    return decimal(there) if total is None else f"{decimal(there)} of {decimal(total)}"
-
-
-@contextmanager
-def _bar(progress: Progress, file: NeededFile) -> Iterator[OnBytes]:
-    task = progress.add_task(file.name, total=file.size)
-    try:
-        yield lambda there, size: progress.update(task, completed=there, total=size)
-    finally:
-        progress.remove_task(task)
+    with reporter.work(f"downloading {file.name}", "kB") as advance:
+        yield lambda there, size: advance(there // 1000, (size or there) // 1000, "")
 
 
 def _show(states: list[State], config: RunConfig, as_json: bool) -> None:
