@@ -66,7 +66,7 @@ def generate(
 
     from rilbench.engine.progress import Reporter
     from rilbench.files.prompts import read_prompts
-    from rilbench_release.pictures import write_pictures
+    from rilbench_release.pictures import Pictures
 
     texts = [*(prompt or ()), *(read_prompts(prompts) if prompts else ())]
     if not texts:
@@ -75,14 +75,9 @@ def generate(
         raise UsageError('--prompt "" gives nothing to draw')
     saved = _saved(run, settings, plugin, "generate")
     evaluate = saved.config.evaluate
-    write_pictures(
-        saved,
-        texts,
-        stages=_numbers(saved, stage),
-        config=replace(evaluate, seed=evaluate.seed if seed is None else seed, images_per_prompt=images),
-        output=output,
-        reporter=Reporter(quiet=quiet),
-    )
+    config = replace(evaluate, seed=evaluate.seed if seed is None else seed, images_per_prompt=images)
+    pictures = Pictures(run=saved, prompts=texts, stages=_numbers(saved, stage), config=config)
+    pictures.write(output, Reporter(quiet=quiet))
     echo(output)
 
 

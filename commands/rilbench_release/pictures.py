@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -22,36 +23,53 @@ RECORD = "generated.json"  # what marks a folder as one of ours
 OTHER = (".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff")
 
 
-def write_pictures(
-    run: SavedRun,
-    prompts: Sequence[str],
-    *,
-    stages: Sequence[int],
-    config: EvaluateConfig,
-    output: Path,
-    reporter: Reporter,
-) -> None:
-    """Generate `config.images_per_prompt` images of each prompt at each stage.
+@dataclass(frozen=True, kw_only=True)
+class Pictures:
+    """`config.images_per_prompt` images of each prompt at each stage."""
 
-    output: a .png file for one picture, the only image or a grid (rows prompts, columns stages); any other name is a
-        folder, for `stage-T/sample-I.png` of every image, counted prompt by prompt, and `grid.png`.
+    run: SavedRun
+    prompts: Sequence[str]
+    stages: Sequence[int]
+    config: EvaluateConfig
 
-    UsageError for a file that would not be a picture, and for a folder with anything but earlier pictures of this kind.
-    """
-    _check(output)
-    if output.suffix.lower() != ".png":
-        write_json(output / RECORD, {"run": run.result.name, "stages": list(stages), "seed": config.seed})
-        _generate(run, prompts, stages, config, output, reporter)
-        _grid(run, prompts, stages, config, output, output / "grid.png")
-        return
-    with TemporaryDirectory() as temporary:
-        folder = Path(temporary)
-        _generate(run, prompts, stages, config, folder, reporter)
-        if len(prompts) * len(stages) * config.images_per_prompt > 1:
-            _grid(run, prompts, stages, config, folder, output)
+    def write(self, output: Path, reporter: Reporter) -> None:
+        """Generate them.
+
+        output: a .png file for one picture, the only image or a grid (rows prompts, columns stages); any other name is
+            a folder, for `stage-T/sample-I.png` of every image, counted prompt by prompt, and `grid.png`.
+
+        UsageError for a file that would not be a picture, and for a folder with anything but earlier pictures of this
+        kind.
+        """
+        _check(output)
+        if output.suffix.lower() != ".png":
+            record = {"run": self.run.result.name, "stages": list(self.stages), "seed": self.config.seed}
+            write_json(output / RECORD, record)
+            self._generate(output, reporter)
+            self._grid(output, output / "grid.png")
             return
-        with replacing(output) as part:
-            part.write_bytes(_sample(folder, stages[0], 0).read_bytes())
+        with TemporaryDirectory() as temporary:
+            folder = Path(temporary)
+            self._generate(folder, reporter)
+            if len(self.prompts) * len(self.stages) * self.config.images_per_prompt > 1:
+                self._grid(folder, output)
+                return
+            with replacing(output) as part:
+                part.write_bytes(_sample(folder, self.stages[0], 0).read_bytes())
+
+    def _generate(self, folder: Path, reporter: Reporter) -> None:
+        numbers = {stage: itertools.count() for stage in self.stages}
+        drawn = draw(self.run, self.prompts, stages=self.stages, config=self.config, reporter=reporter)
+        for stage, pixels in drawn:
+            save_picture(_sample(folder, stage, next(numbers[stage])), pixels)
+
+    def _grid(self, folder: Path, file: Path) -> None:
+        with opened(_sample(folder, self.stages[0], 0)) as image:
+            side = max(CELL, min(LARGEST, image.width))
+        rows = self.run.rows
+        columns = [(f"{t} {rows[t].label}" if t else "base", folder / f"stage-{t}") for t in self.stages]
+        prompts = [prompt for prompt in self.prompts for _ in range(self.config.images_per_prompt)]
+        save_grid(file, columns=columns, prompts=prompts, cell=side)
 
 
 def _check(output: Path) -> None:
@@ -65,28 +83,5 @@ def _check(output: Path) -> None:
         raise UsageError(f"--output {output}: the folder holds something else; it is left alone, name another one")
 
 
-def _generate(
-    run: SavedRun,
-    prompts: Sequence[str],
-    stages: Sequence[int],
-    config: EvaluateConfig,
-    folder: Path,
-    reporter: Reporter,
-) -> None:
-    numbers = {stage: itertools.count() for stage in stages}
-    for stage, pixels in draw(run, prompts, stages=stages, config=config, reporter=reporter):
-        save_picture(_sample(folder, stage, next(numbers[stage])), pixels)
-
-
 def _sample(folder: Path, stage: int, number: int) -> Path:
     return EvaluationFiles(folder / f"stage-{stage}").picture(number)
-
-
-def _grid(
-    run: SavedRun, prompts: Sequence[str], stages: Sequence[int], config: EvaluateConfig, folder: Path, file: Path
-) -> None:
-    with opened(_sample(folder, stages[0], 0)) as image:
-        side = max(CELL, min(LARGEST, image.width))
-    columns = [(f"{t} {run.rows[t].label}" if t else "base", folder / f"stage-{t}") for t in stages]
-    rows = [prompt for prompt in prompts for _ in range(config.images_per_prompt)]
-    save_grid(file, columns=columns, prompts=rows, cell=side)

@@ -12,12 +12,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
-from rich.markup import escape
-
 from rilbench.contracts.errors import RilbenchError
 from rilbench.contracts.redact import public
 from rilbench.contracts.result import RunResult
-from rilbench.engine.terminal import Terminal
+from rilbench.engine.progress import Reporter
 from rilbench.store.layout import RunFiles
 from rilbench_mlflow import connection, saved
 from rilbench_mlflow.address import absolute, database, experiment, is_http, tracking_uri
@@ -71,12 +69,10 @@ def _say_incomplete(source: str, unfinished: list[Any], without: list[Any], coun
     more = f" and {len(said) - NAMED} more" if len(said) > NAMED else ""
     stores = {str(Path(run.data.tags[FOLDER]).parent) for run in (*unfinished, *without) if FOLDER in run.data.tags}
     where = shlex.join(sorted(stores)) if len(stores) == 1 else "STORE"
-    Terminal(stderr=True).print(
-        f"[yellow]warning:[/yellow] {escape(public(source))}: {len(said)} of {count} runs are incomplete there and "
-        f"left out: {escape(', '.join(said[:NAMED]) + more)}. `rilbench upload {escape(where)}` sends what their "
-        "store has; repeating a run's command finishes it.",
-        soft_wrap=True,
-        highlight=False,
+    Reporter().warn(
+        f"{public(source)}: {len(said)} of {count} runs are incomplete there and left out: "
+        f"{', '.join(said[:NAMED])}{more}. `rilbench upload {where}` sends what their store has; repeating a run's "
+        "command finishes it."
     )
 
 

@@ -10,12 +10,11 @@ from functools import partial
 from pathlib import Path
 
 from filelock import FileLock
-from rich.markup import escape
 
 from rilbench import hookimpl
 from rilbench.contracts.redact import public
 from rilbench.contracts.result import RunResult
-from rilbench.engine.terminal import Terminal
+from rilbench.engine.progress import Reporter
 from rilbench_mlflow.address import tracking_uri
 from rilbench_mlflow.connection import NoAnswer, reason
 from rilbench_mlflow.sending import reconcile, send
@@ -143,10 +142,7 @@ class MlflowTracker:
         if self.warned:
             return
         self.warned = True
-        Terminal(stderr=True).print(
-            f"[yellow]warning:[/yellow] the run could not be sent to MLflow at {escape(public(tracking_uri()))}: "
-            f"{escape(why)} The results are safe in {escape(str(folder))}; "
-            f"`rilbench upload {escape(shlex.quote(str(folder)))}` sends them later.",
-            soft_wrap=True,
-            highlight=False,
+        Reporter().warn(
+            f"the run could not be sent to MLflow at {public(tracking_uri())}: {why} The results are safe in {folder}; "
+            f"`rilbench upload {shlex.quote(str(folder))}` sends them later."
         )

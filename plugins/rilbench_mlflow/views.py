@@ -71,39 +71,35 @@ class Section:
 
 def views(study: Study) -> dict[str, dict[str, Any]]:
     """Name to state of the page."""
-    made = (_table(study), _final(study), _forgetting(study), _stages(study), _pictures(study))
+    ungrouped = {"groupBy": None, "useGroupedValuesInCharts": False}
+    made = (
+        _page(study, [], []) | ungrouped,
+        _grouped(study, _final(study)),
+        _grouped(study, _forgetting(study)),
+        _grouped(study, _stages(study)),
+        _pictures(study),
+    )
     return dict(zip(NAMES, made, strict=True))
 
 
-def _final(study: Study) -> dict[str, Any]:
+def _final(study: Study) -> list[Section]:
     """The base beside the end, a metric a row."""
     bars = [_bar(metric.key(section)) for metric in study.metrics for section in (START, "final")]
     average = Section(title="Mean gain over the rewards", cards=[_bar(AVERAGE)])
-    return _grouped(study, [Section(title="Base model (start) and after the last stage (final)", cards=bars), average])
+    return [Section(title="Base model (start) and after the last stage (final)", cards=bars), average]
 
 
-def _forgetting(study: Study) -> dict[str, Any]:
-    metrics = study.metrics
-    bars = [_bar(metric.key("final_forgetting")) for metric in metrics]
-    curves = [_line(metric.key("forgetting"), {}) for metric in metrics]
-    sections = [
-        Section(title="Forgetting at the end", cards=bars),
-        Section(title="Forgetting after each stage", cards=curves),
-    ]
-    return _grouped(study, sections)
+def _forgetting(study: Study) -> list[Section]:
+    bars = [_bar(metric.key("final_forgetting")) for metric in study.metrics]
+    curves = [_line(metric.key("forgetting"), {}) for metric in study.metrics]
+    after_each = Section(title="Forgetting after each stage", cards=curves)
+    return [Section(title="Forgetting at the end", cards=bars), after_each]
 
 
-def _stages(study: Study) -> dict[str, Any]:
+def _stages(study: Study) -> list[Section]:
     """Stage 0 is the base model."""
     curves = [_line(metric.key("eval"), study.span(metric)) for metric in study.metrics]
-    return _grouped(study, [Section(title="Value after each stage", cards=curves)])
-
-
-def _table(study: Study) -> dict[str, Any]:
-    """The list of runs: what tells them apart, then every metric at the end and of the base."""
-    state = _page(study, study.runs, [], [])
-    ungrouped = {"groupBy": None, "useGroupedValuesInCharts": False}
-    return state | ungrouped
+    return [Section(title="Value after each stage", cards=curves)]
 
 
 def _pictures(study: Study) -> dict[str, Any]:
@@ -116,23 +112,23 @@ def _pictures(study: Study) -> dict[str, Any]:
     ]
     # the UI adds a chart for every picture and metric that has none: a deleted one keeps it from doing so
     hidden = [*(_images([key], 0) for key in last + each), *(_bar(name) for name in study.logged)]
-    state = _page(study, study.shown, sections, hidden)
-    ungrouped = {"useGroupedValuesInCharts": False, "runListHidden": True}
-    return state | ungrouped | {"orderByAsc": False}  # image grids turn the order round
+    ungrouped = {"searchFilter": study.shown, "useGroupedValuesInCharts": False, "runListHidden": True}
+    return _page(study, sections, hidden) | ungrouped | {"orderByAsc": False}  # image grids turn the order round
 
 
 def _grouped(study: Study, sections: Sequence[Section]) -> dict[str, Any]:
     """A chart shows a strategy's mean; the list of runs shows the strategies, with their runs folded in."""
     shown = {card["metricKey"] for section in sections for card in section.cards}
-    state = _page(study, study.runs, sections, [_bar(name) for name in study.logged if name not in shown])
+    state = _page(study, sections, [_bar(name) for name in study.logged if name not in shown])
     return state | {"groupsExpanded": {f"tag.{study.tag}.{label}": False for label in study.labels}}
 
 
-def _page(study: Study, runs: str, sections: Sequence[Section], hidden: Sequence[Card]) -> dict[str, Any]:
+def _page(study: Study, sections: Sequence[Section], hidden: Sequence[Card]) -> dict[str, Any]:
+    """The list of runs: what tells them apart, then every metric at the end and of the base; and the charts."""
     cards = [card | {"metricSectionId": section.title} for section in sections for card in section.cards]
     cards += [card | {"deleted": True} for card in hidden]
     return {
-        "searchFilter": runs,
+        "searchFilter": study.runs,
         "orderByKey": f"tags.`{study.tag}`",
         "orderByAsc": True,
         "groupBy": {"aggregateFunction": "average", "groupByKeys": [{"mode": "tag", "groupByData": study.tag}]},

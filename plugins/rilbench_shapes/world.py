@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor
@@ -76,10 +76,6 @@ class Scenes:
 
     def __getitem__(self, index: Tensor | slice) -> Scenes:
         return Scenes(**{f.name: getattr(self, f.name)[index] for f in fields(self)})
-
-    def with_(self, **columns: Tensor) -> Scenes:
-        """The same scenes with some columns replaced."""
-        return replace(self, **columns)
 
 
 def sample_content(n: int, generator: torch.Generator) -> dict[str, Tensor]:

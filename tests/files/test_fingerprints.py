@@ -27,7 +27,7 @@ from rilbench.files.pipelines import read_files
 from rilbench.model.text_to_image import TextToImage
 from rilbench.store.results import load_result
 from rilbench_release import foreign, merged
-from rilbench_release.pictures import write_pictures
+from rilbench_release.pictures import Pictures
 
 UNET = "unet/diffusion_pytorch_model.safetensors"
 TEXT = "text_encoder/model.safetensors"
@@ -234,9 +234,8 @@ def test_a_branch_is_the_commit_it_is(workplace: Path, hub: Callable[[], None]) 
         assert config.model.revision == commit
         run = SavedRun(load_result(outcome.folder), config, toy.catalog())
         picture = workplace / f"{commit}.png"
-        write_pictures(
-            run, ["a red circle"], stages=[0], config=config.evaluate, output=picture, reporter=Reporter(quiet=True)
-        )
+        drawn = Pictures(run=run, prompts=["a red circle"], stages=[0], config=config.evaluate)
+        drawn.write(picture, Reporter(quiet=True))
         merged.write_merged(workplace / commit, config.model, [])
         snapshot = workplace / "hub/models--some--thing/snapshots" / commit
         written, published = load_file(workplace / commit / UNET), load_file(snapshot / UNET)

@@ -24,7 +24,7 @@ from rilbench.contracts.errors import RilbenchError
 from rilbench.engine import run as engine
 from rilbench.engine.progress import Reporter
 from rilbench_release.export import Export
-from rilbench_release.pictures import write_pictures
+from rilbench_release.pictures import Pictures
 from rilbench_report.page import write_report
 
 pytestmark = pytest.mark.slow
@@ -123,7 +123,7 @@ def export(place: Path) -> object:
 def generate(place: Path) -> object:
     saved = open_run(folder_of(place), toy.catalog())
     config, file = saved.config.evaluate, place / "picture.png"
-    write_pictures(saved, ["a red circle"], stages=[2], config=config, output=file, reporter=Reporter(quiet=True))
+    Pictures(run=saved, prompts=["a red circle"], stages=[2], config=config).write(file, Reporter(quiet=True))
     with Image.open(file) as image:
         return image.convert("RGB").tobytes()
 

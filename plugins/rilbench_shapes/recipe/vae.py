@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -57,7 +58,7 @@ def clean_psnr(vae: AutoencoderKL, *, n: int = 500, seed: int = 1) -> float:
     """Mean reconstruction PSNR in dB on scenes without grain that training never saw."""
     generator = generator_for(seed, "vae psnr")
     scenes = sample_scenes(n, generator)
-    images = render(scenes.with_(grain=torch.zeros(n)), generator)
+    images = render(replace(scenes, grain=torch.zeros(n)), generator)
     with torch.no_grad():
         decoded = vae.decode(vae.encode(2 * images - 1).latent_dist.mean).sample / 2 + 0.5
     error = (decoded.clamp(0, 1) - images).pow(2).mean((1, 2, 3))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -30,7 +31,7 @@ def plain(n: int) -> Scenes:
     """Scenes without style: full colour, no gradient, shadow, blur or grain, no jitter."""
     zero, one = torch.zeros(n), torch.ones(n)
     style = {"gradient": zero, "shadow": zero, "blur": zero, "grain": zero, "dx": zero, "dy": zero}
-    return scenes(n).with_(saturation=one, brightness=one, scale=one, **style)
+    return replace(scenes(n), saturation=one, brightness=one, scale=one, **style)
 
 
 def test_captions_and_parse_are_inverse() -> None:
@@ -48,9 +49,9 @@ def test_renderer_draws_the_palette_and_style_words_mean_style() -> None:
     images = render(drawn, torch.Generator())
     corner = images[:, :, 0, 0]
     assert torch.allclose(corner, torch.tensor(PALETTE)[drawn.background], atol=1e-5)
-    grainy = render(drawn.with_(grain=torch.full((64,), 0.1)), torch.Generator().manual_seed(0))
+    grainy = render(replace(drawn, grain=torch.full((64,), 0.1)), torch.Generator().manual_seed(0))
     assert 0.05 < (grainy - images).std() < 0.1
-    blurred = render(drawn.with_(blur=torch.ones(64)), torch.Generator())
+    blurred = render(replace(drawn, blur=torch.ones(64)), torch.Generator())
     assert (blurred.diff(dim=-1).abs().amax() < images.diff(dim=-1).abs().amax()).all()
     assert captions.style_word("saturation", 0.9) == "vivid"
     assert captions.style_word("saturation", 0.65) == ""
@@ -58,10 +59,10 @@ def test_renderer_draws_the_palette_and_style_words_mean_style() -> None:
 
 def test_rules_disagree_where_they_say() -> None:
     drawn = plain(100)
-    pale = drawn.with_(saturation=torch.full((100,), 0.3))
+    pale = replace(drawn, saturation=torch.full((100,), 0.3))
     assert (rules.rating(drawn) > rules.rating(pale)).all()
     assert (rules.utility(drawn, drawn) < rules.utility(pale, drawn)).all()
-    wrong = drawn.with_(shape=(drawn.shape + 1) % 5)
+    wrong = replace(drawn, shape=(drawn.shape + 1) % 5)
     assert torch.allclose(rules.utility(drawn, drawn) - rules.utility(wrong, drawn), torch.tensor(0.4))
 
 
@@ -70,7 +71,7 @@ def test_oracle_reads_renders_and_sees_wrong_captions() -> None:
     images = render(drawn, torch.Generator().manual_seed(7))
     right = agreement(images, captions.write(drawn))
     assert all(hits.float().mean() > 0.85 for hits in right.values())
-    wrong = agreement(images, captions.write(drawn.with_(shape=(drawn.shape + 1) % 5)))
+    wrong = agreement(images, captions.write(replace(drawn, shape=(drawn.shape + 1) % 5)))
     assert wrong["shape"].float().mean() < 0.1
     assert torch.equal(wrong["colour"], right["colour"])
 
