@@ -158,10 +158,7 @@ def _placed(text: str, cls: type, where: str) -> str:
 @cache
 def types_of(cls: type) -> dict[str, Any]:
     """The types of a dataclass's fields; annotations are texts, which take long to read."""
-    try:
-        return get_type_hints(cls)
-    except NameError as error:  # an annotation that only the type checker can see
-        raise ConfigError(f"the types of {cls.__name__} cannot be read: {str(error).splitlines()[0]}") from None
+    return get_type_hints(cls)
 
 
 def typed(cls: type, values: Mapping[str, Any], where: str) -> dict[str, Any]:
@@ -169,6 +166,11 @@ def typed(cls: type, values: Mapping[str, Any], where: str) -> dict[str, Any]:
     if not isinstance(values, Mapping):
         raise ConfigError(f"{where or 'configuration'}: is not a mapping of settings")
     fields = {field.name: field for field in dataclasses.fields(cls)}
+    try:
+        kinds = types_of(cls)
+    except NameError as error:  # an annotation that only the type checker can see
+        said = str(error).splitlines()[0]
+        raise ConfigError(f"{where or 'configuration'}: the types of {cls.__name__} cannot be read: {said}") from None
     read: dict[str, Any] = {}
     for name, value in values.items():
         if name not in fields:
@@ -177,7 +179,7 @@ def typed(cls: type, values: Mapping[str, Any], where: str) -> dict[str, Any]:
         if dataclasses.is_dataclass(default) and not isinstance(default, type):
             read[name] = build(type(default), value, key, base=default)
         else:
-            read[name] = as_type(value, types_of(cls)[name], key, raw=about.raw)
+            read[name] = as_type(value, kinds[name], key, raw=about.raw)
         about.check(read[name], key)
     return read
 
