@@ -46,7 +46,7 @@ def _made(folder: Path, asked: Request, output: Path | None, *, size: int, batch
     from rilbench_metrics.extractors import make_extractor
     from rilbench_metrics.fid import FIDSettings
     from rilbench_metrics.folder import images_in
-    from rilbench_metrics.reference import contents, measure
+    from rilbench_metrics.reference import measure
 
     fid = build(FIDSettings, asked.config.metric_settings.get("fid") or {}, "metric_settings.fid")
     path = output or _writable(fid.reference)
@@ -55,7 +55,7 @@ def _made(folder: Path, asked: Request, output: Path | None, *, size: int, batch
     with asked.reporter.images("measuring images") as on_batch:
         moments = measure(files, extractor, size=size, batch_size=batch_size, on_batch=on_batch)
     resize = f"short side to {size}, centre crop" if size else "none"
-    record = {"images": str(moments.n), "extractor": extractor.label, "resize": resize, "contents": contents(files)}
+    record = {"images": str(moments.n), "extractor": extractor.label, "resize": resize}
     tensors = {"mean": moments.mean, "cov": moments.cov, "n": torch.tensor([moments.n])}
     with replacing(path) as part:
         save_file({name: value.contiguous() for name, value in tensors.items()}, part, metadata=record)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -83,11 +82,3 @@ def _batches(files: Sequence[Path], size: int, batch_size: int) -> Iterator[Tens
             waiting = []
         waiting.append(image)
     yield torch.stack(waiting)
-
-
-def contents(files: Sequence[Path]) -> str:
-    """The hash of the files' contents, in their order."""
-    total = hashlib.sha256()
-    for file in files:
-        total.update(hashlib.sha256(file.read_bytes()).digest())
-    return total.hexdigest()
