@@ -19,6 +19,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from rilbench.analysis.comparison import Row
 from rilbench.analysis.quantities import Quantity
 from rilbench.analysis.sources import load_runs
 from rilbench.analysis.statistics import Spread, differences, holm, means, paired_p, spreads
@@ -30,25 +31,18 @@ REWARDS = ("aesthetic", "hps", "compressibility")
 METRICS = (*REWARDS, "png_kb", "jpeg_kb", *GENERAL, "diversity")
 HELD_OUT = ("sharpness", "colorfulness")
 DISTURBANCES = ("jpeg", "blur", "shift")
+SCALED = ("baseline", "baseline-x0.75", "baseline-x0.5", "baseline-x0.25")
 FAMILIES = {
-    "baseline, scaled": ("baseline", "baseline-x0.75", "baseline-x0.5", "baseline-x0.25"),
+    "baseline, scaled": SCALED,
     "baseline, half the learning rate": ("baseline-half",),
     "baseline, stopped early": ("baseline-early",),
-    "baseline, any of these": (
-        "baseline",
-        "baseline-x0.75",
-        "baseline-x0.5",
-        "baseline-x0.25",
-        "baseline-half",
-        "baseline-early",
-    ),
+    "baseline, any of these": (*SCALED, "baseline-half", "baseline-early"),
     "RID without teacher": ("rid-lam0",),
     "joint": ("joint",),
     "soup": ("soup",),
 }
-
-
 PERCENT = 100
+NONE = Spread.of([])
 Asked = tuple[Quantity, str]  # and the metric
 
 
@@ -82,7 +76,7 @@ class Runs:
 
     def means(self, label: str, quantity: Quantity, metrics: Sequence[str] = ("average",)) -> list[str]:
         """Over the models of a label, each with its interval."""
-        return [spread(self._spreads.get((label, quantity, metric), NONE)) for metric in metrics]
+        return [spread(self._means.get((label, quantity, metric), NONE)) for metric in metrics]
 
     def base(self, label: str) -> list[str]:
         """The values of the untouched model in the first run of a label."""
@@ -92,12 +86,12 @@ class Runs:
     def models(self, label: str) -> int:
         return int(self.quantities.loc[self.quantities["label"] == label, "model"].nunique())
 
-    def tests(self, one: str, against: str, asked: Sequence[Asked], over: str = "run") -> list[pd.Series]:
+    def tests(self, one: str, against: str, asked: Sequence[Asked], over: str = "run") -> list[Row]:
         """The paired tests of one label against another, corrected together."""
         table = self.quantities[self.quantities["label"].isin([one, against])]
         table = table[[key in set(asked) for key in zip(table["quantity"], table["metric"], strict=True)]]
-        found = differences(table, against, over).set_index(["quantity", "metric"])
-        return [found.loc[(quantity.value, metric)] for quantity, metric in asked]
+        found = by(differences(table, against, over), "quantity", "metric")
+        return [found[key] for key in asked]
 
     def values(self, quantity: Quantity, metric: str = "average") -> dict[tuple[str, str, int], float]:
         """By label, order and seed."""
@@ -105,16 +99,13 @@ class Runs:
         return dict(zip(zip(own["label"], own["order"], own["seed"], strict=True), own["value"], strict=True))
 
     @cached_property
-    def _spreads(self) -> dict[tuple[str, str, str], Spread]:
-        return by_test(means(self.quantities), ("label", "quantity", "metric"))
+    def _means(self) -> dict[tuple[str, ...], Row]:
+        return by(means(self.quantities), "label", "quantity", "metric")
 
 
-NONE = Spread.of([])
-
-
-def by_test(found: pd.DataFrame, keys: Sequence[str]) -> dict[tuple[str, ...], Spread]:
-    rows = found[[*keys, *Spread._fields]].itertuples(index=False, name=None)
-    return {row[: len(keys)]: Spread(*row[len(keys) :]) for row in rows}
+def by(found: pd.DataFrame, *keys: str) -> dict[tuple[str, ...], Row]:
+    """The rows of a table by some of their columns."""
+    return {tuple(row[key] for key in keys): row for row in found.to_dict("records")}
 
 
 def number(value: float) -> str:
@@ -129,10 +120,9 @@ def chance(p: float) -> str:
     return "< 1e-6" if p < 1e-6 else number(p)
 
 
-def spread(found: Spread | pd.Series) -> str:
-    mean = found.mean if isinstance(found, Spread) else found["mean"]
-    half = found.half if isinstance(found, Spread) else found["high"] - mean
-    return number(mean) + ("" if math.isnan(half) else f" ±{number(half)}")
+def spread(found: Spread | Row) -> str:
+    one = found if isinstance(found, Spread) else Spread.read(found)
+    return number(one.mean) + ("" if math.isnan(one.half) else f" ±{number(one.half)}")
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
@@ -178,12 +168,7 @@ def less_forgetting(runs: Runs, other: str) -> None:
     rows = []
     for metric, test in zip(METRICS, tests, strict=True):
         values = runs.values(Quantity.FORGETTING, metric)
-        gaps = [
-            v - values["rid", order, seed]
-            for (label, order, seed), v in values.items()
-            if label == other
-            if ("rid", order, seed) in values
-        ]
+        gaps = [v - values.get(("rid", *case), math.nan) for (label, *case), v in values.items() if label == other]
         less = f"{sum(gap > 0 for gap in gaps)} of {int(test['matched'])}"
         rows.append([metric, str(int(test["n"])), spread(test), less, chance(test["p_holm"])])
     table(["metric", "pairs", "difference", "rid forgets less", "p (Holm)"], rows)
@@ -202,17 +187,14 @@ def gains(runs: Runs, labels: Sequence[str]) -> None:
 
 def matched(runs: Runs) -> None:
     print("### Matched target: the least-drift point that reaches RID's average gain, by order and seed\n")
-    gain, structure, oracle = (
-        runs.values(Quantity.AVERAGE),
-        runs.values(Quantity.FINAL, "structure"),
-        runs.values(Quantity.FINAL, "oracle"),
-    )
+    gain = runs.values(Quantity.AVERAGE)
+    structure, oracle = (runs.values(Quantity.FINAL, metric) for metric in ("structure", "oracle"))
     rows = []
     for family, members in FAMILIES.items():
         pairs, ahead, cases = [], [], 0
         for rid in (key for key in gain if key[0] == "rid"):
             points = [(label, *rid[1:]) for label in members if (label, *rid[1:]) in gain]
-            if not points or len(points) < len(runs.labels(members)) or len(points) < len(members):
+            if len(points) < len(members):
                 continue
             cases += 1
             if reaching := [point for point in points if gain[point] >= gain[rid]]:
@@ -242,14 +224,14 @@ def hacking(runs: Runs, labels: Sequence[str]) -> None:
     print("### Against reward hacking: gain left after a disturbance, rewards nobody trained, diversity\n")
     disturbed = [f"{reward}@{how}" for how in DISTURBANCES for reward in REWARDS]
     left = quantity_table(runs.runs, [Quantity.LEFT], names=[*disturbed, *HELD_OUT])
-    held = by_test(means(left), ("label", "metric"))
+    held = by(means(left), "label", "metric")
     gains = left[left["metric"].isin(disturbed)]
     gains = gains.assign(
         value=PERCENT * gains["value"] / gains["base"].abs(), how=gains["metric"].str.partition("@")[2]
     )
     each = gains.groupby(["label", "model", "run", "how"], observed=True)["value"].mean().reset_index()
     once = each.drop_duplicates(["label", "model", "how"])
-    shares = by_test(spreads(once.groupby(["label", "how"], observed=True)["value"]).reset_index(), ("label", "how"))
+    shares = by(spreads(once.groupby(["label", "how"], observed=True)["value"]).reset_index(), "label", "how")
     rows = [
         [
             *(label, *(spread(shares[label, how]) for how in DISTURBANCES)),

@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any
 
 from rilbench.analysis.comparison import Comparison
 from rilbench.analysis.quantities import Quantity
+from rilbench.contracts.result import MetricInfo
 from rilbench.store.files import finite
 from rilbench_compare import paper
 
-if TYPE_CHECKING:
-    import pandas as pd
-
 Record = dict[str, Any]
-ABOUT = ("quantity", "metric", "unit", "higher_is_better")
-SPREAD = ("n", "mean", "sd", "low", "high")
-PROMPTS = ("prompts", "p_prompts", "p_prompts_holm", "significant_prompts")
-TESTS = ("label", "against", *ABOUT, "matched", *SPREAD, "p", "p_holm", "significant", *PROMPTS)
-FIELDS = (
-    *("table", "label", "against", "order", *ABOUT, *SPREAD, "best", "matched", "p", "p_holm", "significant"),
-    *PROMPTS,
+FIELDS = (  # of any table, in their order; a record has those of its own
+    *("label", "against", "order", "quantity", "metric", "unit", "higher_is_better"),
+    *("n", "mean", "sd", "low", "high", "best", "matched", "p", "p_holm", "significant"),
+    *("prompts", "p_prompts", "p_prompts_holm", "significant_prompts"),
 )
+WHOLE = ("n", "matched", "prompts")
 
 
 def records(comparison: Comparison, *, only_means: bool = False, published: bool = False) -> dict[str, list[Record]]:
@@ -32,17 +28,19 @@ def records(comparison: Comparison, *, only_means: bool = False, published: bool
     """
     names = [info.name for info in comparison.columns(Quantity.FINAL)]
     base = [{"label": "base", "quantity": "final", "metric": n, "mean": comparison.base(n)} for n in names]
-    tables: dict[str, list[Record]] = {"base": list(_described(comparison, base, ("label", *ABOUT, "mean")))}
-    if not only_means:
-        tables["orders"] = _records(comparison, comparison.orders, ("label", "order", *ABOUT, *SPREAD))
-    tables["means"] = _records(comparison, comparison.means, ("label", *ABOUT, *SPREAD, "best"))
-    if not only_means:
-        tables["differences"] = _records(comparison, comparison.differences, TESTS)
+    orders, means, differences = (
+        table.to_dict("records") for table in (comparison.orders, comparison.means, comparison.differences)
+    )
+    tables = {"base": base, "orders": orders, "means": means, "differences": differences}
     if published:
-        rows = paper.rows(comparison)
-        for name in ("base", "means") if only_means else ("base", "orders", "means"):
-            tables[f"paper_{name}"] = list(_described(comparison, _published(comparison, rows[name])))
-    return tables
+        tables |= {f"paper_{name}": _published(comparison, rows) for name, rows in paper.rows(comparison).items()}
+    infos = {(q.value, i.name): i for q in (*comparison.quantities, Quantity.FINAL) for i in comparison.columns(q)}
+    left_out = ("orders", "differences", "paper_orders") if only_means else ()
+    return {
+        name: [_record(row, infos[row["quantity"], row["metric"]]) for row in rows]
+        for name, rows in tables.items()
+        if name not in left_out
+    }
 
 
 def as_csv(tables: Mapping[str, list[Record]]) -> str:
@@ -54,27 +52,17 @@ def as_csv(tables: Mapping[str, list[Record]]) -> str:
         for name, rows in tables.items()
         for row in rows
     ]
-    table = pd.DataFrame(every, columns=list(FIELDS), dtype=object)
+    table = pd.DataFrame(every, columns=["table", *FIELDS], dtype=object)
     return str(table.to_csv(index=False, lineterminator="\n"))
 
 
-def _records(comparison: Comparison, table: pd.DataFrame, fields: tuple[str, ...]) -> list[Record]:
-    return list(_described(comparison, table.to_dict("records"), fields))
-
-
-def _described(
-    comparison: Comparison, rows: list[Record], fields: tuple[str, ...] = ("label", "order", *ABOUT, "mean")
-) -> Iterator[Record]:
-    """Records with the unit and direction of their column, and the fields of their table."""
-    infos = {(q.value, i.name): i for q in (*comparison.quantities, Quantity.FINAL) for i in comparison.columns(q)}
-    for row in rows:
-        info = infos[row["quantity"], row["metric"]]
-        record = row | {"unit": info.unit, "higher_is_better": info.higher_is_better}
-        if isinstance(record.get("order"), str):
-            record["order"] = record["order"].split(" > ")
-        tested = record.get("prompts", 0) > 0  # over prompts
-        kept = [f for f in fields if f in record and (tested or f not in PROMPTS)]
-        yield {field: int(record[field]) if field in ("n", "matched", "prompts") else record[field] for field in kept}
+def _record(row: Record, info: MetricInfo) -> Record:
+    """A row with the unit and direction of its column; those of tests over prompts only where there was one."""
+    row = row | {"unit": info.unit, "higher_is_better": info.higher_is_better}
+    if isinstance(row.get("order"), str):
+        row["order"] = row["order"].split(" > ")
+    kept = [key for key in FIELDS if key in row and ("prompts" not in key or row["prompts"] > 0)]
+    return {key: int(row[key]) if key in WHOLE else row[key] for key in kept}
 
 
 def _published(comparison: Comparison, rows: list[paper.Row]) -> list[Record]:

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 LINES = {"l": 60, "r": 22, "t": 8, "b": 40}  # margins in pixels
 FILES = {"style": "css", "script": "js"}
-MARGINS = {"heat": {"l": 20, "r": 70, "t": 8, "b": 40}, "pareto": {"l": 70, "r": 15, "t": 15, "b": 65}}
+MARGINS = {"heat": {"l": 20, "r": 20, "t": 8, "b": 40}, "pareto": {"l": 70, "r": 15, "t": 15, "b": 65}}
 
 
 def write_report(

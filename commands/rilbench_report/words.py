@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import ast
 import math
-import sys
 from collections.abc import Sequence
-from importlib.util import find_spec
-from pathlib import Path
 
 from rilbench.analysis.statistics import Spread
-from rilbench.contracts.errors import RilbenchError
+from rilbench.cli.summary import summary
 from rilbench.host.catalog import Catalog
 from rilbench.store.tables import number
 
@@ -68,46 +64,12 @@ def counted(n: int, thing: str) -> str:
 
 
 def about(catalog: Catalog, name: str, *kinds: str) -> str:
-    """The first line a component says of itself: its module's when that begins with `name`, else its class's.
-
-    It is read in the source where that is possible: importing a component may import torch.
-    """
+    """The first line a component says of itself in its source: its module's when that begins with `name`, else its
+    class's."""
     kind = next((kind for kind in kinds if name in catalog.names(kind)), None)
     if kind is None:
         return ELSEWHERE.get(name, UNKNOWN)
-    plugin = catalog.get(kind, name)
-    try:
-        of_module, of_class = _in_source(plugin.value) or _documents(plugin.load())
-    except RilbenchError:
-        return UNKNOWN
-    title = f"`{name}`: "
-    said = _first_line(of_module).removeprefix(title) if of_module.startswith(title) else _first_line(of_class)
-    return said[:1].upper() + said[1:]
-
-
-def _documents(loaded: type) -> tuple[str, str]:
-    return sys.modules[loaded.__module__].__doc__ or "", loaded.__doc__ or ""
-
-
-def _in_source(value: str) -> tuple[str, str] | None:
-    """The docstrings of the module and the class of `module:Class`, also where the module imports the class."""
-    module, _, name = value.partition(":")
-    package, *inner = module.split(".")
-    try:
-        spec = find_spec(package)
-        origin = Path(spec.origin if spec and spec.origin else "")
-        file = origin.parent.joinpath(*inner)
-        file = (file / "__init__.py" if file.is_dir() else file.with_suffix(".py")) if inner else origin
-        tree = ast.parse(file.read_text(encoding="utf-8"))
-    except (OSError, SyntaxError, ValueError, TypeError):
-        return None
-    for node in tree.body:
-        if isinstance(node, ast.ClassDef) and node.name == name:
-            return ast.get_docstring(tree) or "", ast.get_docstring(node) or ""
-        if isinstance(node, ast.ImportFrom) and node.module and any(alias.name == name for alias in node.names):
-            return _in_source(f"{node.module}:{name}")
-    return None
-
-
-def _first_line(document: str) -> str:
-    return next((line.strip() for line in document.splitlines() if line.strip()), "No description")
+    value, title = catalog.get(kind, name).value, f"`{name}`: "
+    of_module = summary(value.partition(":")[0])
+    said = of_module.removeprefix(title) if of_module.startswith(title) else summary(value)
+    return f"{said[:1].upper()}{said[1:]}" or "No description"

@@ -5,16 +5,26 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Self
 
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
-from rilbench.engine.progress import Pace, duration
-from rilbench.engine.terminal import Terminal
+from rilbench.engine.progress import Pace, Reporter, duration
 from rilbench_study.cells import Cell
 from rilbench_study.schedule import Schedule
 from rilbench_study.worker import Event
+
+
+@dataclass
+class Doing:
+    """What a worker is at: the work's key, the cell and the work in words, how much of it is done; its bar."""
+
+    bar: TaskID
+    key: str = ""
+    text: str = ""
+    fraction: float = 0.0
 
 
 class StudyProgress:
@@ -25,16 +35,15 @@ class StudyProgress:
     ) -> None:
         self.schedule, self.seconds, self.runs, self.workers = schedule, seconds, runs, workers
         self.over = runs - len(schedule.waiting)
-        self.console, self.quiet = Terminal(stderr=True), quiet
+        self.reporter, self.quiet = Reporter(quiet=quiet), quiet
+        self.console = self.reporter.console
         self.begun: float | None = None  # when the first worker had loaded its libraries
-        self.fractions: dict[int, tuple[str, float]] = {}  # worker -> the work it is at, how much of it is done
         columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[left]}"))
         self.live = self.console.is_terminal and not quiet
         self.bars = Progress(*columns, console=self.console, disable=not self.live, transient=True)
         self.total = self.bars.add_task("", total=sum(seconds.values()), left="")
-        self.lines: dict[int, TaskID] = {}
-        self.doing: dict[int, str] = {}  # worker -> the cell and the work it is at
-        self.paces: defaultdict[int, Pace] = defaultdict(Pace)
+        self.doing: dict[int, Doing] = {}  # by worker
+        self.paces: defaultdict[int, Pace] = defaultdict(Pace)  # likewise
         self.warned: set[str] = set()
 
     def __enter__(self) -> Self:
@@ -49,28 +58,27 @@ class StudyProgress:
         """Say it once, though every run of the study may find it."""
         if text not in self.warned:
             self.warned.add(text)
-            self.console.print(f"[yellow]warning:[/yellow] {escape(text)}", soft_wrap=True, highlight=False)
+            self.reporter.warn(text)
 
     def work(self, worker: int, event: Event) -> None:
         """A worker began, advanced or ended a piece of work."""
         self.begun = self.begun or time.monotonic()
-        self.fractions[worker] = (event.text, event.fraction)
-        if worker not in self.lines:
-            self.lines[worker] = self.bars.add_task("", total=1.0, left="")
+        if worker not in self.doing:
+            self.doing[worker] = Doing(self.bars.add_task("", total=1.0, left=""))
+        now = self.doing[worker]
+        now.key, now.fraction = event.text, event.fraction
         if event.kind == "begun":
-            self.doing[worker] = f"{self.schedule.running[worker]}, {event.label}"
-            self.bars.update(self.lines[worker], description=f"  {escape(self.doing[worker])}")
-        self.bars.update(self.lines[worker], completed=event.fraction)
+            now.text = escape(f"{self.schedule.running[worker]}, {event.label}")
+        self.bars.update(now.bar, description=f"  {now.text}", completed=event.fraction)
         self._refresh()
         if event.kind == "update" and not (self.live or self.quiet) and self.paces[worker].due():
-            self._line(f"{escape(self.doing[worker])}: {escape(event.label)}")
+            self._line(f"{now.text}: {escape(event.label)}")
 
     def finished(self, worker: int, cell: Cell, failure: str) -> None:
         """A cell is over."""
         self.over += 1
-        self.fractions.pop(worker, None)
-        if worker in self.lines:
-            self.bars.remove_task(self.lines.pop(worker))
+        if worker in self.doing:
+            self.bars.remove_task(self.doing.pop(worker).bar)
         self._refresh()
         if failure:
             self._line(f"{escape(str(cell))} [red]failed:[/red] {escape(failure)}")
@@ -90,7 +98,7 @@ class StudyProgress:
     def _done(self) -> float:
         """Estimated seconds of the work that is done, parts included."""
         left = self.schedule.left()
-        parts = {key: fraction for key, fraction in self.fractions.values() if key in left}
+        parts = {now.key: now.fraction for now in self.doing.values() if now.key in left}
         remaining = sum(self.seconds.get(key, 0.0) * (1 - parts.get(key, 0.0)) for key in left)
         return sum(self.seconds.values()) - remaining
 

@@ -40,8 +40,7 @@ SYMBOLS = {  # plotly's name of a marker, and the character that looks like it
 }
 TICKS = 50  # characters of the labels of all ticks
 FEW = 3  # models, below which an interval says nothing
-LEVELS = (0, 1, 5, 10, 25, 50, 100, 200, 500, 1000)  # per cent, marked on the scale where there is room
-ROW, TICK = 34, 18  # pixels of a row, and between two marks
+ROW = 34  # pixels
 
 Trace = dict[str, Any]
 Point = tuple[float, float]
@@ -165,8 +164,6 @@ def heat_map(table: pd.DataFrame, marks: Mapping[str, str] | None = None) -> Fig
     shares = means(own.assign(value=100 * own["value"] / own["base"].abs().mask(own["base"] == 0)))
     wide = shares.pivot(index="label", columns="metric", values="mean")
     percents = [[None if math.isnan(value) else value for value in row] for row in wide.to_numpy().tolist()]
-    levels = ticks([p for row in percents for p in row if p is not None], ROW * len(wide))
-    scale = {"tickvals": [math.sqrt(v) for v in levels], "ticktext": [f"{v} %" for v in levels], "thickness": 12}
     trace = {
         "type": "heatmap",
         "x": [plain(name) for name in wide.columns],
@@ -179,7 +176,7 @@ def heat_map(table: pd.DataFrame, marks: Mapping[str, str] | None = None) -> Fig
         "zmin": 0,
         "xgap": 2,
         "ygap": 2,
-        "colorbar": scale,
+        "showscale": False,
         "meta": {"role": "heat"},
     }
     axis = {"automargin": True, "showgrid": False, "ticks": ""}
@@ -195,16 +192,6 @@ def front(points: Sequence[Point]) -> list[int]:
     there = [(x, y) for x, y in points if not math.isnan(x + y)]
     beaten = {p for p in there if any(x <= p[0] and y >= p[1] and (x, y) != p for x, y in there)}
     return sorted((i for i, p in enumerate(points) if p in there and p not in beaten), key=lambda i: points[i])
-
-
-def ticks(percents: Sequence[float], height: int) -> list[int]:
-    """The levels to mark on a scale of that many pixels, from 0 to the largest value, none on top of another."""
-    most = math.sqrt(max(percents, default=0.0)) or 1.0
-    marked = [LEVELS[0]]
-    for level in LEVELS[1:]:
-        if (math.sqrt(level) - math.sqrt(marked[-1])) * height / most >= TICK:
-            marked.append(level)
-    return marked
 
 
 def _figure(traces: Sequence[Trace], alt: str, **layout: Any) -> Figure:

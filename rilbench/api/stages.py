@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from rilbench.api.saved import SavedRun
     from rilbench.contracts.pair import LoraPair
 
-NAN = float("nan")
-
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class Run:
@@ -60,18 +58,12 @@ class Run:
 
     def table(self, *, forgetting: bool = False) -> pd.DataFrame:
         """Stages x metrics: the values, or their forgetting (Eq. 3), which is NaN where a table shows none."""
-        import pandas as pd
+        from rilbench.analysis.table import long_table
 
-        matrix = self.result.matrix
-        numbers = range(len(matrix.rows))
-
-        def cell(metric: str, number: int) -> float:
-            if not forgetting:
-                return matrix.rows[number].values.get(metric, NAN)
-            return NAN if matrix.masked(metric, number) else matrix.forgetting(metric, number)
-
-        cells = {info.name: [cell(info.name, number) for number in numbers] for info in matrix.metrics}
-        return pd.DataFrame(cells, index=pd.Index([f"{n} {matrix.rows[n].label}" for n in numbers], name="stage"))
+        rows = long_table([self.result])
+        wide = rows.pivot(index="stage", columns="metric", values="forgetting" if forgetting else "value")
+        wide.columns = wide.columns.tolist()
+        return wide.rename(index={stage.number: f"{stage.number} {stage.label}" for stage in self.stages})
 
     def __repr__(self) -> str:
         return f"Run({self.name!r}, {len(self.stages)} stages)"

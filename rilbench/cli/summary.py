@@ -1,4 +1,4 @@
-"""What a command does, in a line, read from its source without importing it."""
+"""What a command or a component is, in a line, read from its source without importing it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from importlib.util import find_spec
 
 
 def summary(value: str) -> str:
-    """The first line of the docstring of `module:function`; of the module when the name is no function in it.
+    """The first line of the docstring of `module:name`; of the module when it defines no function or class of the name.
 
     Empty when there is none, or no source to read it from.
     """
@@ -19,8 +19,8 @@ def summary(value: str) -> str:
             tree = ast.parse(_source(module))
     except Exception:  # of a finder, a loader or the parser; importing the module will say what is wrong
         return ""
-    functions = [node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == name]
-    return (ast.get_docstring(functions[-1] if functions else tree) or "").partition("\n")[0]
+    found = [node for node in tree.body if isinstance(node, ast.FunctionDef | ast.ClassDef) and node.name == name]
+    return (ast.get_docstring(found[-1] if found else tree) or "").partition("\n")[0]
 
 
 def _source(module: str) -> str:

@@ -1,4 +1,4 @@
-"""`rid`: Reward Incremental Distillation. `method.py` is the paper's method, `ablations.py` adds its ablations."""
+"""`rid`: Reward Incremental Distillation, the paper's method (`method.py`), with its ablations (`ablations.py`)."""
 
 from rilbench_rid.ablations import RID, RIDSettings
 

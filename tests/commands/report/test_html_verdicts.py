@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from rilbench.analysis.figures import ROW, TICK, Style, gain_drift, stage_curves, ticks
+from rilbench.analysis.figures import Style, gain_drift, stage_curves
 from rilbench.analysis.methods import told_apart
 from rilbench.analysis.quantities import Quantity, value
 from rilbench.analysis.sources import load_runs
@@ -270,14 +270,6 @@ def test_gain_left_is_not_told_of_a_gain_that_may_be_none() -> None:
 def test_no_two_of_many_strategies_look_alike() -> None:
     styles = [Style.of(i) for i in range(40)]
     assert len({(style.colour, style.symbol) for style in styles}) == 40
-
-
-@pytest.mark.parametrize("rows", [1, 2, 19])
-def test_marks_of_the_scale_do_not_overlap(rows: int) -> None:
-    marked = np.sqrt(ticks([0.5, 90.0, 300.0], ROW * rows))
-    assert marked[0] == 0
-    assert len(marked) > 1
-    assert np.diff(marked).min() * ROW * rows / math.sqrt(300) >= TICK
 
 
 def stored(folder: Path, result: RunResult, settings: str) -> None:
