@@ -424,7 +424,7 @@ def test_a_misspelt_group_is_pointed_out(installed: Path, rilbench: Callable[...
         ),
         (
             "images.mean((1, 2, 3)) * float('nan')",
-            "metric 'bad' is not finite (NaN or infinite), measured after no training",
+            "reward 'bad' is not finite (NaN or infinite), measured after no training",
         ),
     ],
 )

@@ -287,7 +287,7 @@ def test_the_hooks_fit_their_specification() -> None:
     manager.add_hookspecs(Hooks)
     manager.register(MlflowTracker())
     manager.check_pending()
-    for hook in ("run_started", "stage_finished", "run_finished", "run_failed"):
+    for hook in ("run_started", "stage_finished", "run_finished", "run_failed", "study_finished", "find_runs"):
         assert getattr(manager.hook, hook).get_hookimpls(), hook
 
 
