@@ -9,13 +9,14 @@ import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from filelock import FileLock
+
 from rilbench.contracts import redact
 from rilbench.contracts.errors import RilbenchError
 from rilbench.contracts.files import NeededFile
 from rilbench.contracts.untrusted import open_own
-from rilbench.files.cache import alone
 from rilbench.files.hub import etag_fault
-from rilbench.files.published import fault_at, fault_of, is_present, place_of
+from rilbench.files.published import cache, fault_at, fault_of, is_present, place_of
 
 NOTHING_LEFT = 416  # HTTP: the part has all bytes already, when nobody said how many there are
 OnBytes = Callable[[int, int | None], None]  # bytes there, of how many
@@ -28,8 +29,10 @@ def get(file: NeededFile, on_bytes: OnBytes) -> None:
     place as `.part` and the next call goes on with it; a wrong one is deleted.
     """
     try:
+        locks = cache() / "locks"
+        locks.mkdir(parents=True, exist_ok=True)
         # one process at a time appends to a file's part
-        with alone(hashlib.sha256(str(place_of(file)).encode()).hexdigest()[:16]):
+        with FileLock(locks / hashlib.sha256(str(place_of(file)).encode()).hexdigest()[:16]):
             if fault_of(file) is None:
                 return  # another process was quicker
             if file.hub:

@@ -15,7 +15,7 @@ from rilbench.engine.parts import Parts
 from rilbench.engine.plan import PlannedStage, strategies_of
 from rilbench.files import pipelines as pipeline_files
 from rilbench.files.hub import branch_file, is_hub_id
-from rilbench.files.model_path import as_hub_id, check_local
+from rilbench.files.model_path import check_local
 from rilbench.files.published import is_present, missing, place_of
 from rilbench.files.resources import resolve
 from rilbench.files.states import states
@@ -56,7 +56,8 @@ def require(parts: Parts) -> None:
     if absent := [need.file for need in needed(parts) if not is_present(need.file)]:
         place = hub_model(model)
         unlisted = place and pipeline_files.index_of(*place) in absent
-        raise missing(absent, as_hub_id(model.path)) if unlisted else missing(absent)
+        note = f"model.path: there is no folder {model.path!r} here, so it is read as the id of a repository on the Hub"
+        raise missing(absent, note if unlisted else "")
 
 
 def _model(model: ModelConfig) -> list[tuple[NeededFile, str]]:

@@ -27,8 +27,3 @@ def check_local(path: str) -> None:
     files = sorted(file for file in place.iterdir() if file.suffix in CHECKPOINTS)
     remedy = conversion(files[0]) if files else "name the folder that `save_pretrained` of a pipeline wrote"
     raise ConfigError(f"model.path: the folder {path!r} has no {INDEX}, so it is not a diffusers pipeline; {remedy}")
-
-
-def as_hub_id(path: str) -> str:
-    """The message for a Hub id whose files are missing: it may have been meant as a path."""
-    return f"model.path: there is no folder {path!r} here, so it is read as the id of a repository on the Hub"

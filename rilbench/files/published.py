@@ -1,23 +1,31 @@
 """Where a needed file is on this machine, and whether it is the published one.
 
-Files of the Hub are in its cache (HF_HOME), others in the folder `cache()`. Only `rilbench fetch` downloads.
+Files of the Hub are in its cache (HF_HOME), others in the folder `cache()`. Only `rilbench fetch` downloads. Hashing
+gigabytes takes long: a file that was found to be right is hashed again only after its time or size has changed.
 """
 
 from __future__ import annotations
 
 import hashlib
+import os
 import shlex
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from rilbench.contracts.errors import ConfigError
 from rilbench.contracts.files import NeededFile, hub_files
 from rilbench.contracts.redact import anonymous, argument
-from rilbench.files.cache import cache, is_known, remember
 from rilbench.files.hub import digest, etag_fault, hub_place
 
 SHOWN = 2  # missing files in a message
+
+
+def cache() -> Path:
+    """RILBENCH_CACHE, or `rilbench` in XDG_CACHE_HOME, which is `~/.cache` by default."""
+    user = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return Path(os.environ.get("RILBENCH_CACHE") or user / "rilbench")
 
 
 def place_of(file: NeededFile) -> Path:
@@ -39,10 +47,12 @@ def fault_of(file: NeededFile) -> str | None:
     place = place_of(file)
     if not place.is_file():
         return "is missing"
-    state = place.stat()
+    mark = _mark(file)
     fault = fault_at(file, place)
     if fault is None and file.published:
-        remember(place, state, file.facts)
+        with suppress(OSError):  # without write permission it is hashed again next time
+            mark.parent.mkdir(parents=True, exist_ok=True)
+            mark.touch()
     return fault
 
 
@@ -66,7 +76,7 @@ def require_published(files: Sequence[NeededFile]) -> None:
         raise missing(absent)
     for file in files:
         place = place_of(file)
-        if not is_known(place, file.facts) and (fault := fault_of(file)):
+        if not _mark(file).exists() and (fault := fault_of(file)):
             raise ConfigError(f"{place} {fault}. It came from {file.source}; get it again with: {fetch_line()}")
 
 
@@ -78,6 +88,13 @@ def hub_folder(name: str, files: Sequence[str]) -> Path:
     wanted = hub_files(name, files)
     require_published(wanted)
     return place_of(wanted[0]).parents[files[0].count("/")]
+
+
+def _mark(file: NeededFile) -> Path:
+    """The empty file that is there once the file was found to be the published one, as its time and size are now."""
+    place = place_of(file).resolve()
+    state = f"{place}\0{place.stat().st_mtime_ns}\0{place.stat().st_size}\0{file.facts}"
+    return cache() / "checked" / hashlib.sha256(state.encode(errors="surrogateescape")).hexdigest()
 
 
 class MissingFilesError(ConfigError):

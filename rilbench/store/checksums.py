@@ -8,7 +8,6 @@ without one is accepted, because people write configurations and results by hand
 from __future__ import annotations
 
 import hashlib
-import io
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -33,17 +32,23 @@ def seal(path: Path) -> None:
         file.write(found.encode())
 
 
-def check(path: Path, remedy: str = AGAIN) -> None:
-    """Raises DamagedError if a file differs from what was written, OSError if it cannot be read."""
+def check(path: Path, remedy: str = AGAIN, *, needed: bool = False) -> None:
+    """Raises DamagedError if a file differs from what was written, or has no checksum and one is `needed`.
+
+    OSError if it cannot be read.
+    """
     with path.open("rb") as file:
-        _check(file, path, remedy)
+        _, stated, found = _digests(file)
+    if needed and not stated:
+        raise damaged(path, "it has no checksum, so it is not what rilbench wrote", remedy)
+    if stated and stated != found:
+        raise damaged(path, "its content is not that of its checksum, which has to go after an edit by hand", remedy)
 
 
 def checked(path: Path, remedy: str = AGAIN, *, needed: bool = False) -> bytes:
-    """The bytes of a small file. Raises the errors of `check`, also for a missing checksum that is `needed`."""
-    data = path.read_bytes()
-    _check(io.BytesIO(data), path, remedy, needed=needed)
-    return data
+    """The bytes of a small file. Raises the errors of `check`."""
+    check(path, remedy, needed=needed)
+    return path.read_bytes()
 
 
 def damaged(path: Path, why: object, remedy: str = AGAIN) -> DamagedError:
@@ -64,14 +69,6 @@ def reading(path: Path, remedy: str = AGAIN) -> Iterator[None]:
         raise damaged(path, "there is no such file", remedy) from None
     except Exception as error:  # of the library of its format, too
         raise damaged(path, error, remedy) from None
-
-
-def _check(file: BinaryIO, path: Path, remedy: str, *, needed: bool = False) -> None:
-    _, stated, found = _digests(file)
-    if needed and not stated:
-        raise damaged(path, "it has no checksum, so it is not what rilbench wrote", remedy)
-    if stated and stated != found:
-        raise damaged(path, "its content is not that of its checksum, which has to go after an edit by hand", remedy)
 
 
 def _digests(file: BinaryIO) -> tuple[int, str, str]:
