@@ -54,7 +54,7 @@ def test_the_page_runs(capsys: pytest.CaptureFixture[str]) -> None:
     names: dict[str, Any] = runpy.run_path("page.py", run_name="__main__")
     out = capsys.readouterr().out
     assert "unknown setting in train 'lrr'. Did you mean 'lr'?" in out
-    assert re.findall(r"^(.+) is (stored|to train or merge)", out, re.M) == [
+    assert re.findall(r"^(\S+) (stored|to train or merge)", out, re.M) == [
         ("base", "stored"),
         ("aesthetic+hps", "to train or merge"),
     ]
