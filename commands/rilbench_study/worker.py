@@ -61,7 +61,7 @@ class CellReporter(Reporter):
     def work(self, doing: str, unit: str, key: str = "") -> Iterator[Advance]:
         self.tell(Event("begun", key, doing))
 
-        def advance(done: int, total: int, remark: str) -> None:
+        def advance(done: int, total: int, remark: str = "") -> None:
             counted = f"{unit} {done} of {total}"
             self.tell(Event("update", key, f"{counted}, {remark}" if remark else counted, done / total))
 

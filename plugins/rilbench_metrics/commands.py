@@ -52,7 +52,7 @@ def _made(folder: Path, asked: Request, output: Path | None, *, size: int, batch
     path = output or _writable(fid.reference)
     files = images_in(folder, asked.reporter.warn)
     extractor = make_extractor(fid.extractor, fid.model, fid.pretrained, pick_device(asked.config.model.device))
-    with asked.reporter.images("measuring images") as on_batch:
+    with asked.reporter.work("measuring images", "image") as on_batch:
         moments = measure(files, extractor, size=size, batch_size=batch_size, on_batch=on_batch)
     resize = f"short side to {size}, centre crop" if size else "none"
     record = {"images": str(moments.n), "extractor": extractor.label, "resize": resize}

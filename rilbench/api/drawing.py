@@ -44,11 +44,11 @@ def draw(
     for text in loaded.model.remarks(prompts, "prompts"):
         reporter.warn(text)
     total, done = len(stages) * len(prompts) * config.images_per_prompt, 0
-    with reporter.images("generating") as on_batch:
+    with reporter.work("generating", "image") as advance:
         for stage in stages:
             model = loaded.after(stage)
             for of_batch, noise in batches(model, prompts, config):
                 images = generate(model, of_batch, noise, Origin.of(f"stage {stage}", trained=stage > 0))
                 yield from ((stage, pixels) for pixels in to_pixels(images))
                 done += len(of_batch)
-                on_batch(done, total)
+                advance(done, total)

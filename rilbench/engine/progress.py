@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 
 from rich.markup import escape
@@ -14,9 +13,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rilbench.contracts.redact import redacted
 from rilbench.engine.terminal import Terminal
 
-OnUpdate = Callable[[int, int, dict[str, float]], None]  # update, of how many, its logged values
 OnBatch = Callable[[int, int], None]  # images, of how many
-Advance = Callable[[int, int, str], None]  # done, of how many, a remark such as the reward
+Advance = Callable[..., None]  # done, of how many, and a remark if there is one, such as the reward
 Count = Callable[[int, int | None], str]  # done, of how many if that is known, as text
 SOON, LATER = 5.0, 30.0  # seconds from one plain line to the next: of the first two, and at most
 
@@ -43,34 +41,19 @@ class Reporter:
         self.warn(f"another process works on {folder}; waiting for it")
 
     @contextmanager
-    def stage(self, index: int, label: str, key: str = "") -> Iterator[OnUpdate]:
-        """The training of a stage, whose identity is `key`; yields the function to call after each update."""
-        with self.work(f"stage {index} of {self.stages}: {label}", "update", key) as advance:
-            yield lambda update, total, values: advance(update, total, shown(values))
-
-    @contextmanager
-    def evaluation(self, label: str, key: str = "") -> Iterator[OnBatch]:
-        """The evaluation of a stage, `key` names both; yields the function to call after each batch."""
-        with self.work(f"measuring after {label}", "image", key) as advance:
-            yield lambda done, total: advance(done, total, "")
-
-    @contextmanager
-    def images(self, doing: str) -> Iterator[OnBatch]:
-        """Images that are made outside a run; yields the function to call after each batch."""
-        with self.work(doing, "image") as advance:
-            yield lambda done, total: advance(done, total, "")
-
-    @contextmanager
     def work(self, doing: str, unit: str, key: str = "") -> Iterator[Advance]:
-        """A piece of work that is counted in units; yields the function to call when it advances."""
+        """A piece of work that is counted in units; yields the function to call when it advances.
+
+        key: of a stage's training or evaluation, its identity.
+        """
         if not self.console.is_terminal or self.quiet:
-            yield Lines(self.say, doing, partial(_counted, unit)).advance
+            yield Lines(self.say, doing, lambda done, total: f"{unit} {done} of {total}").advance
             return
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         with Progress(*columns, console=self.console, transient=True) as progress:
             task = progress.add_task(escape(doing), total=None)
 
-            def advance(done: int, total: int, remark: str) -> None:
+            def advance(done: int, total: int, remark: str = "") -> None:
                 progress.update(task, completed=done, total=total, description=escape(f"{doing}  {remark}"))
 
             yield advance
@@ -116,15 +99,6 @@ class Lines:
         if total is None or not before < done < total:
             return ""
         return f"{duration((self._clock() - begun) / (done - before) * (total - done))} left"
-
-
-def _counted(unit: str, done: int, total: int | None) -> str:
-    return f"{unit} {done} of {total}"
-
-
-def shown(values: Mapping[str, float]) -> str:
-    """Of what an update logs: reward and loss."""
-    return ", ".join(f"{key} {values[key]:.4g}" for key in ("reward", "loss") if key in values)
 
 
 def duration(seconds: float) -> str:

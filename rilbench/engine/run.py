@@ -44,7 +44,7 @@ def prepare(
     if given:
         from rilbench.engine import unused_settings
 
-        stages = [planned.stage for planned in plan]
+        stages = [each.stage for each in plan]
         unused_settings.require_none(unused_settings.find(given, components.parts, stages))
     return components, plan
 

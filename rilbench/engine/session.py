@@ -1,50 +1,114 @@
-"""One process's work on stages: nothing that is in the store is done twice."""
+"""One process's work on stages: each is trained and measured, as far as the store does not have it whole."""
 
 from __future__ import annotations
 
+import time
+from contextlib import nullcontext
+from functools import cached_property
+
+from torch import Tensor
+
+from rilbench.contracts.errors import DamagedError
 from rilbench.contracts.result import Row, RunResult
+from rilbench.engine import identity
 from rilbench.engine.loaded_model import LoadedModel
-from rilbench.engine.measuring import Measuring
 from rilbench.engine.plan import PlannedStage
 from rilbench.engine.training import Training
+from rilbench.evaluation.evaluate import evaluate
+from rilbench.evaluation.images import KeptImages, written
+from rilbench.evaluation.kept import KeptEvaluation
 from rilbench.store import stage_record, temporary
 from rilbench.store.locks import locked
 
+LESS = "lower evaluate.batch_size or set model.vae_slicing=true"
+
 
 class Session:
-    """Trains and measures planned stages. earlier: the finished result of the same run, when there is one."""
+    """Trains planned stages, and measures them with every metric on the same prompts and noise.
+
+    earlier: the finished result of the same run, when there is one.
+    """
 
     def __init__(self, loaded: LoadedModel, *, earlier: RunResult | None = None) -> None:
-        self.loaded = loaded
-        self.training, self.measuring = Training(loaded, earlier), Measuring(loaded)
+        self.loaded, self.training = loaded, Training(loaded, earlier)
 
     def row(self, planned: PlannedStage) -> Row:
         """The row of a stage: from the store, or trained and measured now; what is missing or damaged is made again."""
-        if not (self.training.whole(planned) and self.measuring.whole(planned)):
+        kept = self._kept(planned)
+        if not (self.training.whole(planned) and kept.exists and not kept.damage()):
             folder = self.loaded.files(planned).folder
             with locked(folder, self.loaded.reporter.waiting):
                 temporary.sweep(folder, alone=True)
                 self.training.complete(planned)
-                self.measuring.complete(planned)
-        return self._read(planned)
-
-    def evaluations(self) -> list[str]:
-        """The folders of all stages' evaluations, relative to the store."""
-        return [self._evaluation(planned) for planned in self.loaded.plan]
-
-    def _evaluation(self, planned: PlannedStage) -> str:
-        return self.loaded.store.relative(self.measuring.kept(planned).files.folder)
-
-    def _read(self, planned: PlannedStage) -> Row:
-        numbers = self.measuring.kept(planned).numbers()
-        folder = self.loaded.files(planned).folder
+                self._measure(planned)
+        numbers = kept.numbers()
         return Row(
             label="base" if planned is self.loaded.plan[0] else planned.stage.label,
             rewards=tuple(planned.stage.rewards),
             stage_id=planned.id,
-            evaluation=self._evaluation(planned),
+            evaluation=self.loaded.store.relative(kept.files.folder),
             values={k: float("nan") if v is None else v for k, v in numbers["values"].items()},
             intervals={k: (v[0], v[1]) for k, v in numbers["intervals"].items()},
-            train_seconds=stage_record.read(folder)["seconds"] if planned.train else 0.0,
+            train_seconds=stage_record.read(self.loaded.files(planned).folder)["seconds"] if planned.train else 0.0,
             evaluate_seconds=numbers["seconds"],
         )
+
+    def evaluations(self) -> list[str]:
+        """The folders of all stages' evaluations, relative to the store."""
+        return [self.loaded.store.relative(self._kept(planned).files.folder) for planned in self.loaded.plan]
+
+    def _kept(self, planned: PlannedStage) -> KeptEvaluation:
+        """What is kept of a stage's evaluation; its folder's name is the hash of what is measured and on what."""
+        name = identity.digest(self.loaded.components.parts.evaluation_document)
+        pictures = min(self.loaded.config.evaluate.pictures, len(self.loaded.prompts))
+        return KeptEvaluation(self.loaded.files(planned).evaluation(name), pictures)
+
+    def _measure(self, planned: PlannedStage) -> None:
+        """Make the evaluation of a stage, if anything of it is missing or damaged."""
+        kept = self._kept(planned)
+        why = kept.damage() if kept.exists else ""
+        if why:
+            self.loaded.reporter.warn(f"{why} The stage is measured again")
+        if why or not kept.exists:
+            with self.loaded.enough_memory(f"measuring after {self.loaded.origin(planned).after}", LESS):
+                self._evaluate(planned, kept)
+
+    def _evaluate(self, planned: PlannedStage, kept: KeptEvaluation) -> None:
+        loaded, files = self.loaded, kept.files
+        metrics = {name: loaded.components.metric(name) for name in loaded.components.parts.columns()}
+        compared = any(metric.needs_base for metric in metrics.values())
+        is_base = planned is loaded.plan[0]
+        base = self._base_images if compared and not is_base else None
+        loaded.load(planned.chain)
+        images = written(files.images, loaded.images) if compared and is_base else nullcontext(_forget)
+        start = time.perf_counter()
+        doing = f"measuring after {planned.stage.label if planned.stage.rewards else 'model'}"
+        with loaded.reporter.work(doing, "image", f"{planned.id}/{files.folder.name}") as advance, images as keep:
+            result = evaluate(
+                loaded.model,
+                loaded.prompts,
+                metrics,
+                loaded.config.evaluate,
+                origin=loaded.origin(planned),
+                base_images=base,
+                keep=keep,
+                on_batch=advance,
+            )
+        kept.write(result, seconds=time.perf_counter() - start, images=loaded.images)
+
+    @cached_property
+    def _base_images(self) -> KeptImages:
+        """The base model's evaluation images, read a batch at a time; made again when they are gone or damaged."""
+        base = self.loaded.plan[0]
+        kept = self._kept(base)
+        with locked(self.loaded.files(base).folder, self.loaded.reporter.waiting):
+            try:
+                return KeptImages(kept.files.images, self.loaded.images)
+            except DamagedError as error:
+                self.loaded.reporter.warn(f"{error} This is done now")
+                self._evaluate(base, kept)
+                return KeptImages(kept.files.images, self.loaded.images)
+
+
+def _forget(pixels: Tensor) -> None:
+    """For images that no metric will compare others with."""

@@ -11,16 +11,16 @@ from rilbench.contracts.pair import LoraPair
 from rilbench.contracts.result import RunResult
 from rilbench.engine.loaded_model import LoadedModel
 from rilbench.engine.plan import PlannedStage
-from rilbench.engine.progress import OnUpdate
 from rilbench.files.prompts import read_prompts
 from rilbench.model.files import has_config, has_pair, load_pair, save_config, save_pair, why_no_pair
 from rilbench.store import stage_record
 from rilbench.store.files import unwritable
 from rilbench.store.layout import StageFiles
 from rilbench.store.tensors import load_tensors, save_tensors
-from rilbench.training.stage import StageTraining
+from rilbench.training.stage import OnUpdate, StageTraining
 from rilbench.training.step import WeightedReward
 
+SHOWN = ("reward", "loss")  # of what an update logs
 LESS = "lower train.micro_batch (the gradient stays) or set model.gradient_checkpointing=true"
 
 
@@ -71,7 +71,12 @@ class Training:
         loaded, files = self.loaded, self.loaded.files(planned)
         loaded.load(planned.below)
         rewards = {name: loaded.components.reward(name) for name in planned.stage.rewards}
-        with loaded.reporter.stage(planned.index, planned.stage.label, planned.id) as on_update:
+        doing = f"stage {planned.index} of {loaded.reporter.stages}: {planned.stage.label}"
+        with loaded.reporter.work(doing, "update", planned.id) as advance:
+
+            def on_update(update: int, total: int, values: Mapping[str, float]) -> None:
+                advance(update, total, ", ".join(f"{key} {values[key]:.4g}" for key in SHOWN if key in values))
+
             training = self._prepared(planned, WeightedReward(rewards, planned.stage.rewards), on_update)
             start = time.perf_counter()
             pair = training.run()

@@ -22,6 +22,8 @@ class TextToImage:
 
     def __init__(self, backbone: Backbone, captions: Captions | None = None) -> None:
         self.backbone, self.config, self.device = backbone, backbone.config, backbone.device
+        self.network: nn.Module = backbone.network  # the denoiser, which the adapters are attached to
+        self.vae: Any = backbone.vae
         self.sampler = backbone.sampler
         self.captions = captions
         self._conditions: dict[str | None, Condition] = {}
@@ -32,27 +34,18 @@ class TextToImage:
         return cls(load_backbone(config), Captions.of(pipeline_folder(config)))
 
     @property
-    def network(self) -> nn.Module:
-        """The denoiser, which the adapters are attached to."""
-        network: nn.Module = self.backbone.network
-        return network
-
-    @property
-    def vae(self) -> Any:
-        """The autoencoder."""
-        return self.backbone.vae
-
-    @property
     def latent_shape(self) -> tuple[int, int, int]:
         """(C, h, w) of z_N; more than a latent's channels where the sampler's later noise is part of it."""
         side = self.backbone.latent_side
         return self.backbone.channels * self.sampler.maps(self.config.steps), side, side
 
+    @torch.no_grad()
     def encode(self, prompts: Sequence[str | None]) -> Condition:
         """The conditions of prompts, None being the unguided branch; each is computed once."""
         for prompt in prompts:
             if prompt not in self._conditions:
-                self._conditions[prompt] = self._encode_one(prompt)
+                encode = self.backbone.encode
+                self._conditions[prompt] = self.backbone.encode_nothing() if prompt is None else encode(prompt)
         conditions = [self._conditions[prompt] for prompt in prompts]
         return {key: torch.stack([one[key] for one in conditions]) for key in conditions[0]}
 
@@ -64,10 +57,6 @@ class TextToImage:
         """What the user should know of prompts of a setting or option that the model does not read as they are."""
         of_captions = self.captions.remarks(prompts, where) if self.captions else []
         return [*remarks(self.readings(prompts), prompts, where), *of_captions]
-
-    @torch.no_grad()
-    def _encode_one(self, prompt: str | None) -> Condition:
-        return self.backbone.encode_nothing() if prompt is None else self.backbone.encode(prompt)
 
     @torch.no_grad()
     def rollout(self, z: Tensor, prompts: Sequence[str], *, stop: int = 0) -> Tensor:

@@ -19,7 +19,7 @@ from rilbench.training.checked import CheckedStrategy
 from rilbench.training.config import TrainConfig
 from rilbench.training.update import Trainer
 
-OnUpdate = Callable[[int, int, dict[str, float]], None]  # update, of how many, its logged values
+OnUpdate = Callable[[int, int, Mapping[str, float]], None]  # update, of how many, its logged values
 
 
 @dataclass(kw_only=True)

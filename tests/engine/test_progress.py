@@ -55,7 +55,7 @@ def test_a_download_of_unknown_size() -> None:
 def test_warnings_come_through_when_progress_is_quiet(capsys: pytest.CaptureFixture[str]) -> None:
     reporter = Reporter(quiet=True)
     reporter.say("loading")
-    with reporter.images("drawing") as on_batch:
+    with reporter.work("drawing", "image") as on_batch:
         on_batch(1, 2)
     reporter.warn("a file is missing")
     assert capsys.readouterr().err == "warning: a file is missing\n"

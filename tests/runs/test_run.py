@@ -267,7 +267,7 @@ def test_interrupted_before_the_first_row(workplace: Path, monkeypatch: pytest.M
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr("rilbench.engine.measuring.evaluate", interrupt)
+        patched.setattr("rilbench.engine.session.evaluate", interrupt)
         with pytest.raises(KeyboardInterrupt):
             run(workplace)
     (folder,) = (workplace / "runs").glob("rid-*")
