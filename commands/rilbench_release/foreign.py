@@ -12,10 +12,9 @@ from rilbench.contracts.strategy import Stage
 from rilbench.engine import identity, secret_settings, unused_settings
 from rilbench.engine.config import RunConfig
 from rilbench.engine.loaded_model import LoadedModel
-from rilbench.engine.parts import Parts
 from rilbench.engine.plan import Chain, PlannedStage
 from rilbench.engine.progress import Reporter
-from rilbench.engine.run import checked, run_name
+from rilbench.engine.run import begun, checked
 from rilbench.engine.run_folder import RunFolder
 from rilbench.engine.session import Session
 from rilbench.evaluation.evaluate import LOADED, Origin
@@ -61,10 +60,12 @@ def evaluate(
     requirements.check(config.requires)
     catalog.check(reporter.warn)
     components = checked(config, catalog)
-    unused_settings.require_none(unused_settings.find(given or {}, components.parts, ()))
+    parts = components.parts
+    unused_settings.require_none(unused_settings.find(given or {}, parts, ()))
     config = replace(config, strategy="lora" if lora else "model", tracking=False)
     plan = _plan(config, lora)
-    result = _result(config, components.parts, plan, command)
+    result = begun(config, parts, plan, command=command, plugins=parts.versions())
+    columns = tuple(replace(info, target_of=()) for info in result.matrix.metrics)
     folder = RunFolder.at(Path(config.store) / result.name, reporter.warn)
     loaded = ForeignModel(config, components, plan, reporter)
     loaded.lora = lora
@@ -74,7 +75,7 @@ def evaluate(
     if lora:
         rows[1] = replace(rows[1], label=config.label or lora.path.stem)
     folder.open(secret_settings.public(config, catalog), components.device, session.evaluations())
-    result = replace(result, matrix=replace(result.matrix, rows=tuple(rows)))
+    result = replace(result, matrix=ResultMatrix(tuple(rows), columns))
     return folder.path, folder.finish(result, loaded.prompts[: config.evaluate.pictures])
 
 
@@ -87,17 +88,3 @@ def _plan(config: RunConfig, lora: Lora | None) -> list[PlannedStage]:
         key = identity.digest(document)
         plan.append(PlannedStage(stage=Stage(), id=key, document=document, below=(), chain=((key, 1.0),)))
     return plan
-
-
-def _result(config: RunConfig, parts: Parts, plan: list[PlannedStage], command: str) -> RunResult:
-    columns = tuple(replace(info, target_of=()) for info in parts.metric_infos())
-    return RunResult(
-        name=run_name(config, parts, plan),
-        strategy=config.strategy,
-        label=config.label,
-        rewards=tuple(config.rewards),
-        seed=config.seed,
-        matrix=ResultMatrix((), columns),
-        command=command,
-        plugins=parts.versions(),
-    )

@@ -90,7 +90,8 @@ def run(
     reporter.stages = sum(planned.train is not None for planned in plan)
     if hooks is None:
         hooks = HookCaller(catalog, reporter.warn, enabled=config.tracking)
-    result = _begun(config, components.parts, plan, command, hooks=list(hooks.plugins))
+    used = components.parts.versions(strategies_of(config, plan), list(hooks.plugins))
+    result = begun(config, components.parts, plan, command=command, plugins=used)
     read = inputs(components.parts, plan)
     folder = RunFolder.at(Path(config.store) / result.name, reporter.warn)
     loaded = LoadedModel(config, components, plan, reporter)
@@ -139,8 +140,10 @@ def run_name(config: RunConfig, parts: Parts, plan: list[PlannedStage]) -> str:
     return f"{label}-{rewards}-seed{config.seed}-{identity.digest(document)[:8]}"
 
 
-def _begun(config: RunConfig, parts: Parts, plan: list[PlannedStage], command: str, *, hooks: list[str]) -> RunResult:
-    """The result of a run before its first row."""
+def begun(
+    config: RunConfig, parts: Parts, plan: list[PlannedStage], *, command: str, plugins: dict[str, str]
+) -> RunResult:
+    """The result of a run before its first row. plugins: the versions of what it uses."""
     return RunResult(
         name=run_name(config, parts, plan),
         strategy=config.strategy,
@@ -149,5 +152,5 @@ def _begun(config: RunConfig, parts: Parts, plan: list[PlannedStage], command: s
         seed=config.seed,
         matrix=ResultMatrix((), parts.metric_infos()),
         command=command,
-        plugins=parts.versions(strategies_of(config, plan), hooks),
+        plugins=plugins,
     )
