@@ -54,19 +54,13 @@ def explain(
     timings = Timings(Path(config.store))
     stages = [_stage(planned, config, cost, timings, evaluation, images, trainable) for planned in plan]
     measured = all(stage.pop("measured") for stage in stages)
-    return {
-        "strategy": config.strategy,
-        "rewards": list(config.rewards),
-        "device": loaded.model.device,
+    how = MEASURED if measured else PROBED if probed else UNKNOWN
+    return _asked(config, components) | {
         "parameters": {"frozen": cost.parameters, "trainable": trainable, "adapted_layers": len(layers)},
         "evaluation_images": images,
         "stages": stages,
-        "estimate": {
-            "seconds": sum(stage["seconds"] for stage in stages),
-            "how": MEASURED if measured else PROBED if probed else UNKNOWN,
-        },
+        "estimate": {"seconds": sum(stage["seconds"] for stage in stages), "how": how},
         "memory": _memory(config, loaded, trained, memory, free),
-        "settings": configuration.as_mapping(secret_settings.public(config, components.parts.catalog)),
     }
 
 
@@ -82,19 +76,23 @@ def outline(config: RunConfig, catalog: Catalog, absent: MissingFilesError, give
         told.append(_told(stage, config.train_for((by, config.strategy), rewards) if trains else None, by))
     evaluate = config.evaluate
     known = not is_reference(evaluate.prompts) or is_present(NeededFile.parse(evaluate.prompts))
-    return {
-        "strategy": config.strategy,
-        "rewards": list(config.rewards),
-        "device": components.device,
+    missing = [{"name": f.name, "source": f.source, "place": str(place_of(f)), "size": f.size} for f in absent.files]
+    return _asked(config, components) | {
         "parameters": None,
         "evaluation_images": len(evaluation_prompts(evaluate.prompts)) * evaluate.images_per_prompt if known else None,
         "stages": told,
         "estimate": {"seconds": None, "how": NO_FILES},
         "memory": None,
-        "missing": [
-            {"name": f.name, "source": f.source, "place": str(place_of(f)), "size": f.size} for f in absent.files
-        ],
+        "missing": missing,
         "remedies": list(absent.remedies),
+    }
+
+
+def _asked(config: RunConfig, components: Components) -> dict[str, Any]:
+    return {
+        "strategy": config.strategy,
+        "rewards": list(config.rewards),
+        "device": components.device,
         "settings": configuration.as_mapping(secret_settings.public(config, components.parts.catalog)),
     }
 

@@ -33,7 +33,6 @@ class LoadedModel:
         self.config, self.components, self.plan, self.reporter = config, components, plan, reporter
         self.store = Store(Path(config.store))
         self.prompts = evaluation_prompts(config.evaluate.prompts)
-        self._loaded: Chain | None = None
         self._remarked = False
 
     @cached_property
@@ -54,11 +53,6 @@ class LoadedModel:
         return adapter_group(self.model.network, targets=self.config.adapter.targets)
 
     @property
-    def prefix(self) -> str:
-        """What the pipeline calls its denoiser."""
-        return self.model.backbone.prefix
-
-    @property
     def images(self) -> int:
         """How many images an evaluation generates."""
         return len(self.prompts) * self.config.evaluate.images_per_prompt
@@ -69,13 +63,7 @@ class LoadedModel:
 
     def load(self, chain: Chain) -> None:
         """Make the model W + sum c_i A_i B_i."""
-        if chain != self._loaded:
-            self.group.load_chain(self.pairs(chain))
-            self._loaded = chain
-
-    def changed(self) -> None:
-        """The next `load` loads whatever it is given: the pairs in the model are no longer those it loaded."""
-        self._loaded = None
+        self.group.load_chain(self.pairs(chain))
 
     def pairs(self, chain: Chain) -> list[tuple[LoraPair, float]]:
         """The pairs of a chain with their coefficients, from the store."""

@@ -17,6 +17,7 @@ from rilbench.store import stage_record
 from rilbench.store.files import unwritable
 from rilbench.store.layout import StageFiles
 from rilbench.store.tensors import load_tensors, save_tensors
+from rilbench.training.config import TrainConfig
 from rilbench.training.stage import OnUpdate, StageTraining
 from rilbench.training.step import WeightedReward
 
@@ -28,8 +29,8 @@ class Training:
     """Trains planned stages. earlier: the finished result of the same run, when there is one."""
 
     def __init__(self, loaded: LoadedModel, earlier: RunResult | None) -> None:
-        self.loaded, self.earlier = loaded, earlier
-        self.adapter, self.warn = loaded.config.adapter, loaded.reporter.warn
+        self.loaded, self.adapter, self.warn = loaded, loaded.config.adapter, loaded.reporter.warn
+        self.seconds = {row.stage_id: row.train_seconds for row in earlier.matrix.rows} if earlier else {}
 
     def whole(self, planned: PlannedStage) -> bool:
         """Whether the store has all that the training of a stage leaves."""
@@ -43,54 +44,47 @@ class Training:
         if not _has_pair(planned):
             return
         files = self.loaded.files(planned)
-        self._remove_damaged(files)
-        if not has_pair(files.folder):
-            self._make(planned)
-        save_config(files.folder, self.adapter)
-        files.checkpoint.unlink(missing_ok=True)
-        if planned.train is not None and (why := stage_record.damage(files.folder)):
-            self.warn(f"{why} This is done now, without the curves of the training, which are lost")
-            self._record(planned, seconds=self._earlier_seconds(planned), log=[], carry=files.carry.exists())
-
-    def _remove_damaged(self, files: StageFiles) -> None:
         if files.weights.is_dir():
             raise unwritable(files.weights, IsADirectoryError())
         if has_pair(files.folder) and (why := why_no_pair(files.folder)):
             self.warn(f"{why} This is done now")
             files.weights.unlink()
-
-    def _make(self, planned: PlannedStage) -> None:
-        if planned.train is not None:
+        if not has_pair(files.folder):
             with self.loaded.enough_memory(f"in {self.loaded.origin(planned).after}", LESS):
-                self._train(planned)
-        else:
-            pair = LoraPair.averaged(self.loaded.pairs(planned.below))
-            save_pair(self.loaded.files(planned).folder, pair, self.adapter, self.loaded.prefix)
+                pair = self._averaged(planned) if planned.train is None else self._train(planned, planned.train)
+                save_pair(files.folder, pair, self.adapter, self.loaded.model.backbone.prefix)
+        save_config(files.folder, self.adapter)
+        files.checkpoint.unlink(missing_ok=True)
+        if planned.train is not None and (why := stage_record.damage(files.folder)):
+            self.warn(f"{why} This is done now, without the curves of the training, which are lost")
+            seconds = self.seconds.get(planned.id, 0.0)
+            self._record(planned, seconds=seconds, log=[], carry=files.carry.exists())
 
-    def _train(self, planned: PlannedStage) -> None:
+    def _averaged(self, planned: PlannedStage) -> LoraPair:
+        return LoraPair.averaged(self.loaded.pairs(planned.below))
+
+    def _train(self, planned: PlannedStage, train: TrainConfig) -> LoraPair:
+        """The pair of a stage, trained; its record and what its strategy hands on are written."""
         loaded, files = self.loaded, self.loaded.files(planned)
         loaded.load(planned.below)
-        rewards = {name: loaded.components.reward(name) for name in planned.stage.rewards}
         doing = f"stage {planned.index} of {loaded.reporter.stages}: {planned.stage.label}"
         with loaded.reporter.work(doing, "update", planned.id) as advance:
 
             def on_update(update: int, total: int, values: Mapping[str, float]) -> None:
                 advance(update, total, ", ".join(f"{key} {values[key]:.4g}" for key in SHOWN if key in values))
 
-            training = self._prepared(planned, WeightedReward(rewards, planned.stage.rewards), on_update)
+            training = self._prepared(planned, train, on_update)
             start = time.perf_counter()
             pair = training.run()
         seconds = time.perf_counter() - start
-        loaded.changed()
         left = training.carry_left()
         self._record(planned, seconds=seconds, log=training.log, carry=bool(left))
         if left:
             save_tensors(files.carry, left)
-        save_pair(files.folder, pair, self.adapter, loaded.prefix)
+        return pair
 
-    def _prepared(self, planned: PlannedStage, reward: WeightedReward, on_update: OnUpdate) -> StageTraining:
-        assert planned.train is not None
-        loaded = self.loaded
+    def _prepared(self, planned: PlannedStage, train: TrainConfig, on_update: OnUpdate) -> StageTraining:
+        loaded, weights = self.loaded, planned.stage.rewards
         before = loaded.store.stage(planned.initial or (planned.below[-1][0] if planned.below else ""))
         return StageTraining(
             model=loaded.model,
@@ -98,9 +92,9 @@ class Training:
             strategy=loaded.components.strategy(planned.by),
             stage=planned.stage,
             index=planned.index,
-            reward=reward,
-            config=planned.train,
-            prompts=read_prompts(planned.train.prompts),
+            reward=WeightedReward({name: loaded.components.reward(name) for name in weights}, weights),
+            config=train,
+            prompts=read_prompts(train.prompts),
             rank=self.adapter.rank,
             init=self.adapter.init,
             seed=loaded.config.seed,
@@ -132,11 +126,6 @@ class Training:
             log=log,
             carry=carry,
         )
-
-    def _earlier_seconds(self, planned: PlannedStage) -> float:
-        """How long a stage took by the finished result; 0 when there is none."""
-        rows = self.earlier.matrix.rows if self.earlier else ()
-        return next((row.train_seconds for row in rows if row.stage_id == planned.id), 0.0)
 
 
 def _has_pair(planned: PlannedStage) -> bool:

@@ -50,7 +50,9 @@ class Gradient:
         """The gradient norm of each term of the loss with respect to the pair, before clipping."""
         if not self.by_term or len(self.terms) < 2:
             return {}
-        return {f"gradient/{name}": float(_norm(gradient)) for name, gradient in self.terms.items()}
+        # squares of tiny numbers underflow in float32
+        norms = {name: torch.linalg.vector_norm(row, dtype=torch.float64) for name, row in self.terms.items()}
+        return {f"gradient/{name}": float(norm) for name, norm in norms.items()}
 
     def _add_terms(self, step: TrainingStep, share: float) -> None:
         for name, value in step.terms.items():
@@ -67,8 +69,3 @@ def clip(gradients: Sequence[Tensor], longest: float, norm: Tensor) -> None:
     if norm > longest:
         for gradient in gradients:
             gradient.mul_(longest / norm)
-
-
-def _norm(row: Tensor) -> Tensor:
-    norm: Tensor = torch.linalg.vector_norm(row, dtype=torch.float64)  # squares of tiny numbers underflow in float32
-    return norm

@@ -55,7 +55,6 @@ def count_memory(loaded: LoadedModel, stages: Sequence[PlannedStage], config: Mo
         rewards = {name: components.reward(name) for planned in stages for name in planned.stage.rewards}
         metrics = [components.metric(name) for name in components.parts.columns()]
     trains = [planned.train for planned in stages if planned.train]
-    loaded.changed()
     with loaded.enough_memory("trying one image", hopeless(loaded.config.model)):
         return count(
             under(loaded.model, config) if config else loaded.model,
