@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from rilbench.contracts import redact, settings
+from rilbench.contracts import settings
 from rilbench.contracts.errors import ConfigError, UsageError
 from rilbench.contracts.settings import setting
 from rilbench.engine import identity
@@ -86,7 +86,7 @@ def load(
     definition = asdict(asked) | {"orders": sequences, "seeds": numbers, "settings": values, "overrides": last}
     labels = "-".join([*asked.strategies, *asked.methods])
     return Study(
-        name=asked.name or f"{labels[:60]}-{identity.digest(hidden_study(definition, catalog))[:8]}",
+        name=asked.name or f"{labels[:60]}-{identity.digest(hidden(definition, catalog or Catalog()))[:8]}",
         methods=_methods(asked, base, values, last),
         orders=sequences,
         seeds=numbers,
@@ -116,13 +116,3 @@ def _methods(asked: StudyConfig, *layers: Mapping[str, Any]) -> dict[str, RunCon
         raise UsageError("name what the study compares, for example --strategies rid,baseline")
     *below, last = layers
     return {label: compose([*below, method, last, {"label": label}]) for label, method in methods.items()}
-
-
-def hidden_study(definition: Mapping[str, Any], catalog: Catalog | None) -> dict[str, Any]:
-    """The definition with every secret replaced by the variable to read."""
-    if catalog is None:
-        return dict(definition)
-    parts = {key: hidden(definition[key], catalog) for key in ("settings", "overrides")}
-    methods = {label: hidden(method, catalog) for label, method in definition["methods"].items()}
-    told: dict[str, Any] = redact.values({**definition, **parts, "methods": methods})
-    return told

@@ -12,12 +12,13 @@ from typing import Any
 
 from rilbench.contracts.errors import ConfigError, RilbenchError
 from rilbench.contracts.result import RunResult
+from rilbench.engine.secret_settings import hidden
 from rilbench.host.catalog import Catalog
 from rilbench.host.hook_caller import HookCaller
 from rilbench.store.files import finite, read_json, write_json
 from rilbench.store.layout import RunFiles
 from rilbench_study.cells import Cell
-from rilbench_study.definition import Study, hidden_study
+from rilbench_study.definition import Study
 from rilbench_study.graph import Graph
 from rilbench_study.pool import Pool
 from rilbench_study.progress import StudyProgress
@@ -138,7 +139,7 @@ class StudyRun:
             "name": self.study.name,
             "status": status,
             "command": self.command,
-            "definition": hidden_study(self.study.definition, self.catalog),
+            "definition": hidden(self.study.definition, self.catalog),
             "runs": [cell.name for cell in self.graph.cells],
             "finished": [result.name for result in self.finished],
             "failed": self.failed_json(),

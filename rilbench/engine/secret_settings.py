@@ -54,13 +54,20 @@ def values(settings: Any) -> list[str]:
 
 
 def hidden(mapping: Mapping[str, Any], catalog: Catalog) -> dict[str, Any]:
-    """A configuration, or a part of one by its sections, with every secret replaced by the variable to read."""
-    shown = dict(mapping)
-    for kind, key in COMPONENTS.items():
-        if isinstance(section := mapping.get(key), Mapping):
-            shown[key] = {name: _component(values, kind, str(name), catalog) for name, values in section.items()}
-    told: dict[str, Any] = redact.values(shown)
-    return told
+    """A configuration, a part of one by its sections, or what holds such, with every secret replaced by the variable to
+    read."""
+    kinds = {key: kind for kind, key in COMPONENTS.items()}
+    shown: dict[str, Any] = {}
+    for key, value in mapping.items():
+        if not isinstance(value, Mapping):
+            shown[key] = redact.values(value)
+        elif key not in kinds:
+            shown[key] = hidden(value, catalog)
+        else:
+            shown[key] = redact.values(
+                {name: _component(own, kinds[key], name, catalog) for name, own in value.items()}
+            )
+    return shown
 
 
 def public(config: RunConfig, catalog: Catalog) -> RunConfig:

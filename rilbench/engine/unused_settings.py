@@ -12,6 +12,7 @@ from rilbench.contracts.errors import ConfigError
 from rilbench.contracts.settings import flat
 from rilbench.contracts.strategy import Stage
 from rilbench.engine.config import RunConfig
+from rilbench.engine.layers import COMPONENTS
 from rilbench.engine.parts import Parts
 from rilbench.files.hub import is_hub_id
 
@@ -42,13 +43,10 @@ def _reason(key: str, parts: Parts, trained: Trained) -> str | None:
             sources = _sources(name, config, trained)
             why = f"every stage takes it from {', '.join(sources)}" if sources else "no stage is trained"
             return None if key in sources else why
-        case ["reward_settings" | "metric_settings" as section, name, *_]:
-            kind = section.removesuffix("_settings")
-            used = [part.plugin.name for part in parts.used() if part.plugin.kind == kind]
-            return None if name in used else f"the {kind} {name!r} is not in this run"
-        case ["strategy_settings", name, *_]:
-            used = list(dict.fromkeys([config.strategy, *(by for bys, _ in trained for by in bys)]))
-            return None if name in used else f"this run's strategy is {' and '.join(used)}"
+        case [section, name, *_] if section in COMPONENTS.values():
+            strategies = {config.strategy, *(by for bys, _ in trained for by in bys)}
+            used = [f"{COMPONENTS[p.plugin.kind]}.{p.plugin.name}" for p in parts.used(sorted(strategies))]
+            return None if f"{section}.{name}" in used else f"{name!r} is not in this run, which uses {', '.join(used)}"
         case ["model", "revision"] if config.model.revision is not None and not is_hub_id(config.model.path):
             return f"model.path is {config.model.path!r}, which is not a Hub id"
     return None

@@ -19,7 +19,7 @@ from rilbench.engine import run as engine
 from rilbench.engine.config import load
 from rilbench.engine.parts import Parts
 from rilbench.engine.progress import Reporter
-from rilbench.engine.secret_settings import command_line
+from rilbench.engine.secret_settings import command_line, hidden
 from rilbench.host.catalog import Catalog
 from rilbench_explain.explain import explain
 from rilbench_mlflow import sync
@@ -172,6 +172,6 @@ def test_a_study_is_not_named_after_a_secret(workplace: Path) -> None:
     for secret in ("one", "two"):
         own = [f"reward_settings.keyed.api_key={secret}"]
         asked = definition.load(str(workplace / "study.yaml"), own, rewards="keyed", catalog=catalog())
-        assert secret not in json.dumps(definition.hidden_study(asked.definition, catalog()))
+        assert secret not in json.dumps(hidden(asked.definition, catalog()))
         names.add(asked.name)
     assert len(names) == 1
