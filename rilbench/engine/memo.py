@@ -11,8 +11,7 @@ import os
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field, replace
-from functools import cached_property
+from dataclasses import asdict, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -41,39 +40,14 @@ class Outcome(NamedTuple):
     summary: dict[str, str]
 
 
-@dataclass(frozen=True)
 class Memo:
-    """What was asked for, of which installation, and the run that was its result.
+    """What is asked for, of which installation, as it was before anything was read, and the run that is its result."""
 
-    begun: ns since 1970, before anything was read.
-    """
-
-    config: RunConfig
-    catalog: Catalog
-    given: Mapping[str, Any]
-    begun: int = field(default_factory=time.time_ns)
-
-    @cached_property
-    def digest(self) -> str:
-        """The hash of the resolved settings, of those given for this command and of where they are looked up."""
+    def __init__(self, config: RunConfig, catalog: Catalog, given: Mapping[str, Any]) -> None:
+        self.config, self.catalog, self.begun = config, catalog, time.time_ns()
         surroundings = [os.getcwd(), {name: os.environ.get(name) for name in (*CACHES, *LISTS)}]
-        return digest([asdict(pinned(self.config)), dict(self.given), surroundings])
-
-    @cached_property
-    def installed(self) -> str:
-        """The hash of all registered components and of the code of the packages they are in."""
-        entries = [asdict(plugin) for plugin in self.catalog.plugins]
-        return digest([entries, states(self._code(), ".py")])
-
-    def _code(self) -> list[Path]:
-        """The folders, or the files, of the top-level packages, which are not imported."""
-        tops = {plugin.value.partition(":")[0].partition(".")[0] for plugin in self.catalog.plugins}
-        found: list[Path] = []
-        for top in sorted(tops | {"rilbench"}):
-            with suppress(ImportError, ValueError):
-                if spec := find_spec(top):
-                    found += map(Path, spec.submodule_search_locations or [spec.origin or top])
-        return found
+        installed = [[asdict(plugin) for plugin in catalog.plugins], states(_code(catalog), ".py")]
+        self.digest = digest([asdict(pinned(config)), dict(given), surroundings, installed])
 
     def result(self) -> RunResult | None:
         """The finished run, when nothing that it came from and nothing that it left has changed."""
@@ -81,8 +55,8 @@ class Memo:
             return None
         for file in Store(Path(self.config.store)).memos(self.digest):
             with suppress(RilbenchError, OSError):
-                kept = read_json(file, like={"installed": str, "files": dict})
-                if states(map(Path, kept["files"])) == kept["files"] and kept["installed"] == self.installed:
+                kept = read_json(file, like={"files": dict})["files"]
+                if states(map(Path, kept)) == kept:
                     return load_result(file.parent)
         return None
 
@@ -91,12 +65,13 @@ class Memo:
 
         inputs: the states, after planning, of the files that the run comes from.
         """
-        late = changed_after(map(Path, inputs), self.begun) or changed_after(self._code(), self.begun, ".py")
-        if self.catalog.extra or late:
+        if self.catalog.extra or changed_after(map(Path, inputs), self.begun):
             return
-        files = {**inputs, **states(_outputs(folder, result))}
+        memo = RunFiles(folder).memo
+        for old in folder.glob(memo("*").name):  # of other settings or of code as it was
+            old.unlink(missing_ok=True)
         with suppress(RilbenchError):  # a full disk: the run is finished all the same
-            write_json(RunFiles(folder).memo(self.digest), {"installed": self.installed, "files": files})
+            write_json(memo(self.digest), {"files": {**inputs, **states(_outputs(folder, result))}})
 
 
 def repeat(memo: Memo, warn: Warn) -> Outcome | None:
@@ -117,6 +92,17 @@ def repeat(memo: Memo, warn: Warn) -> Outcome | None:
         hooks.call("stage_finished", folder=folder, result=so_far, stage=i)
     hooks.call("run_finished", folder=folder, result=result)
     return Outcome(folder, result, hooks.lines("summary", folder=folder, result=result))
+
+
+def _code(catalog: Catalog) -> list[Path]:
+    """The folders, or the files, of the top-level packages of components, which are not imported."""
+    tops = {plugin.value.partition(":")[0].partition(".")[0] for plugin in catalog.plugins}
+    found: list[Path] = []
+    for top in sorted(tops | {"rilbench"}):
+        with suppress(ImportError, ValueError):
+            if spec := find_spec(top):
+                found += map(Path, spec.submodule_search_locations or [spec.origin or top])
+    return found
 
 
 def _outputs(folder: Path, result: RunResult) -> Iterator[Path]:

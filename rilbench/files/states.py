@@ -15,9 +15,9 @@ def states(paths: Iterable[Path], suffix: str = "") -> dict[str, str]:
     return {str(path): _state(path, suffix) for path in paths}
 
 
-def changed_after(paths: Iterable[Path], moment: int, suffix: str = "") -> bool:
+def changed_after(paths: Iterable[Path], moment: int) -> bool:
     """Whether a file, or one in a folder, was written, renamed or put there after a moment, in ns since 1970."""
-    found = (file.stat() for path in paths for file in _files(path, suffix))
+    found = (file.stat() for path in paths for file in _files(path, ""))
     return any(max(state.st_mtime_ns, state.st_ctime_ns) > moment for state in found)
 
 

@@ -129,13 +129,13 @@ def test_other_settings_are_another_memo() -> None:
 
 
 def test_other_installed_code_goes_the_ordinary_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    known = Memo._code
+    known = memos._code
 
-    def more(self: Memo) -> list[Path]:
-        return [*known(self), tmp_path]
+    def more(catalog: Catalog) -> list[Path]:
+        return [*known(catalog), tmp_path]
 
     (tmp_path / "plugin.py").write_text("value = 1\n")
-    monkeypatch.setattr(Memo, "_code", more)
+    monkeypatch.setattr(memos, "_code", more)
     assert memo().result() is None
 
 
