@@ -117,13 +117,10 @@ def export(
 ) -> None:
     """Write the model after a stage as one ordinary LoRA or a merged pipeline."""
     from rilbench.engine.progress import Reporter
-    from rilbench_release import hub
-    from rilbench_release.export import Export
+    from rilbench_release.export import Export, push_to_hub
 
     if private and not push:
         raise UsageError("--private needs --push: name the repository")
-    if push:
-        hub.check(push)
     saved = _saved(run, settings, plugin, "export")
     made = Export(run=saved, stage=saved.stage(stage), kind=format.value, license=license)
     folder = output or Path("exports") / f"{made.name}-{format.value}"
@@ -133,7 +130,7 @@ def export(
     echo(folder)
     if push:
         reporter.say(f"uploading to {push}")
-        echo(hub.push(folder, push, private=private))
+        echo(push_to_hub(folder, push, private=private))
 
 
 def _saved(run: str, settings: Sequence[str] | None, plugins: Sequence[str] | None, command: str) -> SavedRun:

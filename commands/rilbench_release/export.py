@@ -11,7 +11,7 @@ from pathlib import Path
 from safetensors import SafetensorError
 
 from rilbench.api.saved import SavedRun
-from rilbench.contracts.errors import ConfigError, RilbenchError, UsageError
+from rilbench.contracts.errors import ConfigError, RilbenchError, UsageError, reason
 from rilbench.contracts.pair import LoraPair
 from rilbench.contracts.untrusted import inside
 from rilbench.engine import secret_settings
@@ -146,3 +146,20 @@ def _check_free(folder: Path) -> None:
     if others or folder.is_file():
         what = f"holds {others[0]}" if others else "is a file"
         raise UsageError(f"{folder} {what}, which is not of an earlier export; choose another --output")
+
+
+def push_to_hub(folder: Path, repo_id: str, *, private: bool) -> str:
+    """Make the repository if there is none, upload the folder, and return the address of the commit.
+
+    RilbenchError when the Hub cannot be reached or refuses.
+    """
+    import huggingface_hub
+
+    api = huggingface_hub.HfApi()
+    try:
+        api.create_repo(repo_id, private=private, exist_ok=True)
+        said = f"rilbench: {folder.name}"
+        return str(api.upload_folder(repo_id=repo_id, folder_path=folder, commit_message=said))
+    except Exception as error:  # its own dozen kinds, and those of the connection
+        kept = f"{folder} is kept; try again: hf upload {repo_id} {folder} (after `hf auth login`, or with HF_TOKEN)"
+        raise RilbenchError(f"the Hub did not take it: {reason(error)[:300]}. {kept}") from error

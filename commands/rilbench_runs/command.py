@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,6 +11,7 @@ import typer
 
 from rilbench.cli.options import AsJson
 from rilbench.cli.output import echo, print_fields, print_json, print_result, print_table, warn
+from rilbench.contracts.errors import ConfigError
 
 if TYPE_CHECKING:
     from rilbench_runs.cleaning import Removable
@@ -26,10 +28,15 @@ RUNS = Path("runs")
 @app.command("list")
 def list_runs(store: Store = RUNS, as_json: AsJson = False) -> None:
     """List the runs of a store: status, stages, size, date, and settings that differ within a label."""
+    from rilbench.analysis.methods import differing, settings_of
     from rilbench_runs.inventory import runs_in
 
     runs = runs_in(store)
-    told = [_listed(run, runs) for run in runs]
+    results = [run.result for run in runs if run.result]
+    apart: Mapping[str, Any] = {}
+    with suppress(ConfigError):  # `show` says what is wrong
+        apart = differing(results, settings_of(results))
+    told = [_listed(run) | {"differs": apart.get(run.folder.name, {})} for run in runs]
     if as_json:
         print_json(told)
         return
@@ -51,7 +58,7 @@ def show(
     from rilbench_runs.inventory import find
 
     (kept,) = find([run], store)
-    told = _listed(kept, [kept])
+    told = _listed(kept)
     files = Store(kept.folder.parent)
     settings = load_settings(kept.result) if kept.result else {}
     stages = [str(files.stage(stage).folder) for stage in sorted(kept.stages)]
@@ -111,7 +118,7 @@ def _delete(removable: Sequence[Removable], *, yes: bool, dry_run: bool) -> None
     delete(removable)
 
 
-def _listed(run: KeptRun, runs: Sequence[KeptRun]) -> dict[str, Any]:
+def _listed(run: KeptRun) -> dict[str, Any]:
     result, planned = run.result, run.planned
     rows = len(result.matrix.rows) if result else 0
     return {
@@ -124,20 +131,8 @@ def _listed(run: KeptRun, runs: Sequence[KeptRun]) -> dict[str, Any]:
         "stages": f"{max(0, rows - 1)} of {len(planned) - 1}" if planned else str(max(0, rows - 1)),
         "size": run.size(),
         "changed": run.changed.isoformat(timespec="seconds"),
-        "differs": _differing(run, runs),
         "damage": run.damage,
     }
-
-
-def _differing(run: KeptRun, runs: Sequence[KeptRun]) -> Mapping[str, str]:
-    from rilbench.analysis.methods import differing, settings_of
-    from rilbench.contracts.errors import ConfigError
-
-    results = [other.result for other in runs if other.result and run.result and other.result.label == run.result.label]
-    try:
-        return differing(results, settings_of(results))[run.result.name] if run.result else {}
-    except ConfigError:  # `show` says what is wrong
-        return {}
 
 
 def _cell(key: str, value: Any) -> str:

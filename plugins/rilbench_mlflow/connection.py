@@ -5,7 +5,9 @@ from __future__ import annotations
 import http.client
 import logging
 import os
+import shutil
 import ssl
+import tempfile
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -18,6 +20,7 @@ from filelock import FileLock
 
 from rilbench.contracts.errors import RilbenchError
 from rilbench.contracts.redact import public, redacted
+from rilbench.store.files import replacing
 from rilbench_mlflow.address import database, experiment, is_http, sqlite
 
 PROBE_SECONDS = 3
@@ -81,25 +84,21 @@ def ensure(file: Path) -> None:
     """Make a SQLite database, which is there whole or not at all; the caller holds the file's lock.
 
     MLflow makes its tables in 60 migrations that last seconds. One that is killed or meets a full disk half-way leaves
-    a file that MLflow cannot open again, so it is made under another name and renamed.
+    a file that MLflow cannot open again, so it is made elsewhere.
     """
     if file.exists() and file.stat().st_size:
         return
-    fresh = file.with_name(f".{file.name}.new")
-    try:
-        fresh.unlink(missing_ok=True)
-        migrate(fresh)
-        os.replace(fresh, file)
-    finally:
-        for name in (fresh.name, f"{fresh.name}-journal"):
-            fresh.with_name(name).unlink(missing_ok=True)
+    with tempfile.TemporaryDirectory() as folder, replacing(file) as part:
+        fresh = Path(folder) / "mlflow.db"
+        migrate(fresh, _artifacts(file))
+        shutil.copy(fresh, part)
 
 
-def migrate(file: Path) -> None:
+def migrate(file: Path, artifacts: str) -> None:
     """Have MLflow make its tables in a new file."""
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
-    SqlAlchemyStore(sqlite(file), _artifacts(file)).engine.dispose()
+    SqlAlchemyStore(sqlite(file), artifacts).engine.dispose()
 
 
 def named(client: Any, experiment: str) -> Any | None:

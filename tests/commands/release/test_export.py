@@ -27,9 +27,9 @@ from rilbench.model.attach import adapter_group
 from rilbench.model.randomness import evaluation_noise
 from rilbench.model.text_to_image import TextToImage
 from rilbench.store.tables import markdown
-from rilbench_release import command, hub, lora
+from rilbench_release import command, lora
 from rilbench_release.card import model_card
-from rilbench_release.export import Export
+from rilbench_release.export import Export, push_to_hub
 
 PROMPTS = ["a red circle", "a blue square"]
 TOLERANCE = 1e-5
@@ -317,14 +317,12 @@ def test_the_command(place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert capsys.readouterr().out == f"{folder}\n"
     assert (folder / "pytorch_lora_weights.safetensors").exists()
     api = FakeHub()
-    with online(monkeypatch, "secret", api):
+    with online(monkeypatch, api):
         command.export(str(place / "runs" / "rid"), format=command.Format.PEFT, output=tmp_path / "lora", push="me/it")
     assert capsys.readouterr().out == f"{tmp_path}/lora\nhttps://hub/commit/1\n"
     assert api.calls[0] == ("me/it", {"private": False, "exist_ok": True})
     with pytest.raises(UsageError, match="--private needs --push"):
         command.export("rid", private=True)
-    with pytest.raises(UsageError, match="HF_HUB_OFFLINE"):
-        command.export("no such run, and nobody looked", push="me/it")
 
 
 class FakeHub:
@@ -345,33 +343,18 @@ class FakeHub:
 
 
 @contextmanager
-def online(monkeypatch: pytest.MonkeyPatch, token: str | None, api: FakeHub | None = None) -> Iterator[None]:
+def online(monkeypatch: pytest.MonkeyPatch, api: FakeHub) -> Iterator[None]:
     with monkeypatch.context() as patched:
-        patched.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
-        patched.setattr(huggingface_hub, "get_token", lambda: token)
         patched.setattr(huggingface_hub, "HfApi", lambda: api)
         yield
 
 
 def test_push(place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder, api = exported(opened(place, "rid"), 1, "peft", tmp_path / "lora"), FakeHub()
-    with online(monkeypatch, "secret", api):
-        hub.check("me/model")
-        assert hub.push(folder, "me/model", private=True) == "https://hub/commit/1"
+    with online(monkeypatch, api):
+        assert push_to_hub(folder, "me/model", private=True) == "https://hub/commit/1"
     files = ["README.md", "adapter_config.json", "adapter_model.safetensors", "config.yaml", "rilbench.json"]
     assert api.calls == [("me/model", {"private": True, "exist_ok": True}), ("me/model", [*files, "samples.png"])]
     broken = FakeHub(ConnectionError("no route"))
-    with online(monkeypatch, "secret", broken), pytest.raises(RilbenchError, match=r"no route.*is kept; try again: hf"):
-        hub.push(folder, "me/model", private=False)
-
-
-def test_push_is_refused_before_any_work(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(UsageError, match="HF_HUB_OFFLINE is set"):
-        hub.check("me/model")
-    with online(monkeypatch, None):
-        with pytest.raises(UsageError, match="nobody is logged in"):
-            hub.check("me/model")
-        with pytest.raises(UsageError, match="say whose it is"):
-            hub.check("model")
-        with pytest.raises(UsageError, match="--push me//model"):
-            hub.check("me//model")
+    with online(monkeypatch, broken), pytest.raises(RilbenchError, match=r"no route.*is kept; try again: hf"):
+        push_to_hub(folder, "me/model", private=False)
