@@ -69,15 +69,19 @@ def check(port: int) -> None:
 
 
 def _up_to_date(port: int) -> dict[str, str]:
-    """Make MLflow agree with the stores it has runs of, and save their views. Name to address of each; what cannot be
-    done is one line."""
-    from rilbench_mlflow.connection import reason
+    """Make MLflow agree with the store of this folder and those that it has runs of, and save their views. Name to
+    address of each; what cannot be done is one line."""
+    from rilbench_mlflow.connection import connected, reason, runs_of
+    from rilbench_mlflow.labels import FOLDER
     from rilbench_mlflow.sending import reconcile
     from rilbench_mlflow.study import refresh
 
     lines: dict[str, str] = {}
     try:
-        for store in _stores():
+        with connected(tracking_uri()) as client:
+            folders = [Path(run.data.tags[FOLDER]) for run in runs_of(client, tracking_uri()).values()]
+        stores = sorted({Path("runs").resolve(), *(folder.parent for folder in folders)})
+        for store in filter(Path.is_dir, stores):
             reconcile(store)
             many = f" of {store}" if lines else ""
             lines |= {f"{name}{many}": text for name, text in refresh(store).items()}
@@ -85,17 +89,6 @@ def _up_to_date(port: int) -> dict[str, str]:
         lines["mlflow"] = f"not up to date: {reason(error)}"
     default, here = f"http://{HOST}:{PORT}/", f"http://{HOST}:{port}/"
     return {n: text.replace(default, here).removesuffix(" (rilbench ui serves it)") for n, text in lines.items()}
-
-
-def _stores() -> list[Path]:
-    """The store of this folder, and those that the runs of the experiment were sent from."""
-    from rilbench_mlflow.connection import connected, runs_of
-    from rilbench_mlflow.labels import FOLDER
-
-    with connected(tracking_uri()) as client:
-        tags = [run.data.tags[FOLDER] for run in runs_of(client, tracking_uri()).values()]
-    found = {Path(tag).parent for tag in tags} | {Path("runs").resolve()}
-    return sorted(store for store in found if store.is_dir())
 
 
 def _serve(port: int) -> int:
