@@ -16,11 +16,10 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from rilbench.contracts.errors import ConfigError, unknown
+from rilbench.contracts.files import NeededFile, hub_files, is_reference
 from rilbench.files.hub import digest, is_hub_id
-from rilbench.files.open_clip import WEIGHTS, Published, locate
-from rilbench.files.open_clip import clip_files as clip_files
 from rilbench.files.published import hub_folder, require_published
-from rilbench.files.resources import checked, resolve
+from rilbench.files.resources import WEIGHTS, checked, resolve
 
 Fit = Literal["square", "pad"]  # how images reach the model's size, see `resize`
 CLIP_MODEL = "folder, `package:` path, Hub id or open_clip architecture; see `rilbench.encoders.ClipEncoder`"
@@ -73,6 +72,19 @@ def _resize_matrix(old: int, new: int, dtype: torch.dtype, device: torch.device)
         return matrix[0, 0].to(device, dtype)
 
 
+def clip_files(model: str, pretrained: str | None = None) -> list[NeededFile]:
+    """The published files that a `ClipEncoder` with these arguments reads, for `files` of a component."""
+    if pretrained is not None and is_reference(pretrained):
+        return [NeededFile.parse(pretrained)]
+    if model.startswith("hf-hub:"):
+        return hub_files(model.removeprefix("hf-hub:"), ("open_clip_config.json", "open_clip_model.safetensors"))
+    if pretrained is None or pretrained.endswith(WEIGHTS):
+        return []
+    from rilbench.files.open_clip import tag_files
+
+    return tag_files(model, pretrained)
+
+
 class ClipEncoder:
     """A frozen open_clip model that maps images in [0, 1] and prompts to unit vectors, in float32.
 
@@ -99,7 +111,7 @@ class ClipEncoder:
     ) -> None:
         if fit not in get_args(Fit):
             raise ConfigError(unknown("fit", fit, get_args(Fit)))
-        name, weights, published = locate(model, pretrained, setting)
+        name, weights, published = _located(model, pretrained, setting)
         if sha256 is not None:
             check_sha256(_weight_file(name, weights, setting), sha256)
         self.fit, self.device = fit, device
@@ -132,6 +144,22 @@ class ClipEncoder:
         return F.normalize(self.model.encode_text(tokens), dim=-1)[0]
 
 
+def _located(model: str, pretrained: str | None, setting: str) -> tuple[str, str | None, dict[str, Any]]:
+    """open_clip's name of a model, the file of its weights, and the preprocessing that is published with them."""
+    name = resolve(model)
+    if not name.startswith("hf-hub:") and not Path(name).is_dir():
+        from rilbench.files.open_clip import weights_of
+
+        return name, *weights_of(name, pretrained, setting)
+    if pretrained is not None:
+        raise ConfigError(f"{setting}: {model} brings its own weights; leave `pretrained` out")
+    if name.startswith("hf-hub:"):
+        return name, None, {}
+    if not (Path(name) / "open_clip_config.json").is_file():
+        raise ConfigError(f"{setting}: the folder {name} has no open_clip_config.json; name an open_clip folder")
+    return f"local-dir:{name}", None, {}
+
+
 def _weight_file(name: str, pretrained: str | None, setting: str) -> Path:
     """The one local file whose hash can be checked."""
     if pretrained is not None and Path(pretrained).is_file():
@@ -145,7 +173,7 @@ def _weight_file(name: str, pretrained: str | None, setting: str) -> Path:
     return files[0]
 
 
-def _load(name: str, pretrained: str | None, published: Published, device: str, setting: str) -> tuple[Any, Any]:
+def _load(name: str, pretrained: str | None, published: dict[str, Any], device: str, setting: str) -> tuple[Any, Any]:
     """The model, frozen and in eval mode, and its tokenizer."""
     import open_clip
 

@@ -19,7 +19,6 @@ from rilbench.engine.run_folder import RunFolder
 from rilbench.engine.session import Session
 from rilbench.evaluation.evaluate import LOADED, Origin
 from rilbench.files.hub import digest
-from rilbench.host import requirements
 from rilbench.host.catalog import Catalog
 from rilbench_release.attach import Lora, attach
 
@@ -57,8 +56,7 @@ def evaluate(
     must have an effect.
     """
     config = identity.pinned(config)
-    requirements.check(config.requires)
-    catalog.check(reporter.warn)
+    catalog.check(reporter.warn, config.requires)
     components = checked(config, catalog)
     parts = components.parts
     unused_settings.require_none(unused_settings.find(given or {}, parts, ()))

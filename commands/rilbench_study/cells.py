@@ -15,7 +15,6 @@ from rilbench.engine import run as engine
 from rilbench.engine.components import Components
 from rilbench.engine.config import RunConfig
 from rilbench.engine.plan import PlannedStage
-from rilbench.host import requirements
 from rilbench.host.catalog import Catalog
 from rilbench.host.hook_caller import Warn
 from rilbench.store.layout import RunFiles, Store
@@ -86,9 +85,7 @@ def make_cells(study: Study, catalog: Catalog, warn: Warn) -> list[Cell]:
     Names, settings and files are checked once for each method and each set of rewards, not for each run.
     """
     methods = {label: identity.pinned(config) for label, config in study.methods.items()}
-    for config in methods.values():
-        requirements.check(config.requires)
-    catalog.check(warn)
+    catalog.check(warn, [text for config in methods.values() for text in config.requires])
     sets = {frozenset(order): order for order in study.orders}
     components = {
         (label, rewards): engine.checked(replace(config, rewards=order), catalog)

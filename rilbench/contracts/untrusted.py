@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import re
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from rilbench.contracts.errors import ConfigError
 
+NAME = re.compile(r"[^./\\\n\t][^/\\\n\t]*")
 LONGEST = 255  # bytes of a name that file systems take
 # what moves the cursor, rings, recolours or turns the direction of writing; line ends and tabs are for the reader
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ufeff]")
@@ -16,21 +17,17 @@ CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\uf
 
 def name(value: Any, what: str) -> str:
     """A name of a file or folder, without folders; ConfigError names `what` holds another."""
-    told = f"{what}: {str(value)[:80]!r} is not the name of a file or folder"
-    if not isinstance(value, str) or CONTROL.search(value) or re.search(r"[/\\\n\t]", value):
+    text = value if isinstance(value, str) else ""
+    if not NAME.fullmatch(text) or CONTROL.search(text) or len(text.encode(errors="replace")) > LONGEST:
+        told = f"{what}: {str(value)[:80]!r} is not the name of a file or folder"
         raise ConfigError(f"{told}; the file was damaged, or was changed to point elsewhere")
-    if not value or value.startswith(".") or len(value.encode(errors="replace")) > LONGEST:
-        raise ConfigError(f"{told}; the file was damaged, or was changed to point elsewhere")
-    return value
+    return text
 
 
 def relative(value: Any, what: str) -> str:
     """A path of names, below the folder it counts from; empty for none."""
-    if value == "":
-        return ""
-    if not isinstance(value, str):
-        raise ConfigError(f"{what}: {value!r} is not a path")
-    return str(PurePosixPath(*(name(part, what) for part in value.split("/"))))
+    parts = value.split("/") if isinstance(value, str) else [value]
+    return "/".join(name(part, what) for part in parts) if value != "" else ""
 
 
 def inside(folder: Path, path: str | Path) -> Path | None:

@@ -21,7 +21,7 @@ from rilbench.contracts.result import ResultMatrix, RunResult
 from rilbench.engine.config import RunConfig
 from rilbench.engine.identity import digest, pinned
 from rilbench.files.states import changed_after, states
-from rilbench.host import control, requirements
+from rilbench.host import control
 from rilbench.host.catalog import Catalog
 from rilbench.host.hook_caller import HookCaller, Warn
 from rilbench.store.files import read_json, write_json
@@ -79,7 +79,6 @@ def repeat(memo: Memo, warn: Warn) -> Outcome | None:
 
     Hook plugins hear what they heard then, so one that missed it can make up for it.
     """
-    requirements.check(memo.config.requires)
     result = memo.result()
     if result is None or result.folder is None:
         return None

@@ -21,7 +21,6 @@ from rilbench.engine.progress import Reporter
 from rilbench.engine.run_folder import RunFolder
 from rilbench.engine.session import Session
 from rilbench.files.prompts import read_prompts
-from rilbench.host import requirements
 from rilbench.host.catalog import Catalog
 from rilbench.host.hook_caller import HookCaller, Warn
 from rilbench.model.files import has_pair
@@ -37,8 +36,7 @@ def prepare(
 
     given: the nested values of `key=value` settings; ConfigError for one that has no effect.
     """
-    requirements.check(config.requires)
-    catalog.check(warn)
+    catalog.check(warn, config.requires)
     components = checked(config, catalog)
     plan = planned(config, components)
     if given:

@@ -6,9 +6,7 @@ from pathlib import Path
 
 from rilbench.contracts.errors import ConfigError
 from rilbench.files.hub import INDEX, is_hub_id
-from rilbench.files.resources import resolve
-
-CHECKPOINTS = (".safetensors", ".ckpt", ".pt", ".pth", ".bin", ".sft")
+from rilbench.files.resources import WEIGHTS, resolve
 
 
 def check_local(path: str) -> None:
@@ -24,6 +22,6 @@ def check_local(path: str) -> None:
 
     if place.is_file():
         raise ConfigError(f"model.path: {path!r} is a file, not a diffusers folder; {conversion(place)}")
-    files = sorted(file for file in place.iterdir() if file.suffix in CHECKPOINTS)
+    files = sorted(file for file in place.iterdir() if file.suffix in WEIGHTS)
     remedy = conversion(files[0]) if files else "name the folder that `save_pretrained` of a pipeline wrote"
     raise ConfigError(f"model.path: the folder {path!r} has no {INDEX}, so it is not a diffusers pipeline; {remedy}")

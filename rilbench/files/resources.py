@@ -12,6 +12,8 @@ from rilbench.contracts.errors import ConfigError, unknown
 from rilbench.contracts.files import NeededFile, is_reference
 from rilbench.files.published import is_present, missing, place_of, require_published
 
+WEIGHTS = (".safetensors", ".ckpt", ".pt", ".pth", ".bin", ".sft")  # endings of files of weights
+
 
 def resolve(path: str) -> str:
     """`package:NAME/FOLDER` as a path in the installed package NAME, a reference (`rilbench.contracts.files`) as the

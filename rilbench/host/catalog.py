@@ -53,13 +53,17 @@ class Catalog:
             raise ConfigError(f"{found[0]} is switched off: {found[0].why}")
         raise ConfigError(self._missing(kind, name))
 
-    def check(self, warn: Callable[[str], None]) -> None:
+    def check(self, warn: Callable[[str], None], requires: Sequence[str] = ()) -> None:
         """Warn once about each name that is not installed, and each component that is known to be unusable without its
-        import.
+        import. PluginError if something that a configuration requires is not installed.
 
         With RILBENCH_STRICT_PLUGINS=1 every component that is not off is imported, and PluginError names all that
         cannot be used. Hooks and commands are left to their callers.
         """
+        if requires:
+            from rilbench.host import requirements
+
+            requirements.check(requires)
         components = [p for p in self.plugins if p.kind not in ("hook", "command") and p.status != Status.OFF]
         conflicts = {p.why: p.refusal for p in components if p.status == Status.CONFLICT}
         broken = [p.refusal for p in components if p.status == Status.BROKEN]
