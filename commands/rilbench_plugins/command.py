@@ -54,7 +54,7 @@ def show(name: Name, plugin: Plugins = None, as_json: AsJson = False) -> None:
         print_json(shown)
     else:
         settings = shown.pop("settings")
-        print_fields({k: ", ".join(map(str, v)) if isinstance(v, list) else v for k, v in shown.items()})
+        print_fields({k: ", ".join(map(str, v)) if isinstance(v, list | tuple) else v for k, v in shown.items()})
         if settings:
             head = ["setting", "type", "default", "range", "meaning"]
             print_table(head, [[s["name"], *(s[key] for key in head[1:])] for s in settings])

@@ -8,7 +8,6 @@ from importlib import import_module
 from importlib.metadata import PackageNotFoundError, metadata
 from typing import Any
 
-from rilbench.contracts.components import Component, Metric, Reward
 from rilbench.contracts.hooks import NAMES
 from rilbench.host.contract_check import CONTRACTS
 from rilbench.host.discovery import field
@@ -28,7 +27,10 @@ def described(plugin: Plugin) -> dict[str, Any]:
     if plugin.kind == "hook":
         shown |= {"contract": "rilbench.hooks", "hooks": [name for name in NAMES if hasattr(loaded, name)]}
     else:
-        shown |= _contract(plugin.kind, loaded)
+        contract = CONTRACTS[plugin.kind]
+        shown |= {"contract": f"rilbench.{contract.__name__}: {_doc(contract)}"}
+        shown |= {name: getattr(loaded, name) for name in inspect.get_annotations(contract)}  # what it must declare
+        shown |= {"settings_doc": inspect.getdoc(loaded.Settings) or ""}
     declared = setting_infos(loaded.Settings) if hasattr(loaded, "Settings") else ()
     settings = [
         {"name": one.key, "type": one.type, "meaning": one.declared.meaning, "range": one.allowed}
@@ -36,17 +38,6 @@ def described(plugin: Plugin) -> dict[str, Any]:
         for one in declared
     ]
     return shown | {"about": _doc(loaded), "settings": settings}
-
-
-def _contract(kind: str, loaded: type[Component]) -> dict[str, Any]:
-    contract = CONTRACTS[kind]
-    shown: dict[str, Any] = {"contract": f"rilbench.{contract.__name__}: {_doc(contract)}"}
-    if issubclass(loaded, Reward):
-        shown |= {"differentiable": loaded.differentiable, "uses_prompts": loaded.uses_prompts}
-        shown |= {"precision": loaded.precision, "metrics": list(loaded.metrics)}
-    if issubclass(loaded, Metric):
-        shown |= {"higher_is_better": loaded.higher_is_better, "unit": loaded.unit, "needs_base": loaded.needs_base}
-    return shown | {"settings_doc": inspect.getdoc(loaded.Settings) or ""}
 
 
 def _doc(thing: Any) -> str:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
-from rilbench import ConfigError, NeededFile, Reward, setting
+from rilbench import NeededFile, Reward, setting
 from rilbench.contracts.files import hub_files, named
 from rilbench.encoders import (
     check_sha256,
@@ -20,7 +19,6 @@ from rilbench.encoders import (
     read_tensors,
 )
 from rilbench.files.hub import is_hub_id
-from rilbench.files.resources import resolve
 from rilbench_imagereward.model import Network, Sizes, filled, read_sizes
 
 __all__ = ["ImageReward", "ImageRewardSettings"]
@@ -29,7 +27,6 @@ PUBLISHED = (
     "hub:zai-org/ImageReward/ImageReward.pt@5736be03b2652728fb87788c9797b0570450ab72"
     "#sha256=d71dc8d4912bc633c06ab8ef1ef6a81e8199d4369f14b47b29baf1d19de561f6&size=1786880927&licence=Apache-2.0"
 )
-SOURCE = "leave `weights` out and run rilbench fetch"
 TOKENIZER = ("tokenizer.json", "tokenizer_config.json", "vocab.txt")  # of a Hub id
 LENGTH = 35  # tokens of a prompt, the rest is cut off
 
@@ -87,12 +84,10 @@ class ImageReward(Reward):
 
 
 def _load(settings: ImageRewardSettings, sizes: Sizes) -> Network:
-    path = resolve(settings.weights)
-    if not Path(path).is_file():
-        raise ConfigError(f"weights: no file at {path}; correct the path, or {SOURCE}")
+    state = read_tensors(settings.weights, "weights")
     if settings.sha256 is not None:
-        check_sha256(path, settings.sha256)
-    return filled(sizes, read_tensors(settings.weights, "weights"), path)
+        check_sha256(settings.weights, settings.sha256)
+    return filled(sizes, state, settings.weights)
 
 
 def _load_tokenizer(name: str, size: int) -> Any:

@@ -163,7 +163,7 @@ def refused(match: str, folder: Path, **changes: Any) -> None:
 
 
 def test_missing_weights_say_where_to_find_them(folder: Path) -> None:
-    refused("weights: no file at .*gone.*run rilbench fetch", folder, weights=str(folder / "gone.pt"))
+    refused("weights: no file at .*gone.*correct the path", folder, weights=str(folder / "gone.pt"))
     published = r"ImageReward\.pt of hub:zai-org/ImageReward/ImageReward\.pt@5736be0.* should be at .*rilbench fetch"
     refused(f"missing files: {published}", folder, weights=ImageRewardSettings().weights)
     refused("expected 000", folder, sha256="0" * 64)
