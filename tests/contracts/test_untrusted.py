@@ -25,8 +25,8 @@ from rilbench.engine.terminal import Terminal
 from rilbench.store.results import load_result
 from rilbench_fetch.download import _Counted
 from rilbench_jsonl import JsonLog
-from rilbench_mlflow import pictures, sync
-from rilbench_mlflow.upload import runs_in
+from rilbench_mlflow import pictures
+from rilbench_mlflow.upload import runs_in, sync
 from rilbench_release.command import export
 from rilbench_release.export import Export
 from rilbench_report.pictures import album

@@ -22,7 +22,7 @@ from rilbench.engine.progress import Reporter
 from rilbench.engine.secret_settings import command_line, hidden
 from rilbench.host.catalog import Catalog
 from rilbench_explain.explain import explain
-from rilbench_mlflow import sync
+from rilbench_mlflow.upload import sync
 from rilbench_release.export import Export
 from rilbench_report.page import write_report
 from rilbench_study import definition

@@ -21,8 +21,10 @@ from rilbench.contracts.errors import RilbenchError
 from rilbench.contracts.hooks import Hooks
 from rilbench.contracts.result import MetricInfo, ResultMatrix, Row, RunResult
 from rilbench.store.files import write_json, write_text
-from rilbench_mlflow import MlflowTracker, connection, location, sync
+from rilbench_mlflow import MlflowTracker, connection
 from rilbench_mlflow.commands import check
+from rilbench_mlflow.state import location
+from rilbench_mlflow.upload import sync
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:mlflow.*")
 

@@ -10,11 +10,12 @@ from small_runs import write_run
 
 from rilbench.contracts.errors import RilbenchError
 from rilbench.store.results import load_result
-from rilbench_mlflow import MlflowTracker, connection, sync
+from rilbench_mlflow import MlflowTracker, connection
 from rilbench_mlflow.address import absolute
 from rilbench_mlflow.address import database as file_of
 from rilbench_mlflow.sending import reconcile
 from rilbench_mlflow.state import load
+from rilbench_mlflow.upload import sync
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:mlflow.*")
 

@@ -30,10 +30,10 @@ from rilbench.host.catalog import Catalog
 from rilbench.host.hook_caller import HookCaller
 from rilbench.store.files import write_json, write_text
 from rilbench.store.results import load_result
-from rilbench_mlflow import MlflowTracker, connection, saved, sync
+from rilbench_mlflow import MlflowTracker, connection, saved
 from rilbench_mlflow.fetch import find, parse
 from rilbench_mlflow.study import examples, labels, show
-from rilbench_mlflow.upload import runs_in, sync_study
+from rilbench_mlflow.upload import runs_in, sync, sync_study
 from rilbench_mlflow.views import Study, views
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:mlflow.*")
