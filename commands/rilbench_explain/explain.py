@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,6 @@ from rilbench.contracts.strategy import Stage
 from rilbench.engine import config as configuration
 from rilbench.engine import identity, secret_settings, unused_settings
 from rilbench.engine.budget import available, check
-from rilbench.engine.budget.memory import Memory
 from rilbench.engine.components import Components
 from rilbench.engine.config import RunConfig
 from rilbench.engine.loaded_model import LoadedModel
@@ -54,13 +52,20 @@ def explain(
     timings = Timings(Path(config.store))
     stages = [_stage(planned, config, cost, timings, evaluation, images, trainable) for planned in plan]
     measured = all(stage.pop("measured") for stage in stages)
+    fit = check.fit(loaded, trained, memory, free)
     how = MEASURED if measured else PROBED if probed else UNKNOWN
     return _asked(config, components) | {
         "parameters": {"frozen": cost.parameters, "trainable": trainable, "adapted_layers": len(layers)},
         "evaluation_images": images,
         "stages": stages,
         "estimate": {"seconds": sum(stage["seconds"] for stage in stages), "how": how},
-        "memory": _memory(config, loaded, trained, memory, free),
+        "memory": {
+            "weights_gb": round(memory.weights / 1e9, 3),
+            "needed_gb": round(fit.needed / 1e9, 3),
+            "free_gb": round(free / 1e9, 3),
+            "fits": fit.needed <= free,
+            "remedies": fit.remedies,
+        },
     }
 
 
@@ -133,19 +138,4 @@ def _stage(
         "trainable_parameters": trainable if train else 0,
         "in_store": trained and evaluated,
         "seconds": round(seconds, 1),
-    }
-
-
-def _memory(
-    config: RunConfig, loaded: LoadedModel, stages: list[PlannedStage], memory: Memory, free: int
-) -> dict[str, Any]:
-    """Gigabytes, counted in one forward; what does not fit comes with the settings that would."""
-    work, recount = check.work(loaded, stages), partial(check.count_memory, loaded, stages)
-    wanted = check.needed(config, work, memory)
-    return {
-        "weights_gb": round(memory.weights / 1e9, 3),
-        "needed_gb": round(wanted / 1e9, 3),
-        "free_gb": round(free / 1e9, 3),
-        "fits": wanted <= free,
-        "remedies": [] if wanted <= free else check.remedies(config, work, memory, free, recount),
     }

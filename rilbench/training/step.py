@@ -89,8 +89,10 @@ class TrainingStep:
 
     def denoise(self, pair: LoraPair | None = None, z: Tensor | None = None) -> Tensor:
         z = self.z if z is None else z
+        if self.model.config.gradient_checkpointing:
+            self.model.backbone.checkpoint(self.group.checkpoint)
         # never folded, not even without gradient: two equal pairs must give the same bits
-        with self.group.swapped(pair or self.pair), self.model.backbone.checkpointed(self.group.checkpoint):
+        with self.group.swapped(pair or self.pair):
             return self.model.finish(z, self.prompts, last_steps=self.config.last_steps)
 
     def decode(self, z_0: Tensor) -> Tensor:

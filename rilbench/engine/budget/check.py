@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import combinations
-from typing import Any
+from typing import Any, NamedTuple
 
 from rilbench.contracts.errors import ConfigError, MemoryFullError
 from rilbench.engine.budget import available
@@ -31,17 +31,30 @@ class Work:
     images: int
 
 
+class Fit(NamedTuple):
+    """Bytes that a run needs in addition to the loaded weights, those that are free, and what would make it fit."""
+
+    needed: int
+    free: int
+    remedies: list[str]
+
+
 def check_memory(loaded: LoadedModel, stages: Sequence[PlannedStage]) -> None:
     """ConfigError, with the settings that would help, if training these stages does not fit."""
-    config, device, recount = loaded.config, loaded.components.device, partial(count_memory, loaded, stages)
-    memory, todo = recount(), work(loaded, stages)
-    wanted, free = needed(config, todo, memory), available.free_bytes(device)
-    if wanted > free:
-        told = " and ".join(remedies(config, todo, memory, free, recount)) or hopeless(config.model)
-        needs = f"the run needs about {wanted / 1e9:.1f} GB beside the loaded weights"
-        raise ConfigError(
-            f"{needs}, {device} has {free / 1e9:.1f} GB free: {told}. With check_memory=false it is tried all the same."
-        )
+    device = loaded.components.device
+    found = fit(loaded, stages, count_memory(loaded, stages), available.free_bytes(device))
+    if found.needed > found.free:
+        told = " and ".join(found.remedies) or hopeless(loaded.config.model)
+        needs = f"the run needs about {found.needed / 1e9:.1f} GB beside the loaded weights"
+        has = f"{device} has {found.free / 1e9:.1f} GB free"
+        raise ConfigError(f"{needs}, {has}: {told}. With check_memory=false it is tried all the same.")
+
+
+def fit(loaded: LoadedModel, stages: Sequence[PlannedStage], memory: Memory, free: int) -> Fit:
+    """Whether training these stages fits into so many free bytes."""
+    config, todo = loaded.config, work(loaded, stages)
+    wanted, recount = needed(config, todo, memory), partial(count_memory, loaded, stages)
+    return Fit(wanted, free, remedies(config, todo, memory, free, recount) if wanted > free else [])
 
 
 def count_memory(loaded: LoadedModel, stages: Sequence[PlannedStage], config: ModelConfig | None = None) -> Memory:

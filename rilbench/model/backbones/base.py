@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -60,18 +59,6 @@ class Backbone(ABC):
                 part.enable_gradient_checkpointing(function)
             else:
                 part.disable_gradient_checkpointing()
-
-    @contextmanager
-    def checkpointed(self, function: Callable[..., Any]) -> Iterator[None]:
-        """Within, the blocks that are checkpointed by configuration run through `function(block, *inputs)`."""
-        if not self.config.gradient_checkpointing:
-            yield
-            return
-        self.checkpoint(function)
-        try:
-            yield
-        finally:
-            self.checkpoint(None)
 
     @property
     def vae_precision(self) -> str:
