@@ -19,7 +19,7 @@ from rilbench.contracts.hooks import NAMES, Hooks
 from rilbench.host.catalog import Catalog
 from rilbench.testing import checks_for
 from rilbench_explain import reference
-from rilbench_explain.declared import SettingInfo
+from rilbench_explain.reference import SettingInfo
 
 FOLDER = Path(__file__).parent / "reference"
 NOTE = "`python docs/generate.py` writes this page from the code.\n\n"

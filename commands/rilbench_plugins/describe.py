@@ -12,7 +12,7 @@ from rilbench.contracts.hooks import NAMES
 from rilbench.host.contract_check import CONTRACTS
 from rilbench.host.discovery import field
 from rilbench.host.plugin import Plugin
-from rilbench_explain.declared import setting_infos
+from rilbench_explain.reference import setting_infos
 
 
 def described(plugin: Plugin) -> dict[str, Any]:

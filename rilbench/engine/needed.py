@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from rilbench.contracts.errors import ConfigError
 from rilbench.contracts.files import NeededFile, is_reference
 from rilbench.contracts.settings import flat
-from rilbench.engine.config import RunConfig, as_mapping
+from rilbench.engine.config import as_mapping
 from rilbench.engine.documents import paths_in
 from rilbench.engine.parts import Parts
 from rilbench.engine.plan import PlannedStage, strategies_of
@@ -35,13 +35,10 @@ class Need:
 def needed(parts: Parts) -> list[Need]:
     """Every file that is not in an installed package, as far as this machine knows them: the model's, the prompts,
     those of the components. Each once."""
-    config = parts.config
-    found = [*_model(config.model), *_settings(config), *_components(parts)]
-    needs: dict[NeededFile, Need] = {}
-    for file, by in found:
-        before = needs.get(file, Need(file, ()))
-        needs[file] = replace(before, by=tuple(dict.fromkeys((*before.by, by))))
-    return list(needs.values())
+    needs: dict[NeededFile, dict[str, None]] = {}
+    for file, by in _found(parts):
+        needs.setdefault(file, {})[by] = None
+    return [Need(file, tuple(by)) for file, by in needs.items()]
 
 
 def hub_model(model: ModelConfig) -> tuple[str, str] | None:
@@ -60,18 +57,13 @@ def require(parts: Parts) -> None:
         raise missing(absent, note if unlisted else "")
 
 
-def _model(model: ModelConfig) -> list[tuple[NeededFile, str]]:
-    place = hub_model(model)
-    return [(file, "model") for file in pipeline_files.in_cache(*place)] if place else []
-
-
-def _settings(config: RunConfig) -> Iterable[tuple[NeededFile, str]]:
-    for key, value in flat(as_mapping(config)).items():
+def _found(parts: Parts) -> Iterator[tuple[NeededFile, str]]:
+    if place := hub_model(parts.config.model):
+        for file in pipeline_files.in_cache(*place):
+            yield file, "model"
+    for key, value in flat(as_mapping(parts.config)).items():
         if key.startswith(SECTIONS) and isinstance(value, str) and is_reference(value):
             yield NeededFile.parse(value), key
-
-
-def _components(parts: Parts) -> Iterable[tuple[NeededFile, str]]:
     for part in parts.used([parts.config.strategy]):
         for file in part.files:
             yield file, f"{part.plugin.kind} {part.plugin.name}"

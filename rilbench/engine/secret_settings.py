@@ -56,18 +56,14 @@ def values(settings: Any) -> list[str]:
 def hidden(mapping: Mapping[str, Any], catalog: Catalog) -> dict[str, Any]:
     """A configuration, a part of one by its sections, or what holds such, with every secret replaced by the variable to
     read."""
-    kinds = {key: kind for kind, key in COMPONENTS.items()}
-    shown: dict[str, Any] = {}
+    kinds, shown = {key: kind for kind, key in COMPONENTS.items()}, dict(mapping)
     for key, value in mapping.items():
-        if not isinstance(value, Mapping):
-            shown[key] = redact.values(value)
-        elif key not in kinds:
+        if isinstance(value, Mapping) and key in kinds:
+            shown[key] = {name: _component(own, kinds[key], str(name), catalog) for name, own in value.items()}
+        elif isinstance(value, Mapping):
             shown[key] = hidden(value, catalog)
-        else:
-            shown[key] = redact.values(
-                {name: _component(own, kinds[key], name, catalog) for name, own in value.items()}
-            )
-    return shown
+    public: dict[str, Any] = redact.values(shown)
+    return public
 
 
 def public(config: RunConfig, catalog: Catalog) -> RunConfig:

@@ -27,7 +27,7 @@ from rilbench.engine.components import Components
 from rilbench.engine.layers import values_of
 from rilbench.engine.plan import PlannedStage
 from rilbench.host.catalog import Catalog
-from rilbench_explain.declared import setting_infos
+from rilbench_explain.reference import setting_infos
 from rilbench_study import definition
 from rilbench_study.orders import read_seeds
 

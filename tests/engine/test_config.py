@@ -17,7 +17,7 @@ from rilbench.engine import config, layers
 from rilbench.engine.parts import Parts
 from rilbench.files.resources import resolve, shipped_configs
 from rilbench.host.catalog import Catalog
-from rilbench_explain.declared import setting_infos
+from rilbench_explain.reference import setting_infos
 
 PUBLISHED = ("sd15", "sdxl", "sd35", "flux")
 CONFIGS = ROOT / "configs"
