@@ -11,7 +11,7 @@ from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin
 
 from rilbench.contracts.errors import ConfigError, PluginError
-from rilbench.contracts.settings import Declared, declared, types_of
+from rilbench.contracts.settings import Declared, declared, default_of, types_of
 from rilbench.contracts.values import choices
 from rilbench.engine.config import STUDY, RunConfig
 from rilbench.engine.layers import COMPONENTS
@@ -65,8 +65,7 @@ def setting_infos(cls: type, prefix: str = "") -> Iterator[SettingInfo]:
         if dataclasses.is_dataclass(kind) and isinstance(kind, type):
             yield from setting_infos(kind, f"{key}.")
         else:
-            default = field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
-            yield SettingInfo(key=key, kind=kind, default=default, declared=declared(field))
+            yield SettingInfo(key=key, kind=kind, default=default_of(field), declared=declared(field))
 
 
 def type_name(kind: Any) -> str:

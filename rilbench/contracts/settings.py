@@ -24,12 +24,13 @@ T = TypeVar("T")
 DECLARED = "rilbench"  # the key of a field's metadata
 MOST_ELEMENTS = 1000  # of a list or mapping
 COMPONENT = 255  # bytes of one name in a file system
+NONE: Mapping[str, Any] = {}
 READERS: Mapping[Any, Callable[[Any, str], Any]] = {
     bool: single.truth,
     int: partial(single.number, kind=int),
     float: single.number,
     str: single.text,
-    Path: lambda value, key: Path(single.text(value, key)),
+    Path: lambda value, key: Path(single.text(str(value) if isinstance(value, Path) else value, key)),
 }
 
 
@@ -121,6 +122,11 @@ def declared(field: dataclasses.Field[Any]) -> Declared:
     return about if isinstance(about, Declared) else Declared()
 
 
+def default_of(field: dataclasses.Field[Any]) -> Any:
+    """A field's default; MISSING when it must be given."""
+    return field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
+
+
 def flat(values: Mapping[Any, Any], prefix: str = "") -> dict[str, Any]:
     """Nested mappings as one of dotted keys; lists and empty mappings are values."""
     leaves: dict[str, Any] = {}
@@ -135,9 +141,9 @@ def build(cls: type[T], values: Mapping[str, Any], where: str, *, base: T | None
 
     base: the instance that what is not in the mapping is taken from; by default that of the defaults.
     """
-    place, read = where or "configuration", typed(cls, values, where)
+    place, read = where or "configuration", typed(cls, values, where, _defaults(cls, base))
     try:
-        return cls(**read) if base is None else dataclasses.replace(base, **read)  # type: ignore[type-var]
+        return cls(**read)
     except ConfigError as error:  # of a dataclass that checks itself
         raise ConfigError(_placed(str(error), cls, where)) from None
     except (ValueError, TypeError) as error:  # a setting without a default is not given, among others
@@ -161,8 +167,8 @@ def types_of(cls: type) -> dict[str, Any]:
     return get_type_hints(cls)
 
 
-def typed(cls: type, values: Mapping[str, Any], where: str) -> dict[str, Any]:
-    """The given values by the types and ranges that `cls` declares; unknown ones are errors."""
+def typed(cls: type, values: Mapping[str, Any], where: str, defaults: Mapping[str, Any] = NONE) -> dict[str, Any]:
+    """The given values, over the defaults, by the types and ranges that `cls` declares; unknown ones are errors."""
     if not isinstance(values, Mapping):
         raise ConfigError(f"{where or 'configuration'}: is not a mapping of settings")
     fields = {field.name: field for field in dataclasses.fields(cls)}
@@ -172,16 +178,32 @@ def typed(cls: type, values: Mapping[str, Any], where: str) -> dict[str, Any]:
         said = str(error).splitlines()[0]
         raise ConfigError(f"{where or 'configuration'}: the types of {cls.__name__} cannot be read: {said}") from None
     read: dict[str, Any] = {}
-    for name, value in values.items():
+    for name, value in _over(defaults, values).items():
         if name not in fields:
             raise ConfigError(unknown(f"setting in {where}" if where else "setting", str(name), fields))
-        key, about, default = f"{where}.{name}" if where else name, declared(fields[name]), fields[name].default
-        if dataclasses.is_dataclass(default) and not isinstance(default, type):
+        key, about, default = f"{where}.{name}" if where else name, declared(fields[name]), defaults.get(name)
+        if dataclasses.is_dataclass(default) and isinstance(value, Mapping):
             read[name] = build(type(default), value, key, base=default)
         else:
             read[name] = as_type(value, kinds[name], key, raw=about.raw)
-        about.check(read[name], key)
+        if name in values:
+            about.check(read[name], key)
     return read
+
+
+def _defaults(cls: type, base: Any) -> dict[str, Any]:
+    """Those of the fields that have one, or what an instance has."""
+    found = {f.name: default_of(f) if base is None else getattr(base, f.name) for f in dataclasses.fields(cls)}
+    return {name: value for name, value in found.items() if value is not dataclasses.MISSING}
+
+
+def _over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """One mapping over another, and so the mappings in them."""
+    result = {**below, **above}
+    for key, value in above.items():
+        if isinstance(value, Mapping) and isinstance(old := below.get(key), Mapping):
+            result[key] = _over(old, value)
+    return result
 
 
 def as_type(value: Any, kind: Any, key: str, *, raw: bool = False) -> Any:
@@ -200,12 +222,14 @@ def as_type(value: Any, kind: Any, key: str, *, raw: bool = False) -> Any:
         return _mapping(value, inner[1] if len(inner) == 2 else Any, key, raw)
     if kind in READERS:
         return READERS[kind](value, key)
+    if kind is Any:
+        return single.anything(value, key, numbers=not raw)
+    if isinstance(kind, type) and isinstance(value, kind):  # a default
+        return value
     if dataclasses.is_dataclass(kind) and isinstance(kind, type):
         return build(kind, value, key)
     if isinstance(kind, type) and issubclass(kind, Enum):
         return kind[single.choice(value, list(kind.__members__), key)]
-    if kind is Any:
-        return single.anything(value, key, numbers=not raw)
     raise PluginError(f"{key}: a setting of type {getattr(kind, '__name__', kind)} cannot be read from a text")
 
 

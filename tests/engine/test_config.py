@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field, replace
+from enum import Enum
 from pathlib import Path
 from typing import Any, Literal
 
@@ -169,6 +170,11 @@ def test_optional_settings_take_null_and_lists_two_forms(tmp_path: Path) -> None
         assert config.load(written(tmp_path / "m.yaml", metrics)).evaluate.metrics == ("png_kb", "jpeg_kb")
 
 
+class Colour(Enum):
+    RED = 1
+    BLUE = 2
+
+
 @dataclass(frozen=True)
 class Mixed:
     """Settings of a plugin that declares types alone, and of one that declares ranges."""
@@ -205,6 +211,37 @@ def test_settings_of_plugins_are_read_by_their_types() -> None:
     }.items():
         with pytest.raises(ConfigError, match=f"reward_settings.mixed.{fault}"):
             mixed(override)
+
+
+@dataclass(frozen=True)
+class Point:
+    x: float = 1
+    y: float = 2
+
+
+@dataclass(frozen=True)
+class Nested:
+    """Defaults that are not of the declared type to the letter, and that are not the class's own."""
+
+    scale: float = 2
+    shares: dict[str, float] = setting({"a": 1, "b": 2.5}, "of something")
+    point: Point = Point(y=5)
+    other: Point = field(default_factory=lambda: Point(y=7))
+    maybe: Point | None = None
+    colour: Colour = Colour.RED
+    folder: Path = Path("here")
+
+
+def test_what_is_not_given_is_the_default_in_mappings_and_dataclasses_too() -> None:
+    built = settings.build(Nested, {"shares": {"b": 3}, "point": {"x": "4"}, "other": {"x": 6}}, "settings")
+    assert built == Nested(shares={"a": 1, "b": 3}, point=Point(4, 5), other=Point(6, 7))
+    assert [type(value) for value in (built.scale, *built.shares.values(), built.point.x)] == [float] * 4
+    given = {"maybe": {"y": 9}, "colour": "BLUE", "folder": "there"}
+    assert settings.build(Nested, given, "") == Nested(maybe=Point(1, 9), colour=Colour.BLUE, folder=Path("there"))
+    with pytest.raises(ConfigError, match=r"^settings.colour: 'GREEN' is not one of RED, BLUE"):
+        settings.build(Nested, {"colour": "GREEN"}, "settings")
+    with pytest.raises(ConfigError, match=r"^unknown setting in settings.point 'z'"):
+        settings.build(Nested, {"point": {"z": 1}}, "settings")
 
 
 def test_declarations_can_be_listed() -> None:
