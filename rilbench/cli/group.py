@@ -9,7 +9,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from rilbench.cli.output import echo, warn
-from rilbench.contracts.errors import PluginError, UsageError, reason, unknown
+from rilbench.contracts.errors import PluginError, UsageError, unknown
 from rilbench.host import control
 from rilbench.host.plugin import Plugin, Status
 
@@ -33,16 +33,13 @@ class Listed(TyperCommand):
 
     def imported(self) -> Any:
         """The command itself; PluginError when it cannot be imported or Typer cannot read it."""
+        from rilbench.host.guard import made
+
         registered = self.plugin.load()
-        try:
+        with made(str(self.plugin), "cannot be read by Typer"):
             parent = typer.Typer(rich_markup_mode=None)  # brackets in a help text are brackets
             add(parent, self.plugin.name, registered)
-            command = typer.main.get_group(parent).commands[self.plugin.name]
-        except KeyboardInterrupt:
-            raise
-        except BaseException as error:  # Typer about a plugin's annotations
-            raise PluginError(f"{self.plugin} Typer cannot read it: {reason(error)}") from error
-        return command
+            return typer.main.get_group(parent).commands[self.plugin.name]
 
 
 class Commands(TyperGroup):

@@ -2,30 +2,40 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from typing import TYPE_CHECKING, Any
 
 from rilbench.contracts.errors import PluginError, RilbenchError, is_out_of_memory, reason
-from rilbench.host.global_state import modes_kept
+from rilbench.host.global_state import kept, modes_kept
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
 @contextmanager
-def blamed(what: str) -> Iterator[None]:
+def blamed(
+    what: str, fault: str = "failed", *, passed_on: tuple[type[Exception], ...] = (RilbenchError,)
+) -> Iterator[None]:
     """Within, plugin code runs: an exception becomes a PluginError that names the plugin, and changed modes of torch
-    are restored with a warning. Ctrl-C is not converted."""
+    are restored with a warning. Ctrl-C is not converted, nor is what is `passed_on`."""
     try:
         with modes_kept(what):
             yield
-    except (RilbenchError, KeyboardInterrupt, GeneratorExit):
+    except (KeyboardInterrupt, GeneratorExit):
         raise
-    except BaseException as error:  # a plugin may even call sys.exit
-        if is_out_of_memory(error):  # whose turn it was says little
+    except BaseException as error:  # a plugin may even call sys.exit, and libraries cancel by what is no Exception
+        if isinstance(error, passed_on) or (passed_on and is_out_of_memory(error)):  # whose turn it was says little
             raise
-        raise PluginError(f"{what} failed: {reason(error)}") from error
+        raise PluginError(f"{what} {fault}: {reason(error)}") from error
+
+
+@contextmanager
+def made(what: str, fault: str) -> Iterator[None]:
+    """Within, a plugin is imported or created: what it prints goes to stderr, and whatever it raises is its fault."""
+    with redirect_stdout(sys.stderr), kept(what), blamed(what, fault, passed_on=()):
+        yield
 
 
 def scores_of(what: str, scores: Any, n: int) -> Tensor:

@@ -3,18 +3,19 @@ skipped; the others and the run continue."""
 
 from __future__ import annotations
 
-import contextlib
 import sys
 from collections.abc import Callable
+from contextlib import redirect_stdout
 from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 
 import pluggy
 
-from rilbench.contracts.errors import PluginError, RilbenchError, reason
+from rilbench.contracts.errors import PluginError, RilbenchError
 from rilbench.contracts.hooks import Hooks
-from rilbench.host import control, global_state
+from rilbench.host import control
 from rilbench.host.catalog import Catalog
+from rilbench.host.guard import blamed, made
 from rilbench.host.plugin import Plugin
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ class HookCaller:
             try:
                 self.plugins[name] = plugin, _registered(plugin)
             except PluginError as error:
-                self._left_out(f"{error}; it is skipped", error)
+                self._left_out(error)
 
     def call(self, hook: str, **arguments: Any) -> None:
         """Call a hook that returns nothing."""
@@ -63,7 +64,7 @@ class HookCaller:
 
         Raises RilbenchError if the plugin of the address cannot read it, for example because a server is down.
         """
-        answers = self._answers("find_runs", {"source": source}, read=list, raised=(RilbenchError,))
+        answers = self._answers("find_runs", {"source": source}, read=list, passed_on=(RilbenchError,))
         return [run for answer in answers for run in answer]
 
     def _answers(
@@ -72,27 +73,24 @@ class HookCaller:
         arguments: dict[str, Any],
         *,
         read: Callable[[Any], Any] = lambda answer: answer,
-        raised: tuple[type[Exception], ...] = (),
+        passed_on: tuple[type[Exception], ...] = (),
     ) -> list[Any]:
-        """The results of the plugins that implement the hook, each through `read`; `raised` is for the user."""
+        """The results of the plugins that implement the hook, each through `read`; errors that are `passed_on`
+        are for the user."""
         answers = []
         for name, (plugin, manager) in list(self.plugins.items()):
             try:
-                with contextlib.redirect_stdout(sys.stderr), global_state.modes_kept(str(plugin)):
+                with redirect_stdout(sys.stderr), blamed(str(plugin), f"failed in {hook}", passed_on=passed_on):
                     answers += [read(answer) for answer in getattr(manager.hook, hook)(**_own(arguments))]
-            except KeyboardInterrupt:  # the user's
-                raise
-            except raised:
-                raise
-            except BaseException as error:  # asyncio's and other libraries' cancellations are no Exception
+            except PluginError as error:
                 del self.plugins[name]
-                self._left_out(f"{plugin} failed in {hook}: {reason(error)}; it is skipped", error)
+                self._left_out(error)
         return answers
 
-    def _left_out(self, why: str, error: BaseException) -> None:
+    def _left_out(self, error: PluginError) -> None:
         if control.strict():
-            raise PluginError(f"{why}. {control.STRICT} is set") from error
-        self.warn(why)
+            raise PluginError(f"{error}; it is skipped. {control.STRICT} is set") from error.__cause__
+        self.warn(f"{error}; it is skipped")
 
 
 def _registered(plugin: Plugin) -> pluggy.PluginManager:
@@ -100,14 +98,9 @@ def _registered(plugin: Plugin) -> pluggy.PluginManager:
     loaded = plugin.load()
     manager = pluggy.PluginManager("rilbench")
     manager.add_hookspecs(Hooks)
-    try:
-        with contextlib.redirect_stdout(sys.stderr), global_state.kept(str(plugin)):  # stdout is for results
-            manager.register(loaded() if isinstance(loaded, type) else loaded, plugin.name)
+    with made(str(plugin), "cannot be registered"):
+        manager.register(loaded() if isinstance(loaded, type) else loaded, plugin.name)
         manager.check_pending()
-    except KeyboardInterrupt:  # the user's
-        raise
-    except BaseException as error:  # whatever a plugin's constructor raises
-        raise PluginError(f"{plugin} cannot be registered: {reason(error)}") from error
     return manager
 
 

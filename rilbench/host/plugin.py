@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
-import sys
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from importlib.metadata import EntryPoint
 from typing import Any
 
-from rilbench.contracts.errors import PluginError, reason
+from rilbench.contracts.errors import PluginError
 
 OWN = "rilbench"  # the distribution that an allow-list always contains
 BY_HAND = "--plugin"  # what the distribution of a component is called that is not installed
@@ -81,12 +79,7 @@ def imported(value: str, who: str) -> Any:
 
     Raises PluginError, which names `who`, if it cannot be imported.
     """
-    from rilbench.host import global_state
+    from rilbench.host.guard import made
 
-    try:
-        with contextlib.redirect_stdout(sys.stderr), global_state.kept(who):
-            return EntryPoint("", value, "").load()
-    except KeyboardInterrupt:
-        raise
-    except BaseException as error:  # a plugin may even call sys.exit
-        raise PluginError(f"{who} cannot be imported: {reason(error)}") from error
+    with made(who, "cannot be imported"):
+        return EntryPoint("", value, "").load()

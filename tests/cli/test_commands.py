@@ -111,7 +111,7 @@ def test_every_command_of_ours_is_described_in_a_line(plugin: object) -> None:
         ("raise SystemExit('no licence')", "cannot be imported: SystemExit: no licence"),
         ("def other() -> None: ...", "cannot be imported: AttributeError: module 'broken' has no attribute 'command'"),
         ("command = 3", "is neither a function nor a typer.Typer"),
-        ("def command(x: 'Missing') -> None: ...", "Typer cannot read it: NameError: name 'Missing' is not defined"),
+        ("def command(x: 'Missing') -> None: ...", "cannot be read by Typer: NameError: name 'Missing' is not defined"),
     ],
 )
 def test_a_broken_command_is_blamed_when_it_is_called(site: Path, source: str, message: str) -> None:

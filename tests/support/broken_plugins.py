@@ -218,7 +218,7 @@ CASES = [
             "from __future__ import annotations\nfrom dataclasses import dataclass\n"
             "@dataclass(frozen=True)\nclass S:\n    size: Size = 1\n" + REWARD + "    Settings = S\n"
         ),
-        selected="({name}:Broken): the types of S cannot be read: name 'Size' is not defined",
+        selected="settings.{name}: the types of S cannot be read: name 'Size' is not defined",
     ),
     Case(
         name="call_raises",
