@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from rilbench.cli.options import AsJson, Plugins, Quiet, Rewards, Settings, catalog
-from rilbench.cli.output import print_fields, print_json, prints_on_stderr, warn
+from rilbench.cli.output import print_fields, print_json, prints_on_stderr, stdout, warn
 
 if TYPE_CHECKING:
     from rilbench_study.graph import Graph
@@ -95,17 +95,22 @@ def _print_plan(graph: Graph, workers: int, *, err: bool = False) -> None:
 
 
 def _show(run: StudyRun, plugin_lines: dict[str, str], as_json: bool) -> None:
-    from rilbench_study import overview
+    from rilbench.analysis.comparison import compare
+    from rilbench.analysis.quantities import Quantity
+    from rilbench_compare import formats, records, sheets
+    from rilbench_study.overview import print_failed
 
     results, failed = run.finished, run.failed_json()
+    compared = compare(results, quantities=[Quantity.FINAL], warn=warn) if results else None
     if as_json:
         values = {"name": run.study.name, "folder": str(run.folder), "failed": failed, "plugins": plugin_lines}
-        print_json(values | {"finished": [result.name for result in results], "overview": overview.lines(results)})
+        overview = records.records(compared, only_means=True) if compared else {}
+        print_json(values | {"finished": [result.name for result in results], "overview": overview})
         return
-    if results:
-        overview.print_lines(results)
+    for sheet in sheets.sheets(compared, only_means=True) if compared else []:
+        formats.show(sheet, stdout())
     if failed:
-        overview.print_failed(failed)
+        print_failed(failed)
     print_fields(_pointers(run) | plugin_lines)
 
 

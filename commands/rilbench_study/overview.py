@@ -1,4 +1,4 @@
-"""A study's plan and outcome as small tables."""
+"""A study's plan and its failures as small tables."""
 
 from __future__ import annotations
 
@@ -6,42 +6,11 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from rilbench.analysis.quantities import Quantity, metrics_of
 from rilbench.cli.output import print_table
-from rilbench.contracts.result import RunResult
 from rilbench.engine.progress import duration
-from rilbench.store.tables import header, number
 from rilbench_study.graph import Graph
 
 PLAN = ("method", "runs", "finished", "stages", "shared", "in store", "evaluations", "measured", "time")
-
-
-def lines(results: Sequence[RunResult]) -> list[dict[str, Any]]:
-    """The untouched base model first, then each method: its finished runs and the mean of each metric over its models
-    after their last stage (NaN: not measured)."""
-    if not results:
-        return []
-    from rilbench.analysis.statistics import means
-    from rilbench.analysis.table import quantity_table
-
-    found = quantity_table(results, [Quantity.FINAL])
-    base = found.groupby("metric", observed=True)["base"].first()
-    final = means(found).pivot(index="label", columns="metric", values="mean")
-    runs = found.groupby("label", observed=True)["run"].nunique()
-    of_methods = [{"label": label, "runs": int(n), "final": final.loc[label].to_dict()} for label, n in runs.items()]
-    return [{"label": "base", "runs": 0, "final": base.to_dict()}, *of_methods]
-
-
-def print_lines(results: Sequence[RunResult]) -> None:
-    """`lines` for a terminal."""
-    metrics, found = metrics_of(results), lines(results)
-    rows = [
-        [line["label"], str(line["runs"] or "")]
-        + [number(line["final"].get(info.name, math.nan), found[0]["final"][info.name]) for info in metrics]
-        for line in found
-    ]
-    title = "after the last stage: mean over the models of all orders and seeds"
-    print_table(["method", "runs", *map(header, metrics)], rows, title=title, numbers=True)
 
 
 def print_plan(graph: Graph, *, err: bool = False) -> None:

@@ -7,14 +7,13 @@ They are plotly figures for a notebook or a page. `layout.meta["alt"]` says in w
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from html import escape
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from rilbench.analysis.quantities import Quantity
 from rilbench.analysis.statistics import means, spreads
@@ -76,50 +75,32 @@ def stage_curves(table: pd.DataFrame, metric: str) -> Figure:
 
 def all_stage_curves(table: pd.DataFrame, metrics: Sequence[MetricInfo]) -> dict[str, Figure]:
     """`stage_curves` of several metrics, also of those that are not in the table."""
-    names = _stage_names(table)
+    names, labels = _stage_names(table), list(table["label"].cat.categories)
     merges = table.groupby("label", observed=True)["merge"].any()
     once = table.drop_duplicates(["label", "model", "stage", "metric"])
-    titles = {info.name: header(info) for info in metrics}
-    labels = list(table["label"].cat.categories)
-    drawn = sorted(merges.index, key=lambda label: not merges[label])  # lines lie over points
     found = spreads(once.groupby(["metric", "label", "stage"], observed=True)["value"]).reset_index("stage")
-    curves = {key: Curve(*(curve[n].to_numpy() for n in Curve._fields)) for key, curve in found.groupby(level=[0, 1])}
-    shown = {n: {label: c for label in drawn if (c := curves.get((n, label))) and c.known} for n in titles}
-    return {
-        n: _curves(titles[n], shown[n], names, {s: (labels.index(s), bool(merges[s])) for s in drawn}) for n in titles
-    }
+    curves = {key: curve for key, curve in found.groupby(level=[0, 1]) if curve["mean"].notna().all()}
+    drawn = sorted(merges.index, key=lambda label: not merges[label])  # lines lie over points
+    figures = {}
+    for info in metrics:
+        shown = [(labels.index(s), s, curves[info.name, s]) for s in drawn if (info.name, s) in curves]
+        traces = [trace for i, s, curve in shown for trace in _curve(i, s, curve, names, merge=bool(merges[s]))]
+        figures[info.name] = _curves(header(info), traces, names, {s: curve["mean"] for _, s, curve in shown})
+    return figures
 
 
-class Curve(NamedTuple):
-    """The columns of `spreads` by stage."""
-
-    stage: NDArray[np.int64]
-    n: NDArray[np.int64]
-    mean: NDArray[np.float64]
-    low: NDArray[np.float64]
-    high: NDArray[np.float64]
-
-    @property
-    def known(self) -> bool:
-        """Whether every stage has a value."""
-        return not np.isnan(self.mean).any()
+def _curve(i: int, label: str, curve: pd.DataFrame, names: Sequence[str], *, merge: bool) -> Iterator[Trace]:
+    """curve: the columns of `spreads` by stage."""
+    if curve["n"].min() >= FEW and not merge:
+        yield _band(i, curve)
+    texts = [names[stage].replace("<br>", " ") for stage in curve["stage"]]
+    line = {"name": plain(label), "text": texts, "x": curve["stage"].tolist(), "y": curve["mean"].tolist()}
+    look = _points(i, len(texts)) if merge else _line(i)
+    yield look | line | {"hovertemplate": "%{fullData.name}, %{text}: %{y:.4g}<extra></extra>"}
 
 
-def _curves(
-    title: str, curves: Mapping[str, Curve], names: Sequence[str], about: Mapping[str, tuple[int, bool]]
-) -> Figure:
-    """about: of each method its number, and whether it is a merge."""
-    traces: list[Trace] = []
-    for label, curve in curves.items():
-        i, merge = about[label]
-        if curve.n.min() >= FEW and not merge:
-            traces.append(_band(i, curve))
-        texts = [names[k].replace("<br>", " ") for k in curve.stage]
-        hover = "%{fullData.name}, %{text}: %{y:.4g}<extra></extra>"
-        line = {"name": plain(label), "text": texts, "hovertemplate": hover}
-        look = _points(i, len(texts)) if merge else _line(i)
-        traces.append(look | line | {"x": curve.stage.tolist(), "y": curve.mean.tolist()})
-    ends = [f"{label} from {number(c.mean[0])} to {number(c.mean[-1], c.mean[0])}" for label, c in curves.items()]
+def _curves(title: str, traces: Sequence[Trace], names: Sequence[str], means: Mapping[str, pd.Series]) -> Figure:
+    ends = [f"{label} from {number(of.iloc[0])} to {number(of.iloc[-1], of.iloc[0])}" for label, of in means.items()]
     alt = f"{title} over the stages, mean over models: {'; '.join(ends) or 'not measured'}."
     xaxis = {"tickvals": list(range(len(names))), "ticktext": names, "tickangle": 0, "tickfont": {"size": 10}}
     yaxis = {"title": {"text": plain(title)}, "nticks": 5, "exponentformat": "none"}
@@ -163,14 +144,14 @@ def heat_map(table: pd.DataFrame, marks: Mapping[str, str] | None = None) -> Fig
     own = table[table["quantity"] == Quantity.FORGETTING.value]
     shares = means(own.assign(value=100 * own["value"] / own["base"].abs().mask(own["base"] == 0)))
     wide = shares.pivot(index="label", columns="metric", values="mean")
-    percents = [[None if math.isnan(value) else value for value in row] for row in wide.to_numpy().tolist()]
+    percents = wide.to_numpy().tolist()
     trace = {
         "type": "heatmap",
         "x": [plain(name) for name in wide.columns],
         "y": [plain(f"{label}{(marks or {}).get(label, '')}") for label in wide.index],
-        "z": [[None if p is None else math.sqrt(p) for p in row] for row in percents],
+        "z": np.sqrt(wide.to_numpy()).tolist(),
         "customdata": percents,
-        "text": [["-" if p is None else f"{p:.1f}\N{NO-BREAK SPACE}%" for p in row] for row in percents],
+        "text": [["-" if math.isnan(p) else f"{p:.1f}\N{NO-BREAK SPACE}%" for p in row] for row in percents],
         "texttemplate": "%{text}",
         "hovertemplate": "%{y}, %{x}: %{customdata:.2f} % of the base value<extra></extra>",
         "zmin": 0,
@@ -214,13 +195,13 @@ def _stage_names(table: pd.DataFrame) -> list[str]:
     return names
 
 
-def _band(i: int, curve: Curve) -> Trace:
+def _band(i: int, curve: pd.DataFrame) -> Trace:
     """Without width where all values are equal, as those of the base model are."""
-    low, high = (np.where(np.isnan(side), curve.mean, side) for side in (curve.low, curve.high))
+    low, high = (curve[side].fillna(curve["mean"]).tolist() for side in ("low", "high"))
     look = {"fillcolor": PALETTE[i % COLOURS], "opacity": 0.2, "line": {"width": 0}, "mode": "lines"}
     about = {"fill": "toself", "hoverinfo": "skip", "showlegend": False, "meta": {"role": "band", "strategy": i}}
-    x = curve.stage.tolist()
-    return {"x": [*x, *x[::-1]], "y": [*high.tolist(), *low.tolist()[::-1]]} | look | about
+    x = curve["stage"].tolist()
+    return {"x": [*x, *x[::-1]], "y": [*high, *low[::-1]]} | look | about
 
 
 def _line(i: int) -> Trace:
@@ -244,5 +225,4 @@ def _marked(i: int, role: str, points: Sequence[Point], texts: Sequence[str]) ->
 
 
 def _at(points: Sequence[Point]) -> Trace:
-    """None, which plotly leaves out, for NaN."""
-    return {axis: [None if math.isnan(p[i]) else float(p[i]) for p in points] for i, axis in enumerate("xy")}
+    return {axis: [float(point[i]) for point in points] for i, axis in enumerate("xy")}

@@ -52,8 +52,6 @@ def terminal_tables(run: RunResult, capsys: pytest.CaptureFixture[str]) -> Itera
     failed = {"label": LABEL, "rewards": [METRIC], "seed": 0, "reason": "because"}
     print_result(run)
     yield capsys.readouterr().out
-    overview.print_lines([run])
-    yield capsys.readouterr().out
     overview.print_failed([failed])
     yield capsys.readouterr().out
     print_table([METRIC, "x"], [[LABEL, "y"]])

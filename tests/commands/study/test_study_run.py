@@ -89,12 +89,14 @@ def test_the_overview_is_the_mean_of_the_runs(undisturbed: Path, workplace: Path
     values = json.loads(told.out)
     results = [load_result(workplace / "runs" / name) for name in values["finished"]]
     assert len(results) == 4
-    for line in values["overview"][1:]:
-        own = [result for result in results if result.label == line["label"]]
-        assert line["runs"] == len(own) == 2
-        expected = fmean([result.matrix.rows[-1].values["dark"] for result in own])
-        assert line["final"]["dark"] == pytest.approx(expected)
-    assert values["overview"][0]["final"]["red"] == results[0].matrix.values("red")[0]
+    dark = [row for row in values["overview"]["means"] if row["metric"] == "dark"]
+    assert {row["label"] for row in dark} == {"rid", "baseline"}
+    for row in dark:
+        own = [result for result in results if result.label == row["label"]]
+        assert row["n"] == len(own) == 2
+        assert row["mean"] == pytest.approx(fmean([result.matrix.rows[-1].values["dark"] for result in own]))
+    base = {row["metric"]: row["mean"] for row in values["overview"]["base"]}
+    assert base["red"] == results[0].matrix.values("red")[0]
 
 
 def test_a_finished_study_is_printed_at_once(
