@@ -21,10 +21,7 @@ from typing import Annotated, Any
 
 import typer
 
-from rilbench.engine import run as engine
-from rilbench.engine.config import load
-from rilbench.engine.progress import Reporter
-from rilbench.host.catalog import Catalog
+import rilbench
 
 SEED = 100
 REWARDS = ("aesthetic", "hps", "compressibility")
@@ -88,15 +85,18 @@ def _best(trials: list[dict[str, Any]], gain: dict[str, float]) -> dict[str, Any
 
 
 def _trial(strategy: str, reward: str, chosen: dict[str, float], folder: Path) -> dict[str, Any]:
-    overrides = [f"recipes.{strategy}.{reward}.{key}={value}" for key, value in chosen.items() if key != "momentum"]
+    settings: dict[str, Any] = {
+        f"recipes.{strategy}.{reward}.{key}": value for key, value in chosen.items() if key != "momentum"
+    }
     if "momentum" in chosen:
         balanced = f"balance: gradients, momentum: {chosen['momentum']}, weights: {EQUAL}"
         joint = balanced if chosen["momentum"] else f"balance: weights, weights: {WEIGHTS}"
-        overrides.append(f"strategy_settings.joint={{{joint}}}")
-    overrides += [f"store={folder}/runs", "tracking=false"]
-    config = load("shapes", overrides, strategy=strategy, rewards=",".join(reward.split("+")), seed=SEED)
-    result = engine.run(config, catalog=Catalog(), reporter=Reporter()).result
-    base, row = result.matrix.rows
+        settings["strategy_settings.joint"] = f"{{{joint}}}"
+    settings["tracking"] = False
+    made = rilbench.run(
+        strategy=strategy, rewards=reward.split("+"), settings=settings, seed=SEED, store=folder / "runs"
+    )
+    base, row = made.result.matrix.rows
     return {
         "strategy": strategy,
         "reward": reward,

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -28,22 +29,30 @@ HELD_OUT = ("hps", "sharpness", "colorfulness", "clip")  # suggestions
 
 def checks(study: Study) -> dict[str, tuple[Sheet | None, str]]:
     """By name the answer of every check, and the setting that would give it where there is none."""
-    return {"held_out": _held_out(study), "diversity": _diversity(study), "disturbed": _disturbed(study)}
+    measured = [info.name for info in study.metrics]
+    held_out = [name for name in measured if any(_is_held_out(run, name) for run in study.runs)]
+    disturbed = [name for name in study.disturbed if name not in without(study)]
+    suggested = next(name for name in (*HELD_OUT, "REWARD") if name not in study.rewards)
+    gains = study.gains([*study.rewards, *held_out, *disturbed])
+    return {
+        "held_out": (
+            _sheet(study, "held-out rewards", held_out, partial(_change, study, gains)),
+            _setting(study, suggested),
+        ),
+        "diversity": (
+            _sheet(study, "diversity", [DIVERSITY] if DIVERSITY in measured else [], partial(_diversity, study)),
+            _setting(study, DIVERSITY),
+        ),
+        "disturbed": (
+            _sheet(study, "share of the gain", disturbed, partial(_remains, study, gains)),
+            "evaluate.perturb=[jpeg,blur,shift]",
+        ),
+    }
 
 
 def without(study: Study) -> list[str]:
     """The columns of disturbed pictures that say nothing: what JPEG takes away is what these rewards measure."""
     return sorted(name for name in study.disturbed if tuple(name.split("@")) in ABOUT_ITSELF)
-
-
-def _held_out(study: Study) -> tuple[Sheet | None, str]:
-    names = [m.name for m in study.metrics if any(_is_held_out(run, m.name) for run in study.runs)]
-    held = {(run.label, run.name, name) for run in study.runs for name in names if _is_held_out(run, name)}
-    gains = study.gains(names)
-    gains = gains[[key in held for key in zip(gains["label"], gains["run"], gains["metric"], strict=True)]]
-    cells = [[_change(study, gains, s, n) for n in names] for s in study.labels]
-    suggested = next(n for n in (*HELD_OUT, "REWARD") if n not in study.rewards)
-    return _sheet(study, "held-out rewards", names, cells), _setting(study, suggested)
 
 
 def _is_held_out(run: RunResult, name: str) -> bool:
@@ -52,34 +61,25 @@ def _is_held_out(run: RunResult, name: str) -> bool:
 
 
 def _change(study: Study, gains: pd.DataFrame, strategy: str, name: str) -> str:
-    own = gains[(gains["label"] == strategy) & (gains["metric"] == name)]
+    runs = [run.name for run in study.of(strategy) if _is_held_out(run, name)]
+    own = gains[(gains["label"] == strategy) & (gains["metric"] == name) & gains["run"].isin(runs)]
     if own.empty:
         return "-"
     absolute, shares = Spread.of(own["value"]), Spread.of(own["value"] / own["base"].abs().replace(0, math.nan))
     return f"{absolute.text(study.base(name), signed=True)} ({percent_spread(shares)})"
 
 
-def _diversity(study: Study) -> tuple[Sheet | None, str]:
-    names = [m.name for m in study.metrics if m.name == DIVERSITY]
-    cells = []
-    for s in study.labels if names else ():
-        base = study.base(DIVERSITY, study.base_of(s))
-        cells.append([f"{number(base)} → {study.spread(s, Quantity.FINAL, DIVERSITY).text(base)}"])
-    return _sheet(study, "diversity", names, cells), _setting(study, DIVERSITY)
+def _diversity(study: Study, strategy: str, name: str) -> str:
+    base = study.base(name, study.base_of(strategy))
+    return f"{number(base)} → {study.spread(strategy, Quantity.FINAL, name).text(base)}"
 
 
-def _disturbed(study: Study) -> tuple[Sheet | None, str]:
-    names = [name for name in study.disturbed if name not in without(study)]
-    gains = study.gains([*study.rewards, *names])
-    cells = [[_remains(gains[gains["label"] == s], name, study) for name in names] for s in study.labels]
-    return _sheet(study, "share of the gain", names, cells), "evaluate.perturb=[jpeg,blur,shift]"
-
-
-def _remains(gains: pd.DataFrame, disturbed: str, study: Study) -> str:
+def _remains(study: Study, gains: pd.DataFrame, strategy: str, disturbed: str) -> str:
     plain = disturbed.partition("@")[0]
-    trained = {run.name for run in study.runs if plain in run.matrix.trained_rewards()}
-    both = gains[gains["run"].isin(trained)].pivot(index="run", columns="metric", values="value")
-    share = ratio(both.reindex(columns=[plain, disturbed]).dropna().to_numpy())
+    runs = [run.name for run in study.of(strategy) if plain in run.matrix.trained_rewards()]
+    both = gains[(gains["label"] == strategy) & gains["run"].isin(runs)]
+    both = both.pivot(index="run", columns="metric", values="value").reindex(columns=[plain, disturbed])
+    share = ratio(both.dropna().to_numpy())
     if share is None:
         return "-"
     value, low, high = share
@@ -106,11 +106,10 @@ def ratio(pairs: NDArray[np.float64]) -> tuple[float, float, float] | None:
     return value, (b - root) / a, (b + root) / a
 
 
-def _sheet(study: Study, caption: str, names: Sequence[str], cells: Sequence[Sequence[str]]) -> Sheet | None:
-    if not names:
-        return None
-    rows = [[*map(Cell, (f"{s}{study.mark(s)}", *row))] for s, row in zip(study.labels, cells, strict=True)]
-    return Sheet(caption, ["strategy", *names], rows)
+def _sheet(study: Study, title: str, names: Sequence[str], cell: Callable[[str, str], str]) -> Sheet | None:
+    """cell: of a strategy and a name."""
+    rows = [[Cell(f"{s}{study.mark(s)}"), *(Cell(cell(s, name)) for name in names)] for s in study.labels]
+    return Sheet(title, ["strategy", *names], rows) if names else None
 
 
 def _setting(study: Study, addition: str) -> str:

@@ -18,37 +18,28 @@ ELSEWHERE = {  # what `rilbench evaluate` names as strategies
 }
 
 
-def percent(share: float, *, signed: bool = True) -> str:
-    """A share as per cent."""
-    return "-" if math.isnan(share) else f"{100 * share:{'+' if signed else ''}.1f}{SPACE}%"
-
-
-def percent_spread(spread: Spread) -> str:
+def percent_spread(spread: Spread, unit: str = f"{SPACE}%") -> str:
     """Mean ± half-width of shares, as per cent."""
-    return percent(spread.mean).replace(f"{SPACE}%", f"{_half(spread)}{SPACE}%")
+    half = "" if math.isnan(spread.half) else f" ±{100 * spread.half:.1f}"
+    return "-" if math.isnan(spread.mean) else f"{100 * spread.mean:+.1f}{half}{unit}"
 
 
 def points(spread: Spread) -> str:
     """Mean ± half-width of differences of shares, in percentage points."""
-    return "-" if math.isnan(spread.mean) else f"{100 * spread.mean:+.1f}{_half(spread)}"
+    return percent_spread(spread, unit="")
 
 
-def _half(spread: Spread) -> str:
-    return "" if math.isnan(spread.half) else f" ±{100 * spread.half:.1f}"
-
-
-def from_zero(spread: Spread, like: float) -> str:
+def from_zero(spread: Spread, like: float, unit: str = "") -> str:
     """Mean [low, high] of what cannot be negative, with the decimals of `like`."""
-    if math.isnan(spread.half):
-        return number(spread.mean, like)
     low, high = (number(max(0.0, v), like) for v in (spread.low, spread.high))
-    return f"{number(spread.mean, like)} [{low},{SPACE}{high}]"
+    interval = "" if math.isnan(spread.half) else f" [{low},{SPACE}{high}]"
+    return "-" if math.isnan(spread.mean) else f"{number(spread.mean, like)}{unit}{interval}"
 
 
 def percent_from_zero(spread: Spread) -> str:
     """Mean [low, high] of shares that cannot be negative, as per cent."""
-    interval = f" [{100 * max(0.0, spread.low):.1f},{SPACE}{100 * spread.high:.1f}]"
-    return percent(spread.mean, signed=False) + ("" if math.isnan(spread.half) else interval)
+    shares = spread._replace(mean=100 * spread.mean, low=100 * spread.low, high=100 * spread.high)
+    return from_zero(shares, 100, f"{SPACE}%")
 
 
 def listed(names: Sequence[object]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -90,8 +90,7 @@ def differing(runs: Sequence[RunResult], settings: Settings) -> dict[str, dict[s
     found: dict[str, dict[str, str]] = {name: {} for name in texts}
     for label in dict.fromkeys(run.label for run in runs):
         names = [run.name for run in runs if run.label == label and texts[run.name]]
-        keys = dict.fromkeys(key for name in names for key in texts[name])
-        apart = [key for key in keys if len({texts[name].get(key) for name in names}) > 1]
+        apart = _varying([texts[name] for name in names])
         found |= {name: {key: texts[name].get(key, "unset") for key in apart} for name in names}
     return found
 
@@ -158,13 +157,17 @@ def _longer(label: str, own: Mapping[str, str]) -> str:
     return f"{label} ({', '.join(parts[:SHOWN] + more)})" if parts else label
 
 
-def _mixed(runs: Sequence[RunResult], settings: Settings) -> Iterator[str]:
+def _mixed(runs: Sequence[RunResult], settings: Settings) -> list[str]:
     """The settings that differ, each with two of its values."""
-    known = [of_run for run in runs if (of_run := telling(settings[run.name], strategies_of(run)))]
-    for key in dict.fromkeys(key for of_run in known for key in of_run):
-        values = list(dict.fromkeys(str(of_run.get(key, "unset")) for of_run in known))
-        if len(values) > 1:
-            yield f"{key} ({values[0]} and {values[1]})"
+    known = [own for run in runs if (own := _texts(run, settings))]
+    return [f"{key} ({values[0]} and {values[1]})" for key, values in _varying(known).items()]
+
+
+def _varying(texts: Sequence[Mapping[str, str]]) -> dict[str, list[str]]:
+    """The keys that have several values, with these."""
+    keys = dict.fromkeys(key for each in texts for key in each)
+    values = {key: list(dict.fromkeys(each.get(key, "unset") for each in texts)) for key in keys}
+    return {key: several for key, several in values.items() if len(several) > 1}
 
 
 def _unlike(one: RunResult, other: RunResult) -> dict[str, str]:

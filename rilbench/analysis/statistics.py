@@ -145,8 +145,7 @@ def _paired(table: pd.DataFrame, against: str, over: str) -> pd.DataFrame:
     pairs["value"] -= pairs["value_against"]
     runs = pairs.drop_duplicates(["label", "run"])
     units = [["label", "model"], ["label", "model_against"], *([["label", over]] if over != "run" else [])]
-    groups = dict(zip(zip(runs["label"], runs["run"], strict=True), _joined(runs, units), strict=True))
-    return pairs.assign(group=[groups[key] for key in zip(pairs["label"], pairs["run"], strict=True)])
+    return pairs.merge(runs[["label", "run"]].assign(group=_joined(runs, units)), on=["label", "run"])
 
 
 def _joined(rows: pd.DataFrame, units: Sequence[Sequence[str]]) -> pd.Series:

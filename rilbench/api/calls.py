@@ -11,13 +11,14 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rilbench.api.modes import usual_modes
-from rilbench.api.stages import Run
+from rilbench.api.stages import Run, usual_modes
 from rilbench.engine.progress import Reporter
 from rilbench.host.catalog import Catalog
 from rilbench.host.hook_caller import HookCaller
+from rilbench.store.layout import Store
 
 if TYPE_CHECKING:
+    from rilbench.engine.plan import PlannedStage
     from rilbench.engine.request import Request
 
 Names = str | Sequence[str]
@@ -81,7 +82,6 @@ def plan(
 
     Raises ConfigError and PluginError as `run` does.
     """
-    from rilbench.api.stored import stored
     from rilbench.engine import identity
     from rilbench.engine.run import prepare
 
@@ -99,6 +99,18 @@ def plan(
         )
         for planned in stages
     ]
+
+
+def stored(planned: PlannedStage, store: str, evaluation: str) -> tuple[bool, bool]:
+    """Whether a stage is trained, if it is to be trained at all, and whether it is measured.
+
+    evaluation: the identity of what is measured.
+    """
+    from rilbench.model.files import has_pair
+
+    files = Store(Path(store)).stage(planned.id)
+    trained = planned.train is None or has_pair(files.folder)
+    return trained, files.evaluation(evaluation).numbers.exists()
 
 
 def load_runs(*sources: str | Path, settings: Settings | None = None, plugins: Plugins = ()) -> list[Run]:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rilbench.api.modes import usual_modes
 from rilbench.contracts.errors import ConfigError, UsageError
 from rilbench.contracts.result import Row, RunResult
 from rilbench.engine.progress import Reporter
+from rilbench.host import global_state
 from rilbench.host.catalog import Catalog
 from rilbench.store.layout import EvaluationFiles, Store
 
@@ -183,3 +185,17 @@ class RunStage:
     @property
     def _evaluation(self) -> EvaluationFiles:
         return Store(self.run.folder.parent).evaluation(self._row.evaluation)
+
+
+@contextmanager
+def usual_modes() -> Iterator[None]:
+    """Within, torch's modes are its initial ones, whatever a notebook has set; at the end they are the notebook's."""
+    if "torch" not in sys.modules:
+        yield
+        return
+    import torch
+
+    watched = global_state.modes()
+    with torch.inference_mode(False), global_state.restored(watched):
+        global_state.restore(watched, global_state.defaults())
+        yield
