@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
+from rilbench.analysis.sources import some
 from rilbench.contracts.errors import RilbenchError
 from rilbench.contracts.redact import public
 from rilbench.contracts.result import RunResult
@@ -21,7 +22,6 @@ from rilbench_mlflow import connection, saved
 from rilbench_mlflow.address import absolute, database, experiment, is_http, tracking_uri
 from rilbench_mlflow.labels import FOLDER
 
-NAMED = 8  # runs named in a warning
 PAGE = re.compile(r"/experiments/(?P<experiment>\d+)(?:/runs/(?P<run>[0-9a-f]{32}))?(?:[/?]|$)")
 
 
@@ -66,12 +66,11 @@ def _say_incomplete(source: str, unfinished: list[Any], without: list[Any], coun
         return
     said = [f"{run.info.run_name} ({run.info.status})" for run in unfinished]
     said += [f"{run.info.run_name} (no {RunFiles.RESULT})" for run in without]
-    more = f" and {len(said) - NAMED} more" if len(said) > NAMED else ""
     stores = {str(Path(run.data.tags[FOLDER]).parent) for run in (*unfinished, *without) if FOLDER in run.data.tags}
     where = shlex.join(sorted(stores)) if len(stores) == 1 else "STORE"
     Reporter().warn(
         f"{public(source)}: {len(said)} of {count} runs are incomplete there and left out: "
-        f"{', '.join(said[:NAMED])}{more}. `rilbench upload {where}` sends what their store has; repeating a run's "
+        f"{some(said)}. `rilbench upload {where}` sends what their store has; repeating a run's "
         "command finishes it."
     )
 

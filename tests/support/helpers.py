@@ -43,7 +43,7 @@ def save_clip(folder: Path, *, seed: int = 0) -> Path:
         torch.manual_seed(seed)
         model = open_clip.CLIP(**clip_config(len(words)))
     save_file({k: v.half().contiguous() for k, v in model.state_dict().items()}, folder / WEIGHTS)
-    tokenizer.save(words, folder)
+    words.save_pretrained(folder)
     return folder
 
 

@@ -45,17 +45,12 @@ CONFIG: dict[str, dict[str, Any]] = {
 }
 
 
-def build() -> Any:
-    """The untrained model."""
-    return open_clip.CLIP(**CONFIG["model_cfg"])
-
-
 def save(model: Any, folder: Path) -> None:
     """Write a folder that `open_clip.create_model("local-dir:FOLDER")` loads: config, weights in half, tokenizer."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "open_clip_config.json").write_text(json.dumps(CONFIG, indent=2))
     save_file({k: v.half().contiguous() for k, v in model.state_dict().items()}, folder / "open_clip_model.safetensors")
-    tokens.save(tokens.build(), folder)
+    TOKENIZER.save_pretrained(folder)
 
 
 def tokenize(texts: list[str]) -> Tensor:
@@ -81,7 +76,7 @@ def train(folder: Path, *, steps: int = 2000, style_steps: int = 1500, seed: int
     So the second phase shows groups of scenes that differ in style only.
     """
     torch.manual_seed(seed)
-    model = build()
+    model = open_clip.CLIP(**CONFIG["model_cfg"])
 
     def random_scenes(generator: torch.Generator) -> Tensor:
         return contrastive(model, sample_scenes(BATCH, generator), generator, style_words=STYLE_WORDS)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 from transformers import CLIPTokenizer
@@ -37,8 +36,3 @@ def build() -> CLIPTokenizer:
     vocab = {token: i for i, token in enumerate([*tokens, START, END])}
     merges = [tuple(m) for m in model["merges"]]
     return CLIPTokenizer(vocab=vocab, merges=merges, model_max_length=CONTEXT)
-
-
-def save(tokenizer: CLIPTokenizer, folder: Path) -> None:
-    """Write the tokenizer where both diffusers and open_clip find it."""
-    tokenizer.save_pretrained(folder)
