@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from rilbench.cli.options import AsJson, Config, Plugins, Quiet, Rewards, Seed, Settings, Strategy, catalog, requested
-from rilbench.cli.output import echo, print_fields, print_json, print_table, prints_on_stderr, stdout, warn
+from rilbench.cli.output import echo, print_fields, print_json, print_table, prints_on_stderr, warn
 
 if TYPE_CHECKING:
     from rilbench_explain.reference import Section
@@ -45,7 +45,7 @@ def explain(
     if as_json:
         print_json(plan)
     else:
-        show(plan, stdout())
+        show(plan)
 
 
 def settings(key: Key = None, plugin: Plugins = None, as_json: AsJson = False) -> None:
