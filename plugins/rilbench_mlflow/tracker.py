@@ -12,6 +12,7 @@ from pathlib import Path
 from filelock import FileLock
 
 from rilbench import hookimpl
+from rilbench.contracts.errors import RilbenchError
 from rilbench.contracts.redact import public
 from rilbench.contracts.result import RunResult
 from rilbench.engine.progress import Reporter
@@ -95,17 +96,20 @@ class MlflowTracker:
             self.worker.put(job)
 
     def _send(self, folder: Path, result: RunResult, status: str) -> None:
-        """A run that another process sends, such as `rilbench upload`, is left to it."""
-        if self.held is None or not self.held.is_locked:
-            self.held = hold(folder, 0 if status == "RUNNING" else WAIT_SECONDS / 2)
+        """What another process sends just now, such as `rilbench upload`, has time until the end."""
         if self.gone:
             raise self.gone
+        last = status != "RUNNING"
+        if self.held is None or not self.held.is_locked:
+            self.held = hold(folder, WAIT_SECONDS / 2 if last else 0)
         if self.held.is_locked:
             try:
                 send(folder, result, status)
             except NoAnswer as error:
                 self.gone = error
                 raise
+        elif last:
+            raise RilbenchError(f"another process is sending it, or {folder} cannot be written.")
 
     def _others(self, store: Path, stopped: Callable[[], bool]) -> None:
         """Once a store; trouble with other runs is none of this one."""

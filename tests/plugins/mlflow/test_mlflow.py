@@ -15,6 +15,7 @@ from typing import Any
 
 import pluggy
 import pytest
+from filelock import FileLock
 from PIL import Image
 
 from rilbench.contracts.errors import RilbenchError
@@ -282,6 +283,22 @@ def test_work_that_does_not_end_is_given_up(
     assert "not done after 0.1 s" in capfd.readouterr().err
     end.set()
     assert tracker.worker.finish(60), "a thread left over would send this run into the next test's database"
+
+
+@pytest.mark.slow
+def test_a_run_that_another_process_is_sending_is_left_to_it(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    folder = a_folder(place, a_result())
+    with FileLock(folder / ".mlflow.lock"), monkeypatch.context() as short:
+        short.setattr("rilbench_mlflow.tracker.WAIT_SECONDS", 4)  # half of them for the lock
+        play(MlflowTracker(), folder)
+        assert "another process is sending it" in capfd.readouterr().err
+        assert "its process sends it" in sync(folder)
+        assert runs(place) == []
+    play(MlflowTracker(), folder)
+    (run,) = runs(place)
+    assert (run.info.status, history(place, run)) == ("FINISHED", HISTORY)
 
 
 def test_the_hooks_fit_their_specification() -> None:
