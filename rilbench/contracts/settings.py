@@ -178,7 +178,7 @@ def typed(cls: type, values: Mapping[str, Any], where: str, defaults: Mapping[st
         said = str(error).splitlines()[0]
         raise ConfigError(f"{where or 'configuration'}: the types of {cls.__name__} cannot be read: {said}") from None
     read: dict[str, Any] = {}
-    for name, value in _over(defaults, values).items():
+    for name, value in {**defaults, **values}.items():
         if name not in fields:
             raise ConfigError(unknown(f"setting in {where}" if where else "setting", str(name), fields))
         key, about, default = f"{where}.{name}" if where else name, declared(fields[name]), defaults.get(name)
@@ -188,22 +188,23 @@ def typed(cls: type, values: Mapping[str, Any], where: str, defaults: Mapping[st
             read[name] = as_type(value, kinds[name], key, raw=about.raw)
         if name in values:
             about.check(read[name], key)
+            if isinstance(default, Mapping):
+                read[name] = _over(as_type(default, kinds[name], key, raw=about.raw), read[name])
     return read
 
 
 def _defaults(cls: type, base: Any) -> dict[str, Any]:
     """Those of the fields that have one, or what an instance has."""
-    found = {f.name: default_of(f) if base is None else getattr(base, f.name) for f in dataclasses.fields(cls)}
+    fields = [field for field in dataclasses.fields(cls) if field.init]
+    found = {field.name: default_of(field) if base is None else getattr(base, field.name) for field in fields}
     return {name: value for name, value in found.items() if value is not dataclasses.MISSING}
 
 
-def _over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    """One mapping over another, and so the mappings in them."""
-    result = {**below, **above}
-    for key, value in above.items():
-        if isinstance(value, Mapping) and isinstance(old := below.get(key), Mapping):
-            result[key] = _over(old, value)
-    return result
+def _over(below: Any, above: Any) -> Any:
+    """A value over a default: of mappings the keys that are not given stay."""
+    if not isinstance(below, Mapping) or not isinstance(above, Mapping):
+        return above
+    return {**below, **{key: _over(below.get(key), value) for key, value in above.items()}}
 
 
 def as_type(value: Any, kind: Any, key: str, *, raw: bool = False) -> Any:

@@ -236,6 +236,7 @@ def test_what_is_not_given_is_the_default_in_mappings_and_dataclasses_too() -> N
     built = settings.build(Nested, {"shares": {"b": 3}, "point": {"x": "4"}, "other": {"x": 6}}, "settings")
     assert built == Nested(shares={"a": 1, "b": 3}, point=Point(4, 5), other=Point(6, 7))
     assert [type(value) for value in (built.scale, *built.shares.values(), built.point.x)] == [float] * 4
+    assert settings.build(Nested, {"shares": "{b: 3}"}, "settings").shares == {"a": 1, "b": 3}
     given = {"maybe": {"y": 9}, "colour": "BLUE", "folder": "there"}
     assert settings.build(Nested, given, "") == Nested(maybe=Point(1, 9), colour=Colour.BLUE, folder=Path("there"))
     with pytest.raises(ConfigError, match=r"^settings.colour: 'GREEN' is not one of RED, BLUE"):
