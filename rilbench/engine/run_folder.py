@@ -14,7 +14,7 @@ from rilbench.engine import environment
 from rilbench.engine.config import RunConfig
 from rilbench.host.hook_caller import Warn
 from rilbench.store import temporary
-from rilbench.store.files import read_json, read_text, write_json, write_sealed, write_text
+from rilbench.store.files import read_json, read_text, write_json, write_text
 from rilbench.store.grid import save_grid, why_no_picture
 from rilbench.store.layout import RunFiles
 from rilbench.store.results import load_result, planned_evaluations, write_plan
@@ -57,7 +57,7 @@ class RunFolder:
         if self.finished is None or not _reads(lambda: planned_evaluations(self.path)):
             write_plan(self.path, evaluations)
         if self.finished is None or not _reads(lambda: read_text(files.settings, sealed=True)):
-            write_sealed(files.settings, configuration.to_yaml(config))
+            write_text(files.settings, configuration.to_yaml(config), sealed=True)
 
     def write(self, result: RunResult) -> None:
         """Write an unfinished result, unless there is a finished one."""

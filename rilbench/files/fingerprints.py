@@ -24,9 +24,12 @@ def fingerprint(path: str | Path) -> str:
     """
     root = Path(path)
     try:
-        return digest(root) if root.is_file() else _of_files(root, _names(root))
+        if root.is_file():
+            return digest(root)
+        lines = sorted(f"{name}\0{digest(root / name)}\n" for name in _names(root))
     except OSError as error:
         raise ConfigError(f"cannot read {path}: {error}") from None
+    return hashlib.sha256("".join(lines).encode(errors="surrogateescape")).hexdigest()
 
 
 def resolved_fingerprint(path: str) -> str:
@@ -65,8 +68,3 @@ def _names(root: Path) -> Iterable[str]:
         except ConfigError:  # no pipeline: loading says why
             pass
     return [path.relative_to(root).as_posix() for path in walked(root)]
-
-
-def _of_files(root: Path, names: Iterable[str]) -> str:
-    lines = [f"{name}\0{digest(root / name)}\n" for name in names]
-    return hashlib.sha256("".join(sorted(lines)).encode(errors="surrogateescape")).hexdigest()

@@ -42,10 +42,8 @@ def _text(path: str) -> str:
         text = file.read_bytes().decode("utf-8-sig").replace("\r\n", "\n")
     except FileNotFoundError:
         raise ConfigError(f"no prompt file at {path!r}") from None
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"the prompt file {path!r} is not UTF-8 ({error}); {REMEDY}") from None
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"cannot read the prompt file {path!r}: {error}") from None
+    except (OSError, ValueError) as error:  # it is no UTF-8, or its name none of a file
+        raise ConfigError(f"cannot read the prompt file {path!r}: {error}; {REMEDY}") from None
     if fault := _fault(text):
         raise ConfigError(f"the prompt file {path!r} {fault}; {REMEDY}")
     return text

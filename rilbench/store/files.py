@@ -59,17 +59,12 @@ def share(path: Path) -> None:
     path.chmod(0o666 & ~_UMASK)
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write a text file completely or not at all."""
-    with replacing(path) as part:
-        part.write_text(text, encoding="utf-8")
+def write_text(path: Path, text: str, *, sealed: bool = False) -> None:
+    """Write a text file completely or not at all.
 
-
-def write_sealed(path: Path, text: str) -> None:
-    """Write YAML, or another text in which `#` begins a comment, with its checksum in the first line."""
-    with replacing(path) as part:
-        part.write_text(f"# {KEY}: {ZEROS}\n{text}", encoding="utf-8")
-        seal(part)
+    sealed: the text is YAML, or another in which `#` begins a comment; its checksum becomes the first line.
+    """
+    _write(path, f"# {KEY}: {ZEROS}\n{text}" if sealed else text, sealed=sealed)
 
 
 def read_text(path: Path, *, sealed: bool = False) -> str:
@@ -83,10 +78,7 @@ def write_json(path: Path, value: Any) -> None:
     value = finite(value)
     if isinstance(value, Mapping):
         value = {KEY: ZEROS, **{key: v for key, v in value.items() if key != KEY}}
-    with replacing(path) as part:
-        part.write_text(json.dumps(value, indent=1), encoding="utf-8")
-        if isinstance(value, Mapping):
-            seal(part)
+    _write(path, json.dumps(value, indent=1), sealed=isinstance(value, Mapping))
 
 
 def read_json(path: Path, *, like: Mapping[str, type] | None = None, remedy: str = AGAIN) -> Any:
@@ -102,6 +94,13 @@ def read_json(path: Path, *, like: Mapping[str, type] | None = None, remedy: str
         if not isinstance(value, dict) or not isinstance(value.get(key), kind):
             raise damaged(path, f"it holds no {key!r} as rilbench writes it", remedy)
     return value
+
+
+def _write(path: Path, text: str, *, sealed: bool) -> None:
+    with replacing(path) as part:
+        part.write_text(text, encoding="utf-8")
+        if sealed:
+            seal(part)
 
 
 def finite(value: Any) -> Any:

@@ -55,7 +55,7 @@ def test_only_ends_of_lines_split_prompts(tmp_path: Path, between: str) -> None:
         ("p.txt", '{"prompt": "a"}\n{"prompt": "b"}\n', "holds JSON; write one prompt a line"),
         ("p.txt", '[\n  "a",\n  "b"\n]\n', "holds JSON"),
         ("p.txt", "a\rb\rc", r"lines that end with \\r alone"),
-        ("p.txt", "a\nb".encode("utf-16"), "is not UTF-8 .*; write one prompt a line into a UTF-8 text file"),
+        ("p.txt", "a\nb".encode("utf-16"), "utf-8.*; write one prompt a line into a UTF-8 text file"),
         ("p.txt", "a\0b\n", "NUL bytes"),
         ("p.txt", "\ufeff\r\n", "contains no prompt"),
     ],

@@ -147,12 +147,6 @@ CASES = [
         imported=f"{OF} has metrics = None, which is not a tuple of names",
     ),
     Case(
-        name="message_raises",
-        make=_source("class E(Exception):\n    def __str__(self):\n        raise E\nraise E\n"),
-        imported=f"{OF} cannot be imported: E: its message cannot be read",
-        trace="raise E",
-    ),
-    Case(
         name="metric_without_direction",
         make=_points("[rilbench.metrics]\n{name} = {module}:M\n", METRIC.format(body="    higher_is_better = 'yes'\n")),
         imported="metric '{name}' of {name} 1.2 ({name}:M) does not say whether higher_is_better, True or False",

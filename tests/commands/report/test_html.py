@@ -25,7 +25,7 @@ from selenium.webdriver.support.wait import WebDriverWait
 
 from rilbench.analysis.figures import front
 from rilbench.contracts.errors import UsageError
-from rilbench.store.files import read_json, read_text, write_json, write_sealed
+from rilbench.store.files import read_json, read_text, write_json, write_text
 from rilbench_report import pictures
 from rilbench_report.command import report
 from rilbench_report.page import write_report
@@ -342,7 +342,7 @@ def test_runs_of_other_settings_are_told_apart(store: Path, tmp_path: Path) -> N
     second = tmp_path / "other"
     shutil.copytree(first, second)
     config, result = second / "config.yaml", second / "result.json"
-    write_sealed(config, read_text(config).replace("rank: 2", "rank: 8"))
+    write_text(config, read_text(config).replace("rank: 2", "rank: 8"), sealed=True)
     write_json(result, read_json(result) | {"name": "other"})
     study, _ = write_report([str(first), str(second)], tmp_path / "page.html", toy.catalog(), ignore)
     assert study.labels == ["baseline (rank 2)", "baseline (rank 8)"]
