@@ -48,7 +48,6 @@ __all__ = [
     "setting",
 ]
 MODULES = {
-    "rilbench.api": ("plot",),
     "rilbench.api.calls": ("StagePlan", "load_runs", "plan", "run"),
     "rilbench.api.compare": ("compare",),
     "rilbench.api.stages": ("Run", "RunStage"),
@@ -63,6 +62,8 @@ MODULES = {
 
 
 def __getattr__(name: str) -> Any:
+    if name == "plot":
+        return import_module("rilbench.api.plot")
     for module, names in MODULES.items():
         if name in names:
             return getattr(import_module(module), name)

@@ -35,15 +35,12 @@ def album(study: Study) -> Album:
 
     One order and seed of all strategies after the other, those that most strategies have first.
     """
-    made, numbers, samples = Album(), dict[Path, int](), dict[tuple[Path | None, str], list[Path]]()
+    made, numbers = Album(), dict[Path, int]()
     strategies = Counter(map(_case, study.runs))
     for run in sorted(
         study.runs, key=lambda run: (-strategies[_case(run)], *_case(run), study.labels.index(run.label))
     ):
-        keys = [(run.folder and run.folder.parent, row.evaluation) for row in run.matrix.rows]
-        for key in (key for key in keys if key not in samples):
-            samples[key] = _samples(run, key[1])
-        stages = [samples[key] for key in keys]
+        stages = [_samples(run, row.evaluation) for row in run.matrix.rows]
         if not all(stages):
             continue
         made.of += 1

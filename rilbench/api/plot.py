@@ -5,6 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from rilbench.analysis import figures
+from rilbench.analysis.methods import told_apart
+from rilbench.analysis.quantities import Quantity
+from rilbench.analysis.table import long_table, quantity_table
 from rilbench.contracts.errors import UsageError, unknown
 
 if TYPE_CHECKING:
@@ -19,9 +23,6 @@ def stage_curves(runs: Sequence[Run], metric: str) -> Figure:
 
     Raises UsageError for a metric that no run has.
     """
-    from rilbench.analysis import figures
-    from rilbench.analysis.table import long_table
-
     table = long_table(_told_apart(runs))
     if metric not in set(table["metric"]):
         raise UsageError(unknown("metric of these runs", metric, set(table["metric"])))
@@ -30,24 +31,14 @@ def stage_curves(runs: Sequence[Run], metric: str) -> Figure:
 
 def gain_drift(runs: Sequence[Run]) -> Figure:
     """Learned against forgotten, means over the trained rewards in per cent of base values; up and left is better."""
-    from rilbench.analysis import figures
-    from rilbench.analysis.quantities import Quantity
-    from rilbench.analysis.table import quantity_table
-
     averages = (Quantity.AVERAGE_LEARNED, Quantity.AVERAGE_FORGOTTEN)
     return figures.gain_drift(quantity_table(_told_apart(runs), averages))
 
 
 def heat_map(runs: Sequence[Run]) -> Figure:
     """Forgetting in per cent of the base value: methods x metrics, means over models."""
-    from rilbench.analysis import figures
-    from rilbench.analysis.quantities import Quantity
-    from rilbench.analysis.table import quantity_table
-
     return figures.heat_map(quantity_table(_told_apart(runs), (Quantity.FORGETTING,)))
 
 
 def _told_apart(runs: Sequence[Run]) -> list[RunResult]:
-    from rilbench.analysis.methods import told_apart
-
     return told_apart([run.result for run in runs])
