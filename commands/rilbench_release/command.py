@@ -135,11 +135,10 @@ def export(
 
 def _saved(run: str, settings: Sequence[str] | None, plugins: Sequence[str] | None, command: str) -> SavedRun:
     """A run to read models from, with the settings that the command may change."""
-    from rilbench.api.saved import open_run, unread
-    from rilbench.engine import unused_settings
-    from rilbench.engine.layers import values_of
+    from rilbench.api.saved import open_run
+    from rilbench.engine.unused_settings import require_read
 
-    unused_settings.require_none(unread(values_of(settings or ()), READ[command], command))
+    require_read(settings or (), READ[command], command)
     return open_run(run, catalog(plugins), settings or ())
 
 
@@ -170,15 +169,13 @@ def evaluate(
 
     The result is stored with those of runs; `compare` and `report` read both.
     """
-    from rilbench.api.saved import unread
-    from rilbench.engine import unused_settings
-    from rilbench.engine.layers import values_of
     from rilbench.engine.memo import Outcome
+    from rilbench.engine.unused_settings import require_read
     from rilbench_release import foreign
     from rilbench_release.attach import Lora
 
     given = Lora.parse(lora) if lora else None
-    unused_settings.require_none(unread(values_of(settings or ()), READ["evaluate"], "evaluate"))
+    require_read(settings or (), READ["evaluate"], "evaluate")
     asked = requested(config, settings, plugin, quiet=quiet, rewards=rewards, label=label, model={"path": model})
     with prints_on_stderr():
         folder, result = foreign.evaluate(

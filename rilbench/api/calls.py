@@ -122,12 +122,10 @@ def load_runs(*sources: str | Path, settings: Settings | None = None, plugins: P
     Raises UsageError for a source without finished runs. Warns on stderr of runs that are left out.
     """
     from rilbench.analysis import sources as found
-    from rilbench.api.saved import unread
-    from rilbench.engine import unused_settings
-    from rilbench.engine.layers import values_of
+    from rilbench.engine.unused_settings import require_read
 
     given = _texts(settings)
-    unused_settings.require_none(unread(values_of(given), OF_STAGES, "load_runs"))
+    require_read(given, OF_STAGES, "load_runs")
     catalog, warn = Catalog.of(plugins), Reporter().warn
     results = found.load_runs([str(source) for source in sources], HookCaller(catalog, warn).find_runs, warn=warn)
     return [Run(result=result, catalog=catalog, settings=given) for result in results]

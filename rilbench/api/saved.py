@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 from rilbench.contracts.errors import ConfigError, UsageError
 from rilbench.contracts.result import ResultMatrix, Row, RunResult
-from rilbench.contracts.settings import flat
 from rilbench.contracts.untrusted import name
 from rilbench.engine import identity
 from rilbench.engine.components import Components
@@ -139,9 +138,3 @@ def open_run(name: str, catalog: Catalog, settings: Sequence[str] = ()) -> Saved
     settings_file = RunFiles(folder).settings
     read_text(settings_file, sealed=True)
     return SavedRun(result, load(str(settings_file), settings), catalog)
-
-
-def unread(given: Mapping[str, Any], known: Sequence[str], command: str) -> dict[str, str]:
-    """Keys of nested values to why they have no effect: a command reads only the settings, or sections, `known`."""
-    keys = [key for key in flat(given) if not any(f"{key}.".startswith(f"{k}.") for k in known)]
-    return {key: f"`rilbench {command}` reads only {', '.join(known)}" for key in keys}

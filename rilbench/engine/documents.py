@@ -32,11 +32,11 @@ def settings_document(settings: Any, read: Read | None = None) -> dict[str, Any]
     """
     read, document = read or _contents, {}
     cls: type = type(settings)
-    for field in dataclasses.fields(settings):
-        value, about, kind = getattr(settings, field.name), declared(field), types_of(cls)[field.name]
-        if about.path and isinstance(value, str):
+    for field in (field for field in dataclasses.fields(settings) if not declared(field).secret):
+        value, kind = getattr(settings, field.name), types_of(cls)[field.name]
+        if declared(field).path and isinstance(value, str):
             document[field.name] = read(value)
-        elif not about.secret:
+        else:
             document[field.name] = plain(value, field.name, read, paths=not choices(kind))
     public: dict[str, Any] = redact.values(document)
     return public

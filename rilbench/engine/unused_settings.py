@@ -12,7 +12,7 @@ from rilbench.contracts.errors import ConfigError
 from rilbench.contracts.settings import flat
 from rilbench.contracts.strategy import Stage
 from rilbench.engine.config import RunConfig
-from rilbench.engine.layers import COMPONENTS
+from rilbench.engine.layers import COMPONENTS, values_of
 from rilbench.engine.parts import Parts
 from rilbench.files.hub import is_hub_id
 
@@ -24,6 +24,13 @@ def require_none(faults: Mapping[str, str]) -> None:
     if faults:
         listed = "; ".join(f"{key} has no effect: {why}" for key, why in faults.items())
         raise ConfigError(f"{listed}. Correct it or leave it out.")
+
+
+def require_read(given: Sequence[str], known: Sequence[str], command: str) -> None:
+    """ConfigError for `key=value` settings that a command does not read: it reads only the settings, or sections,
+    `known`."""
+    keys = [key for key in flat(values_of(given)) if not any(f"{key}.".startswith(f"{k}.") for k in known)]
+    require_none({key: f"`rilbench {command}` reads only {', '.join(known)}" for key in keys})
 
 
 def find(given: Mapping[str, Any], parts: Parts, stages: Iterable[Stage]) -> dict[str, str]:

@@ -17,6 +17,7 @@ from rilbench.api.saved import open_run
 from rilbench.contracts.errors import ConfigError, PluginError
 from rilbench.engine import run as engine
 from rilbench.engine.config import load
+from rilbench.engine.documents import settings_document
 from rilbench.engine.parts import Parts
 from rilbench.engine.progress import Reporter
 from rilbench.engine.secret_settings import command_line, hidden
@@ -163,6 +164,17 @@ def test_the_settings_show_no_secret(workplace: Path) -> None:
     with pytest.raises(ConfigError, match="the text has 5000 characters") as caught:
         Parts(toy.config(workplace, f"reward_settings.keyed.api_key={'x' * 5000}"), catalog()).get("reward", "keyed")
     assert "xxx" not in str(caught.value)
+
+
+@dataclass(frozen=True)
+class KeyFile:
+    """A secret that is a path."""
+
+    key: str = setting("key.pem", "file of the key", path=True, secret=True)
+
+
+def test_a_secret_path_takes_no_part_in_an_identity() -> None:
+    assert settings_document(KeyFile()) == {}
 
 
 def test_a_study_is_not_named_after_a_secret(workplace: Path) -> None:
