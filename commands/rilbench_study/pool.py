@@ -1,27 +1,41 @@
-"""Worker processes: spawned, given jobs, replaced when they die, stopped when the user says so."""
+"""Worker processes: started, given jobs, replaced when they die, stopped when the user says so."""
 
 from __future__ import annotations
 
 import signal
+import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from multiprocessing import get_context
 from multiprocessing.connection import wait
+from multiprocessing.context import ForkServerContext, SpawnContext
 
 from rilbench_study.worker import Event, Job, Setup, work
 
+LOADED = ["rilbench.engine.run", "diffusers.pipelines.pipeline_utils", "diffusers.guiders"]  # most of what a run imports
 GRACE_SECONDS = 30.0  # to save what a stopped run has, and for trackers to hear of it
 
 Next = Callable[[int], Job | None]
 Handle = Callable[[int, Event], None]
 
 
+def starting() -> ForkServerContext | SpawnContext:
+    """How workers start: as copies of a process that has imported the libraries once. A GPU cannot be used in a copy."""
+    import torch
+
+    if sys.platform != "linux" or torch.accelerator.is_available():
+        return get_context("spawn")
+    context = get_context("forkserver")
+    context.set_forkserver_preload(LOADED)
+    return context
+
+
 class Member:
     """One worker process and the pipe to it."""
 
     def __init__(self, setup: Setup) -> None:
-        context = get_context("spawn")
+        context = starting()
         self.connection, theirs = context.Pipe()
         self.process = context.Process(target=work, args=(theirs, setup), name=f"rilbench-{setup.number}")
         heard = signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to all processes of a terminal's command

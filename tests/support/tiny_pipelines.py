@@ -48,14 +48,18 @@ def sd_turbo() -> Any:
 def latent_consistency() -> Any:
     """Guidance is an input; every step but the last adds noise."""
     parts = tiny.parts()
-    parts["unet"] = _unet(time_cond_proj_dim=8)
+    parts["unet"] = tiny.unet(time_cond_proj_dim=8)
     parts["scheduler"] = LCMScheduler(**NOISE)
     return LatentConsistencyModelPipeline(**parts, **UNSAFE)
 
 
 def stable_diffusion_xl() -> Any:
-    """Two text encoders, sizes as inputs."""
+    """Two text encoders, sizes as inputs, all kinds of blocks."""
     extra = {
+        "block_out_channels": (8, 16),
+        "down_block_types": ("CrossAttnDownBlock2D",) * 2,
+        "mid_block_type": "UNetMidBlock2DCrossAttn",
+        "up_block_types": ("CrossAttnUpBlock2D",) * 2,
         "attention_head_dim": (2, 4),
         "use_linear_projection": True,
         "addition_embed_type": "text_time",
@@ -70,7 +74,7 @@ def stable_diffusion_xl() -> Any:
         text_encoder_2=_clip(CLIPTextModelWithProjection),
         tokenizer=tiny.tokenizer(),
         tokenizer_2=tiny.tokenizer(),
-        unet=_unet(**extra),
+        unet=tiny.unet(**extra),
         scheduler=EulerDiscreteScheduler(**NOISE, steps_offset=1, timestep_spacing="leading"),
     )
 
@@ -140,12 +144,6 @@ def save(family: str, folder: Path) -> Path:
         torch.manual_seed(0)
         FAMILIES[family]().save_pretrained(folder)
     return folder
-
-
-def _unet(**options: Any) -> Any:
-    return tiny.unet(
-        down_block_types=("CrossAttnDownBlock2D",) * 2, up_block_types=("CrossAttnUpBlock2D",) * 2, **options
-    )
 
 
 def _clip(kind: type) -> Any:
