@@ -13,7 +13,11 @@ from multiprocessing.context import ForkServerContext, SpawnContext
 
 from rilbench_study.worker import Event, Job, Setup, work
 
-LOADED = ["rilbench.engine.run", "diffusers.pipelines.pipeline_utils", "diffusers.guiders"]  # most of what a run imports
+LOADED = [
+    "rilbench.engine.run",
+    "diffusers.pipelines.pipeline_utils",
+    "diffusers.guiders",
+]  # most of what a run imports
 GRACE_SECONDS = 30.0  # to save what a stopped run has, and for trackers to hear of it
 
 Next = Callable[[int], Job | None]
@@ -21,7 +25,7 @@ Handle = Callable[[int, Event], None]
 
 
 def starting() -> ForkServerContext | SpawnContext:
-    """How workers start: as copies of a process that has imported the libraries once. A GPU cannot be used in a copy."""
+    """How workers start: as copies of a process that has imported the libraries. A copy cannot use a GPU."""
     import torch
 
     if sys.platform != "linux" or torch.accelerator.is_available():

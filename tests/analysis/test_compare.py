@@ -190,6 +190,7 @@ def pairs(store: Path, one: str, two: str) -> list[tuple[Raw, Raw]]:
     return [(run, partners[key]) for key, run in keys.items() if key in partners]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("against", [None, "baseline"])
 @pytest.mark.parametrize("quantity", list(Quantity))
 def test_every_number_of_the_differences(store: Path, quantity: Quantity, against: str | None) -> None:
@@ -357,6 +358,7 @@ def test_students_interval_and_holm_by_hand() -> None:
     assert math.isnan(adjusted["none"])
 
 
+@pytest.mark.slow
 def test_best_follows_the_direction_and_ties_share_it(tmp_path: Path) -> None:
     for seed in range(2):
         save(tmp_path, "one", seed=seed)
@@ -500,6 +502,7 @@ def test_a_label_makes_a_strategy_of_its_own(tmp_path: Path) -> None:
     assert set(zip(differences["label"], differences["against"], strict=True)) == {("rid-fast", "rid")}
 
 
+@pytest.mark.slow
 def test_a_reward_trained_twice(tmp_path: Path) -> None:
     """Forward until its first stage, learned and plasticity at its last one."""
     run = json.loads((save(tmp_path, "rid", (H, A, C, A, H)) / "result.json").read_text())

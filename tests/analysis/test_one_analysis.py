@@ -35,6 +35,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> list[RunResult]:
     return load_runs([str(store)], lambda source: [])
 
 
+@pytest.mark.slow
 def test_means(runs: list[RunResult]) -> None:
     compared = {(r["label"], r["quantity"], r["metric"]): r for r in of_compare(runs)["means"]}
     study, found = Study.about(runs), findings.Runs(runs)
@@ -47,6 +48,7 @@ def test_means(runs: list[RunResult]) -> None:
     assert compared["soup", "final", A]["n"] == 3  # models, not runs
 
 
+@pytest.mark.slow
 def test_differences(runs: list[RunResult]) -> None:
     """The question names all the tests: p is corrected over them."""
     two = [run for run in runs if run.label in ("rid", "baseline")]

@@ -41,6 +41,7 @@ def pixels(image: Image.Image) -> np.ndarray:
     return np.asarray(image).astype(int)
 
 
+@pytest.mark.slow
 def test_it_is_the_run_of_the_command_line(run: rilbench.Run, place: Path) -> None:
     plugins = [f"--plugin={plugin}" for plugin in PLUGINS]
     done = command.rilbench("run", "--config", place / "toy.yaml", "-s", "rid", "train.lr=0.2", *plugins, "--quiet")
@@ -49,6 +50,7 @@ def test_it_is_the_run_of_the_command_line(run: rilbench.Run, place: Path) -> No
     assert run.result.command == f"rilbench run --config {place}/toy.yaml strategy=rid train.lr=0.2 {' '.join(plugins)}"
 
 
+@pytest.mark.slow
 def test_a_finished_run_is_returned_at_once(
     run: rilbench.Run, place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -72,6 +74,7 @@ def test_modes_of_a_notebook_change_no_number_and_stay(run: rilbench.Run, place:
     assert np.array_equal(pixels(drawn[0]), pixels(run.stage(-1).images[0]))
 
 
+@pytest.mark.slow
 def test_the_table_has_a_row_for_each_stage(run: rilbench.Run) -> None:
     table, fallen = run.table(), run.table(forgetting=True)
     assert list(table.index) == list(fallen.index) == ["0 base", "1 red", "2 dark"]
@@ -83,6 +86,7 @@ def test_the_table_has_a_row_for_each_stage(run: rilbench.Run) -> None:
     assert run.name in run._repr_html_()
 
 
+@pytest.mark.slow
 def test_stages_are_counted_from_both_ends(run: rilbench.Run) -> None:
     assert [stage.label for stage in run.stages] == ["base", "red", "dark"]
     assert run.stage(-1) == run.stage(2) == run.stages[-1]
@@ -92,6 +96,7 @@ def test_stages_are_counted_from_both_ends(run: rilbench.Run) -> None:
             run.stage(number)
 
 
+@pytest.mark.slow
 def test_scores_are_those_of_single_images(run: rilbench.Run) -> None:
     scores = run.stage(-1).scores
     assert list(scores.index) == [(prompt, image) for prompt in PROMPTS for image in range(2)]
@@ -99,6 +104,7 @@ def test_scores_are_those_of_single_images(run: rilbench.Run) -> None:
     assert dict(scores.mean()) == values
 
 
+@pytest.mark.slow
 def test_scores_need_the_prompts_they_were_measured_on(run: rilbench.Run, place: Path) -> None:
     file = place / "prompts.txt"
     before = file.read_text()
@@ -148,6 +154,7 @@ def test_pairs_make_the_model(run: rilbench.Run, place: Path) -> None:
     assert [coefficient for _, coefficient in soup.stage(-1).pairs] == [0.5, 0.5]
 
 
+@pytest.mark.slow
 def test_a_plan_trains_nothing(run: rilbench.Run, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("rilbench.model.text_to_image.TextToImage.load", None)
     same = {key: value for key, value in RID.items() if key != "quiet"}
@@ -165,6 +172,7 @@ def test_a_plan_trains_nothing(run: rilbench.Run, place: Path, monkeypatch: pyte
     assert stored == [[True, True, True], [False, False, False], [True, False, False]]
 
 
+@pytest.mark.slow
 def test_runs_are_loaded_from_a_store(run: rilbench.Run, place: Path, tmp_path: Path) -> None:
     found = rilbench.load_runs(place / "runs", settings={"model.device": "cpu"}, plugins=PLUGINS)
     (again,) = [each for each in found if each.name == run.name]
@@ -176,6 +184,7 @@ def test_runs_are_loaded_from_a_store(run: rilbench.Run, place: Path, tmp_path: 
         rilbench.load_runs(place / "runs", settings={"train.lr": 1})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "kind", "told"),
     [

@@ -37,6 +37,7 @@ def unread() -> Iterator[TextIO]:
         yield stream
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
 def test_tables_on_a_narrow_terminal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, encoding: str) -> None:
     small_runs.write_run(tmp_path, "rid")
@@ -57,6 +58,7 @@ def test_what_has_no_plain_sign_is_escaped(monkeypatch: pytest.MonkeyPatch) -> N
     assert "\\u96ea\\u2191" in text.getvalue().decode("ascii")
 
 
+@pytest.mark.slow
 def test_a_run_whose_readers_have_gone_is_finished(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     toy.config(workplace)
     arguments = ["run", "--config", str(workplace / "toy.yaml"), "--rewards", "red", "evaluate.metrics=[]"]

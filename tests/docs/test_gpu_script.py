@@ -57,6 +57,7 @@ def test_nothing_starts_when_the_time_is_over(tmp_path: Path) -> None:
     assert end["at"] >= 0
 
 
+@pytest.mark.slow
 def test_a_part_is_stopped_in_time() -> None:
     start = time.time()
     with pytest.raises(TimeoutError, match="no time left"):

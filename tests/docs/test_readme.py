@@ -51,6 +51,7 @@ def test_every_strategy_is_in_the_table() -> None:
     assert set(re.findall(r"^\| `(\w+)` \| [^|]+ \|$", README, re.M)) == strategies
 
 
+@pytest.mark.slow
 def test_the_study_of_the_readme_loads() -> None:
     (name,) = re.findall(r"rilbench study --config (\w+)", README)
     assert definition.load(name).orders
@@ -68,6 +69,7 @@ def test_alg_1_is_one_link_away() -> None:
     assert "Alg. 1" in (ROOT / target).read_text()
 
 
+@pytest.mark.slow
 def test_the_readme_reward_works(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (module,) = re.findall(r"```python\n(# redness.py\n.*?)```", README, re.S)
     (workplace / "redness.py").write_text(module)

@@ -183,6 +183,7 @@ def test_a_value_on_the_command_line_is_refused_or_takes_effect(key: str, text: 
     check(key, text, refused(lambda: planned("shapes", f"{key}={text}")))
 
 
+@pytest.mark.slow
 @settings(BOUNDED, max_examples=120)
 @given(KEYS, VALUES, st.booleans())
 def test_a_value_in_a_file_is_refused_or_takes_effect(key: str, text: str, quoted: bool) -> None:

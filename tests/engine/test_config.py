@@ -311,6 +311,7 @@ def test_a_configuration_starts_from_its_base(tmp_path: Path) -> None:
     assert loaded.recipes == sd15.recipes
 
 
+@pytest.mark.slow
 def test_another_model_does_not_take_the_revision_of_the_one_below(tmp_path: Path) -> None:
     (tmp_path / "mine.yaml").write_text("base: sd15\nmodel: {path: some/model}\n")
     (tmp_path / "pinned.yaml").write_text(f"base: {tmp_path}/mine.yaml\nmodel: {{path: other/model, revision: abc}}\n")

@@ -61,6 +61,7 @@ def test_warnings_come_through_when_progress_is_quiet(capsys: pytest.CaptureFixt
     assert capsys.readouterr().err == "warning: a file is missing\n"
 
 
+@pytest.mark.slow
 def test_a_run_says_what_it_does(workplace: Path) -> None:
     toy.config(workplace)
     arguments = ["run", "--config", str(workplace / "toy.yaml"), "--rewards", "red", "evaluate.metrics=[]", "--json"]

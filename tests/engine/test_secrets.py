@@ -85,6 +85,7 @@ def tracked(place: Path, workplace: Path, monkeypatch: pytest.MonkeyPatch) -> Pa
     return workplace
 
 
+@pytest.mark.slow
 def test_no_file_of_a_run_a_study_an_export_or_a_report_has_a_secret(
     tracked: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -173,6 +173,7 @@ def test_base_images_that_a_new_stage_needs_are_made_again(place: Path) -> None:
     assert result.matrix.values("likeness")[0] == 1.0
 
 
+@pytest.mark.slow
 def test_evaluate_keeps_a_finished_result_too(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config = toy.config(place)
     arguments = {"catalog": toy.catalog(), "reporter": Reporter(quiet=True)}

@@ -370,6 +370,7 @@ def test_a_setting_that_cannot_be_stored_is_refused_before_the_start(
     assert not (workplace / "runs").exists()
 
 
+@pytest.mark.slow
 def test_settings_of_every_type_train(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(toy.Redness, "Settings", Sizes)
     first = toy.run(

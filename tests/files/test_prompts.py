@@ -93,6 +93,7 @@ def test_a_repeated_prompt_counts_once(workplace: Path) -> None:
     assert evaluation_prompts(str(file)) == ["a red circle", "a blue square", "a green ring"]
 
 
+@pytest.mark.slow
 def test_prompts_that_the_model_reads_alike_are_one_observation(workplace: Path) -> None:
     told: list[str] = []
     prompts = [LONG + "small", LONG + "large", LONG + "vivid", "a ring", "A ring", "a cross"]
@@ -121,6 +122,7 @@ def test_equal_scores_of_equal_prompts_do_not_narrow_the_interval() -> None:
     assert interval(repeated)[0] > 0.35  # what it would be
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("family", "limits", "cut"),
     [
@@ -139,6 +141,7 @@ def test_a_prompt_is_cut_where_no_encoder_reads_it_whole(
     assert [reading.cut for reading in found] == cut
 
 
+@pytest.mark.slow
 def test_a_prompt_unlike_the_captions_of_the_training_is_told(workplace: Path) -> None:
     described = {"template": "a {size} {shape}", "words": {"size": ["small", "big"], "shape": ["ring"]}, "example": "!"}
     file = workplace / "pipeline" / "captions.json"

@@ -89,6 +89,7 @@ def _pair(workplace: Path, key: str, store: str = "runs") -> bytes:
     return (workplace / store / "stages" / key / "adapter_model.safetensors").read_bytes()
 
 
+@pytest.mark.slow
 def test_making_a_component_draws_for_itself(workplace: Path) -> None:
     torch.manual_seed(5)
     before = torch.get_rng_state()
@@ -140,6 +141,7 @@ class BasePainter(Painter):
         return images.mean((1, 2, 3))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cls", ["Painter", "BasePainter"])
 def test_a_metric_that_changes_the_images_through_numpy_is_refused(cls: str, workplace: Path) -> None:
     with pytest.raises(PluginError, match="metric 'odd' changes the images in place; let it work on a copy"):
@@ -247,12 +249,14 @@ def test_no_exception_of_a_hook_stops_a_run(workplace: Path, monkeypatch: pytest
     assert [text for text in told if "failed in run_started: CancelledError: ; it is skipped" in text] == told
 
 
+@pytest.mark.slow
 def test_ctrl_c_in_a_hook_is_the_users(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RILBENCH_DISABLE_PLUGINS", "mlflow,jsonl")
     with pytest.raises(KeyboardInterrupt):
         with_hook(workplace, "Interrupts", [])
 
 
+@pytest.mark.slow
 def test_no_exception_of_a_component_is_a_traceback(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def cancelled(self: Strategy, step: Any) -> Tensor:
         raise asyncio.CancelledError

@@ -110,6 +110,7 @@ def test_strict_without_a_fault_is_silent(
     assert (done.code, done.out) == (3, "")
 
 
+@pytest.mark.slow
 def test_a_plugin_that_prints_leaves_stdout_alone(installed: Path, rilbench: Callable[..., Done]) -> None:
     fabricate.reward(installed, "chatty", f"print('hello from chatty')\n{fabricate.GOOD}", cls="Good")
     done = rilbench("run", *GROUNDED, "--rewards", "compressibility,chatty", "--json")
@@ -264,6 +265,7 @@ def test_show_prints_contract_settings_and_licence(installed: Path, rilbench: Ca
     assert "Did you mean 'hps'" in rilbench("plugins", "show", "hsp").err
 
 
+@pytest.mark.slow
 def test_check_runs_the_kit(installed: Path, rilbench: Callable[..., Done]) -> None:
     good = rilbench("plugins", "check", "good", "--image-size", "16")
     assert good.code == 0, good.out
@@ -316,6 +318,7 @@ def test_two_hooks_of_one_name_cost_one_warning(installed: Path, rilbench: Calla
     assert done.err.count("claimed by twin-1 1.2") == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("disabled", "config", "code", "message"),
     [
@@ -368,6 +371,7 @@ def test_a_metric_that_raises_is_blamed(part: str, installed: Path, rilbench: Ca
     assert done.err.splitlines()[-1] == "error: metric 'moody' failed: KeyError: 'lost'"
 
 
+@pytest.mark.slow
 def test_a_metric_that_changes_the_images_is_refused(installed: Path, rilbench: Callable[..., Done]) -> None:
     source = "from rilbench import MeanMetric\nclass M(MeanMetric):\n    higher_is_better = True\n"
     source += (
@@ -414,6 +418,7 @@ def test_a_misspelt_group_is_pointed_out(installed: Path, rilbench: Callable[...
     assert "Did you mean 'rilbench.rewards'?" in done.err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("body", "message"),
     [
@@ -514,6 +519,7 @@ def test_names_of_distributions_are_compared_as_pip_does(installed: Path, monkey
     assert control.not_installed(catalog.plugins) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("body", "message"),
     [

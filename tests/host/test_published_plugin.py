@@ -20,6 +20,7 @@ POINTS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("strategy", ["twice", "rid"])
 def test_a_plugin_of_version_1_runs(
     strategy: str, workplace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

@@ -43,6 +43,7 @@ def test_a_new_pair_changes_nothing(model: TextToImage, init: str) -> None:
     assert torch.equal(forward(model), before)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("earlier", [0, 2])
 def test_gradient_equals_plain_autograd_on_full_weights(model: TextToImage, earlier: int) -> None:
     """One step's gradient against d loss / d W of a bare network, pulled back by hand: dA = dW B^T, dB = A^T dW."""
@@ -118,6 +119,7 @@ def test_only_linear_layers_that_exist(model: TextToImage) -> None:
         adapter_group(model.network, targets=["conv_in"])
 
 
+@pytest.mark.slow
 def test_pair_on_disk_is_a_peft_lora(model: TextToImage, tmp_path: Path) -> None:
     """PEFT, given our files, computes what we compute."""
     from peft import LoraConfig, inject_adapter_in_model, set_peft_model_state_dict
@@ -169,6 +171,7 @@ def test_bf16_keeps_small_changes(pipeline: Path) -> None:
     assert all(torch.equal(layer.weight, group.base[n]) for n, layer in group.layers.items())
 
 
+@pytest.mark.slow
 def test_gradient_checkpointing_changes_nothing(pipeline: Path) -> None:
     """Checkpointing runs the hooks again in the backward pass; the branch must still be there."""
     gradients = []

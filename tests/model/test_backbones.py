@@ -95,6 +95,7 @@ def load_plain(family: str, folders: dict[str, Path]) -> Any:
     return DiffusionPipeline.from_pretrained(folders[family], **options)
 
 
+@pytest.mark.slow
 def test_images_are_those_of_diffusers(family: str, folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
     config = settings(family, folders)
     model = TextToImage.load(config)
@@ -104,6 +105,7 @@ def test_images_are_those_of_diffusers(family: str, folders: dict[str, Path], mo
     assert not torch.allclose(image(model), image(TextToImage.load(settings(family, folders, steps=5))), atol=1e-3)
 
 
+@pytest.mark.slow
 def test_a_pair_on_disk_is_a_lora_of_the_pipeline(
     family: str, folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -122,6 +124,7 @@ def test_a_pair_on_disk_is_a_lora_of_the_pipeline(
     assert torch.allclose(image(model), expected, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("strategy", ["baseline", "rid"])
 def test_two_stages(family: str, strategy: str, folders: dict[str, Path], workplace: Path) -> None:
     changes = [
@@ -140,6 +143,7 @@ def test_two_stages(family: str, strategy: str, folders: dict[str, Path], workpl
     assert [row.label for row in result.matrix.rows] == ["base", "red", "dark"]
 
 
+@pytest.mark.slow
 def test_all_that_the_denoiser_is_given_is_on_its_device(family: str, folders: dict[str, Path]) -> None:
     """A tensor left on the CPU would be an error beside a device without data, as it is beside a GPU."""
     model = TextToImage.load(settings(family, folders))
@@ -153,6 +157,7 @@ def test_all_that_the_denoiser_is_given_is_on_its_device(family: str, folders: d
         model._prediction(latents, model.sampler.time(1), condition, nothing, together=True)
 
 
+@pytest.mark.slow
 def test_half_precision_is_that_of_diffusers(
     family: str, folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -183,6 +188,7 @@ def test_half_precision_is_that_of_diffusers(
     assert all(g.dtype == torch.float32 for g in torch.autograd.grad(z_0.mean(), group.pair.factors))
 
 
+@pytest.mark.slow
 def test_guidance_up_to_one_is_none(folders: dict[str, Path]) -> None:
     """As in diffusers, whose few-step models are used with 0: not the unguided image."""
     images = [image(TextToImage.load(settings("sd_turbo", folders, guidance=g))) for g in (0.0, 0.5, 1.0, 1.5)]
@@ -191,6 +197,7 @@ def test_guidance_up_to_one_is_none(folders: dict[str, Path]) -> None:
     assert not torch.allclose(images[3], images[2], atol=1e-4)
 
 
+@pytest.mark.slow
 def test_conditions_do_not_depend_on_the_batch(family: str, folders: dict[str, Path]) -> None:
     model, other = (TextToImage.load(settings(family, folders)) for _ in range(2))
     together, alone = model.encode(PROMPTS), other.encode(PROMPTS[1:])
@@ -198,6 +205,7 @@ def test_conditions_do_not_depend_on_the_batch(family: str, folders: dict[str, P
     assert any(not torch.equal(value[0], value[1]) for value in together.values())
 
 
+@pytest.mark.slow
 def test_memory_levers_change_rounding_only(family: str, folders: dict[str, Path]) -> None:
     def gradient(**changes: Any) -> Tensor:
         model = TextToImage.load(settings(family, folders, **changes))
@@ -213,6 +221,7 @@ def test_memory_levers_change_rounding_only(family: str, folders: dict[str, Path
         assert (gradient(**{lever: True}) - plain).norm() / plain.norm() < 1e-4
 
 
+@pytest.mark.slow
 def test_guidance_without_gradient(folders: dict[str, Path]) -> None:
     """The same images; of the gradient, the unguided branch's part is missing."""
     found = {}
@@ -236,6 +245,7 @@ def _flat(gradients: tuple[Tensor, ...]) -> Tensor:
     return torch.cat([g.flatten() for g in gradients])
 
 
+@pytest.mark.slow
 def test_the_autoencoder_of_sdxl_stays_in_float32(folders: dict[str, Path]) -> None:
     def dtypes(family: str, **changes: Any) -> tuple[torch.dtype, torch.dtype]:
         model = TextToImage.load(settings(family, folders, precision="bf16", **changes))

@@ -113,12 +113,14 @@ def check(found: list[Tensor], padding: int) -> None:
         assert ours.tolist() == text + [padding] * (CONTEXT - len(text)), prompt
 
 
+@pytest.mark.slow
 def test_stable_diffusion(tokenizers: tuple[Any, Any]) -> None:
     parts = tiny.parts() | {"tokenizer": tokenizers[0], "text_encoder": text_encoder(CLIPTextModel)}
     pipeline = StableDiffusionPipeline(**parts, **tiny_pipelines.UNSAFE)
     check(tokens_of(StableDiffusion(pipeline, ModelConfig(), "cpu"), "text_encoder"), WORDS - 1)
 
 
+@pytest.mark.slow
 def test_stable_diffusion_xl(tokenizers: tuple[Any, Any]) -> None:
     pipeline = tiny_pipelines.stable_diffusion_xl()
     encoders = text_encoder(CLIPTextModel), text_encoder(CLIPTextModelWithProjection)

@@ -114,6 +114,7 @@ def test_text_features_cached_in_inference_mode_serve_training(saved: Path) -> N
     assert x.grad.abs().sum() > 0
 
 
+@pytest.mark.slow
 def test_an_architecture_with_a_weight_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config = clip_config(49408)  # open_clip's own tokenizer
     monkeypatch.setitem(open_clip.factory._MODEL_CONFIGS, "tiny-test", config)

@@ -59,6 +59,7 @@ def distillation(pipeline: Path, rid: RID, model: Mapping[str, object], *, below
     return torch.cat([gradient.flatten() for gradient in found])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("below", [0, 2])  # stage 1, and stage 3
 @pytest.mark.parametrize("model", MODELS, ids=lambda m: "-".join(map(str, m.values())))
 def test_an_equal_teacher_pulls_at_nothing(pipeline: Path, model: dict[str, object], below: int) -> None:
@@ -66,6 +67,7 @@ def test_an_equal_teacher_pulls_at_nothing(pipeline: Path, model: dict[str, obje
     assert not distillation(pipeline, rid, model, below=below, carry=False).any()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "settings",
     [{"distil": "full"}, {"space": "latent"}, {"group": False}, {"reset": False}, {"distil": "full", "reset": False}],

@@ -27,6 +27,7 @@ from rilbench_release import foreign
 from rilbench_release.attach import Lora
 
 
+@pytest.mark.slow
 def test_nan_images_of_the_model_itself(workplace: Path) -> None:
     file = workplace / "pipeline" / "unet" / "diffusion_pytorch_model.safetensors"
     state = load_file(file)
@@ -36,6 +37,7 @@ def test_nan_images_of_the_model_itself(workplace: Path) -> None:
     assert "train.lr" not in str(told.value)
 
 
+@pytest.mark.slow
 def test_nan_images_of_a_lora(workplace: Path) -> None:
     file = workplace / "style.safetensors"
     down, up = torch.ones(2, 8, 3, 3), torch.ones(4, 2, 1, 1)
@@ -66,6 +68,7 @@ def test_an_unknown_prediction_is_refused(workplace: Path, sampler: str) -> None
         load_backbone(toy.config(workplace, f"model.sampler={sampler}").model)
 
 
+@pytest.mark.slow
 def test_noise_cannot_be_predicted_from_pure_noise(workplace: Path) -> None:
     """On the schedule whose last step has no signal, the image is the noise's prediction times infinity."""
     scheduler(workplace, rescale_betas_zero_snr=True)
@@ -82,6 +85,7 @@ def test_what_a_scheduler_refuses_is_no_traceback(workplace: Path) -> None:
         load_backbone(toy.config(workplace).model)
 
 
+@pytest.mark.slow
 def test_a_file_is_converted_by_the_command_told(tmp_path: Path) -> None:
     """The class is that of the weights; a shell passes the command on whole."""
     for name, weight, kind in (

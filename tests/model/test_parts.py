@@ -134,6 +134,7 @@ def as_published(part: str, state: State) -> State:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("part", ["text_encoder", "vae"])
 def test_published_old_names_are_known(part: str, sound: Path, folder: Path) -> None:
     names = set(load_file(folder / part / FILES[part]))
@@ -144,6 +145,7 @@ def test_published_old_names_are_known(part: str, sound: Path, folder: Path) -> 
     assert all(torch.equal(one[key], other[key]) for key in one)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("vae_precision", ["auto", "fp32"])
 def test_an_autoencoder_in_float32_is_never_rounded(vae_precision: str, sound: Path) -> None:
     """Beside a denoiser in bfloat16, which is."""
@@ -156,6 +158,7 @@ def test_an_autoencoder_in_float32_is_never_rounded(vae_precision: str, sound: P
         assert equal == (part == "vae")
 
 
+@pytest.mark.slow
 def test_an_autoencoder_in_bfloat16_is_rounded_once(sound: Path) -> None:
     state = load(sound, precision="bf16", vae_precision="bf16").vae.state_dict()
     exact = load_file(sound / "vae" / FILES["vae"])

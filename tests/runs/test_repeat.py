@@ -74,6 +74,7 @@ def run_folder() -> Path:
     return file.parent
 
 
+@pytest.mark.slow
 def test_the_result_is_that_of_the_run_and_torch_is_not_imported() -> None:
     again = subprocess.run([sys.executable, "-c", AGAIN], capture_output=True, text=True, env={**os.environ})
     assert again.returncode == 0, again.stderr
@@ -111,6 +112,7 @@ CHANGES = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("change", "file"), CHANGES)
 def test_what_changed_goes_the_ordinary_way_and_is_known_again_after_it(
     change: Callable[[Path], None], file: Callable[[], Path]

@@ -60,6 +60,7 @@ def test_the_trained_reward_rises(workplace: Path, strategy: str) -> None:
     assert values[1] > values[0] + 0.005
 
 
+@pytest.mark.slow
 def test_same_seed_same_bytes_other_seed_other_bytes(workplace: Path) -> None:
     _, first = run(workplace)
     weights = adapters(workplace)
@@ -72,6 +73,7 @@ def test_same_seed_same_bytes_other_seed_other_bytes(workplace: Path) -> None:
     assert other.matrix.values("red")[1] != first.matrix.values("red")[1]
 
 
+@pytest.mark.slow
 def test_a_finished_stage_is_never_trained_twice(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     _, first = run(workplace, "strategy=baseline")
     before = adapters(workplace)
@@ -82,6 +84,7 @@ def test_a_finished_stage_is_never_trained_twice(workplace: Path, monkeypatch: p
     assert run(workplace, "strategy=baseline")[1] == first
 
 
+@pytest.mark.slow
 def test_earlier_pairs_stay_bit_identical(workplace: Path) -> None:
     _, one = run(workplace, "rewards=[red]")
     before = adapters(workplace)
@@ -90,6 +93,7 @@ def test_earlier_pairs_stay_bit_identical(workplace: Path) -> None:
     assert before.items() <= adapters(workplace).items()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("checkpoint_every", "optimiser"), [(100, "adamw"), (2, "adamw"), (2, "adamw8bit")])
 def test_a_stopped_run_continues_to_the_same_numbers(
     workplace: Path, monkeypatch: pytest.MonkeyPatch, checkpoint_every: int, optimiser: str
@@ -121,6 +125,7 @@ def test_a_stopped_run_continues_to_the_same_numbers(
     assert not list((workplace / "runs").rglob("checkpoint.pt"))
 
 
+@pytest.mark.slow
 def test_images_do_not_depend_on_the_batch_size(workplace: Path) -> None:
     _, together = run(workplace, "rewards=[red]", "train.samples=2")
     images = kept_images(workplace / "runs" / together.matrix.rows[0].evaluation / "images.safetensors")
@@ -131,6 +136,7 @@ def test_images_do_not_depend_on_the_batch_size(workplace: Path) -> None:
     assert apart.matrix.values("red")[1] == pytest.approx(together.matrix.values("red")[1], abs=1e-5)
 
 
+@pytest.mark.slow
 def test_a_model_that_did_not_change_measures_as_the_base(workplace: Path) -> None:
     """Bit by bit, compared with what is kept of the base too: metrics see the kept images."""
     _, result = run(
@@ -142,6 +148,7 @@ def test_a_model_that_did_not_change_measures_as_the_base(workplace: Path) -> No
     assert base.values == merged.values
 
 
+@pytest.mark.slow
 def test_what_is_kept_is_what_was_measured(workplace: Path) -> None:
     _, result = run(workplace, "rewards=[red]", "train.samples=2")
     kept = kept_images(workplace / "runs" / result.matrix.rows[0].evaluation / "images.safetensors")
@@ -150,6 +157,7 @@ def test_what_is_kept_is_what_was_measured(workplace: Path) -> None:
     assert torch.allclose(scores.flatten(), again, rtol=0, atol=1e-6)  # 8 bits alone move it by 1e-4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("samples", "updates", "scored"), [(2, 1, 2), (3, 2, 3), (7, 4, 7), (8, 4, 8)])
 def test_every_sample_is_trained_on(
     workplace: Path, monkeypatch: pytest.MonkeyPatch, samples: int, updates: int, scored: int
@@ -219,6 +227,7 @@ def test_bad_input_is_one_clear_error(
         run(workplace, *overrides)
 
 
+@pytest.mark.slow
 def test_finished_stages_survive_a_failure(workplace: Path) -> None:
     with pytest.raises(DivergedError, match="Finished stages are kept"):
         run(workplace, "rewards=[red,nan]")
@@ -236,6 +245,7 @@ def test_empty_prompts_and_corrupt_weights(workplace: Path) -> None:
         run(workplace)
 
 
+@pytest.mark.slow
 def test_a_broken_hook_costs_a_warning(
     workplace: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -249,6 +259,7 @@ def test_a_broken_hook_costs_a_warning(
     assert "hook 'noisy' of unknown (toy:BrokenHook) failed in stage_finished: RuntimeError" in error
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_a_clear_error(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*arguments: object, **named: object) -> None:
         raise OSError(28, "No space left on device")
@@ -262,6 +273,7 @@ def test_a_full_disk_is_a_clear_error(workplace: Path, monkeypatch: pytest.Monke
     assert run(workplace)[1].status == "finished"
 
 
+@pytest.mark.slow
 def test_interrupted_before_the_first_row(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupt(*arguments: object, **named: object) -> None:
         raise KeyboardInterrupt
@@ -275,6 +287,7 @@ def test_interrupted_before_the_first_row(workplace: Path, monkeypatch: pytest.M
     assert run(workplace)[1].status == "finished"
 
 
+@pytest.mark.slow
 def test_an_edited_prompt_file_is_another_stage(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also when it is named without a folder."""
     monkeypatch.chdir(workplace)
@@ -286,6 +299,7 @@ def test_an_edited_prompt_file_is_another_stage(workplace: Path, monkeypatch: py
     assert second.matrix.rows[1].stage_id != first.matrix.rows[1].stage_id
 
 
+@pytest.mark.slow
 def test_a_plugin_that_raises_is_named(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(self: toy.Redness, images: torch.Tensor, prompts: list[str]) -> torch.Tensor:
         raise IndexError("list index out of range")

@@ -47,6 +47,7 @@ def test_what_is_finished_can_be_used(finished: Path) -> None:
     assert {path: path.stat().st_mtime_ns for path in store.rglob("*")} == before
 
 
+@pytest.mark.slow
 def test_what_is_not_finished_names_the_folder(finished: Path) -> None:
     toy.config(finished)
     run = ["run", "--config", str(finished / "toy.yaml"), "--rewards", "red", *options()]

@@ -70,6 +70,7 @@ def test_a_long_name_has_a_temporary_one(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == [name]
 
 
+@pytest.mark.slow
 def test_a_stage_that_is_taken_up_again_is_swept(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def killed(*arguments: object, **named: object) -> None:
         raise KeyboardInterrupt
@@ -107,6 +108,7 @@ def test_no_flipped_bit_of_a_checkpoint_goes_unseen(tmp_path: Path) -> None:
             load_checkpoint(file)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", ["flipped", "empty"])
 def test_a_damaged_checkpoint_costs_a_new_start_of_its_stage(
     workplace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], damage: str

@@ -62,6 +62,7 @@ def bench(pipeline: Path) -> Bench:
     return Bench(pipeline)
 
 
+@pytest.mark.slow
 def test_a_gradient_through_another_pair(pipeline: Path) -> None:
     """Checkpointing runs blocks again in the backward pass, when the pair in training is active again."""
     gradients = []
@@ -330,6 +331,7 @@ class AverageAndGoOn(Baseline):
         return [first, second, Stage(merge={0: 0.5, 1: 0.5}, average="factors"), Stage(rewards=third.rewards)]
 
 
+@pytest.mark.slow
 def test_a_stage_on_averaged_factors_is_trained(workplace: Path) -> None:
     """No strategy trained what it stands on, so there is no record to inherit from."""
     own = EntryPoint("average_on", f"{__name__}:AverageAndGoOn", "rilbench.strategies")

@@ -278,6 +278,7 @@ def outcomes(pytester: pytest.Pytester, component: type[Component], expected: di
     return pytester.runpytest_inprocess(*QUICK).parseoutcomes()
 
 
+@pytest.mark.slow
 def test_each_check_is_a_pytest_test(pytester: pytest.Pytester) -> None:
     total = len(checks_for(GoodMetric))
     assert outcomes(pytester, GoodMetric, {}) == {"passed": total - 2, "skipped": 2}
@@ -285,6 +286,7 @@ def test_each_check_is_a_pytest_test(pytester: pytest.Pytester) -> None:
     result.stdout.fnmatch_lines(["*test_component[[]reset_forgets[]]"])
 
 
+@pytest.mark.slow
 def test_pytest_shows_the_fault(pytester: pytest.Pytester) -> None:
     total = len(checks_for(KeepsTheLast))
     assert outcomes(pytester, KeepsTheLast, {}) == {"passed": total - 3, "skipped": 2, "failed": 1}

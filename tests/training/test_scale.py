@@ -84,6 +84,7 @@ def strategies(factor: float) -> list[Strategy]:
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("factor", [1e-3, 1e3])
 @pytest.mark.parametrize("which", [0, 1, 2], ids=["baseline", "rid", "joint"])
 def test_a_factor_changes_no_step(pipeline: Path, tmp_path: Path, which: int, factor: float) -> None:
@@ -93,6 +94,7 @@ def test_a_factor_changes_no_step(pipeline: Path, tmp_path: Path, which: int, fa
     assert worst(scaled, plain) < 0.01
 
 
+@pytest.mark.slow
 def test_a_large_eps_and_a_norm_that_clips_would_show(pipeline: Path, tmp_path: Path) -> None:
     """What the defaults were: constants that only make sense for gradients of one size."""
     for train in ({"eps": 1e-8}, {"clip_grad": 1e-4}):

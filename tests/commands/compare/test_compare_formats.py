@@ -88,6 +88,7 @@ def expected_rows(store: Path) -> list[list[str]]:
     return text
 
 
+@pytest.mark.slow
 def test_csv_and_json_say_the_same(store: Path) -> None:
     rows = list(csv.DictReader(io.StringIO(printed(store, "--format", "csv", "--paper"))))
     tables = json.loads(printed(store, "--json", "--paper"))
@@ -103,6 +104,7 @@ def test_csv_and_json_say_the_same(store: Path) -> None:
                 assert text == (" > ".join(value) if isinstance(value, list) else "" if value is None else str(value))
 
 
+@pytest.mark.slow
 def test_json_holds_null_for_nan(store: Path) -> None:
     found = json.loads(printed(store, "--json"))["orders"]
     masked = [r for r in found if r["metric"] == "png_kb" and r["quantity"] == "forgetting" and r["order"][-1] == C]
@@ -110,6 +112,7 @@ def test_json_holds_null_for_nan(store: Path) -> None:
     assert all(r["mean"] is None for r in masked)
 
 
+@pytest.mark.slow
 def test_markdown_rows(store: Path) -> None:
     lines = [line for line in printed(store, "--markdown").splitlines() if line.startswith("|")]
     rows = [[plain(cell) for cell in line.strip("|").split("|")] for line in lines]
@@ -126,6 +129,7 @@ def test_markdown_rows(store: Path) -> None:
     assert body == expected_rows(store)
 
 
+@pytest.mark.slow
 def test_latex_cells(store: Path) -> None:
     text = printed(store, "--format", "latex")
     assert text.count(r"\toprule") == text.count(r"\bottomrule") == text.count(r"\begin{table}") == 5
@@ -170,6 +174,7 @@ def test_a_row_by_hand() -> None:
     assert "| rid | 1 | 3 | 2.500 ±1.242 | 55.00 |" in means
 
 
+@pytest.mark.slow
 def test_the_text_is_the_records_rounded(store: Path) -> None:
     """Cells of the tables of orders, means and differences against the JSON, which test_compare.py checks."""
     tables = json.loads(printed(store, "--json"))
@@ -228,6 +233,7 @@ def test_latex_escapes(text: str, latex: str) -> None:
     assert f"{latex} & 1 \\\\\n" in formats.latex(sheet)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("width", [80, 100, 120])
 def test_a_terminal_shows_every_number_within_its_width(store: Path, width: int) -> None:
     for sheet in sheets(compare(load_runs([str(store)], lambda source: []), warn=pytest.fail), published=True):
@@ -243,6 +249,7 @@ def test_a_terminal_shows_every_number_within_its_width(store: Path, width: int)
         assert sorted(NUMBER.findall(table)) == wanted
 
 
+@pytest.mark.slow
 def test_bold_and_stars(store: Path) -> None:
     means = printed(store, "--markdown", "--means").split("\n\n")[1].splitlines()
     base, baseline, rid = ([cell.strip() for cell in line.strip("|").split("|")] for line in means[2:])
@@ -256,6 +263,7 @@ def test_bold_and_stars(store: Path) -> None:
     assert {test["significant"] for test in tests.values()} == {True, False}
 
 
+@pytest.mark.slow
 def test_prompts_give_no_star(tmp_path: Path) -> None:
     """Two runs are too few to tell a fifth apart, twelve prompts are not."""
     for seed in range(2):
@@ -267,6 +275,7 @@ def test_prompts_give_no_star(tmp_path: Path) -> None:
     assert r"\*" not in printed(tmp_path, "--markdown", "--means")
 
 
+@pytest.mark.slow
 def test_the_test_over_prompts_marks_a_single_order(store: Path) -> None:
     assert "†" not in printed(store, "--markdown").split("\n\n")[1]
     order = ["--rewards", ",".join(FORWARDS)]
@@ -278,6 +287,7 @@ def test_the_test_over_prompts_marks_a_single_order(store: Path) -> None:
     assert "†" not in rid
 
 
+@pytest.mark.slow
 def test_bold_is_explained_where_it_is_seen(store: Path) -> None:
     assert "Bold: the best mean." in printed(store, "--markdown", "--means")
     assert "Bold" not in printed(store, "--means")  # a pipe
@@ -306,6 +316,7 @@ def test_cells_of_fewer_runs_say_so(tmp_path: Path) -> None:
     assert re.search(r"\(n=1; \d+\.\d+, n=1\)", orders)
 
 
+@pytest.mark.slow
 def test_one_format_at_a_time(store: Path) -> None:
     for options in (["--json", "--markdown"], ["--format", "csv", "--json"], ["--format", "latex", "--markdown"]):
         done = invoke(store, *options)
@@ -320,6 +331,7 @@ def test_the_page_describes_every_quantity_and_table(store: Path) -> None:
     assert all(f"`{name}`" in page for name in json.loads(printed(store, "--json", "--paper")))
 
 
+@pytest.mark.slow
 def test_means_only(store: Path) -> None:
     assert set(json.loads(printed(store, "--json", "--means"))) == {"base", "means"}
     assert printed(store, "--markdown", "--means", "-q", "average").count("| strategy |") == 1
@@ -356,6 +368,7 @@ def test_the_papers_numbers_agree_with_each_other() -> None:
                 )
 
 
+@pytest.mark.slow
 def test_the_paper_is_beside_and_in_no_mean(store: Path) -> None:
     ours, both = (json.loads(printed(store, "--json", *more)) for more in ((), ("--paper",)))
     assert {name: both[name] for name in ours} == ours
@@ -391,6 +404,7 @@ def test_the_paper_has_no_mean_of_other_rewards(tmp_path: Path) -> None:
     assert re.search(r"--paper.*learned.*final and forgetting", str(done.exception))
 
 
+@pytest.mark.slow
 def test_an_address_is_asked_of_a_plugin(store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source = f"""
 from dataclasses import replace
@@ -428,6 +442,7 @@ def test_compare_imports_nothing_heavy(store: Path) -> None:
     assert done.stdout.endswith("LOADED []\n")
 
 
+@pytest.mark.slow
 def test_a_strategy_without_matching_runs_is_not_tested(tmp_path: Path) -> None:
     save(tmp_path, "rid", FORWARDS, 0)
     save(tmp_path, "baseline", BACKWARDS, 0)

@@ -341,6 +341,7 @@ def states(*arguments: str) -> tuple[int, dict[str, str]]:
     return done.exit_code, {file["name"]: file["state"] for file in json.loads(done.stdout)}
 
 
+@pytest.mark.slow
 def test_fetch_gets_everything_and_says_what_is_there(web: Web, place: Path) -> None:
     code, before = states("--check")
     assert code == 1
@@ -383,6 +384,7 @@ def test_a_corrupt_file_is_told_and_fetched_again(web: Web, place: Path) -> None
     assert states("--check")[0] == 0
 
 
+@pytest.mark.slow
 def test_a_file_that_cannot_be_had_does_not_stop_the_others(web: Web, place: Path) -> None:
     del web.files["/head.safetensors"]
     done = rilbench("fetch", "--config", "toy.yaml")
@@ -407,6 +409,7 @@ def test_a_listing_that_cannot_be_had_does_not_stop_the_others(web: Web, place: 
     assert set(states()[1].values()) == {"present"}
 
 
+@pytest.mark.slow
 def test_a_model_published_in_half_precision_only(web: Web, place: Path) -> None:
     from rilbench.engine.config import load
     from rilbench.model.text_to_image import TextToImage
@@ -484,6 +487,7 @@ def test_fetch_offline_only_looks(web: Web, place: Path, monkeypatch: pytest.Mon
     assert blocked.attempts == []
 
 
+@pytest.mark.slow
 def test_explain_without_the_files_prints_the_plan_and_what_is_missing(place: Path) -> None:
     done = rilbench("explain", "--config", "toy.yaml", "--json")
     assert done.exit_code == 0

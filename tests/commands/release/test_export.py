@@ -214,6 +214,7 @@ def test_others_may_read_it(place: Path, tmp_path: Path, kind: str) -> None:
     assert stage.stat().st_mode == (tmp_path / "new").stat().st_mode
 
 
+@pytest.mark.slow
 def test_the_card(place: Path, tmp_path: Path) -> None:
     run = opened(place, "rid")
     folder = exported(run, 1, "diffusers", tmp_path / "lora")
@@ -238,6 +239,7 @@ def test_the_card(place: Path, tmp_path: Path) -> None:
     assert not (folder / "pytorch_lora_weights.safetensors").exists()
 
 
+@pytest.mark.slow
 def test_the_card_names_the_base_model_for_other_machines(place: Path, tmp_path: Path) -> None:
     run = opened(place, "rid")
     local = (exported(run, 1, "diffusers", tmp_path / "lora") / "README.md").read_text()
@@ -267,12 +269,14 @@ def test_the_code_of_the_card_runs(place: Path, tmp_path: Path, monkeypatch: pyt
         assert names["image"].size == (16, 16)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["diffusers", "peft"])
 def test_the_base_is_no_lora(place: Path, kind: str) -> None:
     with pytest.raises(UsageError, match=r"--stage 0 is the untouched base model.*--format merged"):
         Export(run=opened(place, "rid"), stage=0, kind=kind)
 
 
+@pytest.mark.slow
 def test_what_is_in_the_way_is_kept(place: Path, tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("years of work")
     with pytest.raises(UsageError, match=r"holds thesis\.txt, which is not of an earlier export"):
@@ -281,6 +285,7 @@ def test_what_is_in_the_way_is_kept(place: Path, tmp_path: Path) -> None:
     assert len(list(tmp_path.iterdir())) == 1
 
 
+@pytest.mark.slow
 def test_no_such_run_or_stage(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(place)
     assert open_run("rid", toy.catalog()).folder == Path("runs/rid")
@@ -292,6 +297,7 @@ def test_no_such_run_or_stage(place: Path, monkeypatch: pytest.MonkeyPatch) -> N
         run.stage(3)
 
 
+@pytest.mark.slow
 def test_another_base_model_is_refused(place: Path, tmp_path: Path) -> None:
     shutil.copytree(place / "pipeline", tmp_path / "other")
     with (tmp_path / "other" / "scheduler" / "scheduler_config.json").open("a") as file:
@@ -302,12 +308,14 @@ def test_another_base_model_is_refused(place: Path, tmp_path: Path) -> None:
     assert [f.name for f in tmp_path.iterdir()] == ["other"]
 
 
+@pytest.mark.slow
 def test_a_merge_that_is_planned_otherwise_now_is_refused(place: Path) -> None:
     run = opened(place, "soup", "strategy_settings.soup.coefficients.red=0.9")
     with pytest.raises(ConfigError, match="plans another merge than when the run was made"):
         run.chain(3)
 
 
+@pytest.mark.slow
 def test_the_command(place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
     monkeypatch.setattr("rilbench_release.command.catalog", lambda given: toy.catalog())
     monkeypatch.chdir(tmp_path)
@@ -349,6 +357,7 @@ def online(monkeypatch: pytest.MonkeyPatch, api: FakeHub) -> Iterator[None]:
         yield
 
 
+@pytest.mark.slow
 def test_push(place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder, api = exported(opened(place, "rid"), 1, "peft", tmp_path / "lora"), FakeHub()
     with online(monkeypatch, api):

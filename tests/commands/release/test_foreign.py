@@ -57,6 +57,7 @@ def close(one: RunResult, row: int, other: RunResult, at: int) -> bool:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["diffusers", "webui", "peft", "stage"])
 def test_an_exported_run_gives_its_own_numbers(place: Path, kind: str) -> None:
     run = saved(place)
@@ -76,6 +77,7 @@ def test_an_exported_run_gives_its_own_numbers(place: Path, kind: str) -> None:
     assert not any(result.matrix.masked(name, 1) for name in ("red", "dark", "toy_contrast"))
 
 
+@pytest.mark.slow
 def test_a_merged_model_is_one_row(place: Path, tmp_path: Path) -> None:
     _, result = measured(place, None, f"model.path={place}/merged", f"store={tmp_path}")
     assert [row.label for row in result.matrix.rows] == ["base"]
@@ -103,6 +105,7 @@ def test_scale(place: Path) -> None:
     assert not close(half, 1, run.result, 2)
 
 
+@pytest.mark.slow
 def test_it_is_compared_with_runs(place: Path) -> None:
     folder, result = measured(place, f"{place}/peft", "label=mine")
     warnings: list[str] = []
@@ -115,6 +118,7 @@ def test_it_is_compared_with_runs(place: Path) -> None:
     assert "A LoRA that was trained elsewhere" in file.read_text()
 
 
+@pytest.mark.slow
 def test_a_model_alone_is_nobodys_base(place: Path, tmp_path: Path) -> None:
     _, alone = measured(place, None, f"model.path={place}/merged", "label=alone")
     table = compare([alone, saved(place).result], warn=pytest.fail)
@@ -122,6 +126,7 @@ def test_a_model_alone_is_nobodys_base(place: Path, tmp_path: Path) -> None:
     assert compare([alone], warn=pytest.fail).base("red") == alone.matrix.values("red")[0]
 
 
+@pytest.mark.slow
 def test_the_command(place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr("rilbench.engine.request.Catalog.of", lambda plugins: toy.catalog())
     monkeypatch.setattr("sys.argv", ["rilbench", "evaluate", "it"])
@@ -194,7 +199,9 @@ def test_a_lora_of_another_model_is_refused(place: Path, tmp_path: Path) -> None
     peft = tmp_path / "peft"  # as many layers as the model adapts, one of them misnamed
     shutil.copytree(place / "peft", peft)
     named = load_file(peft / "adapter_model.safetensors")
-    wrong = {key.replace("mid_block.attentions.0.transformer_blocks.0.attn1.to_q", "away"): named[key] for key in named}
+    wrong = {
+        key.replace("up_blocks.0.attentions.0.transformer_blocks.0.attn1.to_q", "away"): named[key] for key in named
+    }
     save_file(wrong, peft / "adapter_model.safetensors")
     with pytest.raises(ConfigError, match=r"not base_model\.model\.away\. Was it"):
         measured(place, str(peft))
@@ -213,6 +220,7 @@ def test_a_lora_of_another_model_is_refused(place: Path, tmp_path: Path) -> None
         measured(place, str(odd))
 
 
+@pytest.mark.slow
 def test_what_is_no_lora_file(place: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="there is no file or folder at nowhere"):
         Lora.parse("nowhere")
@@ -228,6 +236,7 @@ def test_what_is_no_lora_file(place: Path, tmp_path: Path) -> None:
         measured(place, str(tmp_path / "cut.safetensors"))
 
 
+@pytest.mark.slow
 def test_a_lora_is_measured_with_one_warning_of_each_fault_of_the_prompts(place: Path, tmp_path: Path) -> None:
     """The model is loaded twice: alone, and for the LoRA."""
     told: list[str] = []

@@ -70,6 +70,7 @@ def test_one_picture_alone(run: SavedRun, draw, tmp_path: Path, capsys: pytest.C
     assert sorted(tmp_path.iterdir()) == [file]
 
 
+@pytest.mark.slow
 def test_a_grid_of_stages(run: SavedRun, draw, tmp_path: Path) -> None:
     """Rows prompts, columns stages: each cell is the enlarged picture."""
     draw(prompt=PROMPTS[:2], stage="0,2", output=tmp_path / "grid.png")
@@ -82,6 +83,7 @@ def test_a_grid_of_stages(run: SavedRun, draw, tmp_path: Path) -> None:
             assert np.abs(cell - evaluated(run, stage, row)).max() <= 1
 
 
+@pytest.mark.slow
 def test_mistakes(run: SavedRun, draw, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="nothing to draw"):
         draw(output=tmp_path / "a.png")
@@ -93,6 +95,7 @@ def test_mistakes(run: SavedRun, draw, tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_what_is_in_the_way_is_kept(draw, tmp_path: Path) -> None:
     """A folder of earlier pictures is drawn into again; no other one is, and no file is overwritten by a folder."""
     draw(prompt=[PROMPTS[0]], output=tmp_path / "ours")
@@ -107,6 +110,7 @@ def test_what_is_in_the_way_is_kept(draw, tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["ours", "photos", "thesis"]
 
 
+@pytest.mark.slow
 def test_an_empty_prompt_is_refused(draw, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="nothing to draw"):
         draw(prompt=[PROMPTS[0], " "], output=tmp_path / "x.png")

@@ -21,7 +21,7 @@ from rilbench.model.text_to_image import TextToImage
 from rilbench_release.attach import Lora, attach
 
 UNET = "down_blocks.0.attentions.0.transformer_blocks.0.attn1.to_q"
-OUT = "mid_block.attentions.0.transformer_blocks.0.attn2.to_out.0"
+OUT = "up_blocks.0.attentions.1.transformer_blocks.0.attn2.to_out.0"
 CONV = "down_blocks.0.resnets.0.conv1"
 POINT = "down_blocks.0.attentions.0.proj_in"  # a convolution of one pixel
 TEXT = "encoder.layers.0.self_attn.q_proj"

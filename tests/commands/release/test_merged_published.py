@@ -29,6 +29,7 @@ def config(workplace: Path) -> ModelConfig:
     return ModelConfig(path=str(workplace / "pipeline"), device="cpu")
 
 
+@pytest.mark.slow
 def test_a_merged_export_needs_no_safety_checker(config: ModelConfig, tmp_path: Path) -> None:
     unet = StableDiffusionPipeline.from_pretrained(config.path, safety_checker=None, feature_extractor=None).unet
     layers = adapter_group(unet, targets=("to_q", "to_v")).layers

@@ -122,6 +122,7 @@ def parsed(text: str) -> Tables:
     return Tables(text)
 
 
+@pytest.mark.slow
 def test_lines_are_means_and_intervals(data: Any, results: list[Any], parsed: Tables) -> None:
     columns = [name.split()[0] for name in parsed.tables[0][0][4:]]
     assert set(columns) == {"red", "dark", "toy_contrast", "likeness", "sharpness"}
@@ -156,6 +157,7 @@ def rewards_of(result: Any, what: str) -> float:
     return float(np.mean(shares)) if shares else math.nan
 
 
+@pytest.mark.slow
 def test_pareto_points(data: Any, results: list[Any]) -> None:
     traces = data["figures"]["pareto"]["data"]
     means = {t["meta"]["strategy"]: (t["x"][0], t["y"][0]) for t in traces if t["meta"]["role"] == "mean"}
@@ -174,6 +176,7 @@ def test_front_keeps_what_nothing_beats() -> None:
     assert front([(3, 5), (1, 2), (2, 1), (2, 4), (math.nan, 9), (2, 4)]) == [1, 3, 5, 0]
 
 
+@pytest.mark.slow
 def test_heat_is_forgetting_in_per_cent_of_the_base(data: Any, results: list[Any]) -> None:
     (trace,) = data["figures"]["heat"]["data"]
     names = [name.split()[0] for name in trace["x"]]
@@ -199,6 +202,7 @@ def forgetting(result: Any, metric: str) -> float:
     return math.nan if target in result["stages"][-1]["rewards"] else float(a.max() - a[-1])
 
 
+@pytest.mark.slow
 def test_table_has_means_intervals_and_forgetting(parsed: Tables, results: list[Any]) -> None:
     head, base, baseline, joint, rid = parsed.tables[0]
     assert [row[0] for row in (base, baseline, joint, rid)] == ["base", "baseline (2)", "joint (1)", f"rid {EVIL} (3)"]
@@ -225,6 +229,7 @@ def plain(text: str) -> str:
     return text.replace("\N{NO-BREAK SPACE}", " ")
 
 
+@pytest.mark.slow
 def test_the_best_of_strategies_with_the_same_runs_is_marked(store: Path, tmp_path: Path, results: list[Any]) -> None:
     chosen_runs = [str(p) for p in store.glob("*-red-dark-seed*") if not p.name.startswith("joint")]
     write_report(chosen_runs, tmp_path / "page.html", toy.catalog(), ignore)
@@ -237,6 +242,7 @@ def test_the_best_of_strategies_with_the_same_runs_is_marked(store: Path, tmp_pa
     assert [row[0].split()[0] for row in rows if "★" in row[column]] == [best]
 
 
+@pytest.mark.slow
 def test_runs_that_end_in_the_same_model_count_once(store: Path, tmp_path: Path) -> None:
     (joint,) = store.glob("joint-*")
     copy = tmp_path / "runs" / "joint-again"
@@ -247,6 +253,7 @@ def test_runs_that_end_in_the_same_model_count_once(store: Path, tmp_path: Path)
     assert (len(study.runs), study.models("joint")) == (2, 1)
 
 
+@pytest.mark.slow
 def test_checks_show_what_is_measured_and_name_the_setting_of_what_is_not(
     parsed: Tables, text: str, results: list[Any]
 ) -> None:
@@ -259,6 +266,7 @@ def test_checks_show_what_is_measured_and_name_the_setting_of_what_is_not(
     assert "evaluate.perturb=[jpeg,blur,shift]" in text
 
 
+@pytest.mark.slow
 def test_share_of_the_gain_after_a_disturbance_and_diversity(store: Path, tmp_path: Path) -> None:
     """Columns another plugin would have measured: red gains 0.2 in the first run and 0.1 in the second."""
     shutil.copytree(store, tmp_path / "runs")
@@ -278,6 +286,7 @@ def test_share_of_the_gain_after_a_disturbance_and_diversity(store: Path, tmp_pa
     assert list(map(plain, diversity[1])) == ["baseline", "3.000 → 2.000"]
 
 
+@pytest.mark.slow
 def test_settings_that_differ_are_a_table_and_others_are_listed_once(parsed: Tables, text: str) -> None:
     (differing,) = [
         t for t in parsed.tables if t[0] == ["", "baseline", "joint", f"rid {EVIL}"] and t[1][0] == "rewards"
@@ -289,6 +298,7 @@ def test_settings_that_differ_are_a_table_and_others_are_listed_once(parsed: Tab
     assert "<dt>reward/sharpness</dt>" in text
 
 
+@pytest.mark.slow
 def test_the_summary_says_what_was_compared(text: str) -> None:
     shown = re.sub(r"\s+", " ", unescape(text[: text.index('id="tables"')]))
     assert f"3 strategies (baseline, joint and rid {EVIL})" in shown
@@ -302,6 +312,7 @@ def test_the_summary_says_what_was_compared(text: str) -> None:
     assert "<dt>red ↑</dt><dd>Mean of the red channel.</dd>" in shown
 
 
+@pytest.mark.slow
 def test_nothing_is_loaded_and_everything_is_escaped(text: str, parsed: Tables) -> None:
     assert parsed.loads
     assert all(load.startswith(("#", "data:")) for load in parsed.loads), parsed.loads
@@ -312,6 +323,7 @@ def test_nothing_is_loaded_and_everything_is_escaped(text: str, parsed: Tables) 
     assert text.count("</script>") == 3
 
 
+@pytest.mark.slow
 def test_pictures_are_each_stored_once(data: Any, results: list[Any]) -> None:
     album = data["pictures"]
     assert len(album["runs"]) == len(RUNS)
@@ -322,6 +334,7 @@ def test_pictures_are_each_stored_once(data: Any, results: list[Any]) -> None:
     assert album["runs"][0]["prompts"][0] == f"a red circle {EVIL}"
 
 
+@pytest.mark.slow
 def test_no_more_runs_are_embedded_than_fit(store: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(pictures, "BUDGET", 1)
     _, album = write_report([str(store)], tmp_path / "page.html", toy.catalog(), ignore)
@@ -337,6 +350,7 @@ def test_a_large_picture_becomes_a_small_jpeg(tmp_path: Path) -> None:
     assert SIDE < 1024
 
 
+@pytest.mark.slow
 def test_runs_of_other_settings_are_told_apart(store: Path, tmp_path: Path) -> None:
     (first,) = store.glob("baseline-red-dark-seed0-*")
     second = tmp_path / "other"
@@ -351,6 +365,7 @@ def test_runs_of_other_settings_are_told_apart(store: Path, tmp_path: Path) -> N
     assert study.labels == sorted(["baseline #other", f"baseline #{first.name.rpartition('-')[2]}"])
 
 
+@pytest.mark.slow
 def test_an_unfinished_run_is_left_out_and_named(store: Path, tmp_path: Path) -> None:
     shutil.copytree(store, tmp_path / "runs")
     (file,) = tmp_path.glob("runs/joint-*/result.json")
@@ -368,6 +383,7 @@ def test_an_unfinished_run_is_left_out_and_named(store: Path, tmp_path: Path) ->
         write_report(["nowhere"], tmp_path / "page.html", toy.catalog(), ignore)
 
 
+@pytest.mark.slow
 def test_the_command_writes_the_file(store: Path, tmp_path: Path) -> None:
     done = rilbench("report", store, "-o", "mine.html", cwd=tmp_path)
     assert (done.code, done.out) == (0, "mine.html\n")
@@ -375,6 +391,7 @@ def test_the_command_writes_the_file(store: Path, tmp_path: Path) -> None:
     assert (tmp_path / "mine.html").stat().st_size > 1e6
 
 
+@pytest.mark.slow
 def test_a_folder_is_no_file_to_write(store: Path) -> None:
     with pytest.raises(UsageError, match=re.escape(f"-o {store / 'report.html'}")):
         report([str(store)], store)
@@ -408,6 +425,7 @@ def luminance(browser: webdriver.Chrome, selector: str, css: str) -> float:
     return sum(map(int, re.findall(r"\d+", colour)[:3])) / 3 / 255
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1280, 390])
 def test_a_browser_shows_it(browser: webdriver.Chrome, page: Path, scheme: str, width: int) -> None:
@@ -432,6 +450,7 @@ def test_a_browser_shows_it(browser: webdriver.Chrome, page: Path, scheme: str, 
     assert all(image.get_property("naturalWidth") > 0 and image.get_attribute("alt") for image in shown)
 
 
+@pytest.mark.slow
 def test_figures_follow_a_change_of_the_theme(browser: webdriver.Chrome, page: Path) -> None:
     opened(browser, page, scheme="light", width=800)
     feature = {"name": "prefers-color-scheme", "value": "dark"}
@@ -439,6 +458,7 @@ def test_figures_follow_a_change_of_the_theme(browser: webdriver.Chrome, page: P
     WebDriverWait(browser, 10).until(lambda shown: luminance(shown, ".plot .main-svg", "background-color") < 0.2)
 
 
+@pytest.mark.slow
 def test_the_slider_changes_the_pictures_by_keyboard(browser: webdriver.Chrome, page: Path, data: Any) -> None:
     opened(browser, page, scheme="light", width=1280)
     Select(browser.find_element(By.ID, "case")).select_by_visible_text("red > dark, seed 0")
@@ -459,6 +479,7 @@ def test_the_slider_changes_the_pictures_by_keyboard(browser: webdriver.Chrome, 
     assert "No pictures of this run" in right.text
 
 
+@pytest.mark.slow
 def test_chips_and_the_order_change_the_figures(browser: webdriver.Chrome, page: Path) -> None:
     opened(browser, page, scheme="light", width=1280)
     lines = "#stages .plot .scatterlayer .trace"

@@ -169,6 +169,7 @@ def test_the_headline_ranks_and_tells_the_paired_difference(three: Study) -> Non
     assert f"{least} forgets least: the rewards trained before the last stage end {100 * lost[least]:.1f} % [" in text
 
 
+@pytest.mark.slow
 def test_what_has_other_runs_or_one_run_is_not_ranked() -> None:
     lucky = made("lucky", ("a", "b"), 0, [[1, 2, 1], [9, 9, 1], [9, 9, 1]])
     one = study(*drawn("rid", 0.3), *drawn("baseline", 0.0), lucky)

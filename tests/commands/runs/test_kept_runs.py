@@ -77,6 +77,7 @@ def stages(place: Path) -> set[str]:
     return {path.name for path in (place / "runs" / "stages").iterdir()}
 
 
+@pytest.mark.slow
 def test_list_says_what_is_there_and_in_what_it_differs(place: Path, runs) -> None:  # type: ignore[no-untyped-def]
     (place / "runs" / "begun").mkdir()
     write_json(place / "runs" / "begun" / "environment.json", {"packages": {}})

@@ -85,12 +85,14 @@ def test_a_strategy_named_twice(workplace: Path) -> None:
         planned(workplace, strategies="baseline,baseline", rewards="red")
 
 
+@pytest.mark.slow
 def test_a_plan_names_its_orders(workplace: Path) -> None:
     graph = planned(workplace, strategies="baseline,joint", rewards="red,dark,blue", orders=["random:2"], seeds="2")
     drawn = orders.read_orders("random:2", ["red", "dark", "blue"])
     assert graph.to_json(1)["orders"] == [list(order) for order in drawn]
 
 
+@pytest.mark.slow
 def test_six_orders_share_their_beginnings(workplace: Path) -> None:
     """3 first stages, 6 second, 6 third; the soup's models are the baseline's first stages."""
     options = {"rewards": "red,dark,blue", "orders": ["all"], "seeds": "2"}
@@ -216,6 +218,7 @@ def test_the_shipped_ablations_share_their_first_runs_with_the_study() -> None:
     assert len(stages) == len(of["study_ablations"]) == 16
 
 
+@pytest.mark.slow
 def test_the_documented_study_has_the_documented_plan(workplace: Path) -> None:
     page = (ROOT / "docs" / "studies.md").read_text()
     (text,) = re.findall(r"```yaml\n(.*?)```", page, re.S)
@@ -229,6 +232,7 @@ def test_the_documented_study_has_the_documented_plan(workplace: Path) -> None:
     assert int(shared) == len(trained) - len(set(trained))
 
 
+@pytest.mark.slow
 def test_a_worker_prefers_a_run_whose_next_stage_nobody_trains(workplace: Path) -> None:
     graph = planned(workplace, strategies="baseline", rewards="red,dark,blue", orders=["all"])
     schedule = Schedule(graph.cells, done=())
@@ -255,6 +259,7 @@ def test_a_run_whose_worker_died_is_taken_again_but_once(workplace: Path) -> Non
     assert schedule.take(0) is None
 
 
+@pytest.mark.slow
 def test_a_long_sequence_costs_the_same_at_every_stage(workplace: Path) -> None:
     """Twelve rewards of three kinds; the folder's name stays one that file systems take."""
     sequence = ["red", "dark", "blue"] * 4
@@ -267,6 +272,7 @@ def test_a_long_sequence_costs_the_same_at_every_stage(workplace: Path) -> None:
     assert [len(work.planned.below) for work in trained] == list(range(48))
 
 
+@pytest.mark.slow
 def test_a_repeated_reward(workplace: Path) -> None:
     """What red has learned and kept counts from its last training; what the others gave it, from before its first."""
     graph = planned(workplace, strategies="baseline", rewards="red,dark,red")
@@ -296,6 +302,7 @@ def test_a_label_names_the_run_and_changes_nothing_else(workplace: Path) -> None
     assert named.result.matrix == plain.result.matrix
 
 
+@pytest.mark.slow
 def test_the_work_of_a_run(workplace: Path) -> None:
     """A cell knows its work in the order of the engine: base, then train and measure each stage."""
     cell: Cell = planned(workplace, strategies="baseline", rewards="red,dark").cells[0]

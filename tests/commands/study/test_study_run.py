@@ -54,6 +54,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory, pipeline: Path) -> Pat
     return folder
 
 
+@pytest.mark.slow
 def test_a_dry_run_trains_nothing(workplace: Path) -> None:
     told = study(workplace, *TWO, "--dry-run", "--time", "--json", "--workers", "2")
     assert (told.code, told.err) == (0, "")
@@ -82,6 +83,7 @@ def test_a_dry_run_loads_no_model(workplace: Path, monkeypatch: pytest.MonkeyPat
     assert "time    not known: nothing like it is in the store; --time measures it" in shown.out
 
 
+@pytest.mark.slow
 def test_the_overview_is_the_mean_of_the_runs(undisturbed: Path, workplace: Path) -> None:
     shutil.copytree(undisturbed / "runs", workplace / "runs")
     told = study(workplace, *TWO, "--json")
@@ -99,6 +101,7 @@ def test_the_overview_is_the_mean_of_the_runs(undisturbed: Path, workplace: Path
     assert base["red"] == results[0].matrix.values("red")[0]
 
 
+@pytest.mark.slow
 def test_a_finished_study_is_printed_at_once(
     undisturbed: Path, workplace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -112,6 +115,7 @@ def test_a_finished_study_is_printed_at_once(
     assert told.err == ""
 
 
+@pytest.mark.slow
 def test_the_record_names_runs_and_definition(undisturbed: Path) -> None:
     record = json.loads((undisturbed / "runs" / "study-toy" / "study.json").read_text())
     assert (record["status"], record["failed"], record["name"]) == ("finished", [], "toy")
@@ -122,6 +126,7 @@ def test_the_record_names_runs_and_definition(undisturbed: Path) -> None:
     assert record["command"].startswith("rilbench study --config ")
 
 
+@pytest.mark.slow
 def test_a_run_of_a_study_says_how_it_is_repeated_alone(undisturbed: Path) -> None:
     result = load_result(next(undisturbed.glob("runs/rid-red-dark-*")))
     words = result.command.split()
@@ -278,6 +283,7 @@ def test_ctrl_c_stops_the_workers_and_the_command_continues(undisturbed: Path, w
     assert numbers(workplace) == numbers(undisturbed)
 
 
+@pytest.mark.slow
 def test_estimates_are_what_the_like_took(undisturbed: Path, workplace: Path) -> None:
     """Medians over the store, per sample; of another reward than those in the store by the strategy."""
     shutil.copytree(undisturbed / "runs", workplace / "runs")
@@ -297,6 +303,7 @@ def test_estimates_are_what_the_like_took(undisturbed: Path, workplace: Path) ->
     assert graph.seconds[graph.cells[0].work[1].key] == pytest.approx(like)
 
 
+@pytest.mark.slow
 def test_another_evaluation_is_estimated_by_its_images(undisturbed: Path, workplace: Path) -> None:
     """The store knows no evaluation with these metrics, but how long an image took; forwards are for the rest alone."""
     shutil.copytree(undisturbed / "runs", workplace / "runs")

@@ -60,6 +60,7 @@ def test_the_gradient_would_show_a_wrong_share(workplace: Path, monkeypatch: pyt
     assert (whole - cut).norm() / whole.norm() > 0.01
 
 
+@pytest.mark.slow
 def test_eight_bit_without_its_library(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "bitsandbytes", None)
     monkeypatch.setitem(sys.modules, "bitsandbytes.optim", None)

@@ -68,6 +68,7 @@ def held(model: TextToImage, group: AdapterGroup, images: int) -> int:
     return sizes
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_the_count_is_what_a_forward_keeps(pipeline: Path, precision: str) -> None:
     model, group = loaded(pipeline, precision=precision)
@@ -112,6 +113,7 @@ def test_rewards_count(pipeline: Path) -> None:
     assert found.rewards["squares"] == 3 * 16 * 16 * 4
 
 
+@pytest.mark.slow
 def test_checkpointing_counts_inputs_and_the_largest_block(pipeline: Path) -> None:
     model, group = loaded(pipeline)
     plain = count(model, group, {}, prompt="a", last_steps=1)
@@ -336,6 +338,7 @@ def test_explain_says_whether_it_fits(workplace: Path, monkeypatch: pytest.Monke
     assert any("micro_batch=1" in remedy for remedy in little["remedies"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("error", [torch.OutOfMemoryError("tried 2 GiB"), RuntimeError("can't allocate memory: 2 GiB")])
 @pytest.mark.parametrize(
     ("place", "told"),

@@ -31,6 +31,7 @@ main = importlib.import_module("rilbench.cli.main")
 FULL = [torch.OutOfMemoryError("tried 2 GiB"), MemoryError(), RuntimeError("CUDA error: out of memory")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", ["latent_consistency", "stable_diffusion_3", "flux"])
 def test_the_bytes_of_the_files_are_those_of_the_loaded_parts(family: str, tmp_path: Path) -> None:
     folder = tiny_pipelines.save(family, tmp_path / "pipeline")
@@ -103,6 +104,7 @@ def test_weights_that_do_not_fit_are_not_loaded(
         start(workplace, "check_memory=false")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("place", "told"),
     [
@@ -142,6 +144,7 @@ def test_in_half_precision_half_precision_is_no_remedy() -> None:
     assert "model.precision=bf16" in check.hopeless(replace(half, precision="fp32"))
 
 
+@pytest.mark.slow
 def test_explain_times_as_many_images_as_fit(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     probed: list[int] = []
     measure = explaining.measure
@@ -158,6 +161,7 @@ def test_explain_times_as_many_images_as_fit(workplace: Path, monkeypatch: pytes
     assert probed == [4, 2]
 
 
+@pytest.mark.slow
 def test_explain_times_nothing_when_nothing_fits(
     workplace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

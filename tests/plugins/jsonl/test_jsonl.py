@@ -57,6 +57,7 @@ def events(log: list[dict[str, Any]]) -> list[tuple[str, int | None]]:
     return [(line["event"], line.get("update")) for line in log]
 
 
+@pytest.mark.slow
 def test_a_run_logs_every_event_in_order_with_the_numbers_of_its_result(finished: Path) -> None:
     log, result = lines(finished), json.loads((finished / "result.json").read_text())
     assert events(log) == [("run_started", None), ("stage_finished", None), *STAGE, *STAGE, ("run_finished", None)]
@@ -79,6 +80,7 @@ def test_a_run_logs_every_event_in_order_with_the_numbers_of_its_result(finished
     assert (ended["forgetting"], ended["average"]) == (result["forgetting"], result["average"])
 
 
+@pytest.mark.slow
 def test_updates_are_those_of_the_stage(finished: Path) -> None:
     stages = json.loads((finished / "result.json").read_text())["stages"]
     updates = [line for line in lines(finished) if line["event"] == "update"]
@@ -89,6 +91,7 @@ def test_updates_are_those_of_the_stage(finished: Path) -> None:
         assert {line["label"] for line in logged} == {label}
 
 
+@pytest.mark.slow
 def test_a_repeated_run_adds_no_stage(finished: Path) -> None:
     first = (finished / "log.jsonl").read_bytes()
     try:

@@ -124,6 +124,7 @@ def artifacts(place: Path, run: Any, path: str | None = None) -> set[str]:
     return found
 
 
+@pytest.mark.slow
 def test_everything_of_a_finished_run_is_sent_once(place: Path, capfd: pytest.CaptureFixture[str]) -> None:
     folder = a_folder(place, a_result())
     line = sync(folder)
@@ -157,6 +158,7 @@ def test_training_points_carry_the_time_of_the_update(place: Path) -> None:
     assert (first.timestamp, second.timestamp) == (written - 500, written)
 
 
+@pytest.mark.slow
 def test_a_stage_cut_off_half_way_is_sent_again_without_double_points(
     place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -174,6 +176,7 @@ def test_a_stage_cut_off_half_way_is_sent_again_without_double_points(
     assert history(place, run) == HISTORY
 
 
+@pytest.mark.slow
 def test_hooks_send_stage_by_stage_and_a_repeated_run_sends_nothing(
     place: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -207,6 +210,7 @@ def test_a_stopped_run_is_not_left_running_and_can_go_on(place: Path, error: Bas
     assert (run.info.status, history(place, run)) == ("FINISHED", HISTORY)
 
 
+@pytest.mark.slow
 def test_a_killed_run_sent_afterwards_is_not_left_running(place: Path) -> None:
     sync(a_folder(place, a_result(2, "running")))
     assert [run.info.status for run in runs(place)] == ["KILLED"]
@@ -248,6 +252,7 @@ def dead(request: pytest.FixtureRequest) -> Iterator[str]:
         yield f"http://somebody:secret@127.0.0.1:{server.getsockname()[1]}"
 
 
+@pytest.mark.slow
 def test_a_dead_server_costs_seconds_and_one_warning(
     place: Path, dead: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -271,6 +276,7 @@ def test_a_dead_server_costs_seconds_and_one_warning(
     assert (run.info.status, history(place, run)) == ("FINISHED", HISTORY)
 
 
+@pytest.mark.slow
 def test_work_that_does_not_end_is_given_up(
     place: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -317,6 +323,7 @@ def test_loading_the_plugin_imports_neither_mlflow_nor_torch() -> None:
     assert done.stdout == "set()\n"
 
 
+@pytest.mark.slow
 def test_the_ui_says_when_there_is_nothing_to_show(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with closing(socket.socket()) as taken:
         taken.bind(("127.0.0.1", 0))

@@ -26,6 +26,7 @@ def client(place: Path):  # type: ignore[no-untyped-def]
     return MlflowClient(f"sqlite:///{place / 'mlflow.db'}")
 
 
+@pytest.mark.slow
 def test_a_database_is_there_whole_or_not_at_all(
     tmp_path: Path, migrated: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -54,6 +55,7 @@ def test_sqlalchemy_reads_the_address(tmp_path: Path, monkeypatch: pytest.Monkey
     assert file_of("sqlite://") is file_of("http://host/x.db") is None
 
 
+@pytest.mark.slow
 def test_a_finished_run_whose_repetition_is_stopped_stays_finished(place: Path) -> None:
     folder = write_run(place / "runs", "rid")
     tracker, result = MlflowTracker(), load_result(folder)

@@ -80,6 +80,7 @@ def charts(state: dict[str, Any], title: str) -> list[dict[str, Any]]:
     return [c for c in state["compareRunCharts"] if c.get("metricSectionId") == section["uuid"] and "deleted" not in c]
 
 
+@pytest.mark.slow
 def test_a_study_gets_tags_and_views(place: Path) -> None:
     a_study(place)
     lines = sync_study([place / "colours"])
@@ -262,6 +263,7 @@ def test_unfinished_runs_are_named_and_fetched_by_their_own_link_only(
     assert [result.status for result in find(link) or []] == ["failed"]
 
 
+@pytest.mark.slow
 def test_what_is_no_address_of_mlflow(place: Path) -> None:
     for source in ("runs", "runs#/experiments/1", "wandb://me/project", "http://127.0.0.1:1/me/project", ""):
         assert find(source) is None
@@ -270,6 +272,7 @@ def test_what_is_no_address_of_mlflow(place: Path) -> None:
     assert (place_of.uri, place_of.experiment, place_of.run) == ("https://host:80/sub", "#12", "")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("source", "message"),
     [
@@ -286,6 +289,7 @@ def test_an_address_that_leads_nowhere_is_one_clear_error(place: Path, source: s
     assert not (place / "none.db").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("silent", [False, True])
 @pytest.mark.parametrize("page", ["", "/#/experiments/1"])
 def test_a_dead_server_is_one_clear_error_within_seconds(
@@ -323,6 +327,7 @@ def play(tracker: MlflowTracker, folder: Path, result: RunResult) -> None:
     tracker.run_finished(folder=folder, result=result)
 
 
+@pytest.mark.slow
 def test_a_dead_server_is_warned_of_once_a_process(
     place: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:

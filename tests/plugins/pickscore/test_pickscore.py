@@ -71,6 +71,7 @@ def published(folder: Path, x: Tensor, prompts: list[str]) -> Tensor:
         return (model.logit_scale.exp() * (prompt @ image.T)).diagonal()
 
 
+@pytest.mark.slow
 def test_scores_follow_the_published_formula(reward: PickScore, saved: Path) -> None:
     x, prompts = images(4, 3, SIZE, SIZE), [*PROMPTS, "", "a red star and " * 20]  # short, long, empty, truncated
     scores, expected = reward(x, prompts), published(saved, x, prompts)

@@ -66,6 +66,7 @@ def test_rules_disagree_where_they_say() -> None:
     assert torch.allclose(rules.utility(drawn, drawn) - rules.utility(wrong, drawn), torch.tensor(0.4))
 
 
+@pytest.mark.slow
 def test_oracle_reads_renders_and_sees_wrong_captions() -> None:
     drawn = scenes(500, seed=7)
     images = render(drawn, torch.Generator().manual_seed(7))
