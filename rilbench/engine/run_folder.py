@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
 from rilbench.contracts.errors import ConfigError, DamagedError, RilbenchError
 from rilbench.contracts.result import RunResult
@@ -19,6 +20,8 @@ from rilbench.store.grid import save_grid, why_no_picture
 from rilbench.store.layout import RunFiles
 from rilbench.store.results import load_result, planned_evaluations, write_plan
 from rilbench.store.tables import markdown
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -52,11 +55,11 @@ class RunFolder:
         """
         temporary.sweep(self.path)
         files = self.files
-        if not _reads(lambda: read_json(files.environment, like={"packages": dict})):
+        if _whole(lambda: read_json(files.environment, like={"packages": dict})) is None:
             write_json(files.environment, environment.describe(device))
-        if self.finished is None or not _reads(lambda: planned_evaluations(self.path)):
+        if self.finished is None or _whole(lambda: planned_evaluations(self.path)) is None:
             write_plan(self.path, evaluations)
-        if self.finished is None or not _reads(lambda: read_text(files.settings, sealed=True)):
+        if self.finished is None or _whole(lambda: read_text(files.settings, sealed=True)) is None:
             write_text(files.settings, configuration.to_yaml(config), sealed=True)
 
     def write(self, result: RunResult) -> None:
@@ -79,7 +82,7 @@ class RunFolder:
         same = self.finished is not None and _numbers(result) == _numbers(self.finished)
         result = self.finished if same and self.finished else replace(result, status="finished")
         table = markdown(result) + "\n"
-        if not same or _text(self.files.table) != table:
+        if not same or _whole(lambda: read_text(self.files.table)) != table:
             write_text(self.files.table, table)
         if not same or why_no_picture(self.files.pictures):
             columns = [(row.label, self.path.parent / row.evaluation) for row in result.matrix.rows]
@@ -89,19 +92,12 @@ class RunFolder:
         return result
 
 
-def _reads(read: Callable[[], object]) -> bool:
-    """Whether a file is there and is what was written."""
+def _whole(read: Callable[[], T]) -> T | None:
+    """What is read; None if the file is missing or damaged."""
     try:
-        read()
+        return read()
     except DamagedError:
-        return False
-    return True
-
-
-def _text(file: Path) -> str:
-    with suppress(DamagedError):
-        return read_text(file)
-    return ""
+        return None
 
 
 def _numbers(result: RunResult) -> object:
