@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rilbench.analysis.comparison import Comparison, Row, Warn, compare
-from rilbench.analysis.methods import measured_otherwise, strategies_of, telling, told_apart
+from rilbench.analysis.methods import measured_otherwise, method_settings, told_apart
 from rilbench.analysis.quantities import Quantity, is_merge, is_sequence
 from rilbench.analysis.sources import load_environment
 from rilbench.analysis.statistics import Spread
@@ -118,24 +118,19 @@ class Study(Comparison):
         Empty for the plain strategy, and when no settings are recorded.
         """
         run = self.of(label)[0]
-        prefix, own = f"strategy_settings.{run.strategy}.", self._telling(run)
+        prefix, own = f"strategy_settings.{run.strategy}.", method_settings(run, self.settings)
         if label == run.strategy or not own:
             return ""
         if run.strategy not in self.labels:
             mine = [f"{key.removeprefix(prefix)} {value}" for key, value in own.items() if key.startswith(prefix)]
             return f"Here with {', '.join(mine)}." if mine else ""
-        plain = self._telling(self.of(run.strategy)[0])
+        plain = method_settings(self.of(run.strategy)[0], self.settings)
         parts = [
             f"{key.removeprefix(prefix)} {own.get(key, 'unset')} (not {plain.get(key, 'unset')})"
             for key in dict.fromkeys([*own, *plain])
             if own.get(key) != plain.get(key)
         ]
         return f"Differs from {run.strategy} in: {'; '.join(parts) or 'no recorded setting'}."
-
-    def _telling(self, run: RunResult) -> dict[str, str]:
-        """The settings that a method can be made of."""
-        own = telling({"strategy": run.strategy} | self.texts(run), strategies_of(run))
-        return {key: value for key, value in own.items() if key != "strategy"}
 
     def prompts(self, run: RunResult) -> list[str]:
         """The evaluation prompts; empty when their file is not on this machine."""

@@ -63,7 +63,7 @@ def telling(settings: Mapping[str, T], strategies: Iterable[str] = ()) -> dict[s
     """The settings, by dotted key, in which two runs of one method agree; those of strategies that take no part in the
     run are left out.
 
-    strategies: those that take part (`strategies_of`), in addition to those that the settings name: `by` has a default.
+    strategies: those that take part, in addition to those that the settings name: `by` has a default.
     """
     strategy = str(settings.get("strategy", ""))
     involved = {*strategies, ANY, strategy, str(settings.get(f"strategy_settings.{strategy}.by", ""))}
@@ -76,17 +76,12 @@ def telling(settings: Mapping[str, T], strategies: Iterable[str] = ()) -> dict[s
     return {key: value for key, value in settings.items() if tells(key, value)}
 
 
-def strategies_of(run: RunResult) -> list[str]:
-    """The strategies that planned and trained a run, as far as its result says."""
-    return [key.removeprefix("strategy/") for key in run.plugins if key.startswith("strategy/")]
-
-
 def differing(runs: Sequence[RunResult], settings: Settings) -> dict[str, dict[str, str]]:
     """For each run by name the settings, by dotted key, in which runs of its label differ, with its own values.
 
     A run without recorded settings, such as a tracking server's, differs in none.
     """
-    texts = {run.name: _texts(run, settings) for run in runs}
+    texts = {run.name: method_settings(run, settings) for run in runs}
     found: dict[str, dict[str, str]] = {name: {} for name in texts}
     for label in dict.fromkeys(run.label for run in runs):
         names = [run.name for run in runs if run.label == label and texts[run.name]]
@@ -144,8 +139,11 @@ def _twice(runs: Sequence[RunResult]) -> set[str]:
     return {label for (label, *_), n in cases.items() if n > 1}
 
 
-def _texts(run: RunResult, settings: Settings) -> dict[str, str]:
-    own = telling(settings[run.name], strategies_of(run))
+def method_settings(run: RunResult, settings: Settings) -> dict[str, str]:
+    """`telling` of a run as texts; empty when no settings are recorded."""
+    known = settings[run.name]
+    used = [key.removeprefix("strategy/") for key in run.plugins if key.startswith("strategy/")]
+    own = telling({"strategy": run.strategy, **known}, used) if known else {}
     return {key: ",".join(map(str, v)) if isinstance(v, list) else str(v) for key, v in own.items()}
 
 
@@ -159,7 +157,7 @@ def _longer(label: str, own: Mapping[str, str]) -> str:
 
 def _mixed(runs: Sequence[RunResult], settings: Settings) -> list[str]:
     """The settings that differ, each with two of its values."""
-    known = [own for run in runs if (own := _texts(run, settings))]
+    known = [own for run in runs if (own := method_settings(run, settings))]
     return [f"{key} ({values[0]} and {values[1]})" for key, values in _varying(known).items()]
 
 
