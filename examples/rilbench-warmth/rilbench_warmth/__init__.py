@@ -1,0 +1,6 @@
+"""Warm colours: `warmth`, a reward to train on, and `warm_share`, a metric to see what the training did."""
+
+from rilbench_warmth.metric import WarmShare
+from rilbench_warmth.reward import Warmth, WarmthSettings
+
+__all__ = ["WarmShare", "Warmth", "WarmthSettings"]
