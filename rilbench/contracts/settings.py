@@ -184,6 +184,8 @@ def typed(cls: type, values: Mapping[str, Any], where: str, defaults: Mapping[st
         key, about, default = f"{where}.{name}" if where else name, declared(fields[name]), defaults.get(name)
         if dataclasses.is_dataclass(default) and isinstance(value, Mapping):
             read[name] = build(type(default), value, key, base=default)
+        elif name not in values and type(value) is kinds[name]:
+            read[name] = value
         else:
             read[name] = as_type(value, kinds[name], key, raw=about.raw)
         if name in values:
