@@ -14,7 +14,7 @@ test: .venv/.test
 	$(BIN)/python -m pytest $(WORKERS)
 
 quick: .venv/.test
-	$(BIN)/python -m pytest $(WORKERS) -m 'not slow and not browser and not parity'
+	$(BIN)/python -m pytest $(WORKERS) --ignore tests/browser --ignore tests/parity -m 'not slow and not browser'
 
 check: .venv/.dev
 	$(BIN)/ruff check .

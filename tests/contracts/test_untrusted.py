@@ -101,6 +101,7 @@ def test_a_studys_runs_lie_beside_it(tmp_path: Path) -> None:
         runs_in(tmp_path / "study-x")
 
 
+@pytest.mark.slow
 def test_links_out_of_the_store_are_not_followed(tmp_path: Path, place: Path) -> None:
     store, outside = tmp_path / "store", tmp_path / "outside"
     run = write_run(store, "rid")

@@ -81,6 +81,7 @@ class _Bench:
         return lambda: None, fail if name == "rid@1" else lambda: None
 
 
+@pytest.mark.slow
 def test_a_measurement_that_fails_does_not_stop_the_others() -> None:
     found = list(step.measured(_Bench(), ("baseline@1", "rid@1", "floor"), 2))  # type: ignore[arg-type]
     assert found[0] == ("rid@1", {"error": "RuntimeError: CUDA out of memory"})

@@ -206,6 +206,7 @@ TOKENS += ["lr: ", "recipes: ", "rewards: ", "seed: ", "shapes", "nan", "010", "
 YAML = st.lists(st.sampled_from(TOKENS), max_size=30).map("".join) | st.text(max_size=40)
 
 
+@pytest.mark.slow
 @settings(BOUNDED, max_examples=120)
 @given(YAML.map(str.encode) | st.binary(max_size=40))
 def test_any_bytes_are_a_configuration_or_one_line(content: bytes) -> None:

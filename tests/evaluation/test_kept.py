@@ -75,6 +75,7 @@ def repeat(folder: Path, *overrides: str, **named: Any) -> tuple[RunResult, list
     return engine.run(config, catalog=toy.catalog(), reporter=reporter, **named).result, reporter.warnings
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("error", [KeyboardInterrupt, RilbenchError, OSError])
 def test_a_failure_while_a_finished_run_is_repeated_leaves_its_result(
     place: Path, monkeypatch: pytest.MonkeyPatch, error: type[BaseException]

@@ -234,6 +234,7 @@ def test_required_plugins_are_checked_before_any_work(
     assert not (place / "untouched").exists()
 
 
+@pytest.mark.slow
 def test_a_fulfilled_requirement_and_what_took_part(installed: Path, rilbench: Callable[..., Done]) -> None:
     options = ("requires=['good>=3,<4', 'absent; python_version < \"3\"']", "--rewards", "good", "--json")
     result = json.loads(rilbench("run", *GROUNDED, *options).out)
@@ -498,6 +499,7 @@ def test_what_hooks_and_plugins_by_hand_change_is_undone(
     assert torch.get_default_dtype() == torch.float32
 
 
+@pytest.mark.slow
 def test_filters_of_warnings_end_with_the_import(installed: Path, rilbench: Callable[..., Done]) -> None:
     fabricate.reward(
         installed, "a_strict", f"import warnings\nwarnings.simplefilter('error')\n{fabricate.GOOD}", cls="Good"

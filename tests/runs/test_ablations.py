@@ -21,7 +21,7 @@ LAST = "train.last_steps=2"
 
 
 def run(workplace: Path, *overrides: str) -> RunResult:
-    return toy.run(workplace, *overrides).result
+    return toy.run(workplace, "train.samples=4", *overrides).result
 
 
 def stage(workplace: Path, result: RunResult, index: int) -> Path:
@@ -109,8 +109,9 @@ def test_the_balanced_joint_trains_itself(workplace: Path) -> None:
     assert "strategy/baseline" not in result.plugins
 
 
-@pytest.mark.parametrize("settings", [{"distil": "full"}, {"group": False}, {"reset": False}, {"lam": 0.0}])
+@pytest.mark.parametrize("settings", [{"distil": "full"}, {"group": False}, {"reset": False}])
 def test_every_variant_of_rid_keeps_the_contract(settings: dict[str, Any]) -> None:
+    """Without a teacher it is the baseline, see above, which is checked as all that rilbench brings."""
     results = check_component(RID, settings)
     assert [r for r in results if not r.ok] == []
 

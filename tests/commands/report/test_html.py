@@ -47,7 +47,9 @@ def store(tmp_path_factory: pytest.TempPathFactory, pipeline: Path) -> Path:
     (folder / "prompts.txt").write_text(f"a red circle {EVIL}\na blue square\na green ring\n")
     for strategy, order, seed in RUNS:
         weights = ["strategy_settings.joint.weights={red: 1.0, dark: 1.0}"] if strategy == "joint" else []
-        done = toy.run(folder, f"strategy={strategy}", f"rewards=[{order}]", f"seed={seed}", MORE, *weights)
+        done = toy.run(
+            folder, f"strategy={strategy}", f"rewards=[{order}]", f"seed={seed}", "train.samples=4", MORE, *weights
+        )
         file = done.folder / "result.json"
         result = read_json(file)
         write_json(file, result | {"label": result["label"].replace("rid", f"rid {EVIL}")})

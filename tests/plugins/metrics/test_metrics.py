@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 import torch
 import torch.nn.functional as F
-import torchmetrics.image.fid
 from helpers import DIM, SIZE, images, normalised, plain_clip, save_clip
 from PIL import Image
 from safetensors.torch import save_file
@@ -182,6 +181,8 @@ def test_fid_grows_with_the_change_and_with_the_scale_squared(clip: Path, refere
 
 
 def test_fid_agrees_with_torchmetrics(clip: Path, tmp_path: Path) -> None:
+    from torchmetrics.image.fid import FrechetInceptionDistance
+
     encoder, real, fake = ClipEncoder(str(clip)), images(30, 3, SIZE, SIZE), 0.6 * images(25, 3, SIZE, SIZE, seed=4)
 
     class Features(torch.nn.Module):
@@ -190,7 +191,7 @@ def test_fid_agrees_with_torchmetrics(clip: Path, tmp_path: Path) -> None:
         def forward(self, x: Tensor) -> Tensor:
             return encoder.image_features(x)
 
-    other = torchmetrics.image.fid.FrechetInceptionDistance(Features(), normalize=True)
+    other = FrechetInceptionDistance(Features(), normalize=True)
     other.update(real, real=True)
     other.update(fake, real=False)
     metric = made(clip, save_reference(tmp_path, encoder.image_features(real)), scale=1.0)
@@ -233,7 +234,7 @@ def test_fid_refuses_wrong_references_and_settings(clip: Path, tmp_path: Path) -
 def test_inception_without_its_package_or_file_is_refused(
     reference: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(torchmetrics.image.fid, "_TORCH_FIDELITY_AVAILABLE", False)
+    monkeypatch.setattr("torchmetrics.image.fid._TORCH_FIDELITY_AVAILABLE", False)
     weights = tmp_path / "inception.pth"
 
     def refused(match: str, pretrained: str | None) -> None:
