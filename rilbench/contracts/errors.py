@@ -56,8 +56,12 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def reason(error: BaseException) -> str:
-    """Class and message of an error on one line."""
-    return f"{type(error).__name__}: {' '.join(str(error).split())}"
+    """Class and message of an error on one line; the message of a plugin's error may itself raise."""
+    try:
+        message = " ".join(str(error).split())
+    except Exception:
+        message = "its message cannot be read"
+    return f"{type(error).__name__}: {message}"
 
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> str:
