@@ -7,10 +7,8 @@ import io
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
-from rich.table import Table
 from small_runs import write_run
 
 from rilbench.analysis.comparison import compare
@@ -42,12 +40,6 @@ def named(folder: Path) -> RunResult:
     return replace(run, label=LABEL, matrix=ResultMatrix(rows, infos))
 
 
-def shown(table: Any) -> str:
-    console = Terminal(file=io.StringIO(), width=250)
-    console.print(table)
-    return console.file.getvalue()  # type: ignore[attr-defined,no-any-return]
-
-
 def terminal_tables(run: RunResult, capsys: pytest.CaptureFixture[str]) -> Iterator[str]:
     failed = {"label": LABEL, "rewards": [METRIC], "seed": 0, "reason": "because"}
     print_result(run)
@@ -69,9 +61,7 @@ def test_in_a_terminal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> No
         assert METRIC in flat, number
 
 
-def test_the_plan(monkeypatch: pytest.MonkeyPatch) -> None:
-    made: list[Table] = []
-    monkeypatch.setattr(Terminal, "print", lambda self, what="", **_: made.append(what))
+def test_the_plan(capsys: pytest.CaptureFixture[str]) -> None:
     stage = {
         "label": LABEL,
         "trained_by": LABEL,
@@ -86,9 +76,8 @@ def test_the_plan(monkeypatch: pytest.MonkeyPatch) -> None:
     told |= {"parameters": {"trainable": 1, "adapted_layers": 1, "frozen": 1}, "evaluation_images": 1}
     told |= {"estimate": {"seconds": 1.0, "how": ""}}
     told |= {"memory": {"weights_gb": 1, "needed_gb": 1, "free_gb": 1, "fits": True, "remedies": []}}
-    explained.show(told, Terminal())
-    monkeypatch.undo()
-    assert shown(made[0]).count("[v2]") == 3
+    explained.show(told)
+    assert capsys.readouterr().out.count("[v2]") == 3
 
 
 def cells(line: str) -> int:

@@ -314,7 +314,7 @@ def test_settings_are_resolved_once_for_all_runs_of_a_method(workplace: Path, mo
     """Orders and seeds do not multiply the work of checking what is the same in all of them."""
     builds: list[str] = []
     build = settings.build
-    monkeypatch.setattr(settings, "build", lambda *given: builds.append(given[-1]) or build(*given))
+    monkeypatch.setattr(settings, "build", lambda *given, **more: builds.append(given[-1]) or build(*given, **more))
 
     def built(**options: Any) -> int:
         builds.clear()
