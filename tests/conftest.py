@@ -20,6 +20,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if "browser" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.browser)
+    items.sort(key=lambda item: "test_golden" not in item.nodeid)  # the longest first, or a process waits for it alone
 
 
 @pytest.fixture(scope="session")

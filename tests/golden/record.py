@@ -240,14 +240,14 @@ def _lines(value: Any, depth: int) -> str:
     return "{\n" + ",\n".join(f"{json.dumps(key)}: {_lines(part, depth - 1)}" for key, part in value.items()) + "\n}"
 
 
-def main(what: Sequence[str] = ("plans", "results"), folder: Path = Path(__file__).parent) -> None:
+def main(folder: Path = Path(__file__).parent) -> None:
     folder = folder.resolve()
     with tempfile.TemporaryDirectory() as place:
         alone(Path(place))
-        for name in what:
+        for name in ("plans", "results"):
             write(name, folder)
         os.chdir(folder)
 
 
 if __name__ == "__main__":
-    main(*([sys.argv[1]], Path(sys.argv[2])) if len(sys.argv) > 2 else ())
+    main(*map(Path, sys.argv[1:]))

@@ -5,10 +5,11 @@ from __future__ import annotations
 import importlib
 import inspect
 import json
+import shutil
 from collections.abc import Sequence
 from importlib.metadata import EntryPoint
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 import toy
@@ -82,35 +83,54 @@ def recorded(workplace: Path, *overrides: str) -> engine.Outcome:
     return engine.run(config, catalog=toy.catalog(recorder), reporter=Reporter(quiet=True))
 
 
-def only(hook: str) -> list[dict[str, Any]]:
-    return [values for name, values in calls if name == hook]
+def only(hook: str, among: Sequence[tuple[str, dict[str, Any]]] = calls) -> list[dict[str, Any]]:
+    return [values for name, values in among if name == hook]
+
+
+class Heard(NamedTuple):
+    """A run's outcome and the calls of its hooks."""
+
+    outcome: engine.Outcome
+    calls: tuple[tuple[str, dict[str, Any]], ...]
+
+    def only(self, hook: str) -> list[dict[str, Any]]:
+        return only(hook, self.calls)
+
+
+@pytest.fixture(scope="module")
+def heard(tmp_path_factory: pytest.TempPathFactory, pipeline: Path) -> Heard:
+    """What a recorder hears of one finished run."""
+    folder = tmp_path_factory.mktemp("heard")
+    shutil.copytree(pipeline, folder / "pipeline")
+    calls.clear()
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("RILBENCH_DISABLE_PLUGINS", "mlflow,jsonl")
+        outcome = recorded(folder)
+    return Heard(outcome, tuple(calls))
 
 
 @pytest.mark.slow
-def test_hook_run_started(workplace: Path) -> None:
-    recorded(workplace)
-    (started,) = only("run_started")
-    assert calls[0][0] == "run_started"
+def test_hook_run_started(heard: Heard) -> None:
+    (started,) = heard.only("run_started")
+    assert heard.calls[0][0] == "run_started"
     assert {"config.yaml", "environment.json"} <= started["files"]
     assert started["result"].matrix.rows == ()
 
 
 @pytest.mark.slow
-def test_hook_stage_finished(workplace: Path) -> None:
-    result = recorded(workplace).result
-    finished = only("stage_finished")
+def test_hook_stage_finished(heard: Heard) -> None:
+    finished = heard.only("stage_finished")
     assert [values["stage"] for values in finished] == [0, 1, 2]
     for values in finished:
         rows = values["result"].matrix.rows
-        assert rows == result.matrix.rows[: values["stage"] + 1]
+        assert rows == heard.outcome.result.matrix.rows[: values["stage"] + 1]
         assert len(values["disk"]["stages"]) == len(rows), "the row is on disk before the hook hears of it"
 
 
 @pytest.mark.slow
-def test_hook_run_finished(workplace: Path) -> None:
-    recorded(workplace)
-    (finished,) = only("run_finished")
-    assert calls[-1][0] == "run_finished"
+def test_hook_run_finished(heard: Heard) -> None:
+    (finished,) = heard.only("run_finished")
+    assert heard.calls[-1][0] == "run_finished"
     assert finished["result"].status == finished["disk"]["status"] == "finished"
 
 
@@ -126,9 +146,8 @@ def test_hook_run_failed(workplace: Path) -> None:
 
 
 @pytest.mark.slow
-def test_hook_summary(workplace: Path) -> None:
-    outcome = recorded(workplace)
-    assert outcome.summary == {"recorder": f"3 rows in {outcome.folder.name}"}
+def test_hook_summary(heard: Heard) -> None:
+    assert heard.outcome.summary == {"recorder": f"3 rows in {heard.outcome.folder.name}"}
 
 
 def test_hook_study_finished(tmp_path: Path) -> None:
