@@ -139,11 +139,11 @@ def _caption(
 
 def _not_comparable(comparison: Comparison, quantity: Quantity) -> list[str]:
     """Strategies with other orders and seeds than the one compared against; the metrics, when it is not all of them."""
-    told = []
+    labels = []
     for label in comparison.labels:
         rows = [comparison.row(label, quantity, info.name) for info in comparison.columns(quantity)]
         own = [row for row in rows if row["n"] > 0]
         other = [row["metric"] for row in own if not row["comparable"]]
         if other:
-            told.append(label if len(other) == len(own) else f"{label} ({', '.join(other)})")
-    return told
+            labels.append(label if len(other) == len(own) else f"{label} ({', '.join(other)})")
+    return labels

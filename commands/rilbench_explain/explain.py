@@ -74,18 +74,18 @@ def outline(config: RunConfig, catalog: Catalog, absent: MissingFilesError, give
     components = Components(Parts(config, catalog), device=pick_device(config.model.device))
     stages = planned_stages(config, components)
     unused_settings.require_none(unused_settings.find(given, components.parts, stages))
-    told = []
+    rows = []
     for stage in (Stage(), *stages):
         by, rewards = stage.by or config.strategy, list(stage.rewards)
         trains = stage.rewards and not stage.merge
-        told.append(_told(stage, config.train_for((by, config.strategy), rewards) if trains else None, by))
+        rows.append(_described(stage, config.train_for((by, config.strategy), rewards) if trains else None, by))
     evaluate = config.evaluate
     known = not is_reference(evaluate.prompts) or is_present(NeededFile.parse(evaluate.prompts))
     missing = [{"name": f.name, "source": f.source, "place": str(place_of(f)), "size": f.size} for f in absent.files]
     return _asked(config, components) | {
         "parameters": None,
         "evaluation_images": len(evaluation_prompts(evaluate.prompts)) * evaluate.images_per_prompt if known else None,
-        "stages": told,
+        "stages": rows,
         "estimate": {"seconds": None, "how": NO_FILES},
         "memory": None,
         "missing": missing,
@@ -102,7 +102,7 @@ def _asked(config: RunConfig, components: Components) -> dict[str, Any]:
     }
 
 
-def _told(stage: Stage, train: TrainConfig | None, by: str) -> dict[str, Any]:
+def _described(stage: Stage, train: TrainConfig | None, by: str) -> dict[str, Any]:
     """A stage as far as it is known without files."""
     return {
         "label": stage.label if stage.rewards or stage.merge else "base",
@@ -132,7 +132,7 @@ def _stage(
         took.append(timings.training(planned.document))
         probed = cost.training(train.samples, config.model.steps, train.last_steps)
         seconds += probed if took[-1] is None else took[-1]
-    return _told(planned.stage, train, planned.by) | {
+    return _described(planned.stage, train, planned.by) | {
         "measured": None not in took,
         "id": planned.id,
         "trainable_parameters": trainable if train else 0,

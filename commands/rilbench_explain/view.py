@@ -13,19 +13,19 @@ from rilbench.contracts.yaml_text import dump
 HEAD = ("stage", "trained by", "starts from", "samples", "updates", "lr", "batch", "in store", "seconds")
 
 
-def show(told: dict[str, Any]) -> None:
+def show(plan: dict[str, Any]) -> None:
     """Print the plan, the estimates and the resolved settings."""
-    title = f"{told['strategy']}: {' > '.join(told['rewards'])}"
-    print_table(HEAD, [_row(i, stage) for i, stage in enumerate(told["stages"])], title=title, numbers=True)
-    images = told["evaluation_images"]
-    lines = _estimates(told) if told["parameters"] else dict.fromkeys(("time", "memory"), told["estimate"]["how"])
+    title = f"{plan['strategy']}: {' > '.join(plan['rewards'])}"
+    print_table(HEAD, [_row(i, stage) for i, stage in enumerate(plan["stages"])], title=title, numbers=True)
+    images = plan["evaluation_images"]
+    lines = _estimates(plan) if plan["parameters"] else dict.fromkeys(("time", "memory"), plan["estimate"]["how"])
     lines["measured"] = f"{images} images after every stage" if images else "its prompts are missing"
-    if missing := told.get("missing"):
+    if missing := plan.get("missing"):
         sizes = [f", {decimal(file['size'])}" if file["size"] else "" for file in missing]
         named = [f"{file['name']} of {file['source']}{size}" for file, size in zip(missing, sizes, strict=True)]
         lines["missing"] = "\n".join(named)
     print_fields(lines)
-    for text in (*told.get("remedies", ()), "\nsettings", dump(told["settings"])):
+    for text in (*plan.get("remedies", ()), "\nsettings", dump(plan["settings"])):
         echo(text)
 
 
@@ -44,14 +44,14 @@ def _row(number: int, stage: dict[str, Any]) -> list[str]:
     ]
 
 
-def _estimates(told: dict[str, Any]) -> dict[str, str]:
-    parameters, estimate, memory = told["parameters"], told["estimate"], told["memory"]
-    needs = f"{memory['weights_gb']} GB of weights, about {memory['needed_gb']} GB beside them"
+def _estimates(plan: dict[str, Any]) -> dict[str, str]:
+    parameters, estimate, memory = plan["parameters"], plan["estimate"], plan["memory"]
+    needs = f"{memory['weights_gb']} GB of weights, about {memory['needed_gb']} GB in addition"
     helps = " and ".join(memory["remedies"]) or "no batch is small enough"
     return {
         "trainable": f"{parameters['trainable']:,} numbers in {parameters['adapted_layers']} layers, new in each stage",
         "frozen": f"{parameters['frozen']:,} numbers",
-        "time": f"about {_seconds(estimate['seconds'])} s on {told['device']} ({estimate['how']})",
+        "time": f"about {_seconds(estimate['seconds'])} s on {plan['device']} ({estimate['how']})",
         "memory": f"{needs}, {memory['free_gb']} GB free" + ("" if memory["fits"] else f": does not fit; {helps}"),
     }
 

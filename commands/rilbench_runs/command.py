@@ -36,12 +36,12 @@ def list_runs(store: Store = RUNS, as_json: AsJson = False) -> None:
     apart: Mapping[str, Any] = {}
     with suppress(ConfigError):  # `show` says what is wrong
         apart = differing(results, settings_of(results))
-    told = [_listed(run) | {"differs": apart.get(run.folder.name, {})} for run in runs]
+    rows = [_listed(run) | {"differs": apart.get(run.folder.name, {})} for run in runs]
     if as_json:
-        print_json(told)
+        print_json(rows)
         return
     head = ["run", "label", "strategy", "rewards", "seed", "status", "stages", "size", "changed", "differs in"]
-    print_table(head, [[_cell(key, value) for key, value in each.items() if key != "damage"] for each in told])
+    print_table(head, [[_cell(key, value) for key, value in each.items() if key != "damage"] for each in rows])
     for damage in (run.damage for run in runs if run.damage):
         warn(damage)
 
@@ -58,15 +58,15 @@ def show(
     from rilbench_runs.inventory import find
 
     (kept,) = find([run], store)
-    told = _listed(kept)
+    row = _listed(kept)
     files = Store(kept.folder.parent)
     settings = load_settings(kept.result) if kept.result else {}
     stages = [str(files.stage(stage).folder) for stage in sorted(kept.stages)]
     if as_json:
         result = kept.result.to_json() if kept.result else None
-        print_json(told | {"folder": str(kept.folder), "settings": settings, "stage_folders": stages, "result": result})
+        print_json(row | {"folder": str(kept.folder), "settings": settings, "stage_folders": stages, "result": result})
         return
-    fields = {key: _cell(key, value) for key, value in told.items() if value not in ("", None, {})}
+    fields = {key: _cell(key, value) for key, value in row.items() if value not in ("", None, {})}
     command = {"repeat": kept.result.command} if kept.result and kept.result.command else {}
     print_fields(fields | {"folder": str(kept.folder), "stage folders": "\n".join(stages)} | command)
     print_table(["setting", "value"], [[key, str(value)] for key, value in settings.items()])

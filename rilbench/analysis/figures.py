@@ -129,11 +129,11 @@ def gain_drift(table: pd.DataFrame, ranked: Collection[str] | None = None) -> Fi
         texts = [f"{label}, {order}, seed {seed}" for order, seed in zip(group["order"], group["seed"], strict=True)]
         traces.append(_marked(labels.index(label), "runs", list(zip(group["x"], group["y"], strict=True)), texts))
     traces += [_marked(labels.index(label), "mean", [point], [label]) for label, point in points.items()]
-    told = [f"{s}: forgotten {x:.1f} %, learned {y:.1f} %" for s, (x, y) in points.items() if not math.isnan(x + y)]
+    texts = [f"{s}: forgotten {x:.1f} %, learned {y:.1f} %" for s, (x, y) in points.items() if not math.isnan(x + y)]
     beaten_by_none = f" On the Pareto front: {', '.join(best)}." if best else ""
     titles = ("forgotten, % of base<br>(left is better)", "learned, % of base (up is better)")
     xaxis, yaxis = ({"title": {"text": title}, "ticksuffix": " %", "zeroline": False} for title in titles)
-    return _figure(traces, f"{'; '.join(told)}.{beaten_by_none}", xaxis=xaxis, yaxis=yaxis, height=460)
+    return _figure(traces, f"{'; '.join(texts)}.{beaten_by_none}", xaxis=xaxis, yaxis=yaxis, height=460)
 
 
 def heat_map(table: pd.DataFrame, marks: Mapping[str, str] | None = None) -> Figure:
@@ -162,8 +162,8 @@ def heat_map(table: pd.DataFrame, marks: Mapping[str, str] | None = None) -> Fig
     }
     axis = {"automargin": True, "showgrid": False, "ticks": ""}
     worst = wide.stack().idxmax() if wide.notna().any(axis=None) else None
-    told = f"; the most: {worst[0]} on {worst[1]}, {wide.loc[worst]:.1f} %" if worst else ""
-    alt = f"Forgetting relative to the base value, a row a method, a column a metric{told}."
+    most = f"; the most: {worst[0]} on {worst[1]}, {wide.loc[worst]:.1f} %" if worst else ""
+    alt = f"Forgetting relative to the base value, a row a method, a column a metric{most}."
     yaxis = axis | {"autorange": "reversed", "ticksuffix": " "}
     return _figure([trace], alt, xaxis=axis, yaxis=yaxis, height=70 + ROW * len(wide))
 

@@ -51,8 +51,8 @@ class DivergedError(RilbenchError):
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether torch, which is not imported here, or Python found no memory on a GPU or on the host."""
-    told = any(text in str(error) for text in OUT_OF_MEMORY)
-    return told or isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
+    stated = any(text in str(error) for text in OUT_OF_MEMORY)
+    return stated or isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
 
 
 def reason(error: BaseException) -> str:

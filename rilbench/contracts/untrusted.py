@@ -19,8 +19,8 @@ def name(value: Any, what: str) -> str:
     """A name of a file or folder, without folders; ConfigError names `what` holds another."""
     text = value if isinstance(value, str) else ""
     if not NAME.fullmatch(text) or CONTROL.search(text) or len(text.encode(errors="replace")) > LONGEST:
-        told = f"{what}: {str(value)[:80]!r} is not the name of a file or folder"
-        raise ConfigError(f"{told}; the file was damaged, or was changed to point elsewhere")
+        fault = f"{what}: {str(value)[:80]!r} is not the name of a file or folder"
+        raise ConfigError(f"{fault}; the file was damaged, or was changed to point elsewhere")
     return text
 
 

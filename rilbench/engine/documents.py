@@ -70,8 +70,8 @@ def plain(value: Any, name: str, read: Read, *, paths: bool = True) -> Any:
         return [plain(v, name, read, paths=paths) for v in value]
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return settings_document(value, read)
-    told = "use numbers, texts, Enum, Path, and lists, mappings and dataclasses of these"
-    raise ConfigError(f"setting {name!r} is of type {type(value).__name__}, which cannot be stored; {told}")
+    remedy = "use numbers, texts, Enum, Path, and lists, mappings and dataclasses of these"
+    raise ConfigError(f"setting {name!r} is of type {type(value).__name__}, which cannot be stored; {remedy}")
 
 
 def _is_path(text: str) -> bool:
