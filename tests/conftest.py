@@ -7,6 +7,7 @@ import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -40,15 +41,25 @@ def seeded() -> None:
         torch.manual_seed(0)
 
 
+@pytest.fixture(scope="session")
+def lasting() -> dict[str, ModuleType]:
+    """Modules that are known not to be temporary: there are thousands, and asking each takes milliseconds a test."""
+    return {}
+
+
 @pytest.fixture(autouse=True)
-def imports(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+def imports(tmp_path_factory: pytest.TempPathFactory, lasting: dict[str, ModuleType]) -> Iterator[None]:
     """A test's temporary modules are forgotten after it, as the path to them is."""
     path, temporary = list(sys.path), str(tmp_path_factory.getbasetemp())
     yield
     sys.path[:] = path
     for name, module in sys.modules.copy().items():  # in one go: a collection in between may import
+        if lasting.get(name) is module:
+            continue
         if str(getattr(module, "__file__", None) or "").startswith(temporary):
             del sys.modules[name]
+        else:
+            lasting[name] = module
 
 
 @pytest.fixture
