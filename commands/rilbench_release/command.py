@@ -117,10 +117,12 @@ def export(
 ) -> None:
     """Write the model after a stage as one ordinary LoRA or a merged pipeline."""
     from rilbench.engine.progress import Reporter
-    from rilbench_release.export import Export, push_to_hub
+    from rilbench_release.export import Export, check_push, push_to_hub
 
     if private and not push:
         raise UsageError("--private needs --push: name the repository")
+    if push:
+        check_push(push)
     saved = _saved(run, settings, plugin, "export")
     made = Export(run=saved, stage=saved.stage(stage), kind=format.value, license=license)
     folder = output or Path("exports") / f"{made.name}-{format.value}"

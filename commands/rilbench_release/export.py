@@ -121,19 +121,23 @@ def _replacing(folder: Path) -> Iterator[Path]:
         write_json(part / MARK, read_json(part / MARK) | {"files": [file for file in files if file != MARK]})
         for file in files:
             share(part / file)
+        _check_free(folder)  # again, since the work took a while
         if folder.exists():
             folder.rename(earlier)
         part.rename(folder)
     except (OSError, SafetensorError) as error:
         raise RilbenchError(f"cannot write {folder}: {error}. Free the disk or choose another --output") from None
     finally:
+        if earlier.exists() and not folder.exists():  # stopped between the two renames
+            earlier.rename(folder)
         shutil.rmtree(part, ignore_errors=True)
         shutil.rmtree(earlier, ignore_errors=True)
 
 
 def files_of(folder: Path) -> list[str]:
-    """The files of a folder, by their paths in it."""
-    return [path.relative_to(folder).as_posix() for path in sorted(folder.rglob("*")) if not path.is_dir()]
+    """The files and links of a folder, by their paths in it."""
+    paths = [path for path in sorted(folder.rglob("*")) if path.is_symlink() or not path.is_dir()]
+    return [path.relative_to(folder).as_posix() for path in paths]
 
 
 def _check_free(folder: Path) -> None:
@@ -146,6 +150,24 @@ def _check_free(folder: Path) -> None:
     if others or folder.is_file():
         what = f"holds {others[0]}" if others else "is a file"
         raise UsageError(f"{folder} {what}, which is not of an earlier export; choose another --output")
+
+
+def check_push(repo_id: str) -> None:
+    """UsageError when an export cannot be pushed: a wrong name, offline mode, or nobody is logged in."""
+    import huggingface_hub
+    from huggingface_hub.errors import HFValidationError
+    from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
+
+    try:
+        validate_repo_id(repo_id)
+    except HFValidationError as error:
+        raise UsageError(f"--push {repo_id}: {reason(error)}") from None
+    if "/" not in repo_id:
+        raise UsageError(f"--push {repo_id}: the owner is missing; write --push OWNER/{repo_id}")
+    if huggingface_hub.constants.is_offline_mode():
+        raise UsageError("--push: HF_HUB_OFFLINE is set; unset it, or export without --push")
+    if not huggingface_hub.get_token():
+        raise UsageError("--push: you are not logged in to the Hub; run `hf auth login` or set HF_TOKEN")
 
 
 def push_to_hub(folder: Path, repo_id: str, *, private: bool) -> str:

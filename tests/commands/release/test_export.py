@@ -26,10 +26,11 @@ from rilbench.contracts.pair import LoraPair
 from rilbench.model.attach import adapter_group
 from rilbench.model.randomness import evaluation_noise
 from rilbench.model.text_to_image import TextToImage
+from rilbench.store.files import write_json
 from rilbench.store.tables import markdown
 from rilbench_release import command, lora
 from rilbench_release.card import model_card
-from rilbench_release.export import Export, push_to_hub
+from rilbench_release.export import MARK, Export, _replacing, check_push, push_to_hub
 
 PROMPTS = ["a red circle", "a blue square"]
 TOLERANCE = 1e-5
@@ -285,6 +286,53 @@ def test_what_is_in_the_way_is_kept(place: Path, tmp_path: Path) -> None:
     assert len(list(tmp_path.iterdir())) == 1
 
 
+def export_anew(folder: Path, text: str, appears: str | None = None) -> None:
+    """Replace an export; a file `appears` in the folder meanwhile."""
+    with _replacing(folder) as part:
+        (part / "README.md").write_text(text)
+        write_json(part / MARK, {})
+        if appears:
+            (folder / appears).write_text("years of work")
+
+
+def test_a_file_that_appears_during_the_export_is_kept(tmp_path: Path) -> None:
+    folder = tmp_path / "export"
+    export_anew(folder, "earlier")
+    with pytest.raises(UsageError, match=r"holds thesis\.txt"):
+        export_anew(folder, "new", appears="thesis.txt")
+    assert {path.name for path in folder.iterdir()} == {"README.md", MARK, "thesis.txt"}
+    assert (folder / "README.md").read_text() == "earlier"
+    assert list(tmp_path.iterdir()) == [folder]
+
+
+def test_a_folder_with_a_link_to_a_folder_is_not_free(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "export").mkdir()
+    (tmp_path / "export" / "link").symlink_to(tmp_path / "data")
+    with pytest.raises(UsageError, match="holds link"):
+        export_anew(tmp_path / "export", "new")
+    assert (tmp_path / "export" / "link").is_symlink()
+
+
+@pytest.mark.parametrize(("fault", "raised"), [(OSError, RilbenchError), (KeyboardInterrupt, KeyboardInterrupt)])
+def test_an_export_that_cannot_replace_the_earlier_one_keeps_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: type[BaseException], raised: type[BaseException]
+) -> None:
+    folder, rename = tmp_path / "export", Path.rename
+    export_anew(folder, "earlier")
+
+    def second_fails(path: Path, target: Path) -> Path:
+        if target == folder and (path / "README.md").read_text() == "new":
+            raise fault
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", second_fails)
+    with pytest.raises(raised):
+        export_anew(folder, "new")
+    assert (folder / "README.md").read_text() == "earlier"
+    assert list(tmp_path.iterdir()) == [folder]
+
+
 @pytest.mark.slow
 def test_no_such_run_or_stage(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(place)
@@ -331,6 +379,8 @@ def test_the_command(place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert api.calls[0] == ("me/it", {"private": False, "exist_ok": True})
     with pytest.raises(UsageError, match="--private needs --push"):
         command.export("rid", private=True)
+    with pytest.raises(UsageError, match="HF_HUB_OFFLINE"):
+        command.export("no such run, and nobody looked", push="me/it")
 
 
 class FakeHub:
@@ -351,8 +401,10 @@ class FakeHub:
 
 
 @contextmanager
-def online(monkeypatch: pytest.MonkeyPatch, api: FakeHub) -> Iterator[None]:
+def online(monkeypatch: pytest.MonkeyPatch, api: FakeHub, token: str | None = "secret") -> Iterator[None]:
     with monkeypatch.context() as patched:
+        patched.setattr("huggingface_hub.constants.is_offline_mode", lambda: False)
+        patched.setattr(huggingface_hub, "get_token", lambda: token)
         patched.setattr(huggingface_hub, "HfApi", lambda: api)
         yield
 
@@ -367,3 +419,15 @@ def test_push(place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     broken = FakeHub(ConnectionError("no route"))
     with online(monkeypatch, broken), pytest.raises(RilbenchError, match=r"no route.*is kept; try again: hf"):
         push_to_hub(folder, "me/model", private=False)
+
+
+def test_push_is_refused_before_any_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(UsageError, match="HF_HUB_OFFLINE is set"):
+        check_push("me/model")
+    with online(monkeypatch, FakeHub(), token=None):
+        with pytest.raises(UsageError, match="not logged in"):
+            check_push("me/model")
+        with pytest.raises(UsageError, match="the owner is missing; write --push OWNER/model"):
+            check_push("model")
+        with pytest.raises(UsageError, match="--push me//model"):
+            check_push("me//model")
