@@ -14,7 +14,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from rilbench.contracts.errors import RilbenchError
+from rilbench.contracts.errors import RilbenchError, reason
 from rilbench.engine.config import RunConfig
 from rilbench.engine.progress import Advance, Reporter
 from rilbench.host.catalog import Catalog
@@ -86,7 +86,7 @@ class Runner:
         except RilbenchError as error:
             failure = str(error)
         except Exception as error:  # an engine's fault or an exhausted device must not end the other cells
-            failure = f"{type(error).__name__}: {' '.join(str(error).split())}"
+            failure = reason(error)
         self.tell(Event("over", failure))
 
 

@@ -51,7 +51,7 @@ class DivergedError(RilbenchError):
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether torch, which is not imported here, or Python found no memory on a GPU or on the host."""
-    stated = any(text in str(error) for text in OUT_OF_MEMORY)
+    stated = any(text in reason(error) for text in OUT_OF_MEMORY)
     return stated or isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
 
 

@@ -142,16 +142,22 @@ def build(cls: type[T], values: Mapping[str, Any], where: str, *, base: T | None
     base: the instance that what is not in the mapping is taken from; by default that of the defaults.
     """
     place, read = where or "configuration", typed(cls, values, where, _defaults(cls, base))
+    if absent := _absent(cls, read):
+        raise ConfigError(f"{place}: {', '.join(absent)} must be given; there is no default")
     try:
         return cls(**read)
     except ConfigError as error:  # of a dataclass that checks itself
         raise ConfigError(_placed(str(error), cls, where)) from None
-    except (ValueError, TypeError) as error:  # a setting without a default is not given, among others
+    except (ValueError, TypeError) as error:
         raise ConfigError(f"{place}: {error}") from None
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # whatever a plugin's __post_init__ raises
         raise PluginError(f"{place}: {cls.__name__} failed: {reason(error)}") from error
+
+
+def _absent(cls: type, read: Mapping[str, Any]) -> list[str]:
+    return [field.name for field in dataclasses.fields(cls) if field.init and field.name not in read]
 
 
 def _placed(text: str, cls: type, where: str) -> str:

@@ -76,7 +76,7 @@ def require_published(files: Sequence[NeededFile]) -> None:
         raise missing(absent)
     for file in files:
         place = place_of(file)
-        if not _mark(file).exists() and (fault := fault_of(file)):
+        if not os.path.exists(_mark(file)) and (fault := fault_of(file)):  # Path.exists raises if it may not look
             raise ConfigError(f"{place} {fault}. It came from {file.source}; get it again with: {fetch_line()}")
 
 

@@ -65,11 +65,14 @@ class Plugin:
     def load(self) -> Any:
         """The component itself. Raises PluginError naming its distribution, caused by the plugin's own error."""
         from rilbench.host import contract_check
+        from rilbench.host.guard import made
 
         if self.status != Status.OK:
             raise PluginError(self.refusal)
         loaded = self.loaded or imported(self.value, str(self))
-        if fault := contract_check.fault(self.kind, loaded):
+        with made(str(self), "cannot be checked"):
+            fault = contract_check.fault(self.kind, loaded)
+        if fault:
             raise PluginError(f"{self} {fault}")
         return loaded
 

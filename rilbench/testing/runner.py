@@ -33,9 +33,10 @@ def check_component(
     from rilbench.testing.check import Subject
     from rilbench.testing.inputs import PROMPTS
 
-    checks = _known_checks(component, only or ())
+    names = None if only is None else list(only)
+    checks = _known_checks(component, names or ())
     subject = Subject(component, settings or {}, device, image_size, prompts or PROMPTS)
-    return [_run(check, subject) for check in checks if only is None or check.name in only]
+    return [_run(check, subject) for check in checks if names is None or check.name in names]
 
 
 def checks_for(component: type[Component]) -> list[Check]:

@@ -245,6 +245,21 @@ def test_what_is_not_given_is_the_default_in_mappings_and_dataclasses_too() -> N
         settings.build(Nested, {"point": {"z": 1}}, "settings")
 
 
+@dataclass(frozen=True)
+class Needy:
+    need: float
+    size: int = 1
+    other: str = field(kw_only=True)
+
+
+def test_what_must_be_given_is_named() -> None:
+    with pytest.raises(ConfigError, match=r"^settings: need, other must be given; there is no default$"):
+        settings.build(Needy, {"size": 2}, "settings")
+    with pytest.raises(ConfigError, match=r"^settings: other must be given; there is no default$"):
+        settings.build(Needy, {"need": 2}, "settings")
+    assert settings.build(Needy, {"need": 2, "other": "a"}, "settings") == Needy(2, other="a")
+
+
 def test_declarations_can_be_listed() -> None:
     found = {d.key: d for d in setting_infos(config.RunConfig)}
     assert (found["train.lr"].type, found["train.lr"].default) == ("number", 1e-3)

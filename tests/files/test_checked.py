@@ -16,6 +16,7 @@ import torch
 from helpers import clip_config, save_pickscore
 from huggingface_hub import constants
 from inception_weights import save_inception
+from read_only import closed
 from safetensors.torch import save_file
 from web import git_hash
 
@@ -143,6 +144,16 @@ def test_what_was_found_right_is_hashed_once(model: ModelConfig, tmp_path: Path,
     assert run() == []
     shutil.rmtree(tmp_path / "urls" / "checked")
     assert sorted(run()) == sorted(first)
+
+
+def test_marks_that_cannot_be_read_cost_a_hash_only(model: ModelConfig, tmp_path: Path, hashed: list[Path]) -> None:
+    """The cache of another user, for example."""
+    load_backbone(model)
+    hashed.clear()
+    hub._digest.cache_clear()
+    with closed(tmp_path / "urls" / "checked"):
+        load_backbone(model)
+    assert len(hashed) > 5
 
 
 def test_fetch_hashes_whatever_is_remembered(model: ModelConfig, hashed: list[Path]) -> None:

@@ -15,6 +15,11 @@ import fabricate
 
 CALL = "    def __call__(self, images, prompts):\n        return images.mean((1, 2, 3))\n"
 REWARD = f"from rilbench import Reward\nclass Broken(Reward):\n{CALL}"
+MUTE = "class E(Exception):\n    def __str__(self):\n        raise E\n"
+META = (
+    "class Meta(type(Reward)):\n    @property\n    def api_version(cls):\n        print('asked')\n"
+    "        raise RuntimeError('no version')\nclass "
+)
 METRIC = (
     "from rilbench import MeanMetric\nclass M(MeanMetric):\n{body}"
     "    def score(self, images, prompts, *, base_images=None):\n        return images.mean((1, 2, 3))\n"
@@ -145,6 +150,24 @@ CASES = [
         name="metrics_no_names",
         make=_source(REWARD + "    metrics = None\n"),
         imported=f"{OF} has metrics = None, which is not a tuple of names",
+    ),
+    Case(
+        name="message_raises",
+        make=_source(f"{MUTE}raise E\n"),
+        imported=f"{OF} cannot be imported: E: its message cannot be read",
+        trace="raise E",
+    ),
+    Case(
+        name="message_of_a_call_raises",
+        make=_source(MUTE + REWARD.replace("return images", "raise E\n        return images")),
+        selected="'{name}' failed: E: its message cannot be read",
+        trace="raise E",
+    ),
+    Case(
+        name="attribute_raises",
+        make=_source(REWARD.replace("Broken(Reward)", "Broken(Reward, metaclass=Meta)").replace("class ", META, 1)),
+        imported=f"{OF} cannot be checked: RuntimeError: no version",
+        trace="raise RuntimeError('no version')",
     ),
     Case(
         name="metric_without_direction",

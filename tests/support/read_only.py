@@ -29,6 +29,18 @@ def read_only(folder: Path) -> Iterator[None]:
 
 
 @contextmanager
+def closed(folder: Path) -> Iterator[None]:
+    """The same for a folder that nobody may enter."""
+    mode = folder.stat().st_mode
+    folder.chmod(0)
+    try:
+        with _unprivileged():
+            yield
+    finally:
+        folder.chmod(mode)
+
+
+@contextmanager
 def _unprivileged() -> Iterator[None]:
     if os.geteuid() != 0:
         yield

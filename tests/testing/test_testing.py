@@ -241,6 +241,12 @@ def test_a_reason_can_always_be_told() -> None:
     assert result.reason == "Mute: its message cannot be read"
 
 
+def test_the_names_of_checks_may_come_one_by_one() -> None:
+    names = ["can_be_made", "is_documented"]
+    results = check_component(GoodReward, image_size=SIZE, only=(name for name in names))
+    assert sorted(result.name for result in results) == names
+
+
 def test_summary_counts_by_status() -> None:
     results = [CheckResult("a", "passed"), CheckResult("b", "skipped"), CheckResult("c", "passed")]
     assert summary(results) == "3 checks: 2 passed, 1 skipped"
