@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from contextlib import nullcontext
 from functools import cached_property
 
@@ -14,10 +15,11 @@ from rilbench.engine import identity
 from rilbench.engine.loaded_model import LoadedModel
 from rilbench.engine.plan import PlannedStage
 from rilbench.engine.training import Training
-from rilbench.evaluation.evaluate import evaluate
+from rilbench.evaluation.evaluate import evaluate, first_images
 from rilbench.evaluation.images import KeptImages, written
 from rilbench.evaluation.kept import KeptEvaluation
 from rilbench.store import stage_record, temporary
+from rilbench.store.grid import save_picture
 from rilbench.store.locks import locked
 
 LESS = "lower evaluate.batch_size or set model.vae_slicing=true"
@@ -35,7 +37,8 @@ class Session:
     def row(self, planned: PlannedStage) -> Row:
         """The row of a stage: from the store, or trained and measured now; what is missing or damaged is made again."""
         kept = self._kept(planned)
-        if not (self.training.whole(planned) and kept.exists and not kept.damage()):
+        measured = kept.exists and not kept.damage() and not kept.absent_pictures()
+        if not (measured and self.training.whole(planned)):
             folder = self.loaded.files(planned).folder
             with locked(folder, self.loaded.reporter.waiting):
                 temporary.sweep(folder, alone=True)
@@ -64,7 +67,7 @@ class Session:
         return KeptEvaluation(self.loaded.files(planned).evaluation(name), pictures)
 
     def _measure(self, planned: PlannedStage) -> None:
-        """Make the evaluation of a stage, if anything of it is missing or damaged."""
+        """Make the evaluation of a stage, or its pictures, as far as they are missing or damaged."""
         kept = self._kept(planned)
         why = kept.damage() if kept.exists else ""
         if why:
@@ -72,6 +75,18 @@ class Session:
         if why or not kept.exists:
             with self.loaded.enough_memory(f"measuring after {self.loaded.origin(planned).after}", LESS):
                 self._evaluate(planned, kept)
+        elif absent := kept.absent_pictures():
+            with self.loaded.enough_memory(f"drawing after {self.loaded.origin(planned).after}", LESS):
+                self._draw(planned, kept, absent)
+
+    def _draw(self, planned: PlannedStage, kept: KeptEvaluation, absent: Sequence[int]) -> None:
+        loaded = self.loaded
+        loaded.reporter.say(f"drawing {len(absent)} pictures that are missing or damaged in {kept.files.folder}")
+        loaded.load(planned.chain)
+        prompts = [loaded.prompts[number] for number in absent]
+        drawn = first_images(loaded.model, prompts, loaded.config.evaluate, loaded.origin(planned))
+        for number, pixels in zip(absent, drawn, strict=True):
+            save_picture(kept.files.picture(number), pixels)
 
     def _evaluate(self, planned: PlannedStage, kept: KeptEvaluation) -> None:
         loaded, files = self.loaded, kept.files

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -99,6 +99,14 @@ def generate(model: TextToImage, prompts: Sequence[str], noise: Tensor, origin: 
         told = "the model generates images that are not finite (NaN) after"
         raise DivergedError(f"{told} {origin.after}; {origin.cause}")
     return images
+
+
+def first_images(
+    model: TextToImage, prompts: Sequence[str], config: EvaluateConfig, origin: Origin
+) -> Iterator[Tensor]:
+    """The first image of each prompt, (3, H, W) uint8, as `evaluate` generates it."""
+    for batch_prompts, noise in batches(model, prompts, replace(config, images_per_prompt=1)):
+        yield from to_pixels(generate(model, batch_prompts, noise, origin))
 
 
 def to_pixels(images: Tensor) -> Tensor:

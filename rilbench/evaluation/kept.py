@@ -35,17 +35,18 @@ class KeptEvaluation:
         return numbers
 
     def damage(self) -> str:
-        """What is wrong with the files of a finished evaluation; empty if they are usable."""
+        """What is wrong with the numbers and scores of a finished evaluation; empty if they are usable."""
         try:
             intervals = self.numbers()["intervals"]
             if missing := intervals.keys() - load_tensors(self.files.scores, AGAIN).keys():
                 return f"{self.files.scores} is damaged: it holds no {', '.join(sorted(missing))}."
         except DamagedError as error:
             return str(error).removesuffix(f" {AGAIN}")
-        for picture in map(self.files.picture, range(self.pictures)):
-            if why := why_no_picture(picture):
-                return f"{picture} is missing or damaged: {why}."
         return ""
+
+    def absent_pictures(self) -> list[int]:
+        """The numbers of pictures that are missing or damaged."""
+        return [number for number in range(self.pictures) if why_no_picture(self.files.picture(number))]
 
     def write(self, result: Evaluation, *, seconds: float, images: int) -> None:
         """Write everything, the numbers last."""

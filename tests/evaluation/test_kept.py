@@ -10,7 +10,11 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
+import torch
 import toy
+from PIL import Image
+from safetensors.torch import load_file
+from torchvision.transforms.functional import pil_to_tensor
 
 from rilbench import hookimpl
 from rilbench.contracts.errors import RilbenchError
@@ -150,15 +154,37 @@ def test_a_lost_record_of_a_training_keeps_its_duration(place: Path) -> None:
     assert (after["seconds"], after["document"], after["log"]) == (before["seconds"], before["document"], [])
 
 
-def test_a_damaged_picture_is_made_again_without_training(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def done_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is trained or measured."""
     monkeypatch.setattr(trainer.StageTraining, "run", lambda self: pytest.fail("trained again"))
+    monkeypatch.setattr("rilbench.engine.session.evaluate", lambda *a, **named: pytest.fail("measured again"))
+
+
+@pytest.mark.usefixtures("done_once")
+def test_a_damaged_picture_is_made_again_without_training_or_measuring(place: Path) -> None:
     pictures = list((place / "runs").rglob("sample-*.png"))
     before = {path: path.read_bytes() for path in pictures}
     pictures[0].unlink()
     pictures[1].write_bytes(before[pictures[1]][:-20])
     _, warnings = repeat(place)
     assert {path: path.read_bytes() for path in pictures} == before
-    assert any("sample-" in text and "measured again" in text for text in warnings)
+    assert warnings == []
+
+
+@pytest.mark.usefixtures("done_once")
+def test_more_pictures_are_drawn_without_measuring_a_stage_again(place: Path) -> None:
+    before = files(place)
+    result, warnings = repeat(place, "evaluate.pictures=3")
+    assert warnings == []
+    new = {name for name in files(place) if name not in before}
+    folders = [f"runs/{row.evaluation}" for row in result.matrix.rows]
+    assert new == {f"{folder}/sample-2.png" for folder in folders}
+    assert {name: data for name, data in files(place).items() if name not in new} == before
+    base, trained = (pil_to_tensor(Image.open(place / folder / "sample-2.png")) for folder in folders)
+    kept = load_file(place / folders[0] / "images.safetensors")["images"]
+    assert torch.equal(base, kept[4])  # two images a prompt
+    assert not torch.equal(base, trained)
 
 
 @pytest.mark.slow
