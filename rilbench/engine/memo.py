@@ -29,6 +29,7 @@ from rilbench.store.layout import RunFiles, Store
 from rilbench.store.results import load_result
 
 CACHES = ("RILBENCH_CACHE", "HF_HOME", "HF_HUB_CACHE", "XDG_CACHE_HOME", "HOME")  # where files are looked for
+NEWEST = 3  # memos that a run keeps: of requests for it in other words, and of code as it was
 LISTS = (control.ALLOW, control.DISABLE, control.STRICT)
 
 
@@ -69,20 +70,25 @@ class Memo:
         if self.catalog.extra or changed_after(map(Path, inputs), self.begun):
             return
         memo = RunFiles(folder).memo
-        for old in folder.glob(memo("*").name):  # of other settings or of code as it was
-            old.unlink(missing_ok=True)
-        with suppress(RilbenchError):  # a full disk: the run is finished all the same
+        with suppress(RilbenchError, OSError):  # a full disk or a store that is only read: the run is finished
             write_json(memo(self.digest), {"files": {**inputs, **states(_outputs(folder, result))}})
+            for old in sorted(folder.glob(memo("*").name), key=lambda file: file.stat().st_mtime_ns)[:-NEWEST]:
+                old.unlink(missing_ok=True)
 
 
 def repeat(memo: Memo, warn: Warn) -> Outcome | None:
     """A finished run as when it finished; None when it has to be done, or looked at, as any other.
 
-    Hook plugins hear what they heard then, so one that missed it can make up for it.
+    Hook plugins hear what they heard then, so one that missed it can make up for it. PluginError for what the
+    configuration requires and is not installed: it may have been, when the run was done.
     """
     result = memo.result()
     if result is None or result.folder is None:
         return None
+    if memo.config.requires:
+        from rilbench.host import requirements
+
+        requirements.check(memo.config.requires)
     hooks = HookCaller(memo.catalog, warn, enabled=memo.config.tracking)
     folder, rows = result.folder, result.matrix.rows
     running = replace(result, status="running", matrix=ResultMatrix((), result.matrix.metrics))

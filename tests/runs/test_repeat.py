@@ -6,18 +6,22 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 import toy
+from read_only import read_only
 
+from rilbench.contracts.errors import PluginError
 from rilbench.contracts.result import RunResult
 from rilbench.engine import memo as memos
 from rilbench.engine.config import load
 from rilbench.engine.memo import Memo, Outcome
 from rilbench.engine.progress import Reporter
 from rilbench.engine.run import run as run_now
+from rilbench.host import requirements
 from rilbench.host.catalog import Catalog
 from rilbench.store.layout import RunFiles, Store
 from rilbench.store.results import load_result
@@ -159,6 +163,36 @@ def test_a_file_that_changed_while_the_run_began_is_not_trusted() -> None:
     assert not note.exists()
     Memo(asked.config, asked.catalog, {}).keep(folder, result, kept)
     assert note.exists()
+
+
+def kept(settings: Sequence[str], given: Mapping[str, Any]) -> Memo:
+    """A memo of another request that has the run as its result."""
+    asked = Memo(load("small.yaml", settings), Catalog(), given)
+    asked.keep(run_folder(), load_result(run_folder()), {})
+    return asked
+
+
+def test_requests_in_turn_are_all_known_and_only_the_newest_are() -> None:
+    first, second, third, fourth = (kept([], {"request": str(number)}) for number in range(4))
+    assert [asked.result() is not None for asked in (first, second, third, fourth)] == [False, True, True, True]
+    assert len(list(run_folder().glob("memo-*"))) == 3
+
+
+def test_a_store_that_is_only_read_keeps_no_memo_and_no_run_from_its_result() -> None:
+    before = sorted(run_folder().glob("memo-*"))
+    assert before
+    with read_only(Path("runs")):
+        asked = kept([], {"request": "in a store that is only read"})
+    assert asked.result() is None
+    assert sorted(run_folder().glob("memo-*")) == before
+
+
+def test_what_a_run_requires_must_be_there_when_it_is_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = kept(["requires=[packaging>=20]"], {})
+    assert memos.repeat(asked, pytest.fail) is not None
+    monkeypatch.setattr(requirements, "version", lambda name: "19.0")
+    with pytest.raises(PluginError, match=r"packaging>=20 is required, 19\.0 is installed"):
+        memos.repeat(asked, pytest.fail)
 
 
 def test_a_run_with_a_secret_in_its_settings_keeps_no_digest_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
