@@ -71,6 +71,7 @@ def check(port: int) -> None:
 def _up_to_date(port: int) -> dict[str, str]:
     """Make MLflow agree with the store of this folder and those that it has runs of, and save their views. Name to
     address of each; what cannot be done is one line."""
+    from rilbench.engine.progress import Reporter
     from rilbench_mlflow.connection import connected, reason, runs_of
     from rilbench_mlflow.labels import FOLDER
     from rilbench_mlflow.sending import reconcile
@@ -82,7 +83,7 @@ def _up_to_date(port: int) -> dict[str, str]:
             folders = [Path(run.data.tags[FOLDER]) for run in runs_of(client, tracking_uri()).values()]
         stores = sorted({Path("runs").resolve(), *(folder.parent for folder in folders)})
         for store in filter(Path.is_dir, stores):
-            reconcile(store)
+            reconcile(store, Reporter().warn)
             many = f" of {store}" if lines else ""
             lines |= {f"{name}{many}": text for name, text in refresh(store).items()}
     except Exception as error:

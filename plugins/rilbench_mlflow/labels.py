@@ -10,6 +10,7 @@ from rilbench.contracts.result import RunResult
 from rilbench.contracts.settings import flat
 from rilbench.contracts.untrusted import inside
 from rilbench.contracts.yaml_text import parse
+from rilbench.store.checksums import damaged
 from rilbench.store.files import read_json, read_text
 from rilbench.store.layout import RunFiles
 from rilbench_mlflow.points import clean
@@ -30,7 +31,10 @@ def params(folder: Path, result: RunResult) -> dict[str, str]:
 def settings(folder: Path) -> dict[str, Any]:
     """The settings of a run by dotted key, addresses without their secrets; none from outside the store."""
     file = inside(folder.resolve().parent, folder.resolve() / RunFiles.SETTINGS)
-    return flat(redact.values(parse(read_text(file), str(file)) or {})) if file else {}
+    values = (parse(read_text(file), str(file)) or {}) if file else {}
+    if not isinstance(values, dict):
+        raise damaged(folder / RunFiles.SETTINGS, "it holds no settings")
+    return flat(redact.values(values))
 
 
 def own(result: RunResult) -> dict[str, str]:

@@ -6,8 +6,8 @@ from __future__ import annotations
 
 import tempfile
 import uuid
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from rilbench_mlflow.state import State, absent, load, save
 
 ROWS = "rilbench.rows"  # the tag with the number of rows that are sent; missing before the settings are
 ENDED = {"finished": "FINISHED", "failed": "FAILED", "running": "KILLED"}  # of a run that no process is at work on
+Warn = Callable[[str], None]
 
 
 def send(folder: Path, result: RunResult, status: str) -> None:
@@ -37,13 +38,17 @@ def send(folder: Path, result: RunResult, status: str) -> None:
         save(folder, replace(state, status=reached))
 
 
-def reconcile(store: Path, *, stopped: Callable[[], bool] = lambda: False) -> list[str]:
+def reconcile(store: Path, warn: Warn, *, stopped: Callable[[], bool] = lambda: False) -> list[str]:
     """Put right what MLflow has of a store's runs; the names of the runs that were wrong.
 
     Runs are those that were sent to today's address before, if only in part, and finished ones with `tracking` that
-    were sent to none. Runs that another process is sending are left to it, damaged ones to `rilbench run`.
+    were sent to none. Runs that another process is sending are left to it; those that cannot be sent are warned of.
     """
-    results = {folder: result for folder, result in results_of(store).items() if _is_concerned(folder, result)}
+    results = {}
+    for folder, result in results_of(store).items():
+        with _skipping(folder, warn):
+            if _is_concerned(folder, result):
+                results[folder] = result
     if not results:
         return []
     with connection.connected(tracking_uri()) as client:
@@ -52,9 +57,21 @@ def reconcile(store: Path, *, stopped: Callable[[], bool] = lambda: False) -> li
     for folder, result in results.items():
         if stopped():
             break
-        if not _is_right(load(folder), there, result) and send_ended(folder, result):
-            done.append(folder.name)
+        with _skipping(folder, warn):
+            if not _is_right(load(folder), there, result) and send_ended(folder, result):
+                done.append(folder.name)
     return done
+
+
+@contextmanager
+def _skipping(folder: Path, warn: Warn) -> Iterator[None]:
+    """One bad run does not stop the others; a server that does not answer does."""
+    try:
+        yield
+    except connection.NoAnswer:
+        raise
+    except Exception as error:
+        warn(f"{folder} is not sent to MLflow: {connection.reason(error)}")
 
 
 def send_ended(folder: Path, result: RunResult) -> bool:
@@ -75,13 +92,10 @@ def results_of(store: Path) -> dict[Path, RunResult]:
 
 
 def _is_concerned(folder: Path, result: RunResult) -> bool:
-    try:
-        state = load(folder)
-        if state != State():
-            return state.here
-        return result.status == "finished" and bool(labels.settings(folder).get("tracking"))
-    except RilbenchError:
-        return False
+    state = load(folder)
+    if state != State():
+        return state.here
+    return result.status == "finished" and bool(labels.settings(folder).get("tracking"))
 
 
 def _is_right(state: State, there: Mapping[str, Any], result: RunResult) -> bool:

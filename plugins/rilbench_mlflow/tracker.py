@@ -39,11 +39,12 @@ class MlflowTracker:
         self.warned = False  # of this run
         self.gone: NoAnswer | None = None  # why the server is left alone
         self.agreed: set[Path] = set()  # the stores with which MLflow agrees
+        self.skipped: list[str] = []  # warnings of other runs, for the end of this one
 
     @hookimpl
     def run_started(self, folder: Path, result: RunResult) -> None:
         """Put right what MLflow has of other runs in the store."""
-        self.worker, self.warned = Worker(), False
+        self.worker, self.warned, self.skipped = Worker(), False, []
         self.held = hold(folder)
         self._put(folder, partial(self._others, folder.parent, self.worker.is_wanted))
 
@@ -78,7 +79,7 @@ class MlflowTracker:
         try:
             if self.gone:
                 raise NoAnswer("the server did not answer.")
-            reconcile(folder.parent)
+            reconcile(folder.parent, Reporter().warn)
             return show(folder, results)
         except Exception as error:
             later = f"`rilbench upload {shlex.quote(str(folder))}` makes them later"
@@ -115,7 +116,7 @@ class MlflowTracker:
         """Once a store; trouble with other runs is none of this one."""
         if store not in self.agreed:
             with suppress(Exception):
-                reconcile(store, stopped=stopped)
+                reconcile(store, self.skipped.append, stopped=stopped)
                 if not stopped():
                     self.agreed.add(store)
 
@@ -123,6 +124,8 @@ class MlflowTracker:
         self._put(folder, partial(self._last, folder, result, status))
         if self.worker.finish(WAIT_SECONDS):
             self._warn_of_failure(folder)
+            for warning in dict.fromkeys(self.skipped):
+                Reporter().warn(warning)
             if self.held is not None:
                 self.held.release()
         elif not complete(folder):

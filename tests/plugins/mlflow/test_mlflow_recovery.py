@@ -72,12 +72,32 @@ def test_a_store_puts_right_what_mlflow_has(place: Path) -> None:
     mlflow = client(place)
     mlflow.update_run(load(first).run_id, "RUNNING")
     mlflow.delete_run(load(second).run_id)
-    assert reconcile(place / "runs") == [first.name, second.name]
-    assert reconcile(place / "runs") == []
+    assert reconcile(place / "runs", pytest.fail) == [first.name, second.name]
+    assert reconcile(place / "runs", pytest.fail) == []
     found = [mlflow.get_run(load(folder).run_id).info for folder in (first, second, third)]
     assert [(run.status, run.lifecycle_stage) for run in found] == [("FINISHED", "active")] * 3
     history = mlflow.get_metric_history(load(first).run_id, "eval/kb kB - lower is better")
     assert sorted(metric.step for metric in history) == [0, 1, 2], "no point is there twice"
+
+
+@pytest.mark.slow
+def test_a_run_that_cannot_be_sent_is_warned_of_and_does_not_stop_the_others(
+    place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bad, linked, good, last = (write_run(place / "runs", "rid", seed) for seed in range(4))
+    for folder in (linked, good):
+        sync(folder)
+        client(place).delete_run(load(folder).run_id)
+    (bad / "config.yaml").write_text("[tracking]\n")
+    (linked / "config.yaml").rename(place / "config.yaml")
+    (linked / "config.yaml").symlink_to(place / "config.yaml")
+    tracker, result = MlflowTracker(), load_result(last)
+    tracker.run_started(folder=last, result=result)
+    tracker.run_finished(folder=last, result=result)
+    assert client(place).get_run(load(good).run_id).info.lifecycle_stage == "active"
+    said = capsys.readouterr().err
+    assert said.count(f"{bad} is not sent to MLflow: {bad}/config.yaml is damaged: it holds no settings") == 1
+    assert said.count(f"{linked} is not sent to MLflow: {linked}/config.yaml is a link out of the store") == 1
 
 
 @pytest.mark.slow
