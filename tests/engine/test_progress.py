@@ -82,7 +82,7 @@ def test_a_study_says_what_its_runs_do(workplace: Path) -> None:
     arguments = ["--strategies", "baseline", "--rewards", "red", *studies.SMALL]
     done = studies.command(workplace, *arguments)
     assert done.code == 0
-    assert "method" in done.out
+    assert "Final value" in done.out
     assert "of 1 runs" not in done.out
     assert re.search(r"^0 of 1 runs: baseline red seed 0, measuring after model: image 3 of 3 \(about", done.err, re.M)
     assert "1 of 1 runs: baseline red seed 0 finished" in done.err
