@@ -121,7 +121,8 @@ def _check_memory(loaded: LoadedModel, files: Iterable[Path]) -> None:
     """ConfigError for a run that does not fit. Nothing is loaded if everything is trained, or the run is small."""
     config, device = loaded.config, loaded.components.device
     stages = [planned for planned in loaded.plan if planned.train and not has_pair(loaded.files(planned).folder)]
-    images = max((p.train.micro_batch or p.train.batch_size for p in stages if p.train), default=0)
+    trains = [planned.train for planned in stages if planned.train]
+    images = max(((train.micro_batch or train.batch_size) * train.last_steps for train in trains), default=0)
     images += min(config.evaluate.batch_size, loaded.images)
     if stages and config.check_memory and not available.is_small(config.model, files, images, device):
         from rilbench.engine.budget.check import check_memory

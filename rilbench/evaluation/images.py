@@ -12,8 +12,9 @@ from pathlib import Path
 from safetensors import safe_open
 from torch import Tensor
 
+from rilbench.store import temporary
 from rilbench.store.checksums import KEY, ZEROS, check, damaged, reading, seal
-from rilbench.store.files import replacing
+from rilbench.store.files import replacing, unwritable
 
 NAME = "images"  # of the tensor in the file
 
@@ -38,19 +39,28 @@ class KeptImages:
 def written(path: Path, count: int) -> Iterator[Callable[[Tensor], None]]:
     """Yields a function that takes the next images (B, 3, H, W) uint8 of `count`.
 
-    The file exists once the block succeeds. Raises RilbenchError if the disk is not writable or too full for all
-    images, before the first is written.
+    The file exists once the block succeeds. The function raises RilbenchError if the disk is not writable or too full
+    for all images, before the first is written.
     """
-    with replacing(path, errors=(OSError,)) as part:
-        with part.open("wb") as file:
+    part = temporary.beside(path)
 
-            def append(pixels: Tensor) -> None:
+    def append(pixels: Tensor) -> None:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with part.open("ab") as file:
                 if not file.tell():
                     file.write(_header(path.parent, (count, *pixels.shape[1:])))
                 file.write(pixels.contiguous().numpy().tobytes())
+        except OSError as error:
+            raise unwritable(path, error) from None
 
-            yield append
-        seal(part)
+    try:
+        yield append
+        with replacing(path) as whole:
+            part.replace(whole)
+            seal(whole)
+    finally:
+        temporary.remove(part)
 
 
 def _header(folder: Path, shape: tuple[int, ...]) -> bytes:

@@ -23,10 +23,10 @@ os.umask(_UMASK)  # reading it is setting it
 
 
 @contextmanager
-def replacing(path: Path, *, errors: tuple[type[Exception], ...] = WRITING) -> Iterator[Path]:
+def replacing(path: Path) -> Iterator[Path]:
     """A temporary name next to `path`, which replaces it when the block succeeds.
 
-    Raises RilbenchError if the disk is full or not writable, which `errors` tell; then `path` is unchanged.
+    Raises RilbenchError if the disk is full or not writable; then `path` is unchanged.
     """
     part = temporary.beside(path)
     try:
@@ -35,7 +35,7 @@ def replacing(path: Path, *, errors: tuple[type[Exception], ...] = WRITING) -> I
         yield part
         share(part)
         os.replace(part, path)
-    except errors as error:
+    except WRITING as error:
         raise unwritable(path, error) from None
     finally:
         with suppress(OSError):

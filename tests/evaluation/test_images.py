@@ -47,6 +47,17 @@ def test_a_failure_leaves_nothing(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+def test_an_error_of_the_evaluation_is_not_one_of_the_file(tmp_path: Path) -> None:
+    def reported() -> None:
+        with written(tmp_path / "images.safetensors", 7) as add:
+            add(pixels(3, 4))
+            raise BrokenPipeError("stderr is closed")
+
+    with pytest.raises(BrokenPipeError):
+        reported()
+    assert not list(tmp_path.iterdir())
+
+
 def test_an_image_that_changed_on_the_disk_is_not_given_for_the_one_that_was_written(tmp_path: Path) -> None:
     file = tmp_path / "images.safetensors"
     with written(file, 7) as add:
