@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
-from functools import partial
+from contextlib import ExitStack, contextmanager
+from functools import cache, partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -66,11 +66,12 @@ def _offline() -> bool:
 
 @contextmanager
 def _bar(reporter: Reporter, file: NeededFile) -> Iterator[OnBytes]:
-    """The progress of a file."""
+    """The progress of a file; its download begins with its first bytes."""
     if is_present(file):  # hashing a large one takes a while
         reporter.say(f"checking {file.name}")
-    with reporter.work(f"downloading {file.name}", "kB") as advance:
-        yield lambda there, size: advance(there // 1000, (size or there) // 1000, "")
+    with ExitStack() as stack:
+        download = cache(lambda: stack.enter_context(reporter.work(f"downloading {file.name}", "kB")))
+        yield lambda there, size: download()(there // 1000, (size or there) // 1000, "")
 
 
 def _show(states: list[State], config: RunConfig, as_json: bool) -> None:

@@ -13,11 +13,6 @@ from multiprocessing.context import ForkServerContext, SpawnContext
 
 from rilbench_study.worker import Event, Job, Setup, work
 
-LOADED = [
-    "rilbench.engine.run",
-    "diffusers.pipelines.pipeline_utils",
-    "diffusers.guiders",
-]  # most of what a run imports
 GRACE_SECONDS = 30.0  # to save what a stopped run has, and for trackers to hear of it
 
 Next = Callable[[int], Job | None]
@@ -31,7 +26,7 @@ def starting() -> ForkServerContext | SpawnContext:
     if sys.platform != "linux" or torch.accelerator.is_available():
         return get_context("spawn")
     context = get_context("forkserver")
-    context.set_forkserver_preload(LOADED)
+    context.set_forkserver_preload(["rilbench_study.loaded"])
     return context
 
 

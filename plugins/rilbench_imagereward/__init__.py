@@ -84,10 +84,9 @@ class ImageReward(Reward):
 
 
 def _load(settings: ImageRewardSettings, sizes: Sizes) -> Network:
-    state = read_tensors(settings.weights, "weights")
     if settings.sha256 is not None:
         check_sha256(settings.weights, settings.sha256)
-    return filled(sizes, state, settings.weights)
+    return filled(sizes, read_tensors(settings.weights, "weights"), settings.weights)
 
 
 def _load_tokenizer(name: str, size: int) -> Any:

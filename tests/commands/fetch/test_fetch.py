@@ -29,6 +29,7 @@ from rilbench.engine.progress import Reporter
 from rilbench.files import pipelines as pipeline_files
 from rilbench.files.published import fault_of, is_present, place_of
 from rilbench_aesthetic import LinearHead
+from rilbench_fetch.command import _bar
 from rilbench_fetch.download import get
 
 CONTENTS = bytes(range(256)) * 20
@@ -74,6 +75,17 @@ def test_a_file_gets_its_name_when_it_is_whole(file: NeededFile) -> None:
     assert not part_of(file).exists()
     assert seen[-1] == (len(CONTENTS), len(CONTENTS))
     assert seen == sorted(seen)
+
+
+def test_a_download_is_shown_from_its_first_byte(file: NeededFile, monkeypatch: pytest.MonkeyPatch) -> None:
+    shown: list[str] = []
+    work = Reporter.work
+    monkeypatch.setattr(Reporter, "work", lambda self, doing, unit: shown.append(doing) or work(self, doing, unit))
+    for wanted in (["downloading head.pth"], []):  # the second time the file is only checked
+        with _bar(Reporter(quiet=True), file) as on_bytes:
+            get(file, on_bytes)
+        assert shown == wanted
+        shown.clear()
 
 
 def test_a_cut_connection_is_taken_up_where_it_broke(web: Web, file: NeededFile) -> None:

@@ -7,6 +7,8 @@ import os
 import random
 import shutil
 import signal
+import subprocess
+import sys
 import time
 import warnings
 from collections.abc import Iterator
@@ -237,6 +239,24 @@ def test_two_workers_and_their_deaths(undisturbed: Path, workplace: Path) -> Non
     assert len(alike) == 2
     assert all(half[name] == whole[name] for name in alike)
     assert len(weights(workplace).items() & weights(undisturbed).items()) == 4
+
+
+@pytest.mark.slow
+def test_a_library_that_cannot_be_imported_does_not_keep_workers_from_starting(tmp_path: Path) -> None:
+    (tmp_path / "diffusers.py").write_text("raise RuntimeError('built for another torch')")
+    (tmp_path / "start.py").write_text(
+        "from rilbench_study.pool import Member\n"
+        "from rilbench_study.worker import Setup\n"
+        "if __name__ == '__main__':\n"
+        "    member = Member(Setup(number=0, threads=1, extra=(), tracking=False))\n"
+        "    member.connection.send(None)\n"
+        "    member.process.join()\n"
+        "    raise SystemExit(member.process.exitcode)\n"
+    )
+    path = os.pathsep.join([str(tmp_path), os.environ["PYTHONPATH"]])
+    line = [sys.executable, str(tmp_path / "start.py")]
+    done = subprocess.run(line, env=os.environ | {"PYTHONPATH": path}, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def has_ended(process: int) -> bool:

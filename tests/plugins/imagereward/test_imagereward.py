@@ -166,7 +166,11 @@ def test_missing_weights_say_where_to_find_them(folder: Path) -> None:
     refused("weights: no file at .*gone.*correct the path", folder, weights=str(folder / "gone.pt"))
     published = r"ImageReward\.pt of hub:zai-org/ImageReward/ImageReward\.pt@5736be0.* should be at .*rilbench fetch"
     refused(f"missing files: {published}", folder, weights=ImageRewardSettings().weights)
-    refused("expected 000", folder, sha256="0" * 64)
+
+
+def test_the_hash_of_the_weights_is_checked_before_they_are_read(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "other.pt").write_bytes(b"no tensors")
+    refused("expected 000", folder, weights=str(tmp_path / "other.pt"), sha256="0" * 64)
 
 
 @pytest.mark.parametrize(
