@@ -82,7 +82,10 @@ def print_table(
     for i, name in enumerate(head):
         table.add_column(Text(name), justify="right" if numbers and i else "left")
     for row in rows:
-        table.add_row(*map(Text, row)) if row else table.add_section()
+        if row:
+            table.add_row(*map(Text, row))
+        else:
+            table.add_section()
     stdout(stderr=err).print(table)
 
 

@@ -34,7 +34,10 @@ class ModelConfig:
     guidance_gradient: bool = setting(True, "false: no gradient through the unguided forward pass, which saves memory")
     spacing: Literal["leading", "trailing", "linspace"] = setting("leading", "DDIM timestep spacing")
     resolution: int | None = setting(
-        None, "image side in pixels; null is the model's default", at_least=8, at_most=16_384
+        None,
+        "image side in pixels, at most 4 times the model's own; null is the model's own",
+        at_least=8,
+        at_most=16_384,
     )
     gradient_checkpointing: bool = setting(
         False, "recompute activations of denoiser and autoencoder: less memory, one more forward pass"

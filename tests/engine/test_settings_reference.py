@@ -18,6 +18,7 @@ from rilbench.contracts.errors import ConfigError
 from rilbench.contracts.settings import setting
 from rilbench.host import control
 from rilbench.host.catalog import Catalog
+from rilbench.model.backbones.base import LARGER
 from rilbench_explain import reference as reference
 
 
@@ -70,6 +71,10 @@ def test_every_number_has_a_range(own: Catalog) -> None:
     assert [key for key, low in bounds.items() if low == (None, None)] == []
     assert [one.key for one in numbers if one.declared.at_most is None and one.declared.below is None] == []
     assert len(numbers) > 20
+
+
+def test_how_large_an_image_may_be_is_told_where_its_side_is_set() -> None:
+    assert f"at most {LARGER} times the model's own" in called("model.resolution").output
 
 
 def test_one_setting() -> None:

@@ -32,29 +32,29 @@ class Work:
 
 
 class Fit(NamedTuple):
-    """Bytes that a run needs in addition to the loaded weights, those that are free, and what would make it fit."""
+    """Bytes that a run needs in addition to the loaded weights, and what would make it fit if it does not."""
 
     needed: int
-    free: int
     remedies: list[str]
 
 
 def check_memory(loaded: LoadedModel, stages: Sequence[PlannedStage]) -> None:
     """ConfigError, with the settings that would help, if training these stages does not fit."""
     device = loaded.components.device
-    found = fit(loaded, stages, count_memory(loaded, stages), available.free_bytes(device))
-    if found.needed > found.free:
-        told = " and ".join(found.remedies) or hopeless(loaded.config.model)
-        needs = f"the run needs about {found.needed / 1e9:.1f} GB beside the loaded weights"
-        has = f"{device} has {found.free / 1e9:.1f} GB free"
-        raise ConfigError(f"{needs}, {has}: {told}. With check_memory=false it is tried all the same.")
+    memory, free = count_memory(loaded, stages), available.free_bytes(device)
+    run = fit(loaded, stages, memory, free)
+    if run.needed > free:
+        remedy = " and ".join(run.remedies) or hopeless(loaded.config.model)
+        needs = f"the run needs about {run.needed / 1e9:.1f} GB in addition to the loaded weights"
+        has = f"{device} has {free / 1e9:.1f} GB free"
+        raise ConfigError(f"{needs}, {has}: {remedy}. With check_memory=false it is tried all the same.")
 
 
 def fit(loaded: LoadedModel, stages: Sequence[PlannedStage], memory: Memory, free: int) -> Fit:
     """Whether training these stages fits into so many free bytes."""
     config, todo = loaded.config, work(loaded, stages)
     wanted, recount = needed(config, todo, memory), partial(count_memory, loaded, stages)
-    return Fit(wanted, free, remedies(config, todo, memory, free, recount) if wanted > free else [])
+    return Fit(wanted, remedies(config, todo, memory, free, recount) if wanted > free else [])
 
 
 def count_memory(loaded: LoadedModel, stages: Sequence[PlannedStage], config: ModelConfig | None = None) -> Memory:
