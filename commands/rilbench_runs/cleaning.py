@@ -60,7 +60,9 @@ def of_store(store: Path, warn: Callable[[str], None]) -> list[Removable]:
         with _idle(files.folder) as idle:
             if idle:
                 own = [each for each in unneeded if each.path.is_relative_to(files.folder)]
-                found += own if files.folder in (each.path for each in own) else [*own, *_of_stage(files)]
+                found += own
+                if files.folder not in [each.path for each in own]:  # the stage stays
+                    found += _of_stage(files)
     return found
 
 

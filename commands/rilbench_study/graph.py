@@ -59,11 +59,13 @@ class Graph:
             known = self._timings.training(work.planned.document)
         else:
             known = self._timings.evaluation(cell.evaluation, images)
-        self.took[MEASURED if known is not None else PROBED if self._probe else NOTHING] += 1
         if known is not None:
+            self.took[MEASURED] += 1
             return known
         if not self._probe:
+            self.took[NOTHING] += 1
             return math.nan
+        self.took[PROBED] += 1
         cost, train, steps = self._cost(cell), work.planned.train, cell.config.model.steps
         if work.training and train is not None:
             return cost.training(train.samples, steps, train.last_steps)

@@ -8,7 +8,7 @@ from typing import Any
 
 from rilbench.cli.output import print_table
 from rilbench.engine.progress import duration
-from rilbench_study.graph import Graph
+from rilbench_study.graph import Counts, Graph
 
 PLAN = ("method", "runs", "finished", "stages", "shared", "in store", "evaluations", "measured", "time")
 
@@ -20,10 +20,18 @@ def print_plan(graph: Graph, *, err: bool = False) -> None:
     """
     rows: list[list[str]] = []
     for label in (*graph.labels, None):
-        *counts, seconds = vars(graph.counts(label)).values()
-        time = "?" if math.isnan(seconds) else duration(seconds).removeprefix("about ")
-        rows += [[label, *map(str, counts), time]] if label else [[], ["together", *map(str, counts), time]]
+        if label is None:
+            rows.append([])  # a line above the sum
+        rows.append([label or "together", *_cells(graph.counts(label))])
     print_table(PLAN, rows, title="the plan", numbers=True, err=err)
+
+
+def _cells(counts: Counts) -> list[str]:
+    """The cells of a row below PLAN, but for the method."""
+    stages = [counts.stages, counts.shared, counts.stored]
+    numbers = [counts.runs, counts.finished, *stages, counts.evaluations, counts.measured]
+    time = "?" if math.isnan(counts.seconds) else duration(counts.seconds).removeprefix("about ")
+    return [*map(str, numbers), time]
 
 
 def print_failed(failed: Sequence[dict[str, Any]]) -> None:

@@ -99,6 +99,8 @@ def test_the_overview_is_the_mean_of_the_runs(undisturbed: Path, workplace: Path
         own = [result for result in results if result.label == row["label"]]
         assert row["n"] == len(own) == 2
         assert row["mean"] == pytest.approx(fmean([result.matrix.rows[-1].values["dark"] for result in own]))
+    described = {"label", "quantity", "metric", "unit", "higher_is_better", "n", "mean", "sd", "low", "high", "best"}
+    assert all(row.keys() == described for row in dark)
     base = {row["metric"]: row["mean"] for row in values["overview"]["base"]}
     assert base["red"] == results[0].matrix.values("red")[0]
 
