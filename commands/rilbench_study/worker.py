@@ -19,6 +19,7 @@ from rilbench.engine.config import RunConfig
 from rilbench.engine.progress import Advance, Reporter
 from rilbench.host.catalog import Catalog
 from rilbench.host.hook_caller import HookCaller
+from rilbench.host.import_threads import not_awaited
 from rilbench.host.plugin import Plugin
 
 
@@ -111,6 +112,7 @@ class Setup:
     tracking: bool
 
 
+@not_awaited(lambda text: None)  # of which the parent warns
 def work(connection: Connection, setup: Setup) -> None:
     """The life of a worker process: jobs come in until None, events go out.
 

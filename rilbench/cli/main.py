@@ -11,9 +11,11 @@ from typing import Any
 import typer
 
 from rilbench.cli.group import Commands
+from rilbench.cli.output import warn
 from rilbench.cli.run import run
 from rilbench.cli.streams import lasting
 from rilbench.contracts.errors import ConfigError, RilbenchError, is_out_of_memory, reason
+from rilbench.host.import_threads import not_awaited
 from rilbench.model.libraries import quiet_libraries
 
 app = typer.Typer(
@@ -46,7 +48,7 @@ def main() -> None:
     """
     signal.signal(signal.SIGTERM, _terminate)
     quiet_libraries()
-    with lasting():
+    with lasting(), not_awaited(warn):
         _run()
 
 

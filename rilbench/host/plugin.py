@@ -83,6 +83,7 @@ def imported(value: str, who: str) -> Any:
     Raises PluginError, which names `who`, if it cannot be imported.
     """
     from rilbench.host.guard import made
+    from rilbench.host.import_threads import noted
 
-    with made(who, "cannot be imported"):
+    with noted(who), made(who, "cannot be imported"):
         return EntryPoint("", value, "").load()

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from importlib.metadata import EntryPoint
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,7 @@ from rilbench.engine.progress import Reporter
 from rilbench.host import global_state
 from rilbench.host.global_state import warn_once
 from rilbench.host.guard import blamed
+from rilbench_study.worker import Setup, work
 
 SHORT = ("rewards=[red]", "train.samples=4", "evaluate.metrics=[toy_contrast]")
 
@@ -267,25 +270,62 @@ def test_no_exception_of_a_component_is_a_traceback(workplace: Path, monkeypatch
 
 
 ENDLESS = "import threading\nthreading.Thread(target=threading.Event().wait, name='watcher').start()\n"
+LEFT = "endless 1.2 (endless:{}) left the thread 'watcher' running; it ends with the command"
+
+
+@pytest.fixture
+def endless(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder on the path of new processes with a reward whose import starts a thread without end."""
+    fabricate.reward(workplace / "site", "endless", f"{ENDLESS}{fabricate.GOOD}", cls="Good")
+    monkeypatch.setenv("PYTHONPATH", str(workplace / "site"))
+    monkeypatch.setenv("RILBENCH_DISABLE_PLUGINS", "mlflow,jsonl")
+    return workplace / "site"
+
+
+def command(workplace: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    line = [sys.executable, "-m", "rilbench.cli", *arguments]
+    return subprocess.run(line, cwd=workplace, capture_output=True, text=True, timeout=100)
 
 
 @pytest.mark.slow
-def test_a_command_ends_although_a_plugin_that_it_does_not_use_would_start_a_thread(
-    workplace: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A thread of a hook, which every run uses, is waited for."""
-    site = workplace / "site"
-    fabricate.reward(site, "endless", f"{ENDLESS}{fabricate.GOOD}", cls="Good")
-    busy = "import threading, time\nclass Hook:\n    @hookimpl\n    def run_finished(self):\n"
-    busy += "        threading.Thread(target=self.upload).start()\n    def upload(self):\n"
-    busy += "        time.sleep(0.5)\n        open('uploaded', 'w').close()\n"
-    fabricate.hook(site, "busy", busy)
+def test_a_run_does_not_wait_for_a_thread_of_an_import_but_for_all_others(endless: Path, workplace: Path) -> None:
+    busy = "import atexit, threading, time\nclass Hook:\n    @hookimpl\n    def run_finished(self):\n"
+    busy += "        atexit.register(print, 'at the end')\n        threading.Thread(target=self.upload).start()\n"
+    busy += "    def upload(self):\n        time.sleep(0.5)\n        open('uploaded', 'w').close()\n"
+    fabricate.hook(endless, "busy", busy)
     toy.config(workplace)
-    monkeypatch.setenv("PYTHONPATH", str(site))
-    monkeypatch.setenv("RILBENCH_DISABLE_PLUGINS", "mlflow,jsonl")
-    settings = ["rewards=[compressibility]", "train.samples=2", "evaluate.metrics=[png_kb]", "tracking=true"]
-    line = [sys.executable, "-m", "rilbench.cli", "run", "--config", "toy.yaml", *settings]
-    done = subprocess.run(line, cwd=workplace, capture_output=True, text=True, timeout=300)
+    settings = ["rewards=[endless]", "train.samples=2", "evaluate.metrics=[png_kb]", "tracking=true"]
+    done = command(workplace, "run", "--config", "toy.yaml", *settings)
     assert done.returncode == 0, done.stderr
+    assert done.stderr.count(f"warning: reward 'endless' of {LEFT.format('Good')}") == 1
     assert "png_kb" in done.stdout
+    assert done.stdout.endswith("at the end\n")
     assert (workplace / "uploaded").exists()
+
+
+@pytest.mark.slow
+def test_a_command_that_imports_such_a_plugin_keeps_its_exit_code(endless: Path, workplace: Path) -> None:
+    done = command(workplace, "plugins", "show", "endless", "--json")
+    assert (done.returncode, json.loads(done.stdout)["name"]) == (0, "endless")
+    assert LEFT.format("Good") in done.stderr
+    module = endless / "endless.py"
+    module.write_text(module.read_text().replace("(Reward)", "(int)"))
+    assert command(workplace, "plugins", "show", "endless").returncode == 3
+
+
+@pytest.mark.slow
+def test_a_worker_of_a_study_does_not_wait_for_a_thread_of_an_import(
+    endless: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(endless))  # which the process inherits
+    fabricate.hook(endless, "endless_hook", f"{ENDLESS}class Hook:\n    pass\n")
+    context = get_context("spawn")
+    ours, theirs = context.Pipe()
+    ours.send(None)
+    process = context.Process(target=work, args=(theirs, Setup(number=0, threads=1, extra=(), tracking=True)))
+    process.start()
+    try:
+        process.join(20)
+        assert process.exitcode == 0
+    finally:
+        process.kill()
