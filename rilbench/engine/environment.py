@@ -1,9 +1,10 @@
-"""What a run ran on: versions, commit, device."""
+"""What a run ran on: versions, commit, device, and what the numbers of a CPU depend on."""
 
 from __future__ import annotations
 
 import importlib.metadata
 import platform
+import re
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -12,19 +13,36 @@ PACKAGES = ("rilbench", "torch", "diffusers", "peft", "transformers", "open_clip
 
 
 def describe(device: str) -> dict[str, Any]:
-    """Package versions, commit of the source checkout if there is one, platform and device."""
+    """Package versions, commit of the source checkout if there is one, platform and device.
+
+    Results of the same configuration and seed agree to the bit only on the same kind of CPU: its model, instruction
+    set, BLAS and number of threads.
+    """
     import torch
 
-    name = torch.cuda.get_device_name(device) if device.startswith("cuda") else platform.processor() or "cpu"
+    name = torch.cuda.get_device_name(device) if device.startswith("cuda") else cpu()
+    blas = re.search(r"BLAS_INFO=(\w+)", torch.__config__.show())
     return {
         "python": platform.python_version(),
         "platform": platform.platform(),
         "device": device,
         "device_name": name,
+        "cpu": cpu(),
+        "instructions": torch.backends.cpu.get_cpu_capability(),
+        "blas": blas[1] if blas else None,
         "threads": torch.get_num_threads(),
         "commit": commit(),
         "packages": {name: _version(name) for name in PACKAGES},
     }
+
+
+def cpu() -> str:
+    """The model of the CPU, as the system names it."""
+    try:
+        names = re.findall(r"^model name\s*: (.+)$", Path("/proc/cpuinfo").read_text(), re.M)
+    except OSError:  # not Linux
+        names = []
+    return names[0] if names else platform.processor() or platform.machine()
 
 
 def commit() -> str | None:
