@@ -1,4 +1,4 @@
-"""What rewards and metrics share: a differentiable resize, a frozen CLIP, and safe reading of weight files.
+"""Tools that rewards and metrics share: a differentiable resize, a frozen CLIP, and safe reading of weight files.
 
 open_clip is imported when an encoder is made, because it imports torchvision at the top.
 """
@@ -152,11 +152,11 @@ def _located(model: str, pretrained: str | None, setting: str) -> tuple[str, str
 
         return name, *weights_of(name, pretrained, setting)
     if pretrained is not None:
-        raise ConfigError(f"{setting}: {model} brings its own weights; leave `pretrained` out")
+        raise ConfigError(f"{setting}: {model} has its own weights; remove `pretrained`")
     if name.startswith("hf-hub:"):
         return name, None, {}
     if not (Path(name) / "open_clip_config.json").is_file():
-        raise ConfigError(f"{setting}: the folder {name} has no open_clip_config.json; name an open_clip folder")
+        raise ConfigError(f"{setting}: the folder {name} has no open_clip_config.json; give an open_clip folder")
     return f"local-dir:{name}", None, {}
 
 
@@ -165,11 +165,11 @@ def _weight_file(name: str, pretrained: str | None, setting: str) -> Path:
     if pretrained is not None and Path(pretrained).is_file():
         return Path(pretrained)
     if not name.startswith("local-dir:"):
-        raise ConfigError(f"sha256: {name} is not a local file; leave `sha256` out or download the weights")
+        raise ConfigError(f"sha256: {name} is not a local file; remove `sha256` or download the weights")
     folder = Path(name.removeprefix("local-dir:"))
     files = [path for path in sorted(folder.iterdir()) if path.suffix in WEIGHTS]
     if len(files) != 1:
-        raise ConfigError(f"sha256: {folder} has {len(files)} weight files; keep the one that {setting} means")
+        raise ConfigError(f"sha256: {folder} has {len(files)} weight files; keep only the one to use")
     return files[0]
 
 
@@ -228,7 +228,7 @@ def check_vocabulary(tokenizer: Any, size: int, setting: str, name: str) -> None
     without a tokenizer."""
     if len(tokenizer) != size:
         raise ConfigError(
-            f"{setting}: {name} is another: has {len(tokenizer)} tokens, the model {size}; download the model's "
+            f"{setting}: {name} has {len(tokenizer)} tokens, the model {size}; download the model's "
             "tokenizer and give the path of its folder"
         )
 
@@ -236,7 +236,7 @@ def check_vocabulary(tokenizer: Any, size: int, setting: str, name: str) -> None
 def read_tensors(path: str, setting: str) -> dict[str, Tensor]:
     """The tensors of a `.safetensors` or torch file (a path or reference), on the CPU; no pickled code runs.
 
-    ConfigError naming the setting when the file is missing, cut, or holds anything else.
+    ConfigError naming the setting when the file is missing, truncated, or contains anything else.
     """
     file = Path(checked(path))
     if not file.is_file():
@@ -246,7 +246,7 @@ def read_tensors(path: str, setting: str) -> dict[str, Tensor]:
     except Exception as error:  # torch.load raises nearly anything on a corrupt file
         raise ConfigError(f"{setting}: cannot read {file} ({brief(error)}); fetch or make it again") from None
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
-        raise ConfigError(f"{setting}: {file} does not hold a dictionary of tensors")
+        raise ConfigError(f"{setting}: {file} does not contain a dictionary of tensors")
     return state
 
 

@@ -103,7 +103,7 @@ def compare(
     default: all, by name. rewards: compare runs of this order only.
 
     Runs of a strategy with the same order and seed, or on several base models, are told apart by the settings in which
-    they differ; a strategy then stands for all of its labels. Raises UsageError for a strategy without runs.
+    they differ; a strategy then means all of its labels. Raises UsageError for a strategy without runs.
     """
     from rilbench.analysis.statistics import differences, means
     from rilbench.analysis.table import prompt_means, quantity_table

@@ -1,6 +1,6 @@
 """Figures of finished runs: stage curves, what is learned against what is forgotten, and a heat map of forgetting.
 
-They are plotly figures for a notebook or a page. `layout.meta["alt"]` says in words what a figure shows; a trace's
+They are plotly figures for a notebook or a page. `layout.meta["alt"]` describes a figure in words; a trace's
 `meta` says what it is: `role` (line, points, band, runs, mean, front, heat) and `strategy`, the method's number.
 """
 
@@ -64,7 +64,7 @@ class Style:
 
 
 def stage_curves(table: pd.DataFrame, metric: str) -> Figure:
-    """A metric of a long table over the stages: a line a method, the mean over its models, in its 95 % interval.
+    """A metric of a long table over the stages: a line per method, the mean over its models, in its 95 % interval.
 
     The stages of a merge are no sequence: its points are not joined, the large one is the merged model.
     """
@@ -108,7 +108,7 @@ def _curves(title: str, traces: Sequence[Trace], names: Sequence[str], means: Ma
 
 
 def gain_drift(table: pd.DataFrame, ranked: Collection[str] | None = None) -> Figure:
-    """Learning against forgetting, of a quantity table with both averages: a small point a model, a large one a method.
+    """Learning against forgetting, from a quantity table with both averages: small points are models, large ones methods.
 
     x: forgotten, y: learned, means over the trained rewards in per cent of the base values. The dotted line joins the
     methods that no other beats on both, among those `ranked`; default: all that are no merges.
@@ -163,7 +163,7 @@ def heat_map(table: pd.DataFrame, marks: Mapping[str, str] | None = None) -> Fig
     axis = {"automargin": True, "showgrid": False, "ticks": ""}
     worst = wide.stack().idxmax() if wide.notna().any(axis=None) else None
     most = f"; the most: {worst[0]} on {worst[1]}, {wide.loc[worst]:.1f} %" if worst else ""
-    alt = f"Forgetting relative to the base value, a row a method, a column a metric{most}."
+    alt = f"Forgetting relative to the base value, a row per method, a column per metric{most}."
     yaxis = axis | {"autorange": "reversed", "ticksuffix": " "}
     return _figure([trace], alt, xaxis=axis, yaxis=yaxis, height=70 + ROW * len(wide))
 
@@ -182,7 +182,7 @@ def _figure(traces: Sequence[Trace], alt: str, **layout: Any) -> Figure:
 
 
 def _stage_names(table: pd.DataFrame) -> list[str]:
-    """The number of each stage, and under it its label when all runs that train one reward a stage agree on it."""
+    """The number of each stage, and under it its label if all runs that train one reward per stage agree on it."""
     rows = table.drop_duplicates(["stage", "trained", "rewards"])
     names, most = ["base"], int(table["stage"].max()) + 1
     for i in range(1, most):

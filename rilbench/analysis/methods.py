@@ -1,4 +1,4 @@
-"""Which runs are one method: their labels, made longer where settings differ, and the base models they start from."""
+"""Which runs are one method: their labels, with settings added where these differ, and their base models."""
 
 from __future__ import annotations
 
@@ -91,9 +91,9 @@ def differing(runs: Sequence[RunResult], settings: Settings) -> dict[str, dict[s
 
 
 def check(runs: Sequence[RunResult], settings: Settings, warn: Callable[[str], None]) -> None:
-    """Warn when runs of a label differ in a setting, or runs in what their base model measures.
+    """Warn if runs of a label differ in a setting, or if runs have different values of the base model.
 
-    A run without recorded settings, such as a tracking server's, is left out of the first.
+    A run without recorded settings, such as a tracking server's, is left out of the first check.
     """
     for label in dict.fromkeys(run.label for run in runs):
         if keys := ", ".join(_mixed([run for run in runs if run.label == label], settings)):
@@ -106,7 +106,7 @@ def check(runs: Sequence[RunResult], settings: Settings, warn: Callable[[str], N
         plain = [f"{metric} {values}" for metric, values in found.items() if "@" not in metric]
         keys = ", ".join(measured_otherwise([usual[0], *others], settings)) or "no recorded setting"
         warn(
-            f"the untouched model measures otherwise in {some([run.name for run in others])} than in the other "
+            f"the untouched model has other values in {some([run.name for run in others])} than in the other "
             f"{len(usual)} runs: {', '.join(plain or found)}; they differ in {keys}, so their numbers are not "
             "comparable"
         )
@@ -115,7 +115,7 @@ def check(runs: Sequence[RunResult], settings: Settings, warn: Callable[[str], N
 def base_models(runs: Sequence[RunResult]) -> dict[str, int]:
     """For each run by name the number of its base model, 0 for that of most runs.
 
-    Two runs have the same base model when the untouched model measures the same in both, in all that both measured.
+    Two runs have the same base model if the untouched model has the same values in all metrics that both measured.
     """
     alike: list[list[RunResult]] = []
     for run in (run for run in runs if len(run.matrix.rows) > 1):
@@ -134,7 +134,7 @@ def measured_otherwise(runs: Sequence[RunResult], settings: Settings) -> list[st
 
 
 def _twice(runs: Sequence[RunResult]) -> set[str]:
-    """The labels under which an order and seed stand more than once."""
+    """The labels that have an order and seed more than once."""
     cases = Counter((run.label, run.rewards, run.seed) for run in runs)
     return {label for (label, *_), n in cases.items() if n > 1}
 

@@ -1,4 +1,4 @@
-"""What can be compared, and the one definition of each: a number of a run for every metric, every reward, or in all."""
+"""The quantities that are compared, each defined once: a number of a run for every metric, every reward, or in all."""
 
 from __future__ import annotations
 
@@ -54,9 +54,9 @@ OF_REWARDS = {
 
 
 def metrics_of(runs: Sequence[RunResult], settings: Settings | None = None) -> list[MetricInfo]:
-    """The metrics of any run, in the order of the first configuration that is known.
+    """The metrics of all runs, in the order of the first recorded configuration.
 
-    Those it does not name, as rewards that are measured anyway, stand first, as in the first run.
+    Metrics that it does not name, such as rewards, come first, in the order of the first run.
     """
     infos = {info.name: info for run in runs for info in run.matrix.shown}
     configured = ((settings or {}).get(run.name, {}).get("evaluate.metrics") for run in runs)
@@ -65,7 +65,7 @@ def metrics_of(runs: Sequence[RunResult], settings: Settings | None = None) -> l
 
 
 def columns(infos: Sequence[MetricInfo], runs: Iterable[RunResult], quantity: Quantity) -> list[MetricInfo]:
-    """Those of the metrics of runs a quantity is about, with the direction in which the quantity is better."""
+    """The metrics to which a quantity applies, with the direction in which the quantity is better."""
     if quantity in AVERAGES:
         return [MetricInfo(name="average", higher_is_better=quantity is not Quantity.AVERAGE_FORGOTTEN)]
     if quantity is Quantity.FINAL:
@@ -79,7 +79,7 @@ def columns(infos: Sequence[MetricInfo], runs: Iterable[RunResult], quantity: Qu
 def value(run: RunResult, quantity: Quantity, column: str, stage: int = -1) -> float:
     """The quantity of a run in a column; NaN where the run did not measure or train it, or a table masks it.
 
-    stage: of FINAL and FORGETTING, after which stage; the others are about the whole run.
+    stage: the stage after which FINAL and FORGETTING are taken; the others apply to the whole run.
     """
     matrix = run.matrix
     if quantity is Quantity.AVERAGE:

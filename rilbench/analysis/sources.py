@@ -1,5 +1,5 @@
-"""Where finished runs are read from: run folders, stores, study folders and addresses that a plugin knows; and what the
-folder of a run says of its settings and environment."""
+"""Where finished runs are read from: run folders, stores, study folders and addresses that a plugin reads; and the
+settings and environment in a run's folder."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ Warn = Callable[[str], None]
 def load_runs(sources: Sequence[str], find_runs: FindRuns, *, warn: Warn | None = None) -> list[RunResult]:
     """The finished runs at all sources, each once, in the order found.
 
-    sources: run folders; stores, for all runs in them; study folders; anything else is given to `find_runs`, which is
-        `HookCaller.find_runs`. Of runs with the same name the one on this disk is kept, for its scores.
-    warn: hears one line about the runs that are left out, not finished or not readable; default: stderr.
+    sources: run folders; stores, for all runs in them; study folders; anything else is passed to `find_runs`, which is
+        `HookCaller.find_runs`. Of runs with the same name, the one on this disk is used, because it has scores.
+    warn: receives one line about the runs that are left out, unfinished or unreadable; by default it goes to stderr.
 
-    Raises UsageError for a source without runs, and when no run is finished.
+    Raises UsageError for a source without runs, and if no run is finished.
     """
     found: dict[str, RunResult] = {}
     missing: list[str] = []
@@ -60,7 +60,7 @@ def some(names: Sequence[str]) -> str:
 def _left_out(finished: int, begun: Sequence[str], broken: Sequence[str]) -> str:
     """One line about the runs that are left out; empty when there are none."""
     of = f"of {finished + len(begun) + len(broken)} runs"
-    not_finished = f"{len(begun)} {of} are not finished and left out: {some(begun)}; their commands continue them"
+    not_finished = f"{len(begun)} {of} are not finished and left out: {some(begun)}; their commands resume them"
     not_read = f"{len(broken)} {of} cannot be read and are left out: {some(broken)}"
     return "; ".join(text for text, runs in ((not_finished, begun), (not_read, broken)) if runs)
 
@@ -79,7 +79,7 @@ def _at(source: str, find_runs: FindRuns, missing: list[str], broken: list[str])
     runs = [run for each in written if (run := _read(each, broken))] if folders else list(find_runs(source))
     if not runs and not folders:
         raise UsageError(
-            f"no runs at {source!r}: it is no folder of a run, a store or a study, and no plugin knows runs there"
+            f"no runs at {source!r}: it is not a folder of a run, store or study, and no plugin finds runs there"
         )
     return runs
 
@@ -88,11 +88,11 @@ def _run_folders(folder: Path) -> list[Path]:
     """The folders of runs that a folder stands for: a study's, its own, or those in it."""
     if not RunFiles(folder).is_study:
         return [folder] if RunFiles(folder).is_run else [f for f in sorted(folder.iterdir()) if RunFiles(f).is_run]
-    file = RunFiles(folder).study  # its runs lie beside it in the store
+    file = RunFiles(folder).study  # its runs are next to it in the store
     study = read_json(file)
     names = study.get("runs") if isinstance(study, dict) else None
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise ConfigError(f'{file}: "runs" is not a list of names of run folders')
+        raise ConfigError(f'{file}: "runs" is not a list of names of run folders; rerun its command')
     return [folder.resolve().parent / untrusted.name(name, str(file)) for name in names]
 
 
@@ -124,7 +124,7 @@ def _section(text: str) -> dict[str, Any]:
     """Runs have most sections in common, and reading them takes longer than comparing the runs."""
     values = parse(text, RunFiles.SETTINGS) or {}
     if not isinstance(values, dict):
-        raise ConfigError("it holds no settings")
+        raise ConfigError("it contains no settings")
     return flat(redact.values(values))
 
 

@@ -44,7 +44,7 @@ def quantity_table(
 ) -> pd.DataFrame:
     """A row for every run, quantity and metric.
 
-    metrics: default all of the runs, without those of perturbed pictures; a quantity takes those it is about. names:
+    metrics: default all of the runs, without those of perturbed images; a quantity uses those it applies to. names:
     these metrics instead, for every quantity. stage: of final values and forgetting, after which stage.
 
     Columns: those of `ABOUT`, quantity, metric, base (the value of the untouched model; NaN for averages), value (NaN

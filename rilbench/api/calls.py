@@ -42,10 +42,10 @@ def run(
 
     A finished run is returned at once; an interrupted one resumes.
 
-    strategy: `rid`, `baseline`, `joint`, `soup`, `wise_ft` or a plugin's. rewards: names in training order.
-    settings: key to value, such as `{"train.lr": 5e-4}`. config: the name of a shipped configuration, or a file; what
-    is not given here is taken from there. store: the folder of all results. plugins: classes, or `module:Class`, of
-    rewards, metrics, strategies and hooks that are not installed. quiet: print warnings only, no progress on stderr.
+    strategy: `rid`, `baseline`, `joint`, `soup`, `wise_ft` or from a plugin. rewards: names in training order.
+    settings: key to value, such as `{"train.lr": 5e-4}`. config: the name of a shipped configuration, or a file; it
+    supplies what is not given here. store: the folder of all results. plugins: classes, or `module:Class`, of
+    rewards, metrics, strategies and hooks that are not installed. quiet: print warnings but no progress on stderr.
 
     Raises ConfigError for settings that are unknown, out of range or without effect, PluginError for a component that
     is missing or broken, MemoryFullError for a run that does not fit, DivergedError for numbers that are not finite.
@@ -58,8 +58,8 @@ def run(
 
 @dataclass(frozen=True, kw_only=True)
 class StagePlan:
-    """A stage of a run to come. `rewards` are their weights; `train` are its settings of training, None for one that
-    is not trained: the untouched model, which comes first, and merges. `stored`: nothing is left to do for it."""
+    """A stage of a planned run. `rewards` maps names to weights; `train` are its training settings, None for the
+    untouched model, which comes first, and for merges. `stored`: True if the store has everything of the stage."""
 
     label: str
     rewards: Mapping[str, float]
@@ -102,7 +102,7 @@ def plan(
 
 
 def stored(planned: PlannedStage, store: str, evaluation: str) -> tuple[bool, bool]:
-    """Whether a stage is trained, if it is to be trained at all, and whether it is measured.
+    """Whether a stage is trained, or needs no training, and whether it is measured.
 
     evaluation: the identity of what is measured.
     """
@@ -116,10 +116,10 @@ def stored(planned: PlannedStage, store: str, evaluation: str) -> tuple[bool, bo
 def load_runs(*sources: str | Path, settings: Settings | None = None, plugins: Plugins = ()) -> list[Run]:
     """The finished runs at all sources, each once, as `rilbench compare` finds them.
 
-    sources: folders of runs, stores or studies, and addresses of experiments that a tracker plugin knows. settings: of
+    sources: folders of runs, stores or studies, and addresses of experiments that a tracker plugin reads. settings: of
     the model that stages are loaded with, such as `{"model.device": "cpu"}`. plugins: as in `run`.
 
-    Raises UsageError for a source without finished runs. Warns on stderr of runs that are left out.
+    Raises UsageError for a source without finished runs. Warns on stderr about runs that are left out.
     """
     from rilbench.analysis import sources as found
     from rilbench.engine.unused_settings import require_read

@@ -44,11 +44,11 @@ class SavedRun:
         return self.result.folder
 
     def stage_folder(self, stage_id: str) -> Path:
-        """Where the store keeps a stage."""
+        """The folder of a stage in the store."""
         return Store(self.folder.parent).stage(stage_id).folder
 
     def stage(self, number: int | None) -> int:
-        """A stage's number, checked; None is the last one. UsageError when there is none of that number."""
+        """A stage's number, checked; None means the last one. UsageError if there is no such stage."""
         last = len(self.rows) - 1
         if number is None:
             return last
@@ -80,11 +80,11 @@ class SavedRun:
         return [(load_pair(self.stage_folder(key), device), c) for key, c in self.chain(stage)]
 
     def check_base(self) -> None:
-        """ConfigError when the base model at `model.path` is not the one the stages were trained on, or measured."""
+        """ConfigError if the base model at `model.path` is not the one that the stages were trained and measured on."""
         documents = (self.document(stage) for stage in range(1, len(self.rows)))
         if not self._is_base(next(filter(None, documents), {})):
             path = self.config.model.path
-            raise ConfigError(f"{path!r} is not the model this run was trained on; name that: model.path=...")
+            raise ConfigError(f"{path!r} is not the model this run was trained on; give that model with model.path=...")
 
     def _is_base(self, document: Mapping[str, Any]) -> bool:
         """Whether the weights are those of a stage's document, or without one those the first row was measured with."""
@@ -95,13 +95,13 @@ class SavedRun:
         return identity.digest(identity.base_document(measured)) == self.rows[0].stage_id
 
     def document(self, stage: int) -> dict[str, Any]:
-        """What a stage was trained from; empty for one that was not trained. DamagedError when its record is gone."""
+        """The document that a stage was trained from; empty for one that was not trained. DamagedError if its record is missing."""
         row = self.rows[stage]
         found: dict[str, Any] = stage_record.read(self.stage_folder(row.stage_id))["document"] if row.rewards else {}
         return found
 
     def _merged(self, stage: int) -> Chain:
-        """A merge leaves no record but its identity, so the strategy is asked again and its answer compared."""
+        """The chain of a merge: the store has its identity only, so it is planned again and compared."""
         planned = planned_stages(self.config, Components(Parts(self.config, self.catalog)))
         chain: Chain = ()
         if stage <= len(planned) and planned[stage - 1].merge:
@@ -111,7 +111,7 @@ class SavedRun:
         if identity.digest(identity.merge_document(base, chain, "changes")) != self.rows[stage].stage_id:
             where = self.stage_folder(self.rows[stage].stage_id)
             raise ConfigError(
-                f"stage {stage} cannot be put together: {where} holds no pair, and the strategy "
+                f"stage {stage} cannot be rebuilt: {where} has no pair, and the strategy "
                 f"{self.config.strategy!r} plans another merge than when the run was made"
             )
         return chain
@@ -134,7 +134,7 @@ def open_run(name: str, catalog: Catalog, settings: Sequence[str] = ()) -> Saved
         raise UsageError(f"no run at {name!r}: it is neither a run's folder nor a run's name in {str(store)!r}.{hint}")
     result = load_result(folder)
     if not result.matrix.rows:
-        raise UsageError(f"{folder} holds no stage yet; continue it with: {result.command}")
+        raise UsageError(f"{folder} has no finished stage yet; resume it with: {result.command}")
     settings_file = RunFiles(folder).settings
     read_text(settings_file, sealed=True)
     return SavedRun(result, load(str(settings_file), settings), catalog)

@@ -1,4 +1,4 @@
-"""Finished runs and their stages: tables, scores, pictures, pairs and pipelines."""
+"""Finished runs and their stages: tables, scores, images, pairs and pipelines."""
 
 from __future__ import annotations
 

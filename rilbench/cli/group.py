@@ -16,11 +16,11 @@ from rilbench.host.plugin import Plugin, Status
 if TYPE_CHECKING:
     from rilbench.host.catalog import Catalog
 
-INTERRUPTED = "interrupted; finished work is kept, rerun the command to continue"
+INTERRUPTED = "interrupted; finished work is kept; rerun the command to resume"
 
 
 class Listed(TyperCommand):
-    """A command that is registered and not imported yet."""
+    """A registered command that is not imported yet."""
 
     def __init__(self, plugin: Plugin) -> None:
         super().__init__(plugin.name)
@@ -59,7 +59,7 @@ class Commands(TyperGroup):
             raise typer.Exit(130) from None
 
     def list_commands(self, ctx: Any) -> list[str]:
-        """Names; a warning for each that cannot be used, an error with RILBENCH_STRICT_PLUGINS=1."""
+        """The names; prints a warning for each that cannot be used, an error with RILBENCH_STRICT_PLUGINS=1."""
         registered = [plugin for plugin in self.catalog.plugins if plugin.kind == "command"]
         for fault in dict.fromkeys(p.refusal for p in registered if p.status not in (Status.OK, Status.OFF)):
             if control.strict():

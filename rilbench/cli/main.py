@@ -1,4 +1,4 @@
-"""The program `rilbench`, and what a user reads when something goes wrong."""
+"""The program `rilbench` and its error messages."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command()(run)
-ERRORS = {  # of a path that the user named: what to do
-    errno.ENAMETOOLONG: "a name in it is too long for the file system; use a shorter one",
+ERRORS = {  # of a path that the user gave: what is wrong and what to do
+    errno.ENAMETOOLONG: "a name in the path is too long for the file system; use a shorter one",
     errno.ENOENT: "there is no such file or folder; correct the path",
-    errno.ENOTDIR: "a part of it is a file, not a folder; name another path",
-    errno.EISDIR: "is a folder; name a file",
-    errno.EACCES: "cannot be read or written; change its permissions or name another path",
-    errno.ELOOP: "its links form a circle; name another path",
+    errno.ENOTDIR: "a part of the path is a file, not a folder; correct the path",
+    errno.EISDIR: "is a folder; give the path of a file",
+    errno.EACCES: "cannot be read or written; change its permissions or use another path",
+    errno.ELOOP: "its links form a circle; use another path",
 }
 
 
@@ -42,7 +42,7 @@ def rilbench() -> None:
 
 
 def main() -> None:
-    """Run a command. A user's mistake is one line on stderr and an exit code, never a traceback.
+    """Run a command. A user's mistake is one line on stderr and an exit code, without a traceback.
 
     A plugin's mistake shows the plugin's own traceback above the line. RILBENCH_DEBUG=1 shows every traceback.
     """
@@ -66,7 +66,7 @@ def _run() -> None:
 
 
 def _message(error: Exception) -> str | None:
-    """The line about an error of the user or the machine; None for one of ours."""
+    """The line about an error of the user or the machine; None for an error of rilbench."""
     if isinstance(error, OSError) and error.errno in ERRORS:
         return f"{str(error.filename)[:200]}: {ERRORS[error.errno]}"
     if isinstance(error, RilbenchError | OSError):

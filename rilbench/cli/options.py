@@ -1,4 +1,4 @@
-"""Options that several commands take, and what a command makes of them."""
+"""Options that several commands share, and the request they make."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ if TYPE_CHECKING:
     from rilbench.host.catalog import Catalog
 
 Settings = Annotated[list[str] | None, typer.Argument(help="Settings as key=value, for example train.lr=1e-3")]
-Strategy = Annotated[str | None, typer.Option("--strategy", "-s", help="rid, baseline, joint, soup or a plugin's")]
-Rewards = Annotated[str | None, typer.Option("--rewards", "-r", help="In training order: aesthetic,hps")]
+Strategy = Annotated[str | None, typer.Option("--strategy", "-s", help="rid, baseline, joint, soup or from a plugin")]
+Rewards = Annotated[str | None, typer.Option("--rewards", "-r", help="In training order, for example aesthetic,hps")]
 Config = Annotated[str, typer.Option("--config", "-c", help="Name of a shipped configuration, or a .yaml file")]
 Seed = Annotated[int | None, typer.Option(help="Seed of initial pairs, training prompts and noise")]
 Plugins = Annotated[
     list[str] | None,
     typer.Option("--plugin", "-p", help="A component that is not installed: module:Class or name=module:Class"),
 ]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print warnings only, no progress")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print warnings but no progress")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON")]
 
 
@@ -43,7 +43,7 @@ def requested(
 
 
 def catalog(plugins: Sequence[str] | None = None) -> Catalog:
-    """What is installed, and what `--plugin` adds."""
+    """The installed components and those that `--plugin` adds."""
     from rilbench.host.catalog import Catalog
 
     return Catalog.of(plugins)

@@ -32,7 +32,7 @@ def stdout(*, stderr: bool = False) -> Terminal:
 
 
 def echo(text: Any, *, err: bool = False, nl: bool = True) -> None:
-    """Print a text as it is, but for control codes."""
+    """Print a text without its control codes."""
     typer.echo(printable(str(text)), err=err, nl=nl)
 
 
@@ -44,14 +44,14 @@ def warn(text: str) -> None:
 
 
 def print_json(value: Any) -> None:
-    """A value as JSON; numbers that are not finite become null."""
+    """Print a value as JSON; numbers that are not finite become null."""
     from rilbench.store.files import finite
 
     echo(json.dumps(finite(value), indent=1))
 
 
 def print_outcome(outcome: Outcome) -> None:
-    """The table of a finished run and where everything is."""
+    """Print the table of a finished run and the paths of its files."""
     from rilbench.store.layout import RunFiles
 
     print_result(outcome.result)
@@ -61,7 +61,7 @@ def print_outcome(outcome: Outcome) -> None:
 
 
 def print_result(result: RunResult) -> None:
-    """The stage x metric table of a run."""
+    """Print the stage x metric table of a run."""
     from rilbench.store.tables import headers, rows
 
     title = f"{result.label}: value (forgetting) after each stage, seed {result.seed}"
@@ -71,7 +71,7 @@ def print_result(result: RunResult) -> None:
 def print_table(
     head: Sequence[str], rows: Sequence[Sequence[str]], *, title: str = "", numbers: bool = False, err: bool = False
 ) -> None:
-    """A table of plain texts that breaks long cells rather than cutting them; an empty row is a line across.
+    """Print a table of plain texts; long cells are wrapped, and an empty row is a line across.
 
     numbers: all columns but the first are numbers. err: print it on stderr.
     """
@@ -90,7 +90,7 @@ def print_table(
 
 
 def print_fields(values: Mapping[str, object], *, err: bool = False) -> None:
-    """Name and value, a line each, the values in one column."""
+    """Print a name and a value per line, with the values in one column."""
     width = max(map(len, values), default=0)
     for name, value in values.items():
         echo(f"{name:{width}}  " + str(value).replace("\n", "\n" + " " * (width + 2)), err=err)

@@ -1,4 +1,4 @@
-"""stdout and stderr that cannot end a command: whatever the terminal's encoding, and when nobody reads any more."""
+"""stdout and stderr that do not end a command, whatever the terminal's encoding, and if their reader is gone."""
 
 from __future__ import annotations
 
@@ -18,8 +18,7 @@ ERRORS = "rilbench"  # the name of the error handler
 class Lasting:
     """A text stream. What its encoding lacks is written in ASCII; once its reader is gone, text goes nowhere.
 
-    So a run that took hours ends as it would have. `data`: other failures to write, such as a full disk, are errors;
-    without it they are as if nobody read.
+    data: other failures to write, such as a full disk, are errors; without it they are ignored.
     """
 
     def __init__(self, stream: Any, *, data: bool) -> None:
@@ -42,11 +41,11 @@ class Lasting:
             self._forget()
             if self._data and not isinstance(error, BrokenPipeError):
                 raise RilbenchError(
-                    f"cannot write to stdout: {error.strerror}. What is in the store is kept."
+                    f"cannot write to stdout: {error.strerror}. Finished work is kept; print to another place."
                 ) from None
 
     def _forget(self) -> None:
-        """Let the descriptor be the null device, for what is still buffered too."""
+        """Redirect the descriptor to the null device, also for buffered text."""
         null = os.open(os.devnull, os.O_WRONLY)
         os.dup2(null, self._stream.fileno())
         os.close(null)

@@ -1,4 +1,4 @@
-"""What a command or a component is, in a line, read from its source without importing it."""
+"""A one-line description of a command or component, read from its source without importing it."""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@ from typing import Any
 
 
 def filled(package: str, name: str, /, **content: Any) -> str:
-    """A template with its content; a name it does not know is an error. Markup is escaped in `NAME.html.j2` only."""
+    """A template filled with content; an unknown name in it is an error. Markup is escaped in `NAME.html.j2` only."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(

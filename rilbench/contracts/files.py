@@ -1,4 +1,4 @@
-"""Files that settings need: a reference to a published file, with what is known of it.
+"""Files that settings need: references to published files, and known facts about them.
 
 A setting that names a file takes a path, a `package:` path or a reference:
 
@@ -43,17 +43,17 @@ class NeededFile:
 
     def __post_init__(self) -> None:
         if self.source.startswith("hub:") and not HUB.fullmatch(self.source):
-            raise ConfigError(f"{self.source!r} names no file of the Hub; write hub:OWNER/REPO/FILE@REVISION")
+            raise ConfigError(f"{self.source!r} does not name a file of the Hub; write hub:OWNER/REPO/FILE@REVISION")
         if self.source.startswith("url:") and not urlsplit(self.address).path.strip("/"):
-            raise ConfigError(f"{self.source!r} names no file; write url:https://HOST/PATH/FILE")
+            raise ConfigError(f"{self.source!r} does not name a file; write url:https://HOST/PATH/FILE")
         for name, digits in HEX.items():
             value = getattr(self, name)
             if value is not None and not re.fullmatch(rf"[0-9a-f]{{{digits}}}", value):
-                raise ConfigError(f"{self.source}: {name} has {digits} hexadecimal digits in lower case, not {value!r}")
+                raise ConfigError(f"{self.source}: {name} must be {digits} lower-case hex digits, not {value!r}")
 
     @classmethod
     def parse(cls, text: str) -> NeededFile:
-        """The file a setting names; ConfigError when the text is not a reference or says unknown things of it."""
+        """The file a setting names; ConfigError if the text is not a reference or has unknown facts."""
         source, _, facts = text.partition("#")
         values: dict[str, Any] = dict(parse_qsl(facts, keep_blank_values=True))
         known = ("size", "sha256", "md5", "licence")
@@ -62,7 +62,7 @@ class NeededFile:
                 raise ConfigError(f"{source}: {unknown('fact', key, known)}")
         if "size" in values:
             if not values["size"].isdecimal():
-                raise ConfigError(f"{source}: size is a number of bytes, not {values['size']!r}")
+                raise ConfigError(f"{source}: size must be a number of bytes, not {values['size']!r}")
             values["size"] = int(values["size"])
         return cls(source, **values)
 
@@ -100,7 +100,7 @@ class NeededFile:
 
     @property
     def facts(self) -> tuple[int | None, str | None, str | None]:
-        """What is known of its contents; the Hub's hash is the name of the file in its cache."""
+        """The known facts about its contents; the Hub's cache names a file by its hash."""
         return self.size, self.sha256, self.md5
 
 

@@ -1,4 +1,4 @@
-"""The points of a run that plugins can take part in (pluggy, entry-point group `rilbench.hooks`).
+"""The points of a run at which plugins are called (pluggy, entry-point group `rilbench.hooks`).
 
 A hook plugin is a class without constructor arguments, or a module, with functions marked `hookimpl`. A hook may take
 any of the arguments below, by name. docs/reference/hooks.md has the plugins that use each.
@@ -21,8 +21,8 @@ hookimpl = pluggy.HookimplMarker("rilbench")
 
 
 class Hooks:
-    """`folder` is the run's folder, where configuration and finished results lie. A hook that raises is reported and
-    left out for the rest of the run; it cannot stop the training."""
+    """`folder` is the run's folder, with its configuration and results. A hook that raises is reported and skipped for
+    the rest of the run; it cannot stop the training."""
 
     @hookspec
     def run_started(self, folder: Path, result: RunResult) -> None:
@@ -52,11 +52,11 @@ class Hooks:
 
     @hookspec
     def study_finished(self, folder: Path, results: Sequence[RunResult]) -> Mapping[str, str]:  # type: ignore[empty-body]
-        """A study is over: `folder` is the study's, `results` its finished runs. Returns lines as `summary` does."""
+        """A study is over; `folder` is the study's, `results` its finished runs. Returns lines as `summary` does."""
 
     @hookspec
     def find_runs(self, source: str) -> Sequence[RunResult]:  # type: ignore[empty-body]
-        """Returns the runs at an address that is no folder, such as a tracking server's; None for an unknown address.
+        """Returns the runs at an address that is not a folder, such as a tracking server; None for an unknown address.
 
         Raise a RilbenchError with the reason if the address is known and cannot be read; users see its message.
         """

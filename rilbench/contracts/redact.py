@@ -1,7 +1,7 @@
 """Addresses without their secrets, for everything that is written, printed, logged or sent.
 
-Removed are user name and password, and the values of parameters such as `token` or `api_key`, in addresses that no
-parser reads too: a misspelt scheme, a password with `#`, `/` or `?` in it. Rather too much is removed than too little.
+User names, passwords and the values of parameters such as `token` or `api_key` are removed, also from addresses that no
+parser accepts: a misspelt scheme, a password with `#`, `/` or `?` in it. When in doubt, text is removed.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def public(address: str) -> str:
 
 
 def anonymous(address: str) -> str:
-    """What is hashed in an address's place: the same for everybody, and another for every file.
+    """The part of an address that is hashed: the same for every user, different for every file.
 
     Without the values of secret parameters, in clear or by a variable, and without a user; unlike `public` it keeps
     what stands before an `@` in the path.

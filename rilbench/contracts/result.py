@@ -1,4 +1,4 @@
-"""The stage x metric matrix, what it says about forgetting and transfer, and the result of a run (schema 1)."""
+"""The stage x metric matrix, forgetting and transfer computed from it, and the result of a run (schema 1)."""
 
 from __future__ import annotations
 
@@ -170,7 +170,7 @@ class RunResult:
             raise ConfigError(f"{where} is damaged: it is not a result. {AGAIN}")
         if values.get("schema") != SCHEMA:
             raise ConfigError(
-                f"{where}: schema {values.get('schema')} is not {SCHEMA}, the one this rilbench reads. {AGAIN}"
+                f"{where}: has schema {values.get('schema')}; this rilbench reads schema {SCHEMA}. {AGAIN}"
             )
         try:
             metrics = tuple(_metric(info) for info in values["metrics"])
@@ -207,7 +207,7 @@ def _metric(values: Mapping[str, Any]) -> MetricInfo:
 
 def _text(value: object) -> str:
     if not isinstance(value, str):
-        raise TypeError(f"{value!r:.80} is no text")
+        raise TypeError(f"{value!r:.80} is not a text")
     return value
 
 

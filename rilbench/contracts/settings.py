@@ -1,4 +1,4 @@
-"""Typed settings from plain mappings, and what they may be.
+"""Typed settings from plain mappings, and their allowed values.
 
 `setting` declares a field of a frozen dataclass with its meaning and range; `build` makes an instance. Unknown keys,
 wrong types and values outside the range are errors that name the key and a remedy. The types and ranges of a run's
@@ -36,7 +36,7 @@ READERS: Mapping[Any, Callable[[Any, str], Any]] = {
 
 @dataclasses.dataclass(frozen=True)
 class Declared:
-    """What a setting means and may be. The range holds for each element of a list or mapping."""
+    """The meaning and range of a setting. The range applies to each element of a list or mapping."""
 
     meaning: str = ""
     at_least: float | None = None
@@ -61,7 +61,7 @@ class Declared:
         """ConfigError for a value, or an element of one, outside the range."""
         if isinstance(value, Mapping | list | tuple):
             if len(value) > MOST_ELEMENTS:
-                raise ConfigError(f"{key}: has {len(value)} values; it may have {MOST_ELEMENTS}")
+                raise ConfigError(f"{key}: has {len(value)} values; at most {MOST_ELEMENTS} are allowed")
             for element in value.values() if isinstance(value, Mapping) else value:
                 self.check(element, key)
         elif isinstance(value, str):
@@ -75,11 +75,11 @@ class Declared:
 
     def _check_text(self, text: str, key: str) -> None:
         if len(text) > self.longest:
-            raise ConfigError(f"{key}: the text has {len(text)} characters; it may have {self.longest}")
+            raise ConfigError(f"{key}: the text has {len(text)} characters; at most {self.longest} are allowed")
         if self.path and not text.strip():
             raise ConfigError(f"{key}: is empty; name a file or folder")
         if self.path and not text.startswith("url:") and max(len(p.encode()) for p in text.split("/")) > COMPONENT:
-            raise ConfigError(f"{key}: {text[:40]!r}... holds a name of more than {COMPONENT} bytes; use a shorter one")
+            raise ConfigError(f"{key}: {text[:40]!r}... has a name of more than {COMPONENT} bytes; use a shorter one")
 
 
 def setting(
@@ -137,13 +137,13 @@ def flat(values: Mapping[Any, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def build(cls: type[T], values: Mapping[str, Any], where: str, *, base: T | None = None) -> T:
-    """A frozen dataclass `cls` from a mapping; ConfigError names `where` the wrong key or value stands.
+    """A frozen dataclass `cls` from a mapping; ConfigError names the place, `where`, of a wrong key or value.
 
-    base: the instance that what is not in the mapping is taken from; by default that of the defaults.
+    base: the instance that supplies values missing in the mapping; by default the defaults are used.
     """
     place, read = where or "configuration", typed(cls, values, where, _defaults(cls, base))
     if absent := _absent(cls, read):
-        raise ConfigError(f"{place}: {', '.join(absent)} must be given; there is no default")
+        raise ConfigError(f"{place}: {', '.join(absent)} must be set; there is no default")
     try:
         return cls(**read)
     except ConfigError as error:  # of a dataclass that checks itself
@@ -161,7 +161,7 @@ def _absent(cls: type, read: Mapping[str, Any]) -> list[str]:
 
 
 def _placed(text: str, cls: type, where: str) -> str:
-    """The message of a dataclass about itself with its place: it begins with the name of a setting, or does not."""
+    """A message from a dataclass's own check, with its place; it may begin with the name of a setting."""
     name = text.partition(":")[0].partition(".")[0]
     joint = "." if name in {field.name for field in dataclasses.fields(cls)} else ": "
     return f"{where}{joint}{text}" if where else text
@@ -174,7 +174,7 @@ def types_of(cls: type) -> dict[str, Any]:
 
 
 def typed(cls: type, values: Mapping[str, Any], where: str, defaults: Mapping[str, Any] = NONE) -> dict[str, Any]:
-    """The given values, over the defaults, by the types and ranges that `cls` declares; unknown ones are errors."""
+    """The given values over the defaults, with the types and ranges that `cls` declares; unknown keys are errors."""
     if not isinstance(values, Mapping):
         raise ConfigError(f"{where or 'configuration'}: is not a mapping of settings")
     fields = {field.name: field for field in dataclasses.fields(cls)}
@@ -202,14 +202,14 @@ def typed(cls: type, values: Mapping[str, Any], where: str, defaults: Mapping[st
 
 
 def _defaults(cls: type, base: Any) -> dict[str, Any]:
-    """Those of the fields that have one, or what an instance has."""
+    """The defaults of the fields that have one, or the values of an instance."""
     fields = [field for field in dataclasses.fields(cls) if field.init]
     found = {field.name: default_of(field) if base is None else getattr(base, field.name) for field in fields}
     return {name: value for name, value in found.items() if value is not dataclasses.MISSING}
 
 
 def _over(below: Any, above: Any) -> Any:
-    """A value over a default: of mappings the keys that are not given stay."""
+    """A value over a default; keys that are not given in a mapping keep their default."""
     if not isinstance(below, Mapping) or not isinstance(above, Mapping):
         return above
     return {**below, **{key: _over(below.get(key), value) for key, value in above.items()}}
@@ -239,11 +239,13 @@ def as_type(value: Any, kind: Any, key: str, *, raw: bool = False) -> Any:
         return build(kind, value, key)
     if isinstance(kind, type) and issubclass(kind, Enum):
         return kind[single.choice(value, list(kind.__members__), key)]
-    raise PluginError(f"{key}: a setting of type {getattr(kind, '__name__', kind)} cannot be read from a text")
+    raise PluginError(
+        f"{key}: a setting of type {getattr(kind, '__name__', kind)} cannot be read from a text; use another type"
+    )
 
 
 def _one_of(value: Any, kinds: Sequence[Any], key: str) -> Any:
-    """The first type that takes the value; text, which takes all, comes last."""
+    """The value as the first type that accepts it; text, which accepts everything, comes last."""
     if NoneType in kinds and (value is None or (isinstance(value, str) and value in NULL)):
         return None
     *others, last = sorted((kind for kind in kinds if kind is not NoneType), key=lambda kind: kind is str)
@@ -256,15 +258,15 @@ def _one_of(value: Any, kinds: Sequence[Any], key: str) -> Any:
 
 
 def _list(value: Any, inner: Sequence[Any], key: str, made: type) -> Any:
-    """Of one type of elements, or of a type for each; a text is its parts between commas, or a list in brackets."""
+    """A list with one type for all elements or a type for each; a text is split at commas, or is a list in brackets."""
     if isinstance(value, str):
         value = parse(value, key) if value.startswith("[") else split_names(value)
     if not isinstance(value, list | tuple):
-        raise ConfigError(f"{key}: {shown(value)} is not a list, which is written a,b")
+        raise ConfigError(f"{key}: {shown(value)} is not a list; write it as a,b")
     uniform = len(inner) == 1 or (len(inner) == 2 and inner[1] is ...)
     kinds = [inner[0]] * len(value) if uniform else list(inner) or [Any] * len(value)
     if len(kinds) != len(value):
-        raise ConfigError(f"{key}: has {len(value)} values, it needs {len(kinds)}")
+        raise ConfigError(f"{key}: has {len(value)} values; it needs {len(kinds)}")
     return made(as_type(part, kind, f"{key}[{i}]") for i, (part, kind) in enumerate(zip(value, kinds, strict=True)))
 
 
@@ -272,5 +274,5 @@ def _mapping(value: Any, kind: Any, key: str, raw: bool) -> Any:
     if isinstance(value, str) and value.startswith("{"):
         value = parse(value, key)
     if not isinstance(value, Mapping):
-        raise ConfigError(f"{key}: {shown(value)} is not a mapping, whose keys are written {key}.KEY=value")
+        raise ConfigError(f"{key}: {shown(value)} is not a mapping; write its keys as {key}.KEY=value")
     return {name: as_type(part, kind, f"{key}.{name}", raw=raw) for name, part in value.items()}

@@ -89,11 +89,11 @@ class Strategy(Component):
         raise NotImplementedError(f"{type(self).__name__} plans stages for other strategies and trains none itself")
 
     def combine(self, gradients: Mapping[str, Tensor]) -> Tensor:
-        """The gradient (P,) of an update, made of those of the loss's terms; without it the gradient of the loss.
+        """The gradient (P,) of an update, combined from those of the loss's terms; by default the gradient of the loss.
 
         gradients: of each term that `loss` recorded with `step.term`, over the whole batch, with respect to all P
             numbers of `step.pair.factors` in one row. A strategy that implements this has a backward pass for each
-            term, and what `loss` returns is logged only. It runs once an update, so it may keep averages.
+            term, and what `loss` returns is logged only. It runs once per update, so it may keep averages.
         """
         raise NotImplementedError(f"{type(self).__name__} takes the gradient of its loss")
 

@@ -1,4 +1,4 @@
-"""Names, paths and texts from files and plugins, which may come from anybody: checked where they are read."""
+"""Names, paths and texts from files and plugins, which may come from anyone: checked when they are read."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ def name(value: Any, what: str) -> str:
     text = value if isinstance(value, str) else ""
     if not NAME.fullmatch(text) or CONTROL.search(text) or len(text.encode(errors="replace")) > LONGEST:
         fault = f"{what}: {str(value)[:80]!r} is not the name of a file or folder"
-        raise ConfigError(f"{fault}; the file was damaged, or was changed to point elsewhere")
+        raise ConfigError(f"{fault}; the file is damaged, or was changed to point elsewhere")
     return text
 
 
 def relative(value: Any, what: str) -> str:
-    """A path of names, below the folder it counts from; empty for none."""
+    """A relative path, below the folder it starts from; may be empty."""
     parts = value.split("/") if isinstance(value, str) else [value]
     return "/".join(name(part, what) for part in parts) if value != "" else ""
 
@@ -43,10 +43,10 @@ def open_own(path: str, flags: int) -> int:
         return os.open(path, flags | os.O_NOFOLLOW, 0o666)
     except OSError as error:
         if Path(path).is_symlink():
-            raise OSError(error.errno, "it is a link, which is not written through; remove it", path) from None
+            raise OSError(error.errno, "it is a link, and writing follows no links; remove it", path) from None
         raise
 
 
 def printable(text: str) -> str:
-    """A text for a terminal: what would control it is shown as `?`."""
+    """A text for a terminal, with control characters shown as `?`."""
     return CONTROL.sub("?", text)

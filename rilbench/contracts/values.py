@@ -1,4 +1,4 @@
-"""Single values as people write them, read by the type they are meant for; a ConfigError names the `key`.
+"""Single values as people write them, read as the declared type; a ConfigError names the `key`.
 
 A number is decimal: `010` is refused rather than read as 8 or 10. A text is the text given, whatever it looks like.
 Interpolation (`${...}`) is off, and no number is NaN or infinite.
@@ -34,14 +34,14 @@ def number(value: Any, key: str, kind: type = float) -> Any:
     if not isinstance(value, int | float if kind is float else int) or isinstance(value, bool):
         raise ConfigError(f"{key}: {given} is not a {'whole ' if kind is int else ''}number")
     if isinstance(value, int) and abs(value) > MOST:
-        raise ConfigError(f"{key}: {given} is larger than {MOST}")
+        raise ConfigError(f"{key}: {given} is larger than {MOST}, the largest allowed")
     if not math.isfinite(value):
         raise ConfigError(f"{key}: {given} is not a finite number")
     return kind(value)
 
 
 def truth(value: Any, key: str) -> bool:
-    """True or false, also written yes, no, on and off."""
+    """True or false; yes, no, on and off are accepted too."""
     read = value if isinstance(value, bool) else BOOLS.get(value.lower()) if isinstance(value, str) else None
     if read is None:
         raise ConfigError(f"{key}: {shown(value)} is neither true nor false")
@@ -49,21 +49,21 @@ def truth(value: Any, key: str) -> bool:
 
 
 def text(value: Any, key: str) -> str:
-    """The text given; a number or true and false of a file are taken as they are written."""
+    """The text given; a number, true or false in a file is taken as text."""
     if not isinstance(value, str | int | float):
         raise ConfigError(f"{key}: {shown(value)} is not a text")
     read = str(value).lower() if isinstance(value, bool) else str(value)
     if "${" in read:
-        raise ConfigError(f"{key}: {shown(read)} holds ${{...}}, which is not filled in; write the value itself")
+        raise ConfigError(f"{key}: {shown(read)} contains ${{...}}, which is not filled in; write the value itself")
     if read == "???":
-        raise ConfigError(f"{key}: ??? stands for a missing value; give the value or leave the setting out")
+        raise ConfigError(f"{key}: ??? means a missing value; give the value or leave the setting out")
     if odd := CONTROL.search(read):
-        raise ConfigError(f"{key}: {shown(read)} holds the character {odd[0]!a}, which no setting may hold")
+        raise ConfigError(f"{key}: {shown(read)} contains the character {odd[0]!a}, which is not allowed; remove it")
     return read
 
 
 def choice(value: Any, known: Collection[Any], key: str) -> Any:
-    """The one of the known values that is written so."""
+    """The known value with this text."""
     for one in known:
         if one == value or str(one) == str(value):
             return one
@@ -77,7 +77,7 @@ def choices(kind: Any) -> tuple[Any, ...]:
 
 
 def anything(value: Any, key: str, *, numbers: bool = True) -> Any:
-    """A value of no declared type without what no setting may hold; `numbers`: texts may be numbers."""
+    """A value without a declared type, checked as others are; `numbers`: texts may be numbers."""
     if isinstance(value, Mapping):
         return {name: anything(part, f"{key}.{name}", numbers=numbers) for name, part in value.items()}
     if isinstance(value, list | tuple):
@@ -98,7 +98,7 @@ def split_names(names: str) -> list[str]:
 
 
 def shown(value: Any) -> str:
-    """The value in a message, cut."""
+    """The value for a message, shortened."""
     if isinstance(value, Mapping | list | tuple):
         return "a mapping" if isinstance(value, Mapping) else "a list"
     if value is None or isinstance(value, bool):

@@ -1,4 +1,4 @@
-"""YAML as settings use it: what a scalar means is decided by the type of its setting, not by how it looks.
+"""YAML for settings: the type of a setting decides what a scalar means, not its form.
 
 No anchors that grow without bound, no tags, no merge keys; a duplicate key is an error.
 """
@@ -40,7 +40,7 @@ def _check_depth(text: str, where: str) -> None:
 
 
 def plain(text: str) -> Any:
-    """What an unquoted text stands for if it would be written the same way; otherwise the text."""
+    """The value of an unquoted text if it would be written the same way; otherwise the text."""
     if text in NULL:
         return None
     if text in ("true", "false"):
@@ -51,7 +51,7 @@ def plain(text: str) -> Any:
 
 
 def dump(value: Any) -> str:
-    """YAML that `parse` reads back to the same plain value."""
+    """YAML from which `parse` reads the same plain value."""
     text: str = yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120)
     return text
 
@@ -67,7 +67,7 @@ class _Reader:
         if self.seen > MOST_VALUES:
             raise self.error(node, f"more than {MOST_VALUES} values")
         if not node.tag.startswith("tag:yaml.org,2002:") or node.tag.rpartition(":")[2] not in ("str", "seq", "map"):
-            raise self.error(node, f"the tag {node.tag} is not read; write the value alone")
+            raise self.error(node, f"the tag {node.tag} is not supported; write the value alone")
         if isinstance(node, yaml.MappingNode):
             return self.mapping(node, depth)
         if isinstance(node, yaml.SequenceNode):
@@ -78,11 +78,11 @@ class _Reader:
         found: dict[str, Any] = {}
         for key, part in node.value:
             if not isinstance(key, yaml.ScalarNode):
-                raise self.error(key, "a key is not a text")
+                raise self.error(key, "a key is not a text; quote it")
             if key.value in found:
-                raise self.error(key, f"the key {key.value!r} is repeated")
+                raise self.error(key, f"the key {key.value!r} is repeated; remove one of them")
             if key.value == "<<":
-                raise self.error(key, "<< is not read; write the keys out, or name a file to start from as base:")
+                raise self.error(key, "<< is not supported; write the keys out, or name another file with base:")
             found[key.value] = self.value(part, depth + 1)
         return found
 

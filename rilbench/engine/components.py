@@ -1,4 +1,4 @@
-"""Instances of rewards, metrics and strategies, made when first asked for."""
+"""Instances of rewards, metrics and strategies, created on first use."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Components:
         return made
 
     def strategy(self, name: str) -> Strategy:
-        """A strategy of its own, for one plan or one stage: nothing of another can be on it but what it handed on."""
+        """A new instance for one plan or one stage, so that no state of an earlier stage is left in it."""
         self._made.pop(("strategy", name), None)
         made = self._make("strategy", name)
         assert isinstance(made, Strategy)
@@ -51,7 +51,7 @@ class Components:
 
     @contextmanager
     def discreet(self) -> Iterator[None]:
-        """Errors raised within do not tell the secrets of the components."""
+        """Removes the secrets of components from errors raised within."""
         try:
             yield
         except BaseException as error:

@@ -29,7 +29,7 @@ class RunConfig:
     """Everything that determines a run."""
 
     strategy: str = setting("rid", "name of the strategy", longest=200)
-    label: str = setting("", "name of the run's method in tables; empty is the strategy's name")
+    label: str = setting("", "name of the method in tables; empty means the strategy's name")
     rewards: tuple[str, ...] = setting(("aesthetic", "hps"), "rewards in training order", longest=200)
     seed: int = setting(0, "seed of initial pairs, training prompts and noise", at_least=0, at_most=MOST)
     store: str = setting("runs", "folder of all results", path=True)
@@ -40,25 +40,27 @@ class RunConfig:
     adapter: AdapterConfig = field(default_factory=AdapterConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
     evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
-    strategy_settings: dict[str, dict[str, Any]] = setting({}, "a strategy's name to its own settings", raw=True)
-    reward_settings: dict[str, dict[str, Any]] = setting({}, "a reward's name to its own settings", raw=True)
-    metric_settings: dict[str, dict[str, Any]] = setting({}, "a metric's name to its own settings", raw=True)
+    strategy_settings: dict[str, dict[str, Any]] = setting({}, "settings of strategies, by name", raw=True)
+    reward_settings: dict[str, dict[str, Any]] = setting({}, "settings of rewards, by name", raw=True)
+    metric_settings: dict[str, dict[str, Any]] = setting({}, "settings of metrics, by name", raw=True)
     recipes: dict[str, dict[str, dict[str, Any]]] = setting(
         {}, "`train` settings for one strategy (or any) and one reward (or any)", raw=True
     )
-    check_memory: bool = setting(True, "check before the start that the run fits into memory")
+    check_memory: bool = setting(True, "check that the run fits into memory before it starts")
     tracking: bool = setting(True, "call hook plugins, such as MLflow and the JSON-lines log")
 
     def __post_init__(self) -> None:
         repo, at, revision = self.model.path.partition("@")
         if at and is_hub_id(self.model.path):
-            raise ConfigError(f"model.path: {self.model.path!r} is written model.path={repo} model.revision={revision}")
+            raise ConfigError(
+                f"model.path: {self.model.path!r} has a revision; write model.path={repo} model.revision={revision}"
+            )
         check_name("label", self.label)
         if not self.rewards:
             raise ConfigError("rewards: name at least one, for example --rewards aesthetic,hps")
 
     def train_for(self, strategies: Sequence[str], rewards: Sequence[str]) -> TrainConfig:
-        """The training settings of a stage, as the last of `train_layers` that has one sets it."""
+        """The training settings of a stage, each from the last of `train_layers` that sets it."""
         values = {key: value for _, part in self.train_layers(strategies, rewards) for key, value in part.items()}
         train = TrainConfig(**values)
         if train.samples < train.batch_size:
@@ -70,8 +72,8 @@ class RunConfig:
     def train_layers(
         self, strategies: Sequence[str], rewards: Sequence[str]
     ) -> Iterator[tuple[str, Mapping[str, Any]]]:
-        """Where a stage's training settings come from, and they; later ones win: train, then the recipes any.any,
-        any.REWARD, STRATEGY.any, STRATEGY.REWARD.
+        """The sources of a stage's training settings, with their values; later ones win: train, then the recipes
+        any.any, any.REWARD, STRATEGY.any, STRATEGY.REWARD.
 
         strategies: the one that trains the stage, then the one that planned it. Several rewards are `one+two`, in any
             order.
@@ -103,12 +105,12 @@ def compose(layers: Sequence[Mapping[str, Any]]) -> RunConfig:
 
 def _typed_recipes(by: str, parts: Any) -> dict[str, Any]:
     if not isinstance(parts, Mapping):
-        raise ConfigError(f"recipes.{by}: is not a mapping of a reward, or any, to settings of `train`")
+        raise ConfigError(f"recipes.{by}: must map a reward, or any, to settings of `train`")
     return {on: settings.typed(TrainConfig, part, f"recipes.{by}.{on}") for on, part in parts.items()}
 
 
 def check_name(key: str, name: str) -> None:
-    """ConfigError for a name that makes no good part of a folder's; an empty one is none."""
+    """ConfigError for a name that cannot be part of a folder's name; an empty one is accepted."""
     if not re.fullmatch(r"[\w+-][\w.+-]{0,59}|", name):
         raise ConfigError(f"{key}: {name[:80]!r} is not of at most 60 letters, digits and any of . _ + -")
 
@@ -120,5 +122,5 @@ def as_mapping(config: RunConfig) -> dict[str, Any]:
 
 
 def to_yaml(config: RunConfig) -> str:
-    """The configuration as YAML that `load` reads back to the same one, but for the secrets in its addresses."""
+    """The configuration as YAML; `load` reads the same configuration back, except for secrets in its addresses."""
     return dump(redact.values(as_mapping(config)))

@@ -1,4 +1,4 @@
-"""Settings as what determines results: plain values that can be stored, files by their contents."""
+"""Settings as they enter a result's identity: plain values, with files replaced by hashes of their contents."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ def settings_document(settings: Any, read: Read | None = None) -> dict[str, Any]
 
     Paths to files and folders are replaced by the hash of their contents, ids of the Hub by the commit. A value is a
     path when the setting is declared as one (`setting(..., path=True)`), is of type `Path`, or looks like one: with a
-    folder, a scheme, or the ending of a file. A name such as `baseline` is none, whatever the working folder holds.
-    Settings declared secret take no part, nor do the secrets of addresses. ConfigError for a value of a type that
-    cannot be stored. `read` gives what stands for a path, by default that hash.
+    folder, a scheme, or the ending of a file. A name such as `baseline` is not a path, whatever the working folder
+    contains. Settings declared secret are left out, and so are the secrets of addresses. ConfigError for a value of a
+    type that cannot be stored. `read` returns the replacement for a path, by default that hash.
     """
     read, document = read or _contents, {}
     cls: type = type(settings)
@@ -55,7 +55,7 @@ def paths_in(settings: Any) -> list[str]:
 
 
 def plain(value: Any, name: str, read: Read, *, paths: bool = True) -> Any:
-    """A value as JSON has it; ConfigError, naming the setting, for one that JSON has not."""
+    """A value as JSON; ConfigError, naming the setting, for a value that JSON cannot represent."""
     if isinstance(value, Enum):
         return value.name
     if isinstance(value, Path):
@@ -81,7 +81,7 @@ def _is_path(text: str) -> bool:
 
 
 def _contents(text: str) -> str:
-    """The hash of what is there; an id of the Hub with its commit, as far as the cache has it."""
+    """The hash of a file or folder; for an id of the Hub, the id with its commit if the cache has it."""
     if (found := resolved_fingerprint(text)) != text or not is_hub_id(text):
         return found
     repo, _, revision = text.partition("@")

@@ -1,4 +1,4 @@
-"""What a run ran on: versions, commit, device, and what the numbers of a CPU depend on."""
+"""The environment of a run: versions, commit, device, and what the numbers of a CPU depend on."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ def base_document(config: RunConfig) -> dict[str, Any]:
 def weights_document(model: ModelConfig) -> dict[str, Any]:
     """What determines the weights that loading reads: contents of a folder, or id and commit on the Hub.
 
-    half: the parts of which the cache has half precision only; the same id may be read in full later.
+    half: the parts that the cache has in half precision only; full precision may be fetched later.
     """
     path = resolve(model.path)
     if not is_hub_id(path):
@@ -48,8 +48,8 @@ def weights_document(model: ModelConfig) -> dict[str, Any]:
 
 
 def pinned(config: RunConfig) -> RunConfig:
-    """The configuration with the commit that a branch or tag of a model on the Hub is now: what is planned is what is
-    loaded, in this run and from its record."""
+    """The configuration with the commit that a branch or tag of a model on the Hub now names, so that the planned model
+    is the one that is loaded."""
     if not is_hub_id(config.model.path):
         return config
     commit = commit_of(config.model.path, config.model.revision or "main")
@@ -67,8 +67,8 @@ def without(section: ModelConfig | TrainConfig, names: Sequence[str]) -> dict[st
 
 
 def source(component: type) -> str:
-    """The hash of the Python files of the package, or of the single module, that defines a component; of a class of a
-    notebook or script, that of the class alone."""
+    """The hash of the Python files of the package, or of the single module, that defines a component; for a class of a
+    notebook or script, the hash of the class alone."""
     from rilbench.host.class_source import source_digest  # of third-party components only
 
     top = sys.modules.get(component.__module__.partition(".")[0])

@@ -1,5 +1,5 @@
-"""Settings as plain nested values, before their types are known: files with their `base`, `key=value`, and how one
-layer goes over another.
+"""Settings as plain nested values, before their types are known: files with their `base`, `key=value`, and how layers
+are merged.
 
 A scalar is left as it was written (`rilbench.contracts.yaml_text`), because its type is known where its setting is
 declared.
@@ -26,28 +26,29 @@ LARGEST = 2**20  # bytes of a file
 
 
 def read(config: str, above: Sequence[Path] = ()) -> dict[str, Any]:
-    """The values in a configuration file, which is named or given as a path; not checked.
+    """The unchecked values of a configuration file, given by name or path.
 
-    The key `base` names another one, whose values hold where the file has none. `above` are files that lead here.
+    The key `base` names another file, whose values are used where this one sets none. `above` are the files that led
+    here.
     """
     file = config_file(config)
     if file in above:
-        raise ConfigError(f"{above[-1]}: base leads back to {file}")
+        raise ConfigError(f"{above[-1]}: base leads back to {file}; remove one of the two")
     values = parse(_text(file), str(file))
     if not isinstance(values, dict):
-        raise ConfigError(f"{file}: holds no settings; write them as `key: value`")
+        raise ConfigError(f"{file}: contains no settings; write them as `key: value`")
     base = values.pop(BASE, None)
     if base is None:
         return values
     if not isinstance(base, str):
-        raise ConfigError(f"{file}: base is not the name of a configuration")
+        raise ConfigError(f"{file}: base must be the name or path of a configuration file")
     return merged([read(base, (*above, file)), values])
 
 
 def _text(file: Path) -> str:
     try:
         if file.stat().st_size > LARGEST:
-            raise ConfigError(f"{file}: is larger than {LARGEST} bytes; it is no configuration file")
+            raise ConfigError(f"{file}: is larger than {LARGEST} bytes, so it is not a configuration file")
         return file.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise ConfigError(f"{file}: is not UTF-8 text at byte {error.start}; save it as UTF-8") from None
@@ -67,7 +68,7 @@ def values_of(overrides: Sequence[str]) -> dict[str, Any]:
         for parent in parents:
             section = section.setdefault(parent, {})
             if not isinstance(section, dict):
-                raise ConfigError(f"{key}: {parent} itself is given another value in the same command")
+                raise ConfigError(f"{key}: {parent} is also given a value of its own; give one or the other")
         if isinstance(section.get(last), dict):
             raise ConfigError(f"{key}: settings inside it are given in the same command; give one or the other")
         if len(parents) < DEPTHS.get(key.partition(".")[0], 0):
@@ -90,7 +91,7 @@ def merged(layers: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Layers of values; later ones win.
 
     The `train` of a layer also wins over the recipes of the layers below it. In the mappings by name (`NAMED`) null or
-    an empty mapping clears what the layers below have.
+    an empty mapping clears the values of the layers below.
     """
     found: dict[str, Any] = {}
     for layer in layers:
@@ -99,7 +100,7 @@ def merged(layers: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def _without(below: dict[str, Any], layer: Mapping[str, Any]) -> dict[str, Any]:
-    """The values below a layer without those of recipes that its `train` sets, and without another model's revision."""
+    """The values below a layer, without recipe settings that its `train` sets and without another model's revision."""
     train, old, model = layer.get(TRAIN), below.get(MODEL), layer.get(MODEL)
     if isinstance(train, Mapping) and RECIPES in below:
         below = {**below, RECIPES: _struck(below[RECIPES], train, NAMED[RECIPES])}

@@ -1,4 +1,4 @@
-"""The model in memory, loaded when it is first needed, with the pairs of a stage."""
+"""The model in memory, loaded on first use, with the pairs of a stage."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from rilbench.store.layout import StageFiles, Store
 
 
 class LoadedModel:
-    """The model of a run, and what all work on its stages shares."""
+    """The model of a run, and what its stages share."""
 
     def __init__(
         self, config: RunConfig, components: Components, plan: Sequence[PlannedStage], reporter: Reporter
@@ -58,7 +58,7 @@ class LoadedModel:
         return len(self.prompts) * self.config.evaluate.images_per_prompt
 
     def files(self, planned: PlannedStage) -> StageFiles:
-        """Where the store has a stage."""
+        """The files of a stage in the store."""
         return self.store.stage(planned.id)
 
     def load(self, chain: Chain) -> None:
@@ -70,14 +70,14 @@ class LoadedModel:
         return [(load_pair(self.store.stage(key).folder, self.model.device), c) for key, c in chain]
 
     def origin(self, planned: PlannedStage) -> Origin:
-        """The model after a stage in messages."""
+        """The model after a stage, as messages name it."""
         if planned is self.plan[0]:
             return LOADED
         return Origin.of(f"stage {planned.index} ({planned.stage.label})", trained=bool(planned.chain))
 
     @contextmanager
     def enough_memory(self, where: str, remedy: str) -> Iterator[None]:
-        """MemoryFullError with a remedy when the memory is not enough within."""
+        """Within, running out of memory raises MemoryFullError with a remedy."""
         try:
             yield
         except MemoryFullError:
@@ -89,7 +89,7 @@ class LoadedModel:
             raise MemoryFullError(f"{full}. Finished work is kept; {remedy}. ({reason(error)[:200]})") from error
 
     def _remark_prompts(self, model: TextToImage) -> None:
-        """Warn, once, of prompts that the model does not read as they are in their files."""
+        """Warn once about prompts that the model cannot read in full."""
         if self._remarked:
             return
         self._remarked = True

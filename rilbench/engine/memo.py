@@ -1,8 +1,8 @@
-"""A finished run that is asked for again: its result is read, and no component is imported, nor torch.
+"""A finished run that is requested again: its result is read without importing a component or torch.
 
-A run that ended without a warning keeps the states of the files it came from and of what it left in the store, under
-the digest of what was asked. The same request finds them. When anything differs the run goes its ordinary way, which
-plans, and makes again what is missing or damaged.
+A run that ends without a warning records the states of its input and output files under a digest of the request. The
+same request finds this record. If anything differs, the run is planned as usual, and what is missing or damaged is made
+again.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Outcome(NamedTuple):
 
 
 class Memo:
-    """What is asked for, of which installation, as it was before anything was read, and the run that is its result."""
+    """A request and its installation, as they were before any file was read, and the run that answers it."""
 
     def __init__(self, config: RunConfig, catalog: Catalog, given: Mapping[str, Any]) -> None:
         self.config, self.catalog, self.begun = config, catalog, time.time_ns()
@@ -52,7 +52,7 @@ class Memo:
         self.digest = digest([asdict(pinned(config)), dict(given), surroundings, installed])
 
     def result(self) -> RunResult | None:
-        """The finished run, when nothing that it came from and nothing that it left has changed."""
+        """The finished run if none of its input and output files has changed."""
         if self.catalog.extra:  # given for one command, so their code is not known before it is imported
             return None
         for file in Store(Path(self.config.store)).memos(self.digest):
@@ -63,7 +63,7 @@ class Memo:
         return None
 
     def keep(self, folder: Path, result: RunResult, inputs: Mapping[str, str]) -> None:
-        """Note that the request has this result; not when a file was changed while the run began.
+        """Record that the request has this result, unless a file changed while the run began.
 
         inputs: the states, after planning, of the files that the run comes from.
         """
@@ -77,10 +77,10 @@ class Memo:
 
 
 def repeat(memo: Memo, warn: Warn) -> Outcome | None:
-    """A finished run as when it finished; None when it has to be done, or looked at, as any other.
+    """The outcome of an unchanged finished run; None if the run has to be planned.
 
-    Hook plugins hear what they heard then, so one that missed it can make up for it. PluginError for what the
-    configuration requires and is not installed: it may have been, when the run was done.
+    Hook plugins are called as in the original run, so that one that missed a call can make up for it. Raises
+    PluginError for a required plugin that is not installed.
     """
     result = memo.result()
     if result is None or result.folder is None:

@@ -33,8 +33,8 @@ class Need:
 
 
 def needed(parts: Parts) -> list[Need]:
-    """Every file that is not in an installed package, as far as this machine knows them: the model's, the prompts,
-    those of the components. Each once."""
+    """Every file outside installed packages, as far as known on this machine: the model's, the prompts and those of
+    components. Each is listed once."""
     needs: dict[NeededFile, dict[str, None]] = {}
     for file, by in _found(parts):
         needs.setdefault(file, {})[by] = None
@@ -47,7 +47,7 @@ def hub_model(model: ModelConfig) -> tuple[str, str] | None:
 
 
 def require(parts: Parts) -> None:
-    """ConfigError that names every needed file that is not there and how to get it."""
+    """Raises ConfigError naming every missing file and the command that fetches or makes it."""
     model = parts.config.model
     check_local(model.path)
     if absent := [need.file for need in needed(parts) if not is_present(need.file)]:
@@ -70,7 +70,7 @@ def _found(parts: Parts) -> Iterator[tuple[NeededFile, str]]:
 
 
 def inputs(parts: Parts, plan: Sequence[PlannedStage]) -> dict[str, str]:
-    """The states of all files that a plan was made from, also where one would be that is not there."""
+    """The states of all files that a plan depends on, including the places of missing ones."""
     config = parts.config
     prompts = sorted({planned.train.prompts for planned in plan if planned.train})
     named = [config.model.path, config.evaluate.prompts, *prompts]
@@ -82,7 +82,7 @@ def inputs(parts: Parts, plan: Sequence[PlannedStage]) -> dict[str, str]:
 
 
 def _located(text: str) -> Path:
-    """Where what a setting names lies; of an id on the Hub the file with its commit."""
+    """The path that a setting names; for an id on the Hub, the file with its commit."""
     if is_hub_id(text):
         repo, _, revision = text.partition("@")
         return branch_file(repo, revision or "main")

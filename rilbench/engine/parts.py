@@ -1,4 +1,4 @@
-"""The components of a run as plain data: class, settings, version and files of each, resolved once. Nothing is made."""
+"""The components of a run as plain data: class, settings, version and files of each. No instance is created."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Part:
 
     @cached_property
     def files(self) -> tuple[NeededFile, ...]:
-        """The published files it declares to read."""
+        """The published files that it declares."""
         with blamed(f"{self.plugin.kind} {self.plugin.name!r}: files"):
             return tuple(self.cls.files(self.settings))
 
@@ -82,7 +82,7 @@ class Parts:
             self.column(name)
 
     def _check_recipe(self, by: str, on: str) -> None:
-        """A recipe nobody would ever use is a misspelt name."""
+        """ConfigError for a recipe of an unknown strategy or reward, which is a misspelt name."""
         for kind, names in (("strategy", [by]), ("reward", on.split("+"))):
             for name in names:
                 if name != ANY and name not in self.catalog.registered(kind):
@@ -91,18 +91,18 @@ class Parts:
 
     @cached_property
     def base_document(self) -> dict[str, Any]:
-        """What determines the untouched model's images; the files are looked at once."""
+        """What determines the untouched model's images; the files are read once."""
         return identity.base_document(self.config)
 
     @cached_property
     def evaluation_document(self) -> dict[str, Any]:
-        """What determines an evaluation's numbers, besides the model."""
+        """What determines an evaluation's numbers, in addition to the model."""
         evaluate = asdict(self.config.evaluate) | {"prompts": resolved_fingerprint(self.config.evaluate.prompts)}
         del evaluate["batch_size"], evaluate["metrics"], evaluate["pictures"]
         return {"evaluate": evaluate, "metrics": [self.column(n).document for n in sorted(self.metric_names())]}
 
     def metric_kind(self, name: str) -> str:
-        """Whether a column is a metric's or a reward's; PluginError when it is neither's."""
+        """Whether a column is a metric or a reward; PluginError if it is neither."""
         names = {kind: self.catalog.names(kind) for kind in ("metric", "reward")}
         for kind, known in names.items():
             if name in known:
@@ -117,7 +117,7 @@ class Parts:
         return self.get(self.metric_kind(name), name)
 
     def metric_names(self) -> list[str]:
-        """The run's rewards, the metrics that report them, and the configured metrics; in that order, each once."""
+        """The run's rewards, the metrics that report them, and the configured metrics, in that order, each once."""
         reported = [m for r in self.config.rewards for m in self.get("reward", r).cls.metrics]
         return list(dict.fromkeys([*self.config.rewards, *reported, *self.config.evaluate.metrics]))
 

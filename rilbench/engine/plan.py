@@ -22,7 +22,7 @@ Chain = tuple[tuple[str, float], ...]  # (stage identity, coefficient): the pair
 
 @dataclass(frozen=True, kw_only=True)
 class PlannedStage:
-    """A stage with all that is needed to train it or find it in the store. `train` is None when nothing is trained."""
+    """A stage with all that is needed to train it or find it in the store. `train` is None if nothing is trained."""
 
     stage: Stage
     id: str
@@ -51,12 +51,14 @@ def strategies_of(config: RunConfig, plan: Sequence[PlannedStage]) -> list[str]:
 
 
 def planned_stages(config: RunConfig, components: Components) -> list[Stage]:
-    """The strategy's answer, checked: PluginError when it is no list of stages, or misses a reward."""
+    """The strategy's plan. PluginError if it is not a list of stages, or leaves out a reward."""
     names = list(config.rewards)
     with blamed(f"strategy {config.strategy!r}"):
         stages = components.strategy(config.strategy).plan(names)
     if not isinstance(stages, list) or not all(isinstance(s, Stage) and isinstance(s.rewards, Mapping) for s in stages):
-        raise PluginError(f"strategy {config.strategy!r} must plan a list of Stage, it planned {stages!r:.200}")
+        raise PluginError(
+            f"strategy {config.strategy!r}: plan must return a list of Stage, it returned {stages!r:.200}"
+        )
     missing = set(names) - {r for stage in stages for r in stage.rewards}
     if missing:
         raise PluginError(f"strategy {config.strategy!r} plans no stage for {', '.join(sorted(missing))}")
@@ -76,11 +78,13 @@ def _trained(stage: Stage, plan: Sequence[PlannedStage], config: RunConfig, part
     by = stage.by or config.strategy
     if parts.get("strategy", by).cls.loss is Strategy.loss:
         raise ConfigError(
-            f"strategy {by!r} only plans; it cannot train stages (strategy_settings.{config.strategy}.by)"
+            f"strategy {by!r} only plans, it cannot train; name another in strategy_settings.{config.strategy}.by"
         )
     for name in stage.rewards:
         if not parts.get("reward", name).cls.differentiable:
-            raise PluginError(f"reward {name!r} is not differentiable; it can be measured, not trained on")
+            raise PluginError(
+                f"reward {name!r} is not differentiable; measure it with evaluate.metrics instead of training on it"
+            )
     before = plan[0] if stage.start == "base" else plan[-1]
     initial = before.id if stage.start == "continue" and before.train else None
     below = before.chain[:-1] if initial else before.chain

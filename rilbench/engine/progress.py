@@ -20,31 +20,31 @@ SOON, LATER = 5.0, 30.0  # seconds from one plain line to the next: of the first
 
 
 class Reporter:
-    """Where the engine says what it is doing."""
+    """Prints what the engine is doing."""
 
     def __init__(self, *, stages: int = 0, quiet: bool = False) -> None:
         self.console = Terminal(stderr=True)
         self.stages, self.quiet, self.warned = stages, quiet, False
 
     def say(self, text: str) -> None:
-        """What is going on."""
+        """Print a progress line, unless quiet."""
         if not self.quiet:
             self.console.print(text, style="dim", markup=False, soft_wrap=True, highlight=False)
 
     def warn(self, text: str) -> None:
-        """Something the user should know, always."""
+        """Print a warning, also when quiet."""
         self.warned = True
         self.console.print(f"[yellow]warning:[/yellow] {escape(redacted(text))}", soft_wrap=True, highlight=False)
 
     def waiting(self, folder: Path) -> None:
         """Another process holds the lock of a stage."""
-        self.warn(f"another process works on {folder}; waiting for it")
+        self.warn(f"another process is working on {folder}; waiting for it")
 
     @contextmanager
     def work(self, doing: str, unit: str, key: str = "") -> Iterator[Advance]:
-        """A piece of work that is counted in units; yields the function to call when it advances.
+        """Shows the progress of some work, counted in units; yields the function to call when it advances.
 
-        key: of a stage's training or evaluation, its identity.
+        key: the identity of the stage or evaluation that is worked on.
         """
         if not self.console.is_terminal or self.quiet:
             yield Lines(self.say, doing, lambda done, total: f"{unit} {done} of {total}").advance
@@ -66,7 +66,7 @@ class Pace:
         self._clock, self._wait, self._next = clock, SOON, clock()
 
     def due(self) -> bool:
-        """Whether it is time; then the next is due later."""
+        """True if a line is due; the next one is then due later."""
         now = self._clock()
         if now < self._next:
             return False
@@ -85,7 +85,7 @@ class Lines:
         self._begun: tuple[float, int] | None = None  # the first call: its time and what was done then
 
     def advance(self, done: int, total: int | None, remark: str = "") -> None:
-        """Hear that `done` of `total` units are done."""
+        """Report that `done` of `total` units are done."""
         if self._begun is None:
             self._begun = self._clock(), done
         if self._pace.due() or done == total:
@@ -93,7 +93,7 @@ class Lines:
             self._say(", ".join(part for part in parts if part))
 
     def _left(self, done: int, total: int | None) -> str:
-        """At the speed since the first call, before which a model was loaded or a checkpoint read."""
+        """The remaining time at the speed since the first call, which excludes loading."""
         assert self._begun
         begun, before = self._begun
         if total is None or not before < done < total:
@@ -102,7 +102,7 @@ class Lines:
 
 
 def duration(seconds: float) -> str:
-    """An estimate for people."""
+    """An estimated duration as text."""
     if seconds < 90:
         return f"about {seconds:.0f} s"
     return f"about {seconds / 60:.0f} min" if seconds < 5400 else f"about {seconds / 3600:.1f} h"

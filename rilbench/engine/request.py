@@ -1,4 +1,4 @@
-"""What a user asks for, read: on the command line or from Python."""
+"""A user's request, from the command line or from Python."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Request:
     """The configuration of a name or path with `key=value` settings and `options`, those of `config.load`; plugins that
     are not installed; and the `arguments` of the command line that asks for the same.
 
-    ConfigError or PluginError when something of it cannot be used.
+    Raises ConfigError or PluginError if a part of it cannot be used.
     """
 
     def __init__(
@@ -39,11 +39,11 @@ class Request:
 
     @cached_property
     def command(self) -> str:
-        """The command line without secrets: which settings are secret, the components say."""
+        """The command line without secrets; components declare which settings are secret."""
         return command_line(self.arguments, self.catalog)
 
     def run(self) -> Outcome:
-        """The finished run: found, when nothing has changed since, or done now."""
+        """The finished run: the stored one if nothing has changed, otherwise a new one."""
         memo = Memo(self.config, self.catalog, self.given)
         if outcome := repeat(memo, self.reporter.warn):
             return outcome

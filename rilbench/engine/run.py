@@ -32,7 +32,7 @@ LONGEST = 120  # characters of a run's name that are its rewards
 def prepare(
     config: RunConfig, catalog: Catalog, warn: Warn, given: Mapping[str, Any] | None = None
 ) -> tuple[Components, list[PlannedStage]]:
-    """Check everything that can be checked without loading a weight, and plan; `warn` hears of broken plugins.
+    """Check everything that can be checked without loading weights, and plan; broken plugins are passed to `warn`.
 
     given: the nested values of `key=value` settings; ConfigError for one that has no effect.
     """
@@ -48,7 +48,7 @@ def prepare(
 
 
 def checked(config: RunConfig, catalog: Catalog) -> Components:
-    """The components of a configuration whose names, settings and files are all there."""
+    """The components of a configuration, after checking that all names, settings and files exist."""
     device, parts = pick_device(config.model.device), Parts(config, catalog)
     parts.check()
     require(parts)
@@ -75,12 +75,12 @@ def run(
     given: Mapping[str, Any] | None = None,
     memo: Memo | None = None,
 ) -> Outcome:
-    """Do what is not in the store yet.
+    """Do the work that is not in the store yet.
 
     A finished stage is never trained again, so the same call continues a stopped run and repeats a finished one
-    at once. `hooks` are the hook plugins when they serve several runs; by default every run has its own.
-    `given` are the nested values of `key=value` settings, which must have an effect. `memo` is the one that a finished
-    run was looked for with.
+    at once. `hooks` are hook plugins shared by several runs; by default each run has its own.
+    `given` are the nested values of `key=value` settings, which must have an effect. `memo` is the one with
+    which a finished run was looked up.
     """
     memo = memo or Memo(config, catalog, given or {})
     config = identity.pinned(config)
@@ -118,7 +118,7 @@ def run(
 
 
 def _check_memory(loaded: LoadedModel, files: Iterable[Path]) -> None:
-    """ConfigError for a run that does not fit. Nothing is loaded if everything is trained, or the run is small."""
+    """ConfigError for a run that does not fit. Nothing is loaded if every stage is trained or the run is small."""
     config, device = loaded.config, loaded.components.device
     stages = [planned for planned in loaded.plan if planned.train and not has_pair(loaded.files(planned).folder)]
     trains = [planned.train for planned in stages if planned.train]
@@ -131,7 +131,7 @@ def _check_memory(loaded: LoadedModel, files: Iterable[Path]) -> None:
 
 
 def run_name(config: RunConfig, parts: Parts, plan: list[PlannedStage]) -> str:
-    """Label, rewards and seed for people; the hash of the plan and of what is measured for uniqueness."""
+    """Label, rewards and seed, which people read, and a hash of the plan and the evaluation, which makes it unique."""
     document = [[planned.id for planned in plan], parts.evaluation_document]
     label, rewards = config.label or config.strategy, "-".join(config.rewards)
     if len(rewards) > LONGEST:  # of a long sequence; file systems take 255 characters

@@ -1,4 +1,5 @@
-"""The folder of a run: settings, surroundings, result, table, pictures. A finished result is never replaced by less."""
+"""The folder of a run: settings, environment, result, table, images. An unfinished result never replaces a finished
+one."""
 
 from __future__ import annotations
 
@@ -26,7 +27,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class RunFolder:
-    """`finished` is the result that was there before, when it was a finished one that can be read."""
+    """`finished` is the earlier finished result, if there is one that can be read."""
 
     path: Path
     finished: RunResult | None
@@ -38,7 +39,7 @@ class RunFolder:
 
     @classmethod
     def at(cls, path: Path, warn: Warn) -> RunFolder:
-        """A folder that is there or will be; a result that is damaged is told to `warn` and counts as none."""
+        """A folder, which may not exist yet; a damaged result is reported to `warn` and ignored."""
         if not RunFiles(path).result.exists():
             return cls(path, None)
         try:
@@ -49,7 +50,7 @@ class RunFolder:
         return cls(path, result if result.status == "finished" else None)
 
     def open(self, config: RunConfig, device: str, evaluations: Sequence[str]) -> None:
-        """Write what a run begins with; of a finished run only what is missing or damaged.
+        """Write the files of a beginning run; for a finished run, only those that are missing or damaged.
 
         evaluations: the folders in the store that its rows come from, which `rilbench runs clean` leaves it.
         """
@@ -68,7 +69,7 @@ class RunFolder:
             write_json(self.files.result, result.to_json())
 
     def fail(self, result: RunResult) -> RunResult:
-        """The result after a failure: the finished one where there is one, else written as failed."""
+        """The result after a failure: the earlier finished one, or this one, written as failed."""
         if self.finished is not None:
             return self.finished
         failed = replace(result, status="failed")
@@ -77,8 +78,8 @@ class RunFolder:
         return failed
 
     def finish(self, result: RunResult, prompts: Sequence[str]) -> RunResult:
-        """Write a finished result with its table and pictures of `prompts`; one that says the same as what is there
-        leaves it as it is, but for what is missing or damaged."""
+        """Write a finished result with its table and the images of `prompts`; if its numbers are those of the stored
+        result, write only what is missing or damaged."""
         same = self.finished is not None and _numbers(result) == _numbers(self.finished)
         result = self.finished if same and self.finished else replace(result, status="finished")
         table = markdown(result) + "\n"
@@ -93,7 +94,7 @@ class RunFolder:
 
 
 def _whole(read: Callable[[], T]) -> T | None:
-    """What is read; None if the file is missing or damaged."""
+    """The content of a file; None if it is missing or damaged."""
     try:
         return read()
     except DamagedError:
@@ -101,6 +102,6 @@ def _whole(read: Callable[[], T]) -> T | None:
 
 
 def _numbers(result: RunResult) -> object:
-    """What two results of one run may differ in when a stage was trained or measured again."""
+    """The part of a result that can differ if a stage was trained or measured again."""
     values = result.to_json()
     return values["metrics"], values["stages"]

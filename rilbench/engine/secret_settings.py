@@ -1,8 +1,8 @@
 """Settings declared secret (`setting(..., secret=True)`): never written, printed, logged or hashed.
 
-Their value is `env:NAME`: the variable NAME of the environment is read when the component is made. A value given in
-clear is used, but wherever settings are kept `env:RILBENCH_COMPONENT_SETTING` stands in its place, so what is run from
-there needs that variable.
+Their value is `env:NAME`: the variable NAME of the environment is read when the component is created. A value given
+in clear is used, but stored settings have `env:RILBENCH_COMPONENT_SETTING` in its place, so a run from them needs that
+variable.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def names(cls: type) -> list[str]:
 
 
 def resolved(settings: T, where: str) -> T:
-    """The settings with every `env:NAME` of a secret one read from the environment; ConfigError when it is not set."""
+    """The settings with `env:NAME` of secret ones read from the environment; ConfigError if a variable is not set."""
     found = {}
     for name in names(type(settings)):
         value = getattr(settings, name)
@@ -54,8 +54,7 @@ def values(settings: Any) -> list[str]:
 
 
 def hidden(mapping: Mapping[str, Any], catalog: Catalog) -> dict[str, Any]:
-    """A configuration, a part of one by its sections, or what holds such, with every secret replaced by the variable to
-    read."""
+    """A configuration, or mappings that contain parts of one, with every secret replaced by the variable to read."""
     kinds, shown = {key: kind for kind, key in COMPONENTS.items()}, dict(mapping)
     for key, value in mapping.items():
         if isinstance(value, Mapping) and key in kinds:
@@ -67,13 +66,13 @@ def hidden(mapping: Mapping[str, Any], catalog: Catalog) -> dict[str, Any]:
 
 
 def public(config: RunConfig, catalog: Catalog) -> RunConfig:
-    """The configuration as it may be kept."""
+    """The configuration as it may be stored."""
     parts = {key: getattr(config, key) for key in COMPONENTS.values()}
     return dataclasses.replace(config, **hidden(parts, catalog))
 
 
 def command_line(arguments: Sequence[str], catalog: Catalog) -> str:
-    """The shell line of a command without its secrets, and without what only says how it prints."""
+    """The shell line of a command without its secrets and without options that only change what it prints."""
     kept = [text for text in arguments if text not in PRINTING]
     return shlex.join(["rilbench", *(word for text in kept for word in _words(text, catalog))])
 

@@ -1,4 +1,4 @@
-"""One process's work on stages: each is trained and measured, as far as the store does not have it whole."""
+"""Trains and measures the stages that the store does not have completely."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ LESS = "lower evaluate.batch_size or set model.vae_slicing=true"
 class Session:
     """Trains planned stages, and measures them with every metric on the same prompts and noise.
 
-    earlier: the finished result of the same run, when there is one.
+    earlier: the finished result of the same run, if there is one.
     """
 
     def __init__(self, loaded: LoadedModel, *, earlier: RunResult | None = None) -> None:
         self.loaded, self.training = loaded, Training(loaded, earlier)
 
     def row(self, planned: PlannedStage) -> Row:
-        """The row of a stage: from the store, or trained and measured now; what is missing or damaged is made again."""
+        """The row of a stage, from the store; what is missing or damaged is trained or measured first."""
         kept = self._kept(planned)
         measured = kept.exists and not kept.damage() and not kept.absent_pictures()
         if not (measured and self.training.whole(planned)):
@@ -61,13 +61,13 @@ class Session:
         return [self.loaded.store.relative(self._kept(planned).files.folder) for planned in self.loaded.plan]
 
     def _kept(self, planned: PlannedStage) -> KeptEvaluation:
-        """What is kept of a stage's evaluation; its folder's name is the hash of what is measured and on what."""
+        """The stored evaluation of a stage; its folder's name is a hash of metrics and evaluation settings."""
         name = identity.digest(self.loaded.components.parts.evaluation_document)
         pictures = min(self.loaded.config.evaluate.pictures, len(self.loaded.prompts))
         return KeptEvaluation(self.loaded.files(planned).evaluation(name), pictures)
 
     def _measure(self, planned: PlannedStage) -> None:
-        """Make the evaluation of a stage, or its pictures, as far as they are missing or damaged."""
+        """Measure a stage, or draw its images, if they are missing or damaged."""
         kept = self._kept(planned)
         why = kept.damage() if kept.exists else ""
         if why:
@@ -81,7 +81,7 @@ class Session:
 
     def _draw(self, planned: PlannedStage, kept: KeptEvaluation, absent: Sequence[int]) -> None:
         loaded = self.loaded
-        loaded.reporter.say(f"drawing {len(absent)} pictures that are missing or damaged in {kept.files.folder}")
+        loaded.reporter.say(f"drawing {len(absent)} images that are missing or damaged in {kept.files.folder}")
         loaded.load(planned.chain)
         prompts = [loaded.prompts[number] for number in absent]
         drawn = first_images(loaded.model, prompts, loaded.config.evaluate, loaded.origin(planned))
@@ -113,7 +113,7 @@ class Session:
 
     @cached_property
     def _base_images(self) -> KeptImages:
-        """The base model's evaluation images, read a batch at a time; made again when they are gone or damaged."""
+        """The base model's evaluation images, read one batch at a time; generated again if missing or damaged."""
         base = self.loaded.plan[0]
         kept = self._kept(base)
         with locked(self.loaded.files(base).folder, self.loaded.reporter.waiting):
@@ -126,4 +126,4 @@ class Session:
 
 
 def _forget(pixels: Tensor) -> None:
-    """For images that no metric will compare others with."""
+    """For images that no metric compares others with."""

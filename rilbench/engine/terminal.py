@@ -1,4 +1,4 @@
-"""The console that everything printed goes through: no text of a file or plugin controls the terminal."""
+"""The console for all output; text from a file or plugin cannot control the terminal."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from rilbench.contracts.untrusted import printable
 
 
 class Terminal(Console):
-    """A console whose own control codes pass, and no others."""
+    """A console that prints its own control codes and no others."""
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
         for segment in super().render(renderable, options):

@@ -1,4 +1,4 @@
-"""A stage's training: its pair and its record, made when the store does not have them whole."""
+"""A stage's training: its pair and its record, made if the store does not have them."""
 
 from __future__ import annotations
 
@@ -22,25 +22,25 @@ from rilbench.training.stage import OnUpdate, StageTraining
 from rilbench.training.step import WeightedReward
 
 SHOWN = ("reward", "loss")  # of what an update logs
-LESS = "lower train.micro_batch (the gradient stays) or set model.gradient_checkpointing=true"
+LESS = "lower train.micro_batch (same gradient) or set model.gradient_checkpointing=true"
 
 
 class Training:
-    """Trains planned stages. earlier: the finished result of the same run, when there is one."""
+    """Trains planned stages. earlier: the finished result of the same run, if there is one."""
 
     def __init__(self, loaded: LoadedModel, earlier: RunResult | None) -> None:
         self.loaded, self.adapter, self.warn = loaded, loaded.config.adapter, loaded.reporter.warn
         self.seconds = {row.stage_id: row.train_seconds for row in earlier.matrix.rows} if earlier else {}
 
     def whole(self, planned: PlannedStage) -> bool:
-        """Whether the store has all that the training of a stage leaves."""
+        """Whether the store has all files of a trained stage."""
         files = self.loaded.files(planned)
         if _has_pair(planned) and (why_no_pair(files.folder) or not has_config(files.folder)):
             return False
         return planned.train is None or not (stage_record.damage(files.folder) or files.checkpoint.exists())
 
     def complete(self, planned: PlannedStage) -> None:
-        """Make the pair of a stage and the record of its training, as far as they are missing or damaged."""
+        """Make the pair of a stage and the record of its training if they are missing or damaged."""
         if not _has_pair(planned):
             return
         files = self.loaded.files(planned)
@@ -56,7 +56,7 @@ class Training:
         save_config(files.folder, self.adapter)
         files.checkpoint.unlink(missing_ok=True)
         if planned.train is not None and (why := stage_record.damage(files.folder)):
-            self.warn(f"{why} This is done now, without the curves of the training, which are lost")
+            self.warn(f"{why} This is done now; the training curves are lost")
             seconds = self.seconds.get(planned.id, 0.0)
             self._record(planned, seconds=seconds, log=[], carry=files.carry.exists())
 
@@ -64,7 +64,7 @@ class Training:
         return LoraPair.averaged(self.loaded.pairs(planned.below))
 
     def _train(self, planned: PlannedStage, train: TrainConfig) -> LoraPair:
-        """The pair of a stage, trained; its record and what its strategy hands on are written."""
+        """Train the pair of a stage; write its record and the tensors that its strategy passes on."""
         loaded, files = self.loaded, self.loaded.files(planned)
         loaded.load(planned.below)
         doing = f"stage {planned.index} of {loaded.reporter.stages}: {planned.stage.label}"
@@ -106,7 +106,7 @@ class Training:
         )
 
     def _carry(self, before: StageFiles) -> dict[str, Tensor] | None:
-        """What the strategy left at the end of a stage; DamagedError when it is gone.
+        """The tensors that the strategy passed on at the end of a stage; DamagedError if they are missing.
 
         The base and averaged factors have no record: no strategy trained them.
         """
@@ -129,5 +129,5 @@ class Training:
 
 
 def _has_pair(planned: PlannedStage) -> bool:
-    """Whether a stage leaves a pair of its own."""
+    """Whether a stage has a pair of its own."""
     return planned.train is not None or planned.stage.average == "factors"

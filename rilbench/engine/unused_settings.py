@@ -1,6 +1,6 @@
-"""Settings given on the command line that nothing reads: a mistake that would otherwise pass in silence.
+"""Settings given on the command line that have no effect: a mistake that would otherwise go unnoticed.
 
-A file may hold settings for rewards and strategies that a run does not use; what is typed for one command may not.
+A file may contain settings for rewards and strategies that a run does not use; a command line may not.
 """
 
 from __future__ import annotations
@@ -27,14 +27,13 @@ def require_none(faults: Mapping[str, str]) -> None:
 
 
 def require_read(given: Sequence[str], known: Sequence[str], command: str) -> None:
-    """ConfigError for `key=value` settings that a command does not read: it reads only the settings, or sections,
-    `known`."""
+    """ConfigError for `key=value` settings other than `known`, the settings or sections that a command reads."""
     keys = [key for key in flat(values_of(given)) if not any(f"{key}.".startswith(f"{k}.") for k in known)]
     require_none({key: f"`rilbench {command}` reads only {', '.join(known)}" for key in keys})
 
 
 def find(given: Mapping[str, Any], parts: Parts, stages: Iterable[Stage]) -> dict[str, str]:
-    """Keys of nested values (`layers.values_of`) to why they change nothing in a run of these components and stages."""
+    """Keys of nested values (`layers.values_of`) to why they have no effect in a run of these components and stages."""
     trained = [((s.by or parts.config.strategy, parts.config.strategy), list(s.rewards)) for s in stages if s.rewards]
     keys = [key for key, value in flat(given).items() if value != {}]
     reasons = {key: _reason(key, parts, trained) for key in keys}
@@ -60,7 +59,7 @@ def _reason(key: str, parts: Parts, trained: Trained) -> str | None:
 
 
 def _sources(name: str, config: RunConfig, trained: Trained) -> list[str]:
-    """Where the stages take a setting of `train` from, as dotted keys."""
+    """The dotted keys from which the stages take a setting of `train`."""
     found: dict[str, None] = {}
     for strategies, rewards in trained:
         *_, last = (source for source, part in config.train_layers(strategies, rewards) if name in part)

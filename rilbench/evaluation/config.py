@@ -21,7 +21,7 @@ class EvaluateConfig:
     images_per_prompt: int = setting(4, "images per prompt", at_least=1, at_most=10_000)
     batch_size: int = setting(50, "images generated and measured at a time", at_least=1, at_most=10_000)
     seed: int = setting(0, "seed of the evaluation noise, independent of the training seed", at_least=0, at_most=MOST)
-    pictures: int = setting(8, "number of prompts whose first image is kept as a picture", at_least=0, at_most=1000)
+    pictures: int = setting(8, "number of prompts whose first image is saved as PNG", at_least=0, at_most=1000)
     metrics: tuple[str, ...] = setting(
         ("png_kb", "jpeg_kb", "clip_score", "fid", "structure"),
         "metrics measured in addition to the rewards",

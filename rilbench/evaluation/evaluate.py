@@ -31,18 +31,18 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class Origin:
-    """For messages: what was done to a model last, and the likely cause of NaN images, with the remedy."""
+    """For messages: the last step in the making of a model, and the likely cause of NaN images, with the remedy."""
 
     after: str
     cause: str
 
     @classmethod
     def of(cls, after: str, *, trained: bool) -> Origin:
-        """That of a model which rilbench made."""
+        """The origin of a model that rilbench made."""
         if trained:
             return cls(after, "its training diverged; lower train.lr and train it again")
         checks = "its weights, model.precision, model.vae_precision and its scheduler"
-        return cls(after, f"nothing is trained there, so it is the model: check {checks}")
+        return cls(after, f"nothing was trained, so the cause is the model: check {checks}")
 
 
 LOADED = Origin.of("no training", trained=False)  # of a model as it was loaded
@@ -140,7 +140,7 @@ class RewardMetric(MeanMetric):
 
 
 class _Column:
-    """A metric under guard, and the scores of single images so far."""
+    """A guarded metric, and the scores of single images so far."""
 
     def __init__(self, name: str, metric: Metric, origin: Origin) -> None:
         self.name, self.metric, self.origin = name, metric, origin

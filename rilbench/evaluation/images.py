@@ -1,4 +1,4 @@
-"""The images of an evaluation as safetensors, written and read a batch at a time: the paper's 10,000 take 8 GB."""
+"""The images of an evaluation as safetensors, written and read one batch at a time: the paper's 10,000 take 8 GB."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ NAME = "images"  # of the tensor in the file
 
 class KeptImages:
     """The images of a file; `kept[i:j]` is (j - i, 3, H, W) uint8. Raises DamagedError unless they are `count` images
-    and what was written."""
+    and unchanged."""
 
     def __init__(self, path: Path, count: int) -> None:
         with reading(path):

@@ -1,4 +1,4 @@
-"""The files of an evaluation in the store: numbers, scores of single images, a few pictures."""
+"""The files of an evaluation in the store: numbers, scores of single images, a few images."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ AGAIN = "Rerun the run's command to have it measured again."
 
 @dataclass(frozen=True)
 class KeptEvaluation:
-    """An evaluation with pictures of `pictures` prompts."""
+    """An evaluation with sample images of `pictures` prompts."""
 
     files: EvaluationFiles
     pictures: int
@@ -39,13 +39,13 @@ class KeptEvaluation:
         try:
             intervals = self.numbers()["intervals"]
             if missing := intervals.keys() - load_tensors(self.files.scores, AGAIN).keys():
-                return f"{self.files.scores} is damaged: it holds no {', '.join(sorted(missing))}."
+                return f"{self.files.scores} is damaged: it has no {', '.join(sorted(missing))}."
         except DamagedError as error:
             return str(error).removesuffix(f" {AGAIN}")
         return ""
 
     def absent_pictures(self) -> list[int]:
-        """The numbers of pictures that are missing or damaged."""
+        """The numbers of sample images that are missing or damaged."""
         return [number for number in range(self.pictures) if why_no_picture(self.files.picture(number))]
 
     def write(self, result: Evaluation, *, seconds: float, images: int) -> None:

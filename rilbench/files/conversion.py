@@ -1,4 +1,4 @@
-"""How to make a diffusers folder of a single-file checkpoint; loaded for the message about one only."""
+"""How to make a diffusers folder from a single-file checkpoint; imported only for an error message."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ KINDS = {  # beginnings of names of weights in single-file checkpoints
 
 
 def conversion(file: Path) -> str:
-    """The command that makes a diffusers folder of a single-file checkpoint."""
+    """The command that makes a diffusers folder from a single-file checkpoint."""
     folder = str(file.with_suffix("")) + "-diffusers"
     kind = _kind(file)
     code = f"from diffusers import {kind}; {kind}.from_single_file({str(file)!r}).save_pretrained({folder!r})"

@@ -18,7 +18,7 @@ BESIDE = re.compile(r"\..*|(readme|licen[cs]e|notice|changelog)(\.(md|rst|txt))?
 
 
 def fingerprint(path: str | Path) -> str:
-    """The hash of what is read of a file, of a diffusers pipeline's folder, or of any other folder.
+    """The hash of what a run reads of a file, of a diffusers pipeline's folder, or of any other folder.
 
     Links are followed. Raises ConfigError for a file that cannot be read.
     """

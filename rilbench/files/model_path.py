@@ -15,7 +15,7 @@ def check_local(path: str) -> None:
     if is_hub_id(str(place)):
         return
     if not place.exists():
-        raise ConfigError(f"model.path: no folder at {path!r}")
+        raise ConfigError(f"model.path: no folder at {path!r}; correct the path, or give a Hub id, OWNER/REPO")
     if (place / INDEX).is_file():
         return
     from rilbench.files.conversion import conversion

@@ -20,7 +20,7 @@ from rilbench.files.resources import WEIGHTS, checked
 
 
 def tag_files(architecture: str, tag: str) -> list[NeededFile]:
-    """The file of an open_clip tag: safetensors on the Hub, for a few old tags a plain address. None for no tag."""
+    """The file of an open_clip tag: safetensors on the Hub, or a plain address for a few old tags. Empty for no tag."""
     if tag not in open_clip.list_pretrained_tags_by_model(architecture):
         return []
     place = open_clip.get_pretrained_cfg(architecture, tag)
@@ -57,5 +57,5 @@ def _preprocessing(architecture: str, tag: str, setting: str) -> dict[str, Any]:
     known = open_clip.get_pretrained_cfg(architecture, tag)
     if bool(known.get("quick_gelu")) != bool(open_clip.get_model_config(architecture).get("quick_gelu")):
         other = architecture.removesuffix("-quickgelu") + ("-quickgelu" if known.get("quick_gelu") else "")
-        raise ConfigError(f"{setting}: {architecture} has another activation than the weights {tag!r}; name {other}")
+        raise ConfigError(f"{setting}: {architecture} uses another activation than the weights {tag!r}; use {other}")
     return {key: known[key] for key in ("mean", "std", "interpolation", "resize_mode") if key in known}

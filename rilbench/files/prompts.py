@@ -1,4 +1,4 @@
-"""Prompt files: UTF-8 text, one prompt a line, blank lines ignored."""
+"""Prompt files: UTF-8 text, one prompt per line, blank lines ignored."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ OTHER = re.compile(
     r"|gz|bz2|xz|zst|zip|tar|png|jpe?g|webp)",
     re.IGNORECASE,
 )
-REMEDY = "write one prompt a line into a UTF-8 text file"
+REMEDY = "write one prompt per line into a UTF-8 text file"
 
 
 def read_prompts(path: str) -> list[str]:
@@ -41,8 +41,8 @@ def _text(path: str) -> str:
     try:
         text = file.read_bytes().decode("utf-8-sig").replace("\r\n", "\n")
     except FileNotFoundError:
-        raise ConfigError(f"no prompt file at {path!r}") from None
-    except (OSError, ValueError) as error:  # it is no UTF-8, or its name none of a file
+        raise ConfigError(f"no prompt file at {path!r}; correct the path") from None
+    except (OSError, ValueError) as error:  # not UTF-8, or not a valid file name
         raise ConfigError(f"cannot read the prompt file {path!r}: {error}; {REMEDY}") from None
     if fault := _fault(text):
         raise ConfigError(f"the prompt file {path!r} {fault}; {REMEDY}")
@@ -56,7 +56,7 @@ def _fault(text: str) -> str:
     if re.search(r"\r(?!\n)[^\r\n]*\S", text):
         return r"has lines that end with \r alone"
     first = text.strip().partition("\n")[0]
-    return "holds JSON" if _is_json(first) or _is_json(text) else ""
+    return "contains JSON" if _is_json(first) or _is_json(text) else ""
 
 
 def _is_json(text: str) -> bool:

@@ -30,10 +30,10 @@ def resolve(path: str) -> str:
         raise ConfigError(f"{path}: {name!r} is not the name of a package; write package:NAME/FOLDER")
     spec = importlib.util.find_spec(name)
     if spec is None or not spec.submodule_search_locations:
-        raise ConfigError(f"{path}: the package {name!r} is not installed")
+        raise ConfigError(f"{path}: the package {name!r} is not installed; install it or correct the path")
     found = Path(spec.submodule_search_locations[0]) / inside
     if not found.exists():
-        raise ConfigError(f"{path}: {name} has no {inside!r} (looked for {found})")
+        raise ConfigError(f"{path}: the package {name!r} has no {inside!r} (looked for {found})")
     return str(found)
 
 
@@ -52,7 +52,7 @@ def config_file(name: str) -> Path:
         except OSError:  # of a name too long for the file system
             there = False
         if not there:
-            raise ConfigError(f"no configuration file at {name[:200]!r}")
+            raise ConfigError(f"no configuration file at {name[:200]!r}; correct the path")
         return Path(name)
     shipped = shipped_configs()
     if name not in shipped:

@@ -1,4 +1,4 @@
-"""Whether files changed since, by their sizes and times: reading what a run came from takes longer than looking."""
+"""Whether files changed, by their sizes and times, which is faster than reading them."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from rilbench.files.fingerprints import walked
 
 
 def states(paths: Iterable[Path], suffix: str = "") -> dict[str, str]:
-    """Path to the state of a file, or of all files of a folder whose names end so; empty when nothing is there."""
+    """Path to the state of a file, or of all files of a folder with this suffix; empty if there is nothing."""
     return {str(path): _state(path, suffix) for path in paths}
 
 
 def changed_after(paths: Iterable[Path], moment: int) -> bool:
-    """Whether a file, or one in a folder, was written, renamed or put there after a moment, in ns since 1970."""
+    """True if a file, or one in a folder, was written, renamed or added after a moment, in ns since 1970."""
     found = (file.stat() for path in paths for file in _files(path, ""))
     return any(max(state.st_mtime_ns, state.st_ctime_ns) > moment for state in found)
 

@@ -1,4 +1,4 @@
-"""The source of a class, as the class was when it was imported or, in a notebook, defined."""
+"""The source of a class at the time it was imported or, in a notebook, defined."""
 
 from __future__ import annotations
 
@@ -51,8 +51,8 @@ def _text(cls: type) -> str:
             if node.end_lineno and node.lineno <= line <= node.end_lineno:
                 return "".join(lines[node.lineno - 1 : node.end_lineno])
     raise PluginError(
-        f"the source of the class {cls.__qualname__} cannot be read, so a change of it would not be noticed; define it "
-        "with a method of its own in a notebook cell, a script or a module"
+        f"the source of the class {cls.__qualname__} cannot be read, so changes to it would go unnoticed; define it, "
+        "with at least one method, in a notebook cell, a script or a module"
     )
 
 

@@ -43,7 +43,7 @@ def _contract_fault(loaded: object, contract: type[Component]) -> str | None:
     if issubclass(loaded, Reward) and not _names(loaded.metrics):
         return f"has metrics = {loaded.metrics!r}, which is not a tuple of names"
     if issubclass(loaded, Metric) and not isinstance(getattr(loaded, "higher_is_better", None), bool):
-        return "does not say whether higher_is_better, True or False"
+        return "does not declare higher_is_better; set it to True or False"
     return None
 
 

@@ -35,7 +35,7 @@ def not_installed(plugins: Sequence[Plugin]) -> list[str]:
     """One line for each listed name that is not installed; it is probably misspelt."""
     known = {name for plugin in plugins for name in _names(plugin)}
     return [
-        f"{variable} names {text!r}, which is not installed"
+        f"{variable} names {text!r}, which is not installed; correct or remove the name"
         for variable in (ALLOW, DISABLE)
         for text, forms in _listed(variable).items()
         if not forms & known

@@ -51,7 +51,7 @@ def _fault(kind: str, point: EntryPoint) -> str:
     if kind == UNKNOWN:
         return unknown("group of entry points", point.group, GROUPS.values())
     if not NAME.fullmatch(point.name):
-        return f"the name {point.name!r} is not of letters, digits and any of . _ -"
+        return f"the name {point.name!r} may contain only letters, digits and . _ -"
     if (kind, point.name) in RESERVED:
         return f"the {kind} {point.name!r} is rilbench's own; register another name"
     if not re.fullmatch(r"[\w.]+(:[\w.]+)?", point.value):

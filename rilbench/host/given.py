@@ -48,15 +48,15 @@ def _named(text: str) -> tuple[str, str]:
     if not re.fullmatch(r"[\w.]+:[\w.]+", value):
         raise UsageError(f"--plugin {text[:80]!r} is not of the form module:Class, for example my_rewards:Redness")
     if module == MAIN:
-        raise UsageError(f"--plugin {text}: is a class of a notebook or script; move it to a module and name that")
+        raise UsageError(f"--plugin {text}: is a class of a notebook or script; move it to a module and give that")
     if name and not NAME.fullmatch(name):
-        raise UsageError(f"--plugin {text!r}: the name {name!r} is not of letters, digits and any of . _ -")
+        raise UsageError(f"--plugin {text!r}: the name {name!r} may contain only letters, digits and . _ -")
     return name, value
 
 
 def _imported(value: str, who: str) -> object:
     if os.getcwd() not in sys.path:
-        sys.path.insert(0, os.getcwd())  # as `python -m` does: the module lies where the user works
+        sys.path.insert(0, os.getcwd())  # as `python -m` does: the module is in the working folder
     return imported(value, who)
 
 

@@ -33,7 +33,7 @@ def blamed(
 
 @contextmanager
 def made(what: str, fault: str) -> Iterator[None]:
-    """Within, a plugin is imported or created: what it prints goes to stderr, and whatever it raises is its fault."""
+    """Within, a plugin is imported or created: its output goes to stderr, and its errors name it."""
     with redirect_stdout(sys.stderr), kept(what), blamed(what, fault, passed_on=()):
         yield
 
@@ -59,4 +59,4 @@ def images_kept(what: str, *images: Tensor) -> Iterator[None]:
     for image, known in zip(images, before, strict=True):
         same = image.shape == known.shape and torch.allclose(image.detach(), known, rtol=0, atol=0, equal_nan=True)
         if not same:
-            raise PluginError(f"{what} changes the images in place; let it work on a copy")
+            raise PluginError(f"{what} changes the images in place; it must work on a copy")

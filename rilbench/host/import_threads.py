@@ -1,4 +1,4 @@
-"""Threads that a plugin starts while it is imported: a command ends without them, while Python would wait."""
+"""Threads that a plugin starts while it is imported: a command ends without waiting for them, as Python would."""
 
 from __future__ import annotations
 

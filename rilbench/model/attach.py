@@ -19,7 +19,7 @@ def adapter_group(network: nn.Module, *, targets: Sequence[str]) -> AdapterGroup
     if other:
         raise ConfigError(f"adapter.targets: only linear layers can be adapted, not {', '.join(other[:3])}")
     if not layers:
-        raise ConfigError(f"adapter.targets: the model has no layer named {', '.join(targets)}")
+        raise ConfigError(f"adapter.targets: the model has no layer whose name ends in {', '.join(targets)}")
     if next(iter(layers.values())).weight.dtype == torch.float32:
         return AdapterGroup(layers)
     from rilbench.model.half_precision import HalfPrecisionGroup

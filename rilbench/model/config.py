@@ -19,15 +19,15 @@ class ModelConfig:
     device: str = setting("auto", "auto, cpu, cuda or one GPU, such as cuda:1", longest=60)
     precision: Literal["fp32", "bf16"] = setting("fp32", "precision of the frozen weights; adapters are always fp32")
     vae_precision: Literal["auto", "fp32", "bf16"] = setting(
-        "auto", "precision of the autoencoder; auto is `precision`, and fp32 for SDXL"
+        "auto", "precision of the autoencoder; auto means `precision`, but fp32 for SDXL"
     )
     steps: int = setting(10, "N, denoising steps", at_least=1, at_most=1000)
     sampler: Literal["auto", "ddim", "lcm"] = setting(
-        "auto", "auto is lcm for consistency models, Euler steps for flow matching, ddim otherwise"
+        "auto", "auto means lcm for consistency models, Euler steps for flow matching, ddim otherwise"
     )
     guidance: float = setting(
         2.0,
-        "classifier-free guidance weight, off up to 1; an input for guidance-distilled models",
+        "classifier-free guidance weight, off at 1 or below; an input of guidance-distilled models",
         at_least=0,
         at_most=100,
     )
@@ -35,14 +35,14 @@ class ModelConfig:
     spacing: Literal["leading", "trailing", "linspace"] = setting("leading", "DDIM timestep spacing")
     resolution: int | None = setting(
         None,
-        "image side in pixels, at most 4 times the model's own; null is the model's own",
+        "image side in pixels, at most 4 times the model's own; null means the model's own",
         at_least=8,
         at_most=16_384,
     )
     gradient_checkpointing: bool = setting(
         False, "recompute activations of denoiser and autoencoder: less memory, one more forward pass"
     )
-    vae_slicing: bool = setting(False, "decode one image at a time")
+    vae_slicing: bool = setting(False, "decode one image at a time, which needs less memory")
 
 
 @dataclass(frozen=True)

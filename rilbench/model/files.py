@@ -41,7 +41,7 @@ def load_pair(folder: Path, device: str = "cpu") -> LoraPair:
     state = load_tensors(StageFiles(folder).weights)
     pair = LoraPair.from_state(state)
     if not state or pair.a.keys() != pair.b.keys():
-        raise damaged(StageFiles(folder).weights, "it holds no pair", TRAIN)
+        raise damaged(StageFiles(folder).weights, "it contains no pair", TRAIN)
     return pair.to(device)
 
 

@@ -110,7 +110,7 @@ def _load(kind: Any, folder: Path, dtype: torch.dtype) -> nn.Module:
         raise ConfigError(f"model.path: there is no folder {folder}; {REMEDY}")
     if (folder / StageFiles.ADAPTER).exists():  # transformers would take base weights from the place it names
         raise ConfigError(
-            f"model.path: {folder} holds a PEFT adapter ({StageFiles.ADAPTER}); merge it into the weights, or delete it"
+            f"model.path: {folder} has a PEFT adapter ({StageFiles.ADAPTER}); merge it into the weights, or delete it"
         )
     options: dict[str, Any] = {"dtype": dtype, "use_safetensors": True, "output_loading_info": True}
     options["variant"] = variant_of(path.name for path in folder.iterdir())

@@ -1,4 +1,4 @@
-"""What a model reads of a prompt: the tokens for its text encoders, and the captions it was trained on."""
+"""The parts of a prompt that a model reads: the tokens for its text encoders, and the captions it was trained on."""
 
 from __future__ import annotations
 

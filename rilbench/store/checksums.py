@@ -40,9 +40,11 @@ def check(path: Path, remedy: str = AGAIN, *, needed: bool = False) -> None:
     with path.open("rb") as file:
         _, stated, found = _digests(file)
     if needed and not stated:
-        raise damaged(path, "it has no checksum, so it is not what rilbench wrote", remedy)
+        raise damaged(path, "it has no checksum, so rilbench did not write it", remedy)
     if stated and stated != found:
-        raise damaged(path, "its content is not that of its checksum, which has to go after an edit by hand", remedy)
+        raise damaged(
+            path, "its content does not match its checksum; after an edit by hand, remove the checksum", remedy
+        )
 
 
 def checked(path: Path, remedy: str = AGAIN, *, needed: bool = False) -> bytes:
@@ -54,7 +56,7 @@ def checked(path: Path, remedy: str = AGAIN, *, needed: bool = False) -> bytes:
 def damaged(path: Path, why: object, remedy: str = AGAIN) -> DamagedError:
     """The error for a damaged file."""
     if path.is_dir():
-        return DamagedError(f"{path} is damaged: there is a folder in the place of the file. Remove it. {remedy}")
+        return DamagedError(f"{path} is damaged: it is a folder, not a file. Remove it. {remedy}")
     return DamagedError(f"{path} is damaged: {' '.join(str(why).split())[:200].rstrip('.')}. {remedy}")
 
 
@@ -67,7 +69,7 @@ def reading(path: Path, remedy: str = AGAIN) -> Iterator[None]:
         raise
     except FileNotFoundError:
         raise damaged(path, "there is no such file", remedy) from None
-    except Exception as error:  # of the library of its format, too
+    except Exception as error:  # also of the library for its format
         raise damaged(path, error, remedy) from None
 
 

@@ -46,7 +46,7 @@ def unwritable(path: Path, error: Exception) -> RilbenchError:
     """The error for a file of the store that cannot be written."""
     if path.is_dir():
         return RilbenchError(f"cannot write {path}: there is a folder of that name. Remove it.")
-    return RilbenchError(f"cannot write {path}: {error}. Free the disk or choose another store=.")
+    return RilbenchError(f"cannot write {path}: {error}. Free disk space or choose another folder with store=.")
 
 
 def in_the_way(folder: Path, mark: str) -> bool:
@@ -55,7 +55,7 @@ def in_the_way(folder: Path, mark: str) -> bool:
 
 
 def share(path: Path) -> None:
-    """Set the mode of a new file: safetensors makes files that only their owner can read."""
+    """Set the usual mode of a new file: safetensors makes files that only their owner can read."""
     path.chmod(0o666 & ~_UMASK)
 
 
@@ -92,7 +92,7 @@ def read_json(path: Path, *, like: Mapping[str, type] | None = None, remedy: str
         value.pop(KEY, None)
     for key, kind in (like or {}).items():
         if not isinstance(value, dict) or not isinstance(value.get(key), kind):
-            raise damaged(path, f"it holds no {key!r} as rilbench writes it", remedy)
+            raise damaged(path, f"it has no {key!r} of the expected type", remedy)
     return value
 
 

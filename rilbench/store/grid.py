@@ -1,4 +1,4 @@
-"""The picture grid: rows prompts, columns stages, the same noise along a row."""
+"""The image grid: a row per prompt, a column per stage, the same noise along a row."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def check_picture(path: Path) -> None:
 
 
 def save_grid(path: Path, *, columns: Sequence[tuple[str, Path]], prompts: Sequence[str], cell: int = CELL) -> None:
-    """Write the grid of the pictures of each column's evaluation, each with `cell` pixels a side.
+    """Write the grid of the sample images of each column's evaluation, each `cell` pixels wide and high.
 
     Small images are enlarged without smoothing. Raises DamagedError for one that is missing or damaged.
     """

@@ -1,11 +1,11 @@
-"""Where everything lies in a store. Each name of a file or folder in a store is spelled here and nowhere else.
+"""The files and folders of a store. Their names are spelled here and nowhere else.
 
     RUN/    result.json  config.yaml  environment.json  plan.json  table.md  samples.png  memo-DIGEST.json
-    STUDY/  study.json                                                       its runs lie beside it
+    STUDY/  study.json                                                       its runs are next to it
     stages/STAGE/  stage.json  adapter_model.safetensors  adapter_config.json  carry.safetensors  checkpoint.pt
     stages/STAGE/evaluations/EVALUATION/  metrics.json  scores.safetensors  images.safetensors  sample-0.png ...
 
-STAGE and EVALUATION are hashes of everything that determines what lies there, so runs share them.
+STAGE and EVALUATION are hashes of everything that determines their contents, so runs share them.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Store(_Folder):
         return StageFiles(self.stages / identity)
 
     def memos(self, digest: str) -> list[Path]:
-        """The files that note which run a request had as its result."""
+        """The files that record which run answers a request."""
         return sorted(self.folder.glob(f"*/{_memo(digest)}"))
 
     def all_stages(self) -> list[StageFiles]:
@@ -60,13 +60,13 @@ class Store(_Folder):
         return EvaluationFiles(self.folder / path)
 
     def relative(self, path: Path) -> str:
-        """A path in the store as files of the store have it."""
+        """A path relative to the store."""
         return path.relative_to(self.folder).as_posix()
 
 
 @dataclass(frozen=True)
 class RunFiles(_Folder):
-    """The files of a run; `study` is there in the folder of a study instead."""
+    """The files of a run; the folder of a study has `study` instead."""
 
     RESULT: ClassVar[str] = "result.json"
     SETTINGS: ClassVar[str] = "config.yaml"
@@ -79,16 +79,16 @@ class RunFiles(_Folder):
     environment = _Place(ENVIRONMENT)  # versions, device and commit
     plan = _Place("plan.json")  # the evaluations that the run consists of, written before the first one
     table = _Place(TABLE)  # the result as a table in Markdown
-    pictures = _Place(PICTURES)  # the grid of pictures: a row a prompt, a column a stage
-    study = _Place("study.json")  # what a study is, its runs, and how far it is
+    pictures = _Place(PICTURES)  # the grid of images: a row per prompt, a column per stage
+    study = _Place("study.json")  # the definition of a study, its runs and its progress
 
     @property
     def store(self) -> Store:
-        """The store that the run lies in, through links."""
+        """The store that contains the run, with links resolved."""
         return Store(self.folder.resolve().parent)
 
     def memo(self, digest: str) -> Path:
-        """What the run came from and left when it was asked for, under the digest of what was asked."""
+        """The states of the run's input and output files, under the digest of the request."""
         return self.folder / _memo(digest)
 
     @property
@@ -113,8 +113,8 @@ class StageFiles(_Folder):
 
     record = _Place("stage.json")  # what the stage was trained from, how long it took and its curves
     weights = _Place(WEIGHTS)  # the pair
-    adapter = _Place(ADAPTER)  # what PEFT reads beside the weights
-    carry = _Place("carry.safetensors")  # what the strategy hands to the next stage
+    adapter = _Place(ADAPTER)  # what PEFT reads in addition to the weights
+    carry = _Place("carry.safetensors")  # tensors that the strategy passes to the next stage
     checkpoint = _Place("checkpoint.pt")  # the state of an unfinished training
     evaluations = _Place("evaluations")  # the folder of all evaluations of the stage
 
@@ -136,11 +136,11 @@ class EvaluationFiles(_Folder):
     images = _Place("images.safetensors")  # the base model's images, when a metric compares others with them
 
     def picture(self, number: int) -> Path:
-        """The picture of a prompt."""
+        """The sample image of a prompt."""
         return self.folder / f"sample-{number}.png"
 
     def pictures(self) -> list[tuple[int, Path]]:
-        """Number and file of every picture that is there, in order."""
+        """Number and file of every existing sample image, in order."""
         found = ((re.fullmatch(r"sample-(\d+)\.png", file.name), file) for file in self.folder.glob("sample-*.png"))
         return sorted((int(match[1]), file) for match, file in found if match)
 

@@ -1,4 +1,4 @@
-"""Opens picture files with one-line errors that name the file."""
+"""Opens image files with one-line errors that name the file."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "GIF", "BMP", "DIB", "PPM", "TGA", "JP
 
 @contextmanager
 def opened(file: Path) -> Iterator[Image.Image]:
-    """The picture in a file; reading within may fail too, because Pillow decodes late.
+    """The image in a file; reading within may fail too, because Pillow decodes late.
 
-    Raises ConfigError if it is missing, truncated, not a picture, or too large to be decoded safely.
+    Raises ConfigError if it is missing, truncated, not an image, or too large to be decoded safely.
     """
     try:
         with warnings.catch_warnings():
@@ -31,9 +31,9 @@ def opened(file: Path) -> Iterator[Image.Image]:
     except (Image.DecompressionBombWarning, Image.DecompressionBombError):
         most = Image.MAX_IMAGE_PIXELS or 0
         raise ConfigError(
-            f"the picture {file} has more than {most / 1e6:.0f} million pixels; remove it, or make it smaller"
+            f"the image {file} has more than {most / 1e6:.0f} million pixels; remove it, or make it smaller"
         ) from None
     except Exception as error:  # Pillow raises OSError, SyntaxError, ValueError, struct.error and others
         if is_out_of_memory(error):
             raise
-        raise ConfigError(f"cannot read the picture {file}: {reason(error)[:300]}; remove it or get it again") from None
+        raise ConfigError(f"cannot read the image {file}: {reason(error)[:300]}; remove it or get it again") from None

@@ -1,4 +1,4 @@
-"""`stage.json`: from what a stage was trained, for how long, and its curves."""
+"""`stage.json`: what a stage was trained from, for how long, and its curves."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def write(
     log: Sequence[Mapping[str, float]],
     carry: bool,
 ) -> None:
-    """Write the record of a training; `carry`: whether the strategy left tensors for the next stage."""
+    """Write the record of a training; `carry`: whether the strategy passed on tensors."""
     values = {"label": label, "seconds": float(seconds), "document": document, "carry": carry}
     write_json(StageFiles(folder).record, values | {"log": list(log)})
 
@@ -34,7 +34,7 @@ def read(folder: Path) -> dict[str, Any]:
     """The record in a stage's folder. Raises DamagedError if it is missing or damaged."""
     values: dict[str, Any] = read_json(StageFiles(folder).record, like=LIKE, remedy=AGAIN)
     if missing := DOCUMENT - values["document"].keys():
-        raise damaged(StageFiles(folder).record, f"its document holds no {', '.join(sorted(missing))}", AGAIN)
+        raise damaged(StageFiles(folder).record, f"its document has no {', '.join(sorted(missing))}", AGAIN)
     return values
 
 

@@ -6,7 +6,7 @@
     def test_my_reward(check):
         check()
 
-`check_component` gives the same as a list of results, without pytest. torch and pytest are imported when
+`check_component` returns the same as a list of results, without pytest. torch and pytest are imported when
 needed.
 """
 

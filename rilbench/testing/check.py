@@ -32,8 +32,8 @@ class Check:
     """A demand on a subject: it returns, or raises Fault or what the component raises.
 
     says: what is demanded and why.
-    needs: checks that must not fail before. A component that breaks one of them is told so once, not twenty times.
-    not_for: gives the reason why a component is not asked, or None.
+    needs: checks that must not fail before. A component that breaks one of them gets one failure, not twenty.
+    not_for: returns the reason why the check does not apply to a component, or None.
     """
 
     name: str
@@ -49,7 +49,7 @@ def check(*needs: Check, not_for: NotFor = lambda subject: None) -> Callable[[De
 
 
 def unless(attribute: str, value: object) -> NotFor:
-    """The reason why a component is not asked whose class declares another value."""
+    """The reason why a check does not apply to a class that declares another value."""
 
     def reason(subject: Subject[Any]) -> str | None:
         declared = getattr(subject.component, attribute)

@@ -1,4 +1,4 @@
-"""What every component owes the engine, whatever its kind."""
+"""Checks of every component, whatever its kind."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def api_version_is_supported(subject: Any_) -> None:
 def settings_are_a_frozen_dataclass(subject: Any_) -> None:
     """`Settings` cannot change during a run, because they are part of a stage's identity."""
     cls = subject.component.Settings
-    require(isinstance(cls, type) and is_dataclass(cls), f"Settings is {cls!r}, no dataclass")
+    require(isinstance(cls, type) and is_dataclass(cls), f"Settings is {cls!r}, not a dataclass")
     require(cls.__dataclass_params__.frozen, f"Settings ({cls.__name__}) is not frozen")
 
 
@@ -46,7 +46,7 @@ def settings_can_be_built(subject: Any_) -> None:
     try:
         _ = subject.settings
     except ConfigError as error:
-        raise Fault(f"settings cannot be made of {subject.values or 'the defaults'}: {error}") from error
+        raise Fault(f"settings cannot be built from {subject.values or 'the defaults'}: {error}") from error
 
 
 @check(settings_can_be_built)
@@ -63,16 +63,14 @@ def settings_refuse_wrong_types(subject: Any_) -> None:
     """Each setting has a type, and a value of another type is an error before any weight is loaded."""
     for name in (field.name for field in fields(subject.component.Settings)):
         answers = [_answer(subject, name, value) for value in WRONG]
-        require(
-            set(answers) != {ACCEPTED}, f"setting {name!r} accepts a mapping, a list and a text alike; give it a type"
-        )
+        require(set(answers) != {ACCEPTED}, f"setting {name!r} accepts a mapping, a list and a text; give it a type")
         for answer in answers:
             fault = f"a wrong value of setting {name!r} gives {answer}, not a ConfigError"
             require(answer in (ACCEPTED, REFUSED), fault)
 
 
 def _answer(subject: Any_, name: str, value: Any) -> str:
-    """ACCEPTED, REFUSED with an error on which a user can act, or the class's own exception."""
+    """ACCEPTED, REFUSED with an error that a user can act on, or the class's own exception."""
     try:
         settings.build(subject.component.Settings, {**subject.values, name: value}, "settings")
     except Exception as error:
@@ -86,7 +84,7 @@ def files_are_declared(subject: Any_) -> None:
     """`files` returns a list of NeededFile from the settings alone; a run calls it before anything is loaded."""
     files = subject.component.files(subject.settings)
     listed = isinstance(files, Sequence) and all(isinstance(file, NeededFile) for file in files)
-    require(listed, f"files gives {files!r:.100}, no list of NeededFile")
+    require(listed, f"files returns {files!r:.100}, not a list of NeededFile")
 
 
 @check(settings_can_be_built)

@@ -1,4 +1,4 @@
-"""What the gradient of a reward must be like: it is all a strategy has to train on."""
+"""Checks of a reward's gradient, which is all that a strategy has to train on."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def there_is_a_gradient(subject: RewardSubject) -> None:
     """The scores depend on the images differentiably; `detach`, `no_grad`, `item` and numpy break the graph."""
     images = subject.pictures(BATCH).requires_grad_()
     scores = score(subject, images)
-    require(scores.requires_grad, "the scores have no gradient; declare differentiable = False or mend the cut")
+    require(scores.requires_grad, "the scores have no gradient; declare differentiable = False or repair the graph")
     (gradient,) = torch.autograd.grad(scores.sum(), images, allow_unused=True)
     require(gradient is not None, "the gradient of the scores does not reach the images")
 

@@ -1,4 +1,4 @@
-"""What the checks show to a component: pictures with structure at every scale, and captions."""
+"""The inputs of the checks: images with structure at every scale, and captions."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SCALES = {4: 1.5, 12: 0.7}  # cells a side: strength of smooth noise
 
 
 def images(n: int, size: int, *, seed: int = 0, device: str = "cpu", dtype: torch.dtype = torch.float32) -> Tensor:
-    """Pictures (n, 3, size, size) in (0.04, 0.96): smooth at two scales, with a little grain, all different."""
+    """Images (n, 3, size, size) in (0.04, 0.96): smooth at two scales, with a little grain, all different."""
     field = smooth(n, size, seed=seed)
     grain = torch.randn(n, 3, size, size, generator=torch.Generator().manual_seed(seed + 1), dtype=torch.float64)
     return (0.04 + 0.92 * torch.sigmoid(field + 0.15 * grain)).to(device, dtype)

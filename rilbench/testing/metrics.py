@@ -1,4 +1,4 @@
-"""What a metric must do: measure a set of images the same way however it is shown to it."""
+"""Checks of a metric: it measures a set of images the same in whatever batches and order they come."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def the_direction_is_declared(subject: MetricSubject) -> None:
 @check()
 def the_unit_is_a_string(subject: MetricSubject) -> None:
     """`unit` is a string that tables print after the name; it may be empty."""
-    require(isinstance(subject.component.unit, str), f"unit is {subject.component.unit!r}, no string")
+    require(isinstance(subject.component.unit, str), f"unit is {subject.component.unit!r}, not a string")
 
 
 @check(can_be_made)
@@ -82,7 +82,7 @@ def images_can_be_added(subject: MetricSubject) -> None:
 def the_value_is_a_float(subject: MetricSubject) -> None:
     """`compute` returns a Python float, which is written to files and compared."""
     value = measure(subject)
-    require(type(value) is float, f"compute gives a {type(value).__name__}, no float")
+    require(type(value) is float, f"compute returns a {type(value).__name__}, not a float")
 
 
 @check(the_value_is_a_float)
@@ -96,13 +96,13 @@ def the_value_is_finite(subject: MetricSubject) -> None:
 def nothing_measured_is_nan(subject: MetricSubject) -> None:
     """Without images the value is NaN; a number would look like a measurement."""
     value = measure(subject, subject.fresh(), sizes=())
-    require(math.isnan(value), f"compute without an image gives {value}, not NaN")
+    require(math.isnan(value), f"compute without an image returns {value}, not NaN")
 
 
 @check(the_value_is_finite)
 def computing_twice_gives_the_same(subject: MetricSubject) -> None:
     """`compute` does not change the state: calling it twice returns the same value."""
-    require_alike(measure(subject), subject.instance.compute(), "compute gives {}, then {}")
+    require_alike(measure(subject), subject.instance.compute(), "compute returns {}, then {}")
 
 
 @check(the_value_is_finite)
@@ -126,7 +126,7 @@ def reset_forgets(subject: MetricSubject) -> None:
 
 @check(reset_forgets)
 def other_images_are_measured_anew(subject: MetricSubject) -> None:
-    """Other images of the same prompts have the value that a new instance gives them: a cache holds no values."""
+    """Other images of the same prompts have the value that a new instance gives them: do not cache values."""
     measure(subject)
     other, expected = measure(subject, seed=5), measure(subject, subject.fresh(), seed=5)
     require_alike(other, expected, "other images of the same prompts measure {}, with a new instance {}")
@@ -161,15 +161,17 @@ def update_gives_scores_or_none(subject: MetricSubject) -> None:
     for n in (IMAGES, 1):
         scores = update(subject, metric, images[:n], base[:n], range(n))
         if scores is not None:
-            require(bool(scores_of("update", scores, n).isfinite().all()), "update gives scores that are not finite")
-            require(not scores.requires_grad, "update gives scores that require a gradient; compute them without")
+            require(bool(scores_of("update", scores, n).isfinite().all()), "update returns scores that are not finite")
+            require(
+                not scores.requires_grad, "update returns scores that require a gradient; use torch.no_grad or detach"
+            )
 
 
 @check(reset_forgets, not_for=unless("needs_base", True))
 def base_images_matter(subject: MetricSubject) -> None:
     """A metric with `needs_base = True` uses the base images; keeping them costs memory."""
     same = math.isclose(measure(subject), measure(subject, base=9), rel_tol=1e-9)
-    require(not same, "other base images measure the same; drop needs_base")
+    require(not same, "other base images give the same value; remove needs_base")
 
 
 @check(images_can_be_added)

@@ -1,4 +1,4 @@
-"""What the plan of a strategy must be like."""
+"""Checks of a strategy's plan."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SEQUENCES = (("first",), ("first", "second"), ("first", "second", "third"))  # n
 
 
 def only_plans(subject: StrategySubject) -> str | None:
-    """Why a strategy whose stages are trained by others is not asked about training."""
+    """Why the checks of training do not apply to a strategy whose stages are trained by others."""
     trains_none = subject.component.loss is Strategy.loss
     return "it plans for other strategies and trains none itself" if trains_none else None
 
@@ -29,7 +29,7 @@ def a_plan_is_a_list_of_stages(subject: StrategySubject) -> None:
     """`plan` returns a list of Stage for one reward and for three."""
     for names, plan in _plans(subject):
         stages = isinstance(plan, list) and all(isinstance(stage, Stage) for stage in plan)
-        require(stages and bool(plan), f"the plan of {len(names)} rewards is {plan!r}, no list of stages")
+        require(stages and bool(plan), f"the plan of {len(names)} rewards is {plan!r}, not a list of stages")
 
 
 @check(a_plan_is_a_list_of_stages)
@@ -50,22 +50,22 @@ def stages_are_well_formed(subject: StrategySubject) -> None:
 
 
 def _fault(stage: Stage, position: int, names: Sequence[str], component: type[Strategy]) -> str:
-    """What is wrong with a stage; empty when nothing is."""
+    """What is wrong with a stage; empty if it is well formed."""
     unplanned = [str(name) for name in stage.rewards if name not in names]
     later = [str(i) for i in stage.merge if not (isinstance(i, int) and 0 <= i < position)]
     weights = [*stage.rewards.values(), *stage.merge.values()]
     if bool(stage.rewards) == bool(stage.merge):
         return "has both rewards and a merge" if stage.rewards else "has neither rewards nor a merge"
     if unplanned:
-        return f"trains on {', '.join(unplanned)}, not in the sequence"
+        return f"trains on {', '.join(unplanned)}, which is not in the sequence"
     if later:
         return f"merges stage {', '.join(later)}, which does not come before it"
     if not all(isinstance(weight, int | float) and math.isfinite(weight) for weight in weights):
         return f"has the weights {weights}, not all of them finite numbers"
     if stage.start not in ("previous", "base", "continue"):
-        return f"starts from {stage.start!r}, neither previous nor base nor continue"
+        return f"starts from {stage.start!r}, not from previous, base or continue"
     if stage.rewards and stage.by is None and component.loss is Strategy.loss:
-        return "names no strategy that trains it, and this one has no loss"
+        return "does not name a strategy to train it (by), and this one has no loss"
     return ""
 
 

@@ -1,4 +1,4 @@
-"""What a check found, and one line about many of them."""
+"""The result of a check, and a one-line summary of many."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class CheckResult:
 
     @property
     def ok(self) -> bool:
-        """Whether nothing has to be done about it."""
+        """False if the check failed."""
         return self.status != "failed"
 
 

@@ -1,4 +1,4 @@
-"""What a reward holds on to between calls: frozen models, and nothing that grows."""
+"""Checks of what a reward keeps between calls: frozen models, and nothing that grows."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def no_graph_is_kept(subject: RewardSubject) -> None:
     with newborn():
         alive = _call_and_forget(subject)
         gc.collect()
-    require(alive() is None, "the graph of a call is still alive after its scores are gone; detach what is stored")
+    require(alive() is None, "the graph of a call is still alive after its scores are gone; detach stored tensors")
 
 
 def _call_and_forget(subject: RewardSubject) -> weakref.ref[Any]:

@@ -1,4 +1,4 @@
-"""What the scores of a reward must be like."""
+"""Checks of a reward's scores."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from rilbench.testing.surroundings import require_untouched
 
 RewardSubject: TypeAlias = Subject[Reward]
 BATCH = 4
-LARGE = 17  # more than anybody scores at a time
+LARGE = 17  # more images than are usually scored at a time
 HALF = 0.05  # share of a score that may differ for bf16 images, which have three digits
 
 
@@ -64,18 +64,18 @@ def declarations_are_valid(subject: RewardSubject) -> None:
     """The class attributes have the types that the engine expects; a string instead of a tuple fails late in a run."""
     cls = subject.component
     for name in ("differentiable", "uses_prompts"):
-        require(isinstance(getattr(cls, name), bool), f"{name} is {getattr(cls, name)!r}, no bool")
+        require(isinstance(getattr(cls, name), bool), f"{name} is {getattr(cls, name)!r}, not a bool")
     known = get_args(get_args(get_type_hints(Reward)["precision"])[0])
     require(cls.precision in known, f"precision is {cls.precision!r}, not one of {', '.join(known)}")
     names = isinstance(cls.metrics, tuple) and all(isinstance(name, str) for name in cls.metrics)
-    require(names, f"metrics is {cls.metrics!r}, no tuple of names")
+    require(names, f"metrics is {cls.metrics!r}, not a tuple of names")
 
 
 @check(can_be_made)
 def there_is_one_score_an_image(subject: RewardSubject) -> None:
     """Scores are a floating point tensor of shape (B,), one per image."""
     scores = scores_of("a call", score(subject, subject.pictures(BATCH)), BATCH)
-    require(scores.is_floating_point(), f"scores are of {scores.dtype}, no floating point type")
+    require(scores.is_floating_point(), f"scores are of {scores.dtype}, not a floating point type")
 
 
 @check(there_is_one_score_an_image)
@@ -113,7 +113,7 @@ def _require_finite(subject: RewardSubject, images: Tensor, which: str) -> None:
 def scores_are_deterministic(subject: RewardSubject) -> None:
     """The same images have the same scores; otherwise results cannot be reproduced."""
     first, second = (score(subject, subject.pictures(BATCH)) for _ in range(2))
-    fault = "the same call gives {}, then {}"
+    fault = "the same call returns {}, then {}"
     require_alike(subject, first, second, fault)
     require(not subject.exact or torch.equal(first, second), fault.format(brief(first), brief(second)))
 
@@ -125,7 +125,7 @@ def instances_agree(subject: RewardSubject) -> None:
         torch.manual_seed(8_461)
         other = subject.fresh()
     first, second = score(subject, subject.pictures(BATCH)), other(subject.pictures(BATCH), captions(subject, BATCH))
-    require_alike(subject, first, second, "two instances of the same settings give {} and {}")
+    require_alike(subject, first, second, "two instances of the same settings return {} and {}")
 
 
 @check(scores_are_deterministic)
@@ -152,7 +152,7 @@ def scores_do_not_depend_on_the_batch(subject: RewardSubject) -> None:
 
 @check(instances_agree)
 def other_images_are_scored_anew(subject: RewardSubject) -> None:
-    """Other images of the same prompts have the scores that a new instance gives them: a cache holds no scores."""
+    """Other images of the same prompts have the scores that a new instance gives them: do not cache scores."""
     score(subject, subject.pictures(BATCH))
     other = subject.pictures(BATCH, seed=7)
     found, expected = score(subject, other), subject.fresh()(other.clone(), captions(subject, BATCH))
@@ -185,7 +185,7 @@ def half_precision_images_work(subject: RewardSubject) -> None:
     try:
         half = score(subject, images)
     except Exception as error:
-        raise Fault(f"bf16 images give {reason(error)}; convert the images first") from error
+        raise Fault(f"bf16 images fail with {reason(error)}; convert the images first") from error
     error_ = distance(half, score(subject, images.float()))
     require(error_ <= HALF, f"scores of bf16 images differ from those in float32 by {error_:.1%}, more than {HALF:.0%}")
 

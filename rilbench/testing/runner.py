@@ -64,7 +64,7 @@ def parametrize_with_checks(
     """A pytest decorator that calls a test once for each check, with a function `check` to be called.
 
     Arguments as of `check_component`. expected_failures: check name to the reason why this component may fail it: a
-    strict xfail, so that it must be struck when mended.
+    strict xfail, which has to be removed once the check passes.
     """
     import pytest
 

@@ -1,4 +1,4 @@
-"""Watching that a component under test leaves the state of the process alone."""
+"""Checks that a component leaves the state of the process unchanged."""
 
 from __future__ import annotations
 

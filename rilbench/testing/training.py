@@ -1,4 +1,4 @@
-"""What a strategy must keep to when it trains a stage."""
+"""Checks of a strategy that trains a stage."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ def the_loss_is_a_finite_scalar(subject: StrategySubject) -> None:
     """`loss` returns one finite number as a tensor."""
     bench = Bench(subject)
     loss = bench.strategy.loss(bench.step())
-    require(isinstance(loss, Tensor), f"the loss is of type {type(loss).__name__}, no tensor")
-    require(loss.ndim == 0, f"the loss has shape {tuple(loss.shape)}, it is no scalar")
+    require(isinstance(loss, Tensor), f"the loss is of type {type(loss).__name__}, not a tensor")
+    require(loss.ndim == 0, f"the loss has shape {tuple(loss.shape)}, it must be a scalar")
     require(bool(loss.isfinite()), f"the loss is {float(loss)}")
 
 
@@ -78,9 +78,9 @@ def the_state_holds_tensors_only(subject: StrategySubject) -> None:
     bench = Bench(subject)
     _take_step(bench)
     state = bench.strategy.state()
-    require(isinstance(state, dict), f"the state is a {type(state).__name__}, no dictionary")
+    require(isinstance(state, dict), f"the state is a {type(state).__name__}, not a dictionary")
     other = [f"{key!r} ({type(value).__name__})" for key, value in state.items() if not isinstance(value, Tensor)]
-    require_none(other, "the state holds {} values that are no tensors")
+    require_none(other, "the state has {} values that are not tensors")
 
 
 @check(training_is_deterministic, earlier_stages_are_untouched, not_for=only_plans)
@@ -91,7 +91,11 @@ def a_stopped_stage_ends_the_same(subject: StrategySubject) -> None:
         with suppress(_Stopped):
             _train(subject, checkpoint=checkpoint, on_update=_stop)
         resumed = _train(subject, checkpoint=checkpoint)
-    _require_equal(subject, resumed, "stopped and resumed, the pair differs by up to {}; put more in `state`")
+    _require_equal(
+        subject,
+        resumed,
+        "stopped and resumed, the pair differs by up to {}; return all that training changes from `state`",
+    )
 
 
 class _Stopped(Exception):
@@ -170,7 +174,7 @@ def parts_of_a_batch_add_up(subject: StrategySubject) -> None:
     for update, (expected, found) in enumerate(zip(whole, cut, strict=True), start=1):
         error = float((found - expected).norm() / expected.norm())
         where = f"in parts, the gradient of update {update} differs by {error:.1%}"
-        require(error <= TOLERANCE, f"{where}; `loss` runs once a part, `combine` and `after_update` once an update")
+        require(error <= TOLERANCE, f"{where}; `loss` runs once per part, `combine` and `after_update` once per update")
 
 
 def _gradients(subject: StrategySubject, *, micro_batch: int) -> list[Tensor]:

@@ -20,12 +20,12 @@ class TrainConfig:
     batch_size: int = setting(8, "images per update", at_least=1, at_most=10_000)
     micro_batch: int = setting(
         0,
-        "images of a batch in memory at a time, with accumulated gradient; 0 is all",
+        "images of a batch in memory at a time, with accumulated gradient; 0 means the whole batch",
         at_least=0,
         at_most=10_000,
     )
     lr: float = setting(1e-3, "learning rate", above=0, at_most=100)
-    optimiser: Optimiser = setting("adamw", "adamw, or adamw8bit where bitsandbytes is installed")
+    optimiser: Optimiser = setting("adamw", "adamw, or adamw8bit if bitsandbytes is installed")
     eps: float = setting(
         1e-16,
         "eps of AdamW; must be far below the gradients, which have the unit of the reward",
@@ -36,7 +36,7 @@ class TrainConfig:
         0.1, "weight decay of AdamW, multiplied by the learning rate", at_least=0, at_most=100
     )
     clip_grad: float = setting(
-        0.0, "maximum gradient norm, in units of the scaled reward; 0 is off", at_least=0, at_most=1e6
+        0.0, "maximum gradient norm, in units of the scaled reward; 0 turns clipping off", at_least=0, at_most=1e6
     )
     last_steps: int = setting(1, "K, last denoising steps with gradient", at_least=1, at_most=1000)
     reward_scale: float = setting(
@@ -52,9 +52,9 @@ class TrainConfig:
 
     @property
     def updates(self) -> int:
-        """Optimiser steps of a stage: as many batches as hold `samples`."""
+        """Optimiser steps of a stage: the number of batches that `samples` fill."""
         return -(-self.samples // self.batch_size)
 
     def batch_at(self, update: int) -> int:
-        """Images of an update (from 0): `batch_size`, or what is left of `samples` for the last one."""
+        """Images of an update (from 0): `batch_size`, or the rest of `samples` for the last one."""
         return min(self.batch_size, self.samples - update * self.batch_size)

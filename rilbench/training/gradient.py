@@ -15,7 +15,7 @@ from rilbench.training.step import TrainingStep
 class Gradient:
     """Sums over the parts, each weighted by its share: for losses that are means, the gradient of the whole batch.
 
-    by_term: also measure the gradient of each term of the loss, which costs a backward pass a term.
+    by_term: also measure the gradient of each term of the loss, which costs one backward pass per term.
     """
 
     def __init__(self, strategy: CheckedStrategy, factors: Sequence[Tensor], *, by_term: bool) -> None:
@@ -24,7 +24,7 @@ class Gradient:
         self.terms: dict[str, Tensor] = {}  # (P,), the gradient of each with respect to all factors in one row
 
     def backward(self, loss: Tensor, step: TrainingStep, share: float) -> None:
-        """Add the gradient of one part to the `grad` of the factors, or to the terms' if the strategy combines them."""
+        """Add the gradient of one part to the factors' `grad`, or to the terms' if the strategy combines them."""
         for name, value in step.values(loss).items():
             self.values[name] += share * value.item()
         with self.strategy.backward():

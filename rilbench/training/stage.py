@@ -30,8 +30,8 @@ class StageTraining(Trainer):
     rank: int
     init: str
     checkpoint: Path
-    initial: LoraPair | None = None  # the pair to go on with; None is a new one
-    carry: Mapping[str, Tensor] | None = None  # what the strategy handed on at the end of the stage before
+    initial: LoraPair | None = None  # the pair to continue; None starts a new one
+    carry: Mapping[str, Tensor] | None = None  # the tensors of the strategy at the end of the previous stage
     warn: Callable[[str], None] = lambda text: None
     on_update: OnUpdate = lambda update, total, values: None
     log: list[dict[str, float]] = field(default_factory=list)
@@ -55,7 +55,7 @@ class StageTraining(Trainer):
         return pair.copy()
 
     def carry_left(self) -> dict[str, Tensor]:
-        """What the strategy hands to the next stage."""
+        """The tensors that the strategy passes to the next stage."""
         return self._strategy.carry()
 
     @property
@@ -71,7 +71,9 @@ class StageTraining(Trainer):
         try:
             saved = load_checkpoint(self.checkpoint)
         except DamagedError as error:
-            self.warn(f"{str(error).removesuffix(RESTART)}Stage {self.index} ({self.stage.label}) starts again")
+            self.warn(
+                f"{str(error).removesuffix(RESTART)}Stage {self.index} ({self.stage.label}) starts from its beginning"
+            )
             return 0
         if saved is None:
             return 0
@@ -90,7 +92,7 @@ class StageTraining(Trainer):
 
 
 def make_optimiser(factors: Sequence[Tensor], config: TrainConfig) -> torch.optim.Optimizer:
-    """AdamW over the factors; ConfigError when its 8-bit form is asked for and bitsandbytes is not installed."""
+    """AdamW over the factors. Raises ConfigError if its 8-bit form is set and bitsandbytes is not installed."""
     kind: type[torch.optim.Optimizer] = torch.optim.AdamW
     if config.optimiser == "adamw8bit":
         try:

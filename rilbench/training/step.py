@@ -1,4 +1,4 @@
-"""What a strategy sees of an update: the last denoising steps, the decoder and the stage's reward."""
+"""The parts of an update that a strategy uses: the last denoising steps, the decoder and the stage's reward."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class WeightedReward:
     def _check(name: str, scores: Tensor, images: Tensor) -> None:
         scores_of(f"reward {name!r}", scores, len(images))
         if images.requires_grad and not scores.requires_grad:
-            raise PluginError(f"reward {name!r} has no gradient with respect to the images; it cannot be trained on")
+            raise PluginError(f"reward {name!r} has no gradient with respect to the images, so it cannot be trained on")
         finite(f"reward {name!r}", scores)
 
 

@@ -465,7 +465,7 @@ def test_another_base_model_is_named_in_one_line(tmp_path: Path) -> None:
     heard: list[str] = []
     compared(tmp_path, warn=heard.append)
     assert heard == [
-        f"the untouched model measures otherwise in {folder.name} than in the other 2 runs: "
+        f"the untouched model has other values in {folder.name} than in the other 2 runs: "
         f"aesthetic ({own[A]:.4g} and 4.5), fid ({own['fid']:.4g} and 71); "
         "they differ in model.steps (10 and 20), so their numbers are not comparable"
     ]

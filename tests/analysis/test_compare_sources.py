@@ -81,7 +81,7 @@ def test_unfinished_and_unreadable_runs_are_named_in_one_line(tmp_path: Path) ->
     (text,) = heard
     assert text.startswith(
         "2 of 5 runs are not finished and left out: rid-aesthetic-hps-compressibility-seed1, rid-begun; their commands "
-        f"continue them; 2 of 5 runs cannot be read and are left out: {damaged} is damaged: "
+        f"resume them; 2 of 5 runs cannot be read and are left out: {damaged} is damaged: "
     )
     assert f"{other} is damaged" in text
 
@@ -92,7 +92,7 @@ def test_many_unfinished_runs_are_counted(tmp_path: Path) -> None:
     runs, heard = load(study(tmp_path / "s", names), tmp_path)
     assert (len(runs), heard) == (
         1,
-        ["20 of 21 runs are not finished and left out: rid-0, rid-1, rid-2 and 17 more; their commands continue them"],
+        ["20 of 21 runs are not finished and left out: rid-0, rid-1, rid-2 and 17 more; their commands resume them"],
     )
 
 

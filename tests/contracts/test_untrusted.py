@@ -50,7 +50,7 @@ def changed(run: Path, change: Callable[[dict[str, Any]], None]) -> Path:
     "bad", ["../../x", "/etc", "a/b", "..", ".", "", ".hidden", "a\\b", "a\x1b[2J", "a\nb", "x" * 256, 3]
 )
 def test_what_is_no_name(bad: Any) -> None:
-    with pytest.raises(ConfigError, match=r"file.json: .* is not the name of a file or folder"):
+    with pytest.raises(ConfigError, match=r"file.json: .* is not the name of a file"):
         name(bad, "file.json")
 
 
@@ -132,7 +132,7 @@ def test_the_log_and_what_is_fetched_are_not_written_through_a_link(tmp_path: Pa
     target.write_text("mine")
     (run / "log.jsonl").symlink_to(target)
     (tmp_path / "weights.part").symlink_to(target)
-    with pytest.raises(OSError, match="it is a link, which is not written through; remove it"):
+    with pytest.raises(OSError, match=r"is a link.*remove it"):
         JsonLog().run_started(run, load_result(run))
     with pytest.raises(OSError, match="it is a link"):
         _Counted(tmp_path / "weights.part", print)

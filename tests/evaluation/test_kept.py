@@ -150,7 +150,7 @@ def test_a_lost_record_of_a_training_keeps_its_duration(place: Path) -> None:
     file.unlink()
     _, (warning,) = repeat(place)
     after = json.loads(file.read_text())
-    assert "without the curves of the training" in warning
+    assert "training curves are lost" in warning
     assert (after["seconds"], after["document"], after["log"]) == (before["seconds"], before["document"], [])
 
 

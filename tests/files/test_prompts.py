@@ -49,13 +49,13 @@ def test_only_ends_of_lines_split_prompts(tmp_path: Path, between: str) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "told"),
     [
-        ("p.csv", "prompt,kind\na,b\n", r"is a \.csv file, not a prompt file; write one prompt a line"),
+        ("p.csv", "prompt,kind\na,b\n", r"is a \.csv file, not a prompt file; write one prompt per line"),
         ("p.JSONL", '{"prompt": "a"}\n', r"is a \.JSONL file"),
         ("p.parquet", b"PAR1", r"is a \.parquet file"),
-        ("p.txt", '{"prompt": "a"}\n{"prompt": "b"}\n', "holds JSON; write one prompt a line"),
-        ("p.txt", '[\n  "a",\n  "b"\n]\n', "holds JSON"),
+        ("p.txt", '{"prompt": "a"}\n{"prompt": "b"}\n', "contains JSON; write one prompt per line"),
+        ("p.txt", '[\n  "a",\n  "b"\n]\n', "contains JSON"),
         ("p.txt", "a\rb\rc", r"lines that end with \\r alone"),
-        ("p.txt", "a\nb".encode("utf-16"), "utf-8.*; write one prompt a line into a UTF-8 text file"),
+        ("p.txt", "a\nb".encode("utf-16"), "utf-8.*; write one prompt per line"),
         ("p.txt", "a\0b\n", "NUL bytes"),
         ("p.txt", "\ufeff\r\n", "contains no prompt"),
     ],

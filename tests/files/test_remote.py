@@ -41,13 +41,13 @@ def test_a_reference_says_where_and_what() -> None:
 @pytest.mark.parametrize(
     ("text", "match"),
     [
-        ("hub:owner/file.pth", "names no file of the Hub; write hub:OWNER/REPO/FILE@REVISION"),
-        ("hub:owner/repo/@v1", "names no file of the Hub"),
-        ("url:https://example.org/", "names no file; write url:https://HOST/PATH/FILE"),
+        ("hub:owner/file.pth", "write hub:OWNER/REPO/FILE@REVISION"),
+        ("hub:owner/repo/@v1", "write hub:OWNER/REPO/FILE@REVISION"),
+        ("url:https://example.org/", "write url:https://HOST/PATH/FILE"),
         (f"{URL}#sha265={SHA}", "unknown fact 'sha265'. Did you mean 'sha256'"),
-        (f"{URL}#sha256=abc", "sha256 has 64 hexadecimal digits"),
-        (f"{URL}#md5={SHA}", "md5 has 32 hexadecimal digits"),
-        (f"{URL}#size=big", "size is a number of bytes, not 'big'"),
+        (f"{URL}#sha256=abc", "sha256 must be 64"),
+        (f"{URL}#md5={SHA}", "md5 must be 32"),
+        (f"{URL}#size=big", "size must be a number of bytes, not 'big'"),
     ],
 )
 def test_wrong_references_are_refused(text: str, match: str) -> None:
@@ -94,7 +94,7 @@ def test_a_missing_file_names_itself_its_place_and_the_command(monkeypatch: pyte
         resolve(f"{URL}#size=7")
     assert str(caught.value) == (
         f"missing files: head one.pth of {URL} should be at {place}; "
-        "get what is published with: rilbench fetch --config sd15 model.steps=5"
+        "get published files with: rilbench fetch --config sd15 model.steps=5"
     )
     with pytest.raises(ConfigError, match=rf"should be at {tmp_path}/hub/models--a--b/snapshots/v2/c\.bin"):
         resolve("hub:a/b/c.bin@v2")

@@ -381,7 +381,7 @@ def test_a_metric_that_changes_the_images_is_refused(installed: Path, rilbench: 
     fabricate.distribution(installed, "greedy", "[rilbench.metrics]\ngreedy = greedy:M\n", {"greedy": source})
     done = rilbench("run", *GROUNDED, "--rewards", "compressibility", "evaluate.metrics=[greedy]")
     assert done.code == 3
-    assert "metric 'greedy' changes the images in place; let it work on a copy" in done.err
+    assert "metric 'greedy' changes the images in place" in done.err
 
 
 @pytest.mark.slow
@@ -476,7 +476,7 @@ def test_a_name_that_cannot_be_asked_for_is_broken(name: str, installed: Path) -
 
     fabricate.distribution(installed, "names", f"[rilbench.rewards]\n{name} = good:Good\n")
     (entry,) = (p for p in Catalog().plugins if p.distribution == "names")
-    assert entry.state.startswith(f"broken: the name {name!r} is not of letters")
+    assert entry.state.startswith(f"broken: the name {name!r} may contain only letters")
 
 
 @pytest.mark.slow
@@ -525,12 +525,12 @@ def test_names_of_distributions_are_compared_as_pip_does(installed: Path, monkey
 @pytest.mark.parametrize(
     ("body", "message"),
     [
-        ("def plan(self, rewards):\n        return None", "must plan a list of Stage, it planned None"),
+        ("def plan(self, rewards):\n        return None", "list of Stage, it returned None"),
         ("def loss(self, step):\n        return 3", "the loss must be a scalar tensor with gradient, it is int"),
         ("def loss(self, step):\n        return step.denoise().mean().detach()", "it is a tensor of shape ()"),
         ("def loss(self, step):\n        return step.term('x', 7)", "the term 'x' of the loss is not a scalar tensor"),
         ("def carry(self):\n        raise KeyError('gone')", "failed: KeyError: 'gone'"),
-        ("def carry(self):\n        return {'x': 1}", "carry must return tensors by name"),
+        ("def carry(self):\n        return {'x': 1}", "carry must return a dictionary of tensors"),
     ],
 )
 def test_a_strategy_that_returns_nonsense_is_blamed(

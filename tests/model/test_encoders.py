@@ -141,7 +141,7 @@ def test_names_that_mean_nothing_are_refused(saved: Path, tmp_path: Path) -> Non
     refused("ViT-H-14 needs `pretrained`", "ViT-H-14")
     refused(r"no weight file at .*weights\.pt", "ViT-H-14", str(tmp_path / "weights.pt"))
     refused("Did you mean 'laion2b_s32b_b79k'", "ViT-H-14", "laion2b_s32b_b79")
-    refused("brings its own weights", str(saved), "laion2b_s32b_b79k")
+    refused("remove `pretrained`", str(saved), "laion2b_s32b_b79k")
     refused("unknown fit 'sqare'. Did you mean 'square'", str(saved), fit="sqare")
     with pytest.raises(ConfigError, match="unknown fit"):
         resize(images(1, 3, 8, 8), 4, mode="crop")

@@ -30,7 +30,7 @@ from rilbench_report.page import write_report
 pytestmark = pytest.mark.slow
 RUN = ("rewards=[red,dark]", "train.samples=4", "strategy_settings.rid.group=true")
 SAMPLE = int(os.environ.get("RILBENCH_DAMAGE", "24"))  # cases of the random test; all there are take minutes
-REMEDIES = ("Rerun", "Delete", "Remove", "remove", "their commands continue", "`rilbench run` makes one")
+REMEDIES = ("Rerun", "Delete", "Remove", "remove", "their commands resume", "`rilbench run` makes one")
 
 
 def flip(data: bytes, random: random.Random, count: int) -> bytes:

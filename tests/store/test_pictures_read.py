@@ -162,7 +162,7 @@ def test_a_hostile_picture_is_one_line(tmp_path: Path, make: Callable[[Path], No
     make(tmp_path / "val" / "1.png")
     done = CliRunner().invoke(app, ["reference", str(tmp_path / "val"), "--output", str(tmp_path / "x")])
     assert isinstance(done.exception, ConfigError)  # which the command line prints in one line
-    assert f"picture {tmp_path}/val/1.png" in str(done.exception)
+    assert f"image {tmp_path}/val/1.png" in str(done.exception)
     assert "\n" not in str(done.exception)
     assert not (tmp_path / "x").exists()
 
@@ -177,5 +177,5 @@ def test_so_is_one_in_a_store(tmp_path: Path, make: Callable[[Path], None]) -> N
     if make is bomb:  # a small picture is embedded as it is
         with pytest.raises(ConfigError, match=r"sample-0\.png"):
             data_uri(file)
-    with pytest.raises(ConfigError, match=r"cannot read the picture .*away\.png"), opened(tmp_path / "away.png"):
+    with pytest.raises(ConfigError, match=r"cannot read the image .*away\.png"), opened(tmp_path / "away.png"):
         pass

@@ -134,7 +134,7 @@ def test_a_damaged_checkpoint_costs_a_new_start_of_its_stage(
     else:
         file.write_bytes(b"")
     done = toy.run(workplace, *short)
-    assert "Stage 1 (red) starts again" in capsys.readouterr().err
+    assert "Stage 1 (red) starts from its beginning" in capsys.readouterr().err
     assert not list((workplace / "runs").rglob("checkpoint.pt"))
     stopped = {row.stage_id: dict(row.values) for row in done.result.matrix.rows}
     (workplace / "runs").rename(workplace / "first")

@@ -172,7 +172,7 @@ CASES = [
     Case(
         name="metric_without_direction",
         make=_points("[rilbench.metrics]\n{name} = {module}:M\n", METRIC.format(body="    higher_is_better = 'yes'\n")),
-        imported="metric '{name}' of {name} 1.2 ({name}:M) does not say whether higher_is_better, True or False",
+        imported="metric '{name}' of {name} 1.2 ({name}:M) does not declare higher_is_better",
         select=("--rewards", "compressibility", "evaluate.metrics=[{name}]"),
     ),
     Case(

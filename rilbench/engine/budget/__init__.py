@@ -1,1 +1,1 @@
-"""Whether a run fits: memory and time before the start."""
+"""Whether a run fits into memory, checked before it starts."""

@@ -1,4 +1,4 @@
-"""The free memory of a device, and the runs that are so small that nothing has to be counted."""
+"""The free memory of a device, and which runs are so small that nothing has to be counted."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Whether a run fits into memory, counted for one image before its first stage is trained, and what makes it fit."""
+"""Whether a run fits into memory, counted for one image before its first stage is trained, and which settings make it
+fit."""
 
 from __future__ import annotations
 
@@ -47,7 +48,7 @@ def check_memory(loaded: LoadedModel, stages: Sequence[PlannedStage]) -> None:
         remedy = " and ".join(run.remedies) or hopeless(loaded.config.model)
         needs = f"the run needs about {run.needed / 1e9:.1f} GB in addition to the loaded weights"
         has = f"{device} has {free / 1e9:.1f} GB free"
-        raise ConfigError(f"{needs}, {has}: {remedy}. With check_memory=false it is tried all the same.")
+        raise ConfigError(f"{needs}, {has}: {remedy}. check_memory=false skips this check.")
 
 
 def fit(loaded: LoadedModel, stages: Sequence[PlannedStage], memory: Memory, free: int) -> Fit:
@@ -62,7 +63,7 @@ def count_memory(loaded: LoadedModel, stages: Sequence[PlannedStage], config: Mo
 
     All that stays loaded is made here, metrics too, so that the bytes free afterwards are free for the work.
     """
-    loaded.reporter.say("counting the memory that one image takes")
+    loaded.reporter.say("measuring the memory that one image needs")
     components = loaded.components
     with loaded.enough_memory("loading rewards and metrics", available.elsewhere(loaded.config.model)):
         rewards = {name: components.reward(name) for planned in stages for name in planned.stage.rewards}
@@ -97,7 +98,7 @@ def needed(config: RunConfig, work: Work, memory: Memory) -> int:
 
 def hopeless(model: ModelConfig) -> str:
     """The advice if no known remedy is sufficient."""
-    return f"no batch is small enough; lower model.resolution, or {available.elsewhere(model)}"
+    return f"even one image is too large; lower model.resolution, or {available.elsewhere(model)}"
 
 
 def remedies(config: RunConfig, work: Work, memory: Memory, free: int, recount: Recount) -> list[str]:

@@ -22,10 +22,10 @@ def check_weights(config: ModelConfig, device: str) -> None:
     """Raises ConfigError, with the settings that would make them fit, if they do not fit."""
     size, free = weight_bytes(config), available.free_bytes(device)
     if size > free:
-        remedy = " or ".join(_remedies(config, device)) or f"free memory of {device} or take a smaller model"
+        remedy = " or ".join(_remedies(config, device)) or f"free memory of {device} or use a smaller model"
         needs = f"the weights of {config.path} take {size / 1e9:.1f} GB in {config.precision}"
         raise ConfigError(
-            f"{needs}, {device} has {free / 1e9:.1f} GB free: {remedy}. With check_memory=false it is tried anyway."
+            f"{needs}, {device} has {free / 1e9:.1f} GB free: {remedy}. check_memory=false skips this check."
         )
 
 

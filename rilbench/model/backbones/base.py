@@ -1,4 +1,4 @@
-"""What a family of pipelines defines so that `TextToImage` can sample it."""
+"""The interface that a family of pipelines implements for `TextToImage`."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Backbone(ABC):
 
     prefix: ClassVar[str]  # the pipeline's name of its denoiser, with which LoRA files name layers
     encoders: ClassVar[Sequence[str]] = ("text_encoder",)
-    safe_vae: ClassVar[bool] = False  # whether the autoencoder needs float32 beside a denoiser in half precision
+    safe_vae: ClassVar[bool] = False  # whether the autoencoder needs float32 with a denoiser in half precision
 
     def __init__(self, pipeline: Any, config: ModelConfig, device: str) -> None:
         self.pipeline, self.config, self.device = pipeline, config, device

@@ -157,7 +157,7 @@ def test_methods_are_rows_under_their_own_label(workplace: Path) -> None:
         ("  methods: {half: {strategy: rid, seed: 1}}", "", "study.methods.half.seed: belongs to the whole study"),
         ("  methods: {half: {strategy: rid, store: x}}", "", "study.methods.half.store: belongs to the whole study"),
         ("  methods: {half: rid}", "", "study.methods"),
-        ("  methods: {a/b: {strategy: rid}}", "", "label: 'a/b' is not of at most 60"),
+        ("  methods: {a/b: {strategy: rid}}", "", "label: 'a/b' may have at most 60"),
         ("  strategies: [rid]\n  methods: {rid: {strategy: rid}}", "", "methods.rid: a strategy of that name"),
         ("  methds: {}", "", "unknown setting in study 'methds'. Did you mean 'methods'"),
         ("  strategies: rid", "trian: 1", "unknown setting 'trian'. Did you mean 'train'"),

@@ -60,7 +60,7 @@ def test_a_damaged_pipeline_is_left_to_loading(workplace: Path) -> None:
         ({"cuda": 0.6, "cuda:0": 0.6, "cpu": 1.1}, "set model.device=cpu or set model.precision=bf16"),
         ({"cuda": 0.4, "cuda:0": 0.4, "cpu": 1.1}, "set model.device=cpu"),
         ({"cuda": 0.4, "cuda:0": 0.4, "cpu": 0.6}, "set model.precision=bf16 model.device=cpu"),
-        ({"cuda": 0.4, "cuda:0": 0.4, "cpu": 0.4}, "free memory of cuda or take a smaller model"),
+        ({"cuda": 0.4, "cuda:0": 0.4, "cpu": 0.4}, "free memory of cuda"),
     ],
 )
 def test_what_would_help(pipeline: Path, free: dict[str, float], told: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -69,7 +69,7 @@ def test_what_would_help(pipeline: Path, free: dict[str, float], told: str, monk
     whole = weight_bytes(config)
     monkeypatch.setattr(available, "free_bytes", lambda device: int(free[device] * whole))
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
-    with pytest.raises(ConfigError, match=rf"take 0\.0 GB in fp32, cuda has 0\.0 GB free: {told}\. With check_memory"):
+    with pytest.raises(ConfigError, match=rf"take 0\.0 GB in fp32, cuda has 0\.0 GB free: {told}.*check_memory=false"):
         check_weights(config, "cuda")
     monkeypatch.setattr(available, "free_bytes", lambda device: whole)
     check_weights(config, "cuda")

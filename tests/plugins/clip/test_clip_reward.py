@@ -93,7 +93,7 @@ def test_the_default_model_prefers_the_prompt_of_an_image() -> None:
         ({"model": "ViT-B32"}, "model: 'ViT-B32' is neither a folder nor an open_clip architecture"),
         ({"model": "{tmp}"}, "model: the folder .* has no open_clip_config.json"),
         ({"model": "ViT-B-32", "pretrained": "{tmp}/gone.pt"}, "pretrained: no weight file at .*gone.pt"),
-        ({"pretrained": "openai"}, "brings its own weights"),
+        ({"pretrained": "openai"}, "remove `pretrained`"),
         ({"fit": "stretch"}, "unknown fit 'stretch'"),
         ({"sha256": "0" * 64}, "expected 000"),
     ],

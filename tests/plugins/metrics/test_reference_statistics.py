@@ -131,7 +131,7 @@ def test_mistakes_are_told(clip: Path, folder: Path, tmp_path: Path) -> None:
     assert "not a path to write to; give --output" in refused(str(folder))
     whole = (folder / "3.png").read_bytes()
     (folder / "3.png").write_bytes(whole[: len(whole) // 2])
-    assert f"cannot read the picture {folder}/3.png" in refused(str(folder), "--output", str(tmp_path / "x"))
+    assert f"cannot read the image {folder}/3.png" in refused(str(folder), "--output", str(tmp_path / "x"))
     assert not (tmp_path / "x").exists()
 
 
