@@ -108,7 +108,7 @@ def _curves(title: str, traces: Sequence[Trace], names: Sequence[str], means: Ma
 
 
 def gain_drift(table: pd.DataFrame, ranked: Collection[str] | None = None) -> Figure:
-    """Learning against forgetting, from a quantity table with both averages: small points are models, large ones methods.
+    """Learned against forgotten, from a quantity table with both averages: small points are models, large ones methods.
 
     x: forgotten, y: learned, means over the trained rewards in per cent of the base values. The dotted line joins the
     methods that no other beats on both, among those `ranked`; default: all that are no merges.

@@ -95,7 +95,7 @@ class SavedRun:
         return identity.digest(identity.base_document(measured)) == self.rows[0].stage_id
 
     def document(self, stage: int) -> dict[str, Any]:
-        """The document that a stage was trained from; empty for one that was not trained. DamagedError if its record is missing."""
+        """What a stage was trained from; empty if it was not trained. DamagedError if its record is missing."""
         row = self.rows[stage]
         found: dict[str, Any] = stage_record.read(self.stage_folder(row.stage_id))["document"] if row.rewards else {}
         return found

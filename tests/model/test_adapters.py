@@ -113,7 +113,7 @@ def test_merge_averages_changes_not_factors(model: TextToImage) -> None:
 
 
 def test_only_linear_layers_that_exist(model: TextToImage) -> None:
-    with pytest.raises(ConfigError, match="no layer .* to_nothing"):
+    with pytest.raises(ConfigError, match=r"no layer .* to_nothing"):
         adapter_group(model.network, targets=["to_nothing"])
     with pytest.raises(ConfigError, match="only linear layers"):
         adapter_group(model.network, targets=["conv_in"])
