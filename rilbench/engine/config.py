@@ -112,7 +112,7 @@ def _typed_recipes(by: str, parts: Any) -> dict[str, Any]:
 def check_name(key: str, name: str) -> None:
     """ConfigError for a name that cannot be part of a folder's name; an empty one is accepted."""
     if not re.fullmatch(r"[\w+-][\w.+-]{0,59}|", name):
-        raise ConfigError(f"{key}: {name[:80]!r} is not of at most 60 letters, digits and any of . _ + -")
+        raise ConfigError(f"{key}: {name[:80]!r} may have at most 60 letters, digits and . _ + -")
 
 
 def as_mapping(config: RunConfig) -> dict[str, Any]:
