@@ -447,10 +447,9 @@ def test_mixed_settings_are_named(tmp_path: Path) -> None:
     save(tmp_path, "baseline", seed=0, settings={"train": {"lr": 0.5}})
     heard: list[str] = []
     compared(tmp_path, warn=heard.append)
-    assert heard == [
-        "runs of rid differ in evaluate.seed (0 and unset), train.lr (0.001 and 0.1), evaluate.steps (unset and 5); "
-        "their means mix these settings"
-    ]
+    (text,) = heard
+    assert text.startswith("runs of rid")
+    assert " evaluate.seed (0 and unset), train.lr (0.001 and 0.1), evaluate.steps (unset and 5);" in text
 
 
 def test_another_base_model_is_named_in_one_line(tmp_path: Path) -> None:
@@ -464,11 +463,15 @@ def test_another_base_model_is_named_in_one_line(tmp_path: Path) -> None:
     own = raw(tmp_path, "rid")[0]["stages"][0]["values"]
     heard: list[str] = []
     compared(tmp_path, warn=heard.append)
-    assert heard == [
-        f"the untouched model has other values in {folder.name} than in the other 2 runs: "
-        f"aesthetic ({own[A]:.4g} and 4.5), fid ({own['fid']:.4g} and 71); "
-        "they differ in model.steps (10 and 20), so their numbers are not comparable"
-    ]
+    (text,) = heard
+    assert text.startswith("the untouched model")
+    named = (
+        folder.name,
+        f": aesthetic ({own[A]:.4g} and 4.5), fid ({own['fid']:.4g} and 71);",
+        " model.steps (10 and 20),",
+    )
+    assert [part for part in named if part not in text] == []
+    assert "train.lr" not in text
 
 
 @pytest.mark.slow

@@ -79,10 +79,10 @@ def test_unfinished_and_unreadable_runs_are_named_in_one_line(tmp_path: Path) ->
     runs, heard = load(tmp_path)
     assert names(runs) == [done.name]
     (text,) = heard
-    assert text.startswith(
-        "2 of 5 runs are not finished and left out: rid-aesthetic-hps-compressibility-seed1, rid-begun; their commands "
-        f"resume them; 2 of 5 runs cannot be read and are left out: {damaged} is damaged: "
-    )
+    begun, broken = text.split("; 2 of 5 runs cannot be read")
+    assert begun.startswith("2 of 5 runs are not finished")
+    assert "rid-aesthetic-hps-compressibility-seed1, rid-begun" in begun
+    assert f"{damaged} is damaged: " in broken
     assert f"{other} is damaged" in text
 
 
@@ -90,15 +90,15 @@ def test_many_unfinished_runs_are_counted(tmp_path: Path) -> None:
     one = save(tmp_path, "rid")
     names = [one.name, *(f"rid-{i}" for i in range(20))]
     runs, heard = load(study(tmp_path / "s", names), tmp_path)
-    assert (len(runs), heard) == (
-        1,
-        ["20 of 21 runs are not finished and left out: rid-0, rid-1, rid-2 and 17 more; their commands resume them"],
-    )
+    (text,) = heard
+    assert len(runs) == 1
+    assert text.startswith("20 of 21 runs are not finished")
+    assert ": rid-0, rid-1, rid-2 and 17 more" in text
 
 
 @pytest.mark.parametrize("runs", [None, "rid", [1], {}])
 def test_a_damaged_study_is_an_error(tmp_path: Path, runs: object) -> None:
-    with pytest.raises(ConfigError, match=r's/study.json: "runs" is not a list of names of run folders'):
+    with pytest.raises(ConfigError, match=r's/study.json: "runs" is not a list'):
         load(study(tmp_path / "s", runs))
 
 
@@ -117,4 +117,5 @@ def test_warnings_go_to_stderr(tmp_path: Path, capsys: pytest.CaptureFixture[str
     load_runs([str(tmp_path)], lambda source: [])
     printed = capsys.readouterr()
     assert printed.out == ""
-    assert "warning: 1 of 2 runs are not finished and left out: rid-aesthetic-hps-compressibility-seed1;" in printed.err
+    assert "warning: 1 of 2 runs are not finished" in printed.err
+    assert ": rid-aesthetic-hps-compressibility-seed1;" in printed.err

