@@ -202,7 +202,7 @@ def local_folder(name: str, setting: str, fetched: Sequence[str]) -> str:
     """A folder by its path or `package:` path, or that of a Hub id in the cache with the files that are `fetched`.
 
     Given a folder, `from_pretrained` asks the Hub nothing: given an id, it asks for a dozen files, and without a
-    network it tries each again and again. ConfigError when there is no folder.
+    network it tries each again and again. ConfigError if there is no folder.
     """
     if is_hub_id(name):
         return str(hub_folder(name, fetched))

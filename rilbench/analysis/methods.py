@@ -140,7 +140,7 @@ def _twice(runs: Sequence[RunResult]) -> set[str]:
 
 
 def method_settings(run: RunResult, settings: Settings) -> dict[str, str]:
-    """`telling` of a run as texts; empty when no settings are recorded."""
+    """`telling` of a run as texts; empty if no settings are recorded."""
     known = settings[run.name]
     used = [key.removeprefix("strategy/") for key in run.plugins if key.startswith("strategy/")]
     own = telling({"strategy": run.strategy, **known}, used) if known else {}

@@ -58,7 +58,7 @@ def some(names: Sequence[str]) -> str:
 
 
 def _left_out(finished: int, begun: Sequence[str], broken: Sequence[str]) -> str:
-    """One line about the runs that are left out; empty when there are none."""
+    """One line about the runs that are left out; empty if there are none."""
     of = f"of {finished + len(begun) + len(broken)} runs"
     not_finished = f"{len(begun)} {of} are not finished and left out: {some(begun)}; their commands resume them"
     not_read = f"{len(broken)} {of} cannot be read and are left out: {some(broken)}"

@@ -64,7 +64,7 @@ def quantity_table(
 def prompt_means(run: RunResult) -> dict[str, NDArray[np.float64]]:
     """Metric to the mean score of every prompt's images (P,) after the last stage.
 
-    Without the metrics that score no single image, such as FID; empty when the run's scores are not on this disk.
+    Without the metrics that score no single image, such as FID; empty if the run's scores are not on this disk.
     Raises DamagedError for a damaged file.
     """
     if run.folder is None or not (evaluation := run.matrix.rows[-1].evaluation):

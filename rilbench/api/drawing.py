@@ -17,7 +17,7 @@ from rilbench.model.text_to_image import TextToImage
 class StageModel:
     """The run's base model, loaded once, which becomes the model after any of its stages.
 
-    ConfigError when the model at `model.path` is not the one the run was trained on.
+    ConfigError if the model at `model.path` is not the one the run was trained on.
     """
 
     def __init__(self, run: SavedRun, reporter: Reporter) -> None:

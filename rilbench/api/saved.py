@@ -123,7 +123,7 @@ class SavedRun:
 def open_run(name: str, catalog: Catalog, settings: Sequence[str] = ()) -> SavedRun:
     """The run in a folder, or of a name in the store `runs`, with `key=value` settings in place of its own.
 
-    UsageError when there is no run, or none with a row yet.
+    UsageError if there is no run, or none with a row yet.
     """
     store = Path(RunConfig().store)
     folder = next((f for f in (Path(name), store / name) if RunFiles(f).is_run), None)

@@ -51,7 +51,7 @@ class Run:
         return [RunStage(run=self, number=number) for number in range(len(self.result.matrix.rows))]
 
     def stage(self, number: int) -> RunStage:
-        """A stage by its number, from the end when negative: -1 is the last. UsageError when there is none."""
+        """A stage by its number, from the end when negative: -1 is the last. UsageError if there is none."""
         stages = self.stages
         if not -len(stages) <= number < len(stages):
             listed = ", ".join(f"{stage.number} ({stage.label})" for stage in stages)
@@ -110,7 +110,7 @@ class RunStage:
     def scores(self) -> pd.DataFrame:
         """Scores of single images: a row for each prompt and image, a column for each metric that scores images.
 
-        Raises ConfigError when the prompts' file is gone or another one, DamagedError for damaged scores.
+        Raises ConfigError if the prompts' file is gone or another one, DamagedError for damaged scores.
         """
         import pandas as pd
 
@@ -154,7 +154,7 @@ class RunStage:
         """`images` images of each prompt, prompt by prompt, as `rilbench generate` draws them.
 
         seed: of the noise; None is that of evaluations, whose images come again with their prompts and number of
-        images. Raises ConfigError when the base model is not the one the run was trained on.
+        images. Raises ConfigError if the base model is not the one the run was trained on.
         """
         from PIL.Image import fromarray
 
@@ -171,7 +171,7 @@ class RunStage:
     def pipeline(self) -> Any:
         """A diffusers pipeline with the pairs up to this stage in its weights and the run's scheduler.
 
-        With the run's `model.steps` and `model.guidance` it samples as rilbench does. Raises ConfigError when the base
+        With the run's `model.steps` and `model.guidance` it samples as rilbench does. Raises ConfigError if the base
         model is not the one the run was trained on.
         """
         from rilbench.api.drawing import StageModel

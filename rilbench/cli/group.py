@@ -32,7 +32,7 @@ class Listed(TyperCommand):
         return summary(self.plugin.value)
 
     def imported(self) -> Any:
-        """The command itself; PluginError when it cannot be imported or Typer cannot read it."""
+        """The command itself; PluginError if it cannot be imported or Typer cannot read it."""
         from rilbench.host.guard import made
 
         registered = self.plugin.load()

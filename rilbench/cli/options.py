@@ -35,7 +35,7 @@ def requested(
 ) -> Request:
     """The configuration, plugins and progress of options as declared above; `options` are those of `config.load`.
 
-    Raises ConfigError or PluginError when they cannot be used.
+    Raises ConfigError or PluginError if they cannot be used.
     """
     from rilbench.engine.request import Request
 

@@ -56,7 +56,7 @@ def print_outcome(outcome: Outcome) -> None:
 
     print_result(outcome.result)
     files = RunFiles(outcome.folder)
-    lines = {"result": files.result, "pictures": files.pictures, "repeat": outcome.result.command}
+    lines = {"result": files.result, "images": files.pictures, "repeat": outcome.result.command}
     print_fields(lines | outcome.summary)
 
 

@@ -22,7 +22,7 @@ SECRET = re.compile(
 
 
 def public(address: str) -> str:
-    """One address, the whole text, without its secrets; a text that holds none is returned as it is."""
+    """One address, the whole text, without its secrets; a text without secrets is returned unchanged."""
     match = START.match(address)
     start = match[0] if match else ""
     rest = address[len(start) :]
@@ -37,7 +37,7 @@ def anonymous(address: str) -> str:
     """The part of an address that is hashed: the same for every user, different for every file.
 
     Without the values of secret parameters, in clear or by a variable, and without a user; unlike `public` it keeps
-    what stands before an `@` in the path.
+    text before an `@` in the path.
     """
     match = START.match(address)
     start = match[0] if match else ""
@@ -72,7 +72,7 @@ def values(value: Any) -> Any:
 
 
 def is_secret(name: str) -> bool:
-    """Whether a parameter of that name holds a secret."""
+    """True if a parameter of this name is a secret."""
     return SECRET.search(name) is not None
 
 

@@ -50,7 +50,7 @@ class Declared:
 
     @property
     def allowed(self) -> str:
-        """The range in words; empty when nothing is declared."""
+        """The range in words; empty if nothing is declared."""
         if self.at_least is not None and self.at_most is not None:
             return f"between {_bound(self.at_least)} and {_bound(self.at_most)}"
         bounds = {"at least": self.at_least, "above": self.above, "at most": self.at_most, "below": self.below}

@@ -16,7 +16,7 @@ CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\uf
 
 
 def name(value: Any, what: str) -> str:
-    """A name of a file or folder, without folders; ConfigError names `what` holds another."""
+    """A name of a file or folder, without folders; ConfigError naming `what` for anything else."""
     text = value if isinstance(value, str) else ""
     if not NAME.fullmatch(text) or CONTROL.search(text) or len(text.encode(errors="replace")) > LONGEST:
         fault = f"{what}: {str(value)[:80]!r} is not the name of a file or folder"
@@ -31,7 +31,7 @@ def relative(value: Any, what: str) -> str:
 
 
 def inside(folder: Path, path: str | Path) -> Path | None:
-    """A file or folder below `folder`; None when it is not there, or a link leads out of `folder` on the way to it."""
+    """A file or folder below `folder`; None if it is not there, or a link leads out of `folder` on the way to it."""
     there = folder / path
     within = there.exists() and there.resolve().is_relative_to(folder.resolve())
     return there if within else None

@@ -28,7 +28,7 @@ class KeptImages:
             check(path)
             self._images = safe_open(path, framework="pt").get_slice(NAME)  # type: ignore[no-untyped-call]
         if self._images.get_shape()[0] != count:
-            raise damaged(path, f"it does not hold {count} images")
+            raise damaged(path, f"it does not contain {count} images")
 
     def __getitem__(self, part: slice) -> Tensor:
         images: Tensor = self._images[part]

@@ -32,7 +32,7 @@ def tag_files(architecture: str, tag: str) -> list[NeededFile]:
 
 
 def weights_of(architecture: str, pretrained: str | None, setting: str) -> tuple[str, dict[str, Any]]:
-    """The weight file of an architecture, and the preprocessing that open_clip knows of its tag."""
+    """The weight file of an architecture, and the preprocessing that open_clip lists for its tag."""
     known = open_clip.list_models()
     if architecture not in known:
         close = difflib.get_close_matches(architecture, known, n=1)

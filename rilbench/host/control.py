@@ -1,6 +1,6 @@
 """Which installed plugins are active: two lists in the environment.
 
-Both hold names of components (`warmth` or `reward/warmth`), of distributions, or both (`acme:warmth`), separated by
+Both contain names of components (`warmth` or `reward/warmth`), of distributions, or both (`acme:warmth`), separated by
 commas. If RILBENCH_PLUGINS is set, even to an empty text, every plugin it does not name is off, except those of
 rilbench.
 """

@@ -30,7 +30,7 @@ class TextToImage:
 
     @classmethod
     def load(cls, config: ModelConfig) -> TextToImage:
-        """Load the diffusers pipeline at `config.path`; ConfigError when it is missing or corrupt."""
+        """Load the diffusers pipeline at `config.path`; ConfigError if it is missing or corrupt."""
         return cls(load_backbone(config), Captions.of(pipeline_folder(config)))
 
     @property

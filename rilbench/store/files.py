@@ -50,7 +50,7 @@ def unwritable(path: Path, error: Exception) -> RilbenchError:
 
 
 def in_the_way(folder: Path, mark: str) -> bool:
-    """True if the folder holds files that rilbench did not write: it is not empty and has no file `mark`."""
+    """True if the folder contains files that rilbench did not write: it is not empty and has no file `mark`."""
     return folder.exists() and not (folder / mark).exists() and (not folder.is_dir() or any(folder.iterdir()))
 
 

@@ -39,7 +39,7 @@ def held(root: Any) -> Iterator[Any]:
 
 
 def modules(root: Any) -> list[nn.Module]:
-    """The outermost torch modules an object holds."""
+    """The outermost torch modules that an object refers to."""
     return [item for item in held(root) if isinstance(item, nn.Module)]
 
 
