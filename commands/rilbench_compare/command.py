@@ -28,18 +28,16 @@ class Format(StrEnum):
     JSON = "json"
 
 
-Sources = Annotated[
-    list[str], typer.Argument(help="Run folders, stores, study folders, addresses of experiments; any mix")
-]
+Sources = Annotated[list[str], typer.Argument(help="Run folders, stores, study folders or MLflow addresses; any mix")]
 Wanted = Annotated[
     Quantity, typer.Option("--quantity", "-q", help="The quantity to compare; final includes forgetting")
 ]
 Against = Annotated[str | None, typer.Option(help="The strategy to test the others against [default: rid]")]
-Strategies = Annotated[str | None, typer.Option(help="Only these, in this order: rid,baseline")]
-Rewards = Annotated[str | None, typer.Option("--rewards", "-r", help="Only runs of this order: aesthetic,hps")]
-Means = Annotated[bool, typer.Option("--means", help="Only the means over orders and seeds")]
+Strategies = Annotated[str | None, typer.Option(help="Show only these strategies, in this order: rid,baseline")]
+Rewards = Annotated[str | None, typer.Option("--rewards", "-r", help="Show only runs of this order: aesthetic,hps")]
+Means = Annotated[bool, typer.Option("--means", help="Show only the means over orders and seeds")]
 Paper = Annotated[bool, typer.Option("--paper", help="Also show the paper's numbers (different base model)")]
-Chosen = Annotated[Format | None, typer.Option("--format", "-f", help="How to print [default: terminal]")]
+Chosen = Annotated[Format | None, typer.Option("--format", "-f", help="Output format [default: terminal]")]
 AsMarkdown = Annotated[bool, typer.Option("--markdown", help="Print Markdown")]
 
 
@@ -63,9 +61,9 @@ def compare(
 
     asked = {f for f in (format, as_json and Format.JSON, as_markdown and Format.MARKDOWN) if f}
     if len(asked) > 1:
-        raise UsageError(f"one format at a time, not {' and '.join(sorted(asked))}")
+        raise UsageError(f"choose one format, not {' and '.join(sorted(asked))}")
     if paper and quantity not in PUBLISHED:
-        raise UsageError(f"--paper: the paper gives no {quantity}; it gives {' and '.join(PUBLISHED)}")
+        raise UsageError(f"--paper: the paper does not report {quantity}; choose {' or '.join(PUBLISHED)}")
     comparison = compared(
         load_runs(sources, _find_runs),
         quantities=(quantity, *([Quantity.FORGETTING] if quantity is Quantity.FINAL else [])),
@@ -78,7 +76,7 @@ def compare(
 
 
 def _find_runs(source: str) -> Sequence[RunResult]:
-    """Ask the hook plugins, which are imported for an address only."""
+    """The runs that a hook plugin finds at an address; plugins are imported only when one is given."""
     from rilbench.cli.options import catalog
     from rilbench.host.hook_caller import HookCaller
 

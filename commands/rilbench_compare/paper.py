@@ -1,4 +1,4 @@
-"""The published numbers: another model, other prompts and other reward scales, so for directions and not for levels."""
+"""The published numbers. Model, prompts and reward scales differ: compare directions, not levels."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def rows(comparison: Comparison) -> dict[str, list[Row]]:
 
 
 def cells(rows: Sequence[Row], infos: Sequence[MetricInfo], quantity: Quantity) -> list[list[Cell]]:
-    """Published rows for a table, a line above the first."""
+    """Published rows for a table, with a separator above the first."""
     names = [[f"{row['strategy']} (paper)", " > ".join(row["rewards"]), ""] for row in rows]
     found = [[_cell(row, info.name, quantity) for info in infos] for row in rows]
     return [[], *([*map(Cell, own), *values] for own, values in zip(names, found, strict=True))]

@@ -1,1 +1,1 @@
-"""Getting the published files of a configuration: which there are, and downloads that resume and are checked."""
+"""Lists and downloads the published files of a configuration; downloads resume and are verified."""

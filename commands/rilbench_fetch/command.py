@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from rilbench_fetch.download import OnBytes
     from rilbench_fetch.fetch import State
 
-Check = Annotated[bool, typer.Option("--check", help="Download nothing; list what is present, missing or corrupt")]
+Check = Annotated[bool, typer.Option("--check", help="List the files and their states; download nothing")]
 
 
 def fetch(
@@ -37,8 +37,8 @@ def fetch(
 ) -> None:
     """Download the published files a run needs.
 
-    The run then works without a network. Takes the options of `rilbench run`. Downloads resume and are checked by size
-    and hash. Exit code 0: all files are present.
+    Takes the options of `rilbench run`, which then works offline. Downloads resume and are verified by size and hash.
+    Exit code 0: all files are present.
     """
     from rilbench.engine import unused_settings
     from rilbench.engine.components import Components
@@ -66,8 +66,8 @@ def _offline() -> bool:
 
 @contextmanager
 def _bar(reporter: Reporter, file: NeededFile) -> Iterator[OnBytes]:
-    """The progress of a file; its download begins with its first bytes."""
-    if is_present(file):  # hashing a large one takes a while
+    """The progress bar of a file, shown from its first bytes on."""
+    if is_present(file):  # hashing a large file takes a while
         reporter.say(f"checking {file.name}")
     with ExitStack() as stack:
         download = cache(lambda: stack.enter_context(reporter.work(f"downloading {file.name}", "kB")))
@@ -85,13 +85,13 @@ def _show(states: list[State], config: RunConfig, as_json: bool) -> None:
         print_table(["file", "for", "from", "licence", "size", "state"], [_row(state) for state in states])
     lines = {state.need.file.name: state.reason for state in states if state.reason}
     index = [state for state in states if state.need.file.name == INDEX and not is_present(state.need.file)]
-    lines |= {"model": f"its weights and other files are listed once {INDEX} is here"} if index else {}
+    lines |= {"model": f"{INDEX} is missing; the weights are listed once it is downloaded"} if index else {}
     lines |= {"offline": "HF_HUB_OFFLINE is set; nothing was downloaded"} if _offline() else {}
     if absent := sum(state.state != PRESENT for state in states):
-        lines["files"] = f"{absent} of {len(states)} are not there as published"
+        lines["files"] = f"{absent} of {len(states)} are missing or not as published"
     else:
         lines["prompts"] = prompts_line(config)
-        lines["files"] = f"all {len(states)} are there" if states else "none to fetch"
+        lines["files"] = f"all {len(states)} are present" if states else "this run needs none"
     print_fields(lines)
 
 

@@ -1,4 +1,4 @@
-"""One published file onto this machine: it resumes, and has its name only once it is known to be the published one."""
+"""Downloads one published file. Downloads resume; a file gets its final name only after it was verified."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from rilbench.contracts.untrusted import open_own
 from rilbench.files.hub import etag_fault
 from rilbench.files.published import cache, fault_at, fault_of, is_present, place_of
 
-NOTHING_LEFT = 416  # HTTP: the part has all bytes already, when nobody said how many there are
-OnBytes = Callable[[int, int | None], None]  # bytes there, of how many
+NOTHING_LEFT = 416  # HTTP status: the part is complete already; happens when the size was not known
+OnBytes = Callable[[int, int | None], None]  # bytes downloaded, total if known
 
 
 def get(file: NeededFile, on_bytes: OnBytes) -> None:
-    """Download a published file to its place, unless the right one lies there.
+    """Download a published file to its place, unless the correct file is already there.
 
-    RilbenchError when it cannot be had, or is not the published one. What came of a cut download stays beside the
-    place as `.part` and the next call goes on with it; a wrong one is deleted.
+    Raises RilbenchError when the download fails or the content is not the published one. An interrupted download is
+    kept next to the place as `.part` and the next call resumes it; wrong content is deleted.
     """
     try:
         locks = cache() / "locks"
@@ -34,19 +34,19 @@ def get(file: NeededFile, on_bytes: OnBytes) -> None:
         # one process at a time appends to a file's part
         with FileLock(locks / hashlib.sha256(str(place_of(file)).encode()).hexdigest()[:16]):
             if fault_of(file) is None:
-                return  # another process was quicker
+                return  # another process has downloaded it
             if file.hub:
                 _from_hub(file, on_bytes)
             else:
                 _fetch(file, complete(file.address), place_of(file), on_bytes, size=file.size)
     except RilbenchError:
         raise
-    except Exception as error:  # of the Hub's client, the connection or the disk
+    except Exception as error:  # from the Hub's client, the connection or the disk
         raise RilbenchError(redact.redacted(f"cannot get {file.source}: {_reason(error, file)}")) from None
 
 
 def _from_hub(file: NeededFile, on_bytes: OnBytes) -> None:
-    """Into the Hub's own cache: the blob by us, because its client starts cut downloads again; the links by it."""
+    """Download into the Hub's cache. We write the blob, because the client restarts downloads; the client links it."""
     from huggingface_hub import constants, get_hf_file_metadata, hf_hub_download, hf_hub_url
     from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]
 
@@ -56,7 +56,7 @@ def _from_hub(file: NeededFile, on_bytes: OnBytes) -> None:
     url = hf_hub_url(repo, name, revision=revision)
     published = get_hf_file_metadata(url, headers=headers)
     if published.etag is None:
-        raise RilbenchError(f"cannot get {file.source}: the Hub gives no hash of it; try again, or name another source")
+        raise RilbenchError(f"cannot get {file.source}: the Hub returned no hash; try later, or set another source")
     if is_present(file) and (fault_of(file) or etag_fault(place_of(file), published.etag)):
         place_of(file).resolve().unlink()
         place_of(file).unlink(missing_ok=True)
@@ -76,7 +76,7 @@ def _fetch(
     etag: str = "",
     headers: Mapping[str, str] | None = None,
 ) -> None:
-    """`url` to `place`, by way of `.part`."""
+    """Download `url` to `place` through a `.part` file."""
     from huggingface_hub.file_download import http_get
 
     place.parent.mkdir(parents=True, exist_ok=True)
@@ -93,12 +93,12 @@ def _fetch(
     fault = fault_at(file, part) or etag_fault(part, etag)
     if fault:
         part.unlink()
-        raise RilbenchError(f"{file.source} {fault}: what came from {url} is not the published file, and was deleted")
+        raise RilbenchError(f"{file.source} {fault}: the download from {url} is not the published file and was deleted")
     os.replace(part, place)
 
 
 class _Counted(io.FileIO):
-    """A file to append to that tells how long it is."""
+    """A file opened for appending that reports its length."""
 
     def __init__(self, path: Path, on_length: Callable[[int], None]) -> None:
         super().__init__(path, "ab", opener=open_own)
@@ -115,19 +115,19 @@ def _reason(error: Exception, file: NeededFile) -> str:
     status = _status(error)
     if status in (401, 403) and file.hub:
         return f"{text}. Accept its licence on https://huggingface.co/{file.hub[0]} and log in (HF_TOKEN)"
-    kept = "" if status else "; what came is kept, and the same command continues"
+    kept = "" if status else "; the partial download is kept, and the same command resumes it"
     return f"{type(error).__name__}: {text}{kept}"
 
 
 def _status(error: Exception) -> int | None:
-    """The HTTP status of an error that is a server's answer."""
+    """The HTTP status of an error, None if it is not a server's response."""
     return getattr(getattr(error, "response", None), "status_code", None)
 
 
 def complete(address: str) -> str:
-    """An address to ask a server at: `token=env:NAME` takes the value from the environment.
+    """The address to request: `token=env:NAME` takes the value from the environment.
 
-    RilbenchError when the variable is not set, or when the address was written without its secrets.
+    Raises RilbenchError when the variable is not set, or when the address was stored without its secrets.
     """
 
     def filled(match: re.Match[str]) -> str:
@@ -135,7 +135,7 @@ def complete(address: str) -> str:
         variable = value.removeprefix(redact.ENV) if value.startswith(redact.ENV) else ""
         if value == redact.GONE:
             raise RilbenchError(
-                f"{address} was written without its secrets; give the address again, or {name}=env:NAME"
+                f"{address} was stored without its secrets; give the full address again, or use {name}=env:NAME"
             )
         if variable and not os.environ.get(variable):
             raise RilbenchError(f"{redact.public(address)}: the environment variable {variable} is not set; export it")

@@ -1,4 +1,4 @@
-"""Everything a configuration needs onto this machine, and what is there."""
+"""Downloads the files a configuration needs, and checks those that are present."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Bar = Callable[[NeededFile], AbstractContextManager[OnBytes]]
 
 @dataclass(frozen=True)
 class State:
-    """A needed file as it is on this machine; `reason` says why it is not as it should be."""
+    """The state of a needed file on this machine; `reason` explains any state but present."""
 
     need: Need
     state: str
@@ -30,12 +30,12 @@ class State:
 
     @property
     def size(self) -> int | None:
-        """Bytes here, or published."""
+        """Size in bytes on this machine, else as published."""
         return place_of(self.need.file).stat().st_size if is_present(self.need.file) else self.need.file.size
 
 
 def check(config: RunConfig, parts: Parts, bar: Bar) -> list[State]:
-    """The state of every needed file, its contents checked; nothing is downloaded."""
+    """The state of every needed file, with its contents verified; nothing is downloaded."""
     states = []
     for need in needed(parts):
         with bar(need.file):  # large files take seconds
@@ -44,7 +44,7 @@ def check(config: RunConfig, parts: Parts, bar: Bar) -> list[State]:
 
 
 def state_of(need: Need, failure: str = "") -> State:
-    """Present, missing or corrupt; `failure` is why it, or what it lists, could not be fetched."""
+    """Present, missing or corrupt. `failure`: why the file, or a file that it lists, could not be fetched."""
     fault = fault_of(need.file)
     if fault is None:
         return State(need, FAILED, failure) if failure else State(need, PRESENT)
@@ -55,13 +55,13 @@ def state_of(need: Need, failure: str = "") -> State:
 
 
 def fetch(config: RunConfig, parts: Parts, bar: Bar) -> list[State]:
-    """Get what is missing or corrupt, one file after another; a file that cannot be had does not stop the others."""
+    """Download missing and corrupt files one after the other; a failed download does not stop the others."""
     failures = dict(_fetched(config, parts, bar))
     return [state_of(need, failures.get(need.file.source, "")) for need in needed(parts)]
 
 
 def _fetched(config: RunConfig, parts: Parts, bar: Bar) -> Iterator[tuple[str, str]]:
-    """Fetch; yields source and reason of each failure."""
+    """Fetch the files; yields source and reason of each failure."""
     for need in needed(parts):
         if need.file.published:
             yield from _got(need.file, bar)
@@ -69,7 +69,7 @@ def _fetched(config: RunConfig, parts: Parts, bar: Bar) -> Iterator[tuple[str, s
     if model and is_present(index := pipeline_files.index_of(*model)):
         try:
             listed = _on_hub(*model)
-        except Exception as error:  # of the Hub's client
+        except Exception as error:  # from the Hub's client
             yield index.source, f"cannot list the files of {model[0]}: {reason(error)[:300]}"
             return
         for file in listed:
@@ -94,6 +94,6 @@ def _got(file: NeededFile, bar: Bar) -> Iterator[tuple[str, str]]:
 
 
 def prompts_line(config: RunConfig) -> str:
-    """How many prompts there are for training and evaluation, and how many in both, which measure nothing new."""
+    """The number of prompts for training, for evaluation, and in both (these do not test generalization)."""
     train, evaluate = set(read_prompts(config.train.prompts)), set(read_prompts(config.evaluate.prompts))
     return f"{len(train)} for training, {len(evaluate)} for evaluation, {len(train & evaluate)} in both"

@@ -1,4 +1,4 @@
-"""Checks against reward hacking: rewards nobody trained, diversity, and scores of disturbed pictures."""
+"""Checks for reward hacking: held-out rewards, diversity, and scores of disturbed images."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ HELD_OUT = ("hps", "sharpness", "colorfulness", "clip")  # suggestions
 
 
 def checks(study: Study) -> dict[str, tuple[Sheet | None, str]]:
-    """By name the answer of every check, and the setting that would give it where there is none."""
+    """The result of every check by name, and the setting that measures it if there is none."""
     measured = [info.name for info in study.metrics]
     held_out = [name for name in measured if any(_is_held_out(run, name) for run in study.runs)]
     disturbed = [name for name in study.disturbed if name not in without(study)]
@@ -51,7 +51,7 @@ def checks(study: Study) -> dict[str, tuple[Sheet | None, str]]:
 
 
 def without(study: Study) -> list[str]:
-    """The columns of disturbed pictures that say nothing: what JPEG takes away is what these rewards measure."""
+    """The disturbed columns that are not meaningful: JPEG removes exactly what these rewards measure."""
     return sorted(name for name in study.disturbed if tuple(name.split("@")) in ABOUT_ITSELF)
 
 
@@ -113,6 +113,6 @@ def _sheet(study: Study, title: str, names: Sequence[str], cell: Callable[[str, 
 
 
 def _setting(study: Study, addition: str) -> str:
-    """The setting of `rilbench run` that measures more than the runs did."""
+    """The setting of `rilbench run` that adds a metric to those of the runs."""
     measured = study.texts(study.runs[0]).get("evaluate.metrics", "").replace(" ", "")
     return f"evaluate.metrics=[{','.join(filter(None, [measured, addition]))}]"

@@ -10,7 +10,7 @@ import typer
 from rilbench.cli.options import Plugins, Quiet, catalog
 from rilbench.cli.output import echo
 
-Sources = Annotated[list[str], typer.Argument(help="Run folders, stores, study folders, addresses; any mix")]
+Sources = Annotated[list[str], typer.Argument(help="Run folders, stores, study folders or MLflow addresses; any mix")]
 
 
 def report(
@@ -19,7 +19,7 @@ def report(
     plugin: Plugins = None,
     quiet: Quiet = False,
 ) -> None:
-    """Write one self-contained HTML file about many runs."""
+    """Write a report on finished runs as one self-contained HTML file."""
     from rilbench.contracts.errors import UsageError
     from rilbench.engine.progress import Reporter
     from rilbench_report.page import write_report
@@ -31,4 +31,4 @@ def report(
     study, album = write_report(sources, output, catalog(plugin), reporter.warn, reporter.say)
     echo(str(output))
     size = output.stat().st_size / 1e6
-    echo(f"{counted(len(study.runs), 'run')}, pictures of {len(album.runs)} of them, {size:.1f} MB", err=True)
+    echo(f"{counted(len(study.runs), 'run')}, images of {len(album.runs)} of them, {size:.1f} MB", err=True)

@@ -67,7 +67,7 @@ for (const [name, isShown] of [["all", () => true], ["none", () => false]])
   for (const button of document.querySelectorAll(`.chip.${name}`)) button.addEventListener("click", () => toggle(chips, isShown));
 draw();
 
-// Pictures: two strategies side by side, one slider over the stages of both.
+// Images: two strategies side by side, one slider for the stages of both.
 const { uris, runs } = data.pictures;
 const caseOf = (run) => `${run.order}, seed ${run.seed}`;
 const distinct = (values) => [...new Set(values)];
@@ -90,7 +90,7 @@ function show() {
   slider.max = Math.max(1, ...shown.map((run) => (run ? run.stages.length - 1 : 0)));
   const told = panes.map((pane, side) => {
     const run = shown[side], last = run ? run.stages.length - 1 : 0, stage = Math.min(slider.value, last);
-    const text = run ? `Stage ${stage} of ${last}: ${run.stages[stage]}` : "No pictures of this run in this file.";
+    const text = run ? `Stage ${stage} of ${last}: ${run.stages[stage]}` : "This file has no images of this run.";
     pane.querySelector(".stage").textContent = text;
     const pictures = run ? run.pictures[stage].map((_, i) => picture(run, stage, i)) : [];
     pane.querySelector(".pictures").replaceChildren(...pictures);

@@ -1,4 +1,4 @@
-"""Sample pictures for the page: as data URIs, each once, as many runs as fit."""
+"""Sample images for the page as data URIs: each once, for as many runs as fit."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ from rilbench.store.picture_files import opened
 from rilbench_report.study import Study, in_store
 
 PROMPTS = 4
-SIDE = 256  # pixels; larger pictures are made smaller
+SIDE = 256  # pixels; larger images are scaled down
 BUDGET = 6_000_000  # characters of data URIs
 
 
 @dataclass
 class Album:
-    """What the page shows. `uris` are the pictures, `runs` refer to them by number."""
+    """The images of the page. `uris` are the images, `runs` refer to them by index."""
 
     uris: list[str] = field(default_factory=list)
     runs: list[dict[str, Any]] = field(default_factory=list)
-    of: int = 0  # runs that have pictures
+    of: int = 0  # number of runs that have images
 
 
 def album(study: Study) -> Album:
-    """The first prompts of every run, until the budget is spent.
+    """The images of the first prompts of every run, until the budget is spent.
 
-    One order and seed of all strategies after the other, those that most strategies have first.
+    All strategies of one order and seed, then the next; those that most strategies have come first.
     """
     made, numbers = Album(), dict[Path, int]()
     strategies = Counter(map(_case, study.runs))
@@ -69,7 +69,7 @@ def _described(study: Study, run: RunResult) -> dict[str, Any]:
 
 
 def data_uri(file: Path) -> str:
-    """A small picture as it is; a large one as a JPEG of at most SIDE pixels."""
+    """A small image unchanged; a large one as a JPEG of at most SIDE pixels."""
     check_picture(file)
     with opened(file) as image:
         if max(image.size) <= SIDE // 2:

@@ -50,7 +50,7 @@ class Study(Comparison):
 
     @cached_property
     def disturbed(self) -> list[str]:
-        """The columns `REWARD@DISTURBANCE`: scores of rewards that some run trained, of disturbed pictures."""
+        """The columns `REWARD@DISTURBANCE`: scores of rewards that some run trained, of disturbed images."""
         names = dict.fromkeys(info.name for run in self.runs for info in run.matrix.metrics)
         return [name for name in names if "@" in name and name.partition("@")[0] in self.rewards]
 
@@ -101,19 +101,19 @@ class Study(Comparison):
         return any(map(is_merge, self.of(strategy)))
 
     def mark(self, strategy: str) -> str:
-        """What a strategy measured on another base model is marked with: †, †† for a third one."""
+        """The mark of a strategy measured on another base model: †, †† for a third one."""
         return "†" * max(0, self.base_of(strategy))
 
     def base_name(self, number: int) -> str:
-        """`base†: spacing trailing`: a base model, and in what it is, or is measured, otherwise than the first."""
+        """`base†: spacing trailing`: a base model, and the settings in which it differs from the first."""
         if number == 0:
             return "base"
         one, other = (next(run for run in self.runs if self.bases[run.name] == n) for n in (0, number))
         keys = measured_otherwise((one, other), self.settings)
-        return f"base{'†' * number}: {', '.join(keys) or 'what its own runs do not record'}"
+        return f"base{'†' * number}: {', '.join(keys) or 'unrecorded settings'}"
 
     def variant(self, label: str) -> str:
-        """`Differs from rid in: alpha 0.9 (not 0.99).`; without plain runs to compare with, the settings that it has.
+        """`Differs from rid in: alpha 0.9 (not 0.99).`; without plain runs to compare with, its own settings.
 
         Empty for the plain strategy, and when no settings are recorded.
         """
@@ -123,7 +123,7 @@ class Study(Comparison):
             return ""
         if run.strategy not in self.labels:
             mine = [f"{key.removeprefix(prefix)} {value}" for key, value in own.items() if key.startswith(prefix)]
-            return f"Here with {', '.join(mine)}." if mine else ""
+            return f"Run with {', '.join(mine)}." if mine else ""
         plain = method_settings(self.of(run.strategy)[0], self.settings)
         parts = [
             f"{key.removeprefix(prefix)} {own.get(key, 'unset')} (not {plain.get(key, 'unset')})"
@@ -149,7 +149,7 @@ def environment(run: RunResult) -> dict[str, str]:
 
 
 def picture_size(run: RunResult) -> str:
-    """`512 x 512`: width and height of its pictures in pixels; empty when there are none here."""
+    """`512 x 512`: width and height of the run's images in pixels; empty if there are none on this machine."""
     pictures = (EvaluationFiles(Path(row.evaluation)).picture(0) for row in run.matrix.rows if row.evaluation)
     file = next(filter(None, (in_store(run, picture) for picture in pictures)), None)
     if file is None:
@@ -160,13 +160,13 @@ def picture_size(run: RunResult) -> str:
 
 
 def trained_samples(run: RunResult) -> list[int]:
-    """How many images each trained stage generated for training, as far as the store knows."""
+    """The number of images each stage generated for training, for stages in the store."""
     files = [in_store(run, Store(Path()).stage(row.stage_id).record) for row in run.matrix.rows if row.rewards]
     return [stage_record.read(file.parent)["document"]["train"]["samples"] for file in files if file]
 
 
 def in_store(run: RunResult, path: Path) -> Path | None:
-    """A file or folder of the store the run lies in; None when it is not on this disk or a link leads out."""
+    """A file or folder of the run's store; None if it is not on this machine or a link leaves the store."""
     return inside(run.folder.resolve().parent, path) if run.folder else None
 
 

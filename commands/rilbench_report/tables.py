@@ -15,8 +15,8 @@ from rilbench_report.words import SPACE, from_zero, percent_from_zero, percent_s
 
 
 def final(study: Study, caption: str, order: str = "") -> Sheet:
-    """After the last stage: summary columns, then every metric with its forgetting. A row for each base model, and
-    under it one for each strategy measured on it. order: of the runs of that order only, without marks."""
+    """After the last stage: summary columns, then every metric with its forgetting. A row per base model, followed
+    by a row per strategy measured on it. order: of the runs of that order only, without marks."""
     rows = []
     have = [s for s in study.labels if not order or any(run.order == order for run in study.of(s))]
     for base in sorted({study.base_of(s) for s in have}, key=lambda n: (n < 0, n)):
@@ -32,7 +32,7 @@ def final(study: Study, caption: str, order: str = "") -> Sheet:
 
 
 def differences(study: Study) -> Sheet | None:
-    """Summary columns and final values minus those of the reference; None when no strategy shares enough with it."""
+    """Summary columns and final values minus those of the reference; None if no strategy has runs to pair with it."""
     columns: dict[str, Mapping[str, Cell]] = {}
     for title, quantity in zip(("change, points", "learned, points", "forgotten, points"), SUMMARY, strict=True):
         tests = {s: test for (s, _), test in study.tests(quantity).items()}
@@ -51,7 +51,7 @@ def differences(study: Study) -> Sheet | None:
 
 
 def _summary(study: Study, s: str, order: str) -> list[Cell]:
-    """Merges are marked: they leave out no reward of what is forgotten, and learned counts before they were merged."""
+    """The summary columns. Merges are marked: their values are computed differently (see `page.html.j2`)."""
     average, learned, forgotten = (study.spread(s, q, order=order) for q in SUMMARY)
     merge = "(merge)" if study.is_merge(s) else ""
     best = {q: not order and study.row(s, q)["best"] for q in SUMMARY}

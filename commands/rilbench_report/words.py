@@ -1,4 +1,4 @@
-"""Numbers and names as a report writes them, and what components say of themselves."""
+"""Formats numbers and names for a report, and reads the descriptions of components."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from rilbench.host.catalog import Catalog
 from rilbench.store.tables import number
 
 SPACE = "\N{NO-BREAK SPACE}"
-UNKNOWN = "Not installed where this report was made"
+UNKNOWN = "Not installed on the machine that made this report"
 ELSEWHERE = {  # what `rilbench evaluate` names as strategies
-    "lora": "A LoRA that was trained elsewhere, measured beside its base model",
-    "model": "A model that was trained elsewhere, measured alone",
+    "lora": "A LoRA that was trained elsewhere, compared with its base model",
+    "model": "A model that was trained elsewhere, measured on its own",
 }
 
 
@@ -30,7 +30,7 @@ def points(spread: Spread) -> str:
 
 
 def from_zero(spread: Spread, like: float, unit: str = "") -> str:
-    """Mean [low, high] of what cannot be negative, with the decimals of `like`."""
+    """Mean [low, high] of values that cannot be negative, with the decimals of `like`."""
     low, high = (number(max(0.0, v), like) for v in (spread.low, spread.high))
     interval = "" if math.isnan(spread.half) else f" [{low},{SPACE}{high}]"
     return "-" if math.isnan(spread.mean) else f"{number(spread.mean, like)}{unit}{interval}"
@@ -55,8 +55,7 @@ def counted(n: int, thing: str) -> str:
 
 
 def about(catalog: Catalog, name: str, *kinds: str) -> str:
-    """The first line a component says of itself in its source: its module's when that begins with `name`, else its
-    class's."""
+    """The first docstring line of a component: its module's if that begins with `name`, else its class's."""
     kind = next((kind for kind in kinds if name in catalog.names(kind)), None)
     if kind is None:
         return ELSEWHERE.get(name, UNKNOWN)

@@ -1,4 +1,4 @@
-"""The cells of a study: one run each, with the stages to train and to measure that it needs."""
+"""The cells of a study: one run each, with the stages it has to train and to evaluate."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ from rilbench_study.definition import Study
 
 @dataclass(frozen=True)
 class Work:
-    """Something that is done once, however many cells need it: a stage trained, or a stage measured.
+    """Work that is done once, however many cells need it: training a stage, or evaluating a stage.
 
-    key: the stage's identity, for a measurement with the evaluation's behind a slash; also the folder in the store.
+    key: the stage's identity; for an evaluation, followed by a slash and the evaluation's. Also the store folder.
     """
 
     key: str
@@ -41,7 +41,7 @@ class Cell:
     config: RunConfig
     name: str
     plan: tuple[PlannedStage, ...]
-    evaluation: str  # identity of what is measured, and on what
+    evaluation: str  # identity of the evaluation
 
     def __str__(self) -> str:
         return f"{self.config.label} {' > '.join(self.config.rewards)} seed {self.config.seed}"
@@ -52,7 +52,7 @@ class Cell:
 
     @cached_property
     def work(self) -> tuple[Work, ...]:
-        """In the order in which it is done."""
+        """All work of the cell, in order of execution."""
         every = []
         for planned in self.plan:
             if planned.train is not None:
@@ -61,12 +61,12 @@ class Cell:
         return tuple(every)
 
     def done(self, work: Work) -> bool:
-        """Whether the store has it."""
+        """Whether the store has the result of the work."""
         files = Store(self.store).stage(work.planned.id)
         return (files.weights if work.training else files.evaluation(self.evaluation).numbers).exists()
 
     def result(self) -> RunResult | None:
-        """The finished run, when it is in the store; a damaged one is not."""
+        """The finished run from the store; None if there is none, or if it is damaged."""
         try:
             result = load_result(self.store / self.name)
         except ConfigError:
@@ -74,15 +74,15 @@ class Cell:
         return result if result.status == "finished" else None
 
     def command(self, plugins: Sequence[str]) -> str:
-        """The shell line that repeats this run alone."""
+        """The shell command that repeats this run alone."""
         given = [text for plugin in plugins for text in ("--plugin", plugin)]
         return shlex.join(["rilbench", "run", "--config", str(RunFiles(self.store / self.name).settings), *given])
 
 
 def make_cells(study: Study, catalog: Catalog, warn: Warn) -> list[Cell]:
-    """Every run of a study, planned and checked without loading a weight; one seed after the other.
+    """All runs of a study, planned and checked without loading weights; ordered by seed.
 
-    Names, settings and files are checked once for each method and each set of rewards, not for each run.
+    Names, settings and files are checked once per method and set of rewards, not per run.
     """
     methods = {label: identity.pinned(config) for label, config in study.methods.items()}
     catalog.check(warn, [text for config in methods.values() for text in config.requires])
@@ -104,7 +104,7 @@ def make_cells(study: Study, catalog: Catalog, warn: Warn) -> list[Cell]:
         for key, cell in by_components.items()
     ]
     nowhere = [key for key in faults[0] if all(key in others for others in faults)]
-    unused_settings.require_none({key: f"in no run of this study ({faults[0][key]})" for key in nowhere})
+    unused_settings.require_none({key: f"used by no run of this study ({faults[0][key]})" for key in nowhere})
     return cells
 
 

@@ -19,15 +19,15 @@ FAILED = 4  # exit code of a study some of whose runs failed
 Strategies = Annotated[str | None, typer.Option("--strategies", "-s", help="Strategies to compare: rid,baseline")]
 Orders = Annotated[
     list[str] | None,
-    typer.Option("--orders", help="all, random:N, or an order such as hps,aesthetic; may be given several times"),
+    typer.Option("--orders", help="all, random:N, or an order such as hps,aesthetic (repeatable)"),
 ]
-Seeds = Annotated[str | None, typer.Option(help="Number of seeds (3 is 0, 1, 2), or a list: 0,5,7")]
-StudyFile = Annotated[str | None, typer.Option("--config", "-c", help="A study file, or the name of a shipped one")]
+Seeds = Annotated[str | None, typer.Option(help="Number of seeds (3 means 0, 1, 2), or a list: 0,5,7")]
+StudyFile = Annotated[str | None, typer.Option("--config", "-c", help="A study file, or the name of an included one")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the plan and its cost; train nothing")]
 Time = Annotated[
-    bool, typer.Option("--time", help="With --dry-run: time two forward passes where the store has no times")
+    bool, typer.Option("--time", help="With --dry-run: time two forward passes where the store has no timings")
 ]
-Workers = Annotated[int, typer.Option(min=1, help="Processes on this machine that share the work")]
+Workers = Annotated[int, typer.Option(min=1, help="Number of processes that share the work")]
 
 
 def study(
@@ -44,10 +44,10 @@ def study(
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
-    """Run strategies x orders x seeds; stages that runs share are trained once.
+    """Run strategies x orders x seeds; stages that several runs share are trained once.
 
     Rerunning the command resumes an interrupted study, repeats failed runs, and prints the results of a finished
-    study. Exit code 4: some runs failed, the others are finished.
+    study. Exit code 4: some runs failed, the others finished.
     """
     from rilbench.engine.secret_settings import command_line
     from rilbench_study import definition
@@ -115,13 +115,13 @@ def _show(run: StudyRun, plugin_lines: dict[str, str], as_json: bool) -> None:
 
 
 def _pointers(run: StudyRun) -> dict[str, str]:
-    """Where everything is, and how to go on."""
+    """Where the results are, and the commands to continue."""
     from rilbench.store.layout import RunFiles
 
     lines = {"study": str(RunFiles(run.folder).study)}
     if run.failures:
-        lines["continue"] = f"{run.command}  (repeats what failed, keeps the rest)"
-        lines["one"] = f"{run.failed[0].command(run.plugins)}  (the first failure alone, in full)"
+        lines["continue"] = f"{run.command}  (repeats the failed runs only)"
+        lines["one"] = f"{run.failed[0].command(run.plugins)}  (repeats the first failed run alone)"
     else:
         lines["repeat"] = run.command
     return lines

@@ -1,4 +1,4 @@
-"""What a study is: a file's `study:` section and run settings, with options on top."""
+"""The definition of a study: the `study:` section and run settings of a file, overridden by options."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from rilbench_study.orders import Order, once, read_orders, read_seeds
 
 CELL = {"strategy": "strategies", "rewards": "rewards", "seed": "seeds", "label": "methods"}  # setting -> study's key
 MOST_RUNS = 10_000
-SHARED = ("rewards", "seed", "label", "store", "tracking", "requires")  # what a method cannot have for itself
+SHARED = ("rewards", "seed", "label", "store", "tracking", "requires")  # settings that all methods of a study share
 
 
 @dataclass(frozen=True)
 class StudyConfig:
     """The `study:` section."""
 
-    name: str = setting("", "name of the study's folder; empty is its methods and a hash")
+    name: str = setting("", "name of the study's folder; empty: its methods and a hash")
     base: str = setting("shapes", "run configuration that the study is based on", path=True)
     strategies: tuple[str, ...] = setting((), "strategies to compare, each a method with its own name", longest=200)
     rewards: tuple[str, ...] = setting((), "rewards of every run", longest=200)
@@ -40,13 +40,13 @@ class StudyConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class Study:
-    """A checked study. `methods` maps every label to the configuration its runs have but for rewards and seed."""
+    """A checked study. `methods` maps each label to the configuration of its runs, without rewards and seed."""
 
     name: str
     methods: Mapping[str, RunConfig]
     orders: tuple[Order, ...]
     seeds: tuple[int, ...]
-    definition: Mapping[str, Any]  # what was asked for, JSON-able
+    definition: Mapping[str, Any]  # the study as it was given, JSON-able
     given: Mapping[str, Any]  # the `key=value` settings, nested
 
 
@@ -60,16 +60,16 @@ def load(
     seeds: str | None = None,
     catalog: Catalog | None = None,
 ) -> Study:
-    """The study in a file (or, without one, on the configuration `shapes`), changed by options and `key=value`.
+    """The study of a file (without a file: based on the configuration `shapes`), changed by options and `key=value`.
 
-    catalog: knows which settings are secret and take no part in the name of a study without one.
+    catalog: says which settings are secret; these are not part of a generated name.
     """
     values = read(file) if file is not None else {STUDY: {}}
     section = values.pop(STUDY, None)
     if not isinstance(section, dict):
         raise ConfigError(
-            f"{config_file(file or '')} configures a run: it has no `study:` section. Write a study file that names it "
-            f"as `base: {file}`, or start a run with: rilbench run --config {file}"
+            f"{config_file(file or '')} configures a run: it has no `study:` section. Write a study file with "
+            f"`base: {file}`, or start a single run: rilbench run --config {file}"
         )
     options = {"strategies": strategies, "rewards": rewards, "orders": list(orders) or None, "seeds": seeds}
     given = {key: value for key, value in options.items() if value is not None}
@@ -78,11 +78,11 @@ def load(
     if STUDY in base:
         raise ConfigError(f"study.base: {asked.base!r} is itself a study; name the configuration of a run")
     for key in (key for key in CELL if key in values or key in last):
-        raise ConfigError(f"{key}: a study has many; name them in study.{CELL[key]} or with --{CELL[key]}")
+        raise ConfigError(f"{key}: a study takes several; set study.{CELL[key]} or --{CELL[key]} instead")
     sequences, numbers = read_orders(asked.orders, asked.rewards), read_seeds(asked.seeds)
     runs = len(sequences) * len(numbers) * (len(asked.strategies) + len(asked.methods))
     if runs > MOST_RUNS:
-        raise UsageError(f"a study of {runs} runs; split it into studies of at most {MOST_RUNS}")
+        raise UsageError(f"the study has {runs} runs; split it into studies of at most {MOST_RUNS} runs")
     definition = asdict(asked) | {"orders": sequences, "seeds": numbers, "settings": values, "overrides": last}
     labels = "-".join([*asked.strategies, *asked.methods])
     return Study(
@@ -98,18 +98,18 @@ def load(
 def _methods(asked: StudyConfig, *layers: Mapping[str, Any]) -> dict[str, RunConfig]:
     """The configuration of every label; the layers are base, file and `key=value`, and a method comes before the last.
 
-    Of two that set the same key the later one wins.
+    The later of two layers that set the same key wins.
     """
     once("strategies", asked.strategies)
     given = {name: {"strategy": name} for name in asked.strategies}
     for label, method in asked.methods.items():
         if label in given:
-            raise ConfigError(f"study.methods.{label}: a strategy of that name is in the study; choose another label")
+            raise ConfigError(f"study.methods.{label}: a strategy of the study has that name; choose another label")
         where = f"study.methods.{label}"
         if not method.get("strategy"):
-            raise ConfigError(f"{where}: say which strategy it is, for example strategy: rid")
+            raise ConfigError(f"{where}: the strategy is missing; add for example strategy: rid")
         for key in (key for key in SHARED if key in method):
-            raise ConfigError(f"{where}.{key}: belongs to the whole study, not to one of its methods")
+            raise ConfigError(f"{where}.{key}: cannot differ between methods; set it for the whole study")
         settings.build(RunConfig, method, where)  # an error names the method
     methods = {**given, **asked.methods}
     if not methods:

@@ -1,4 +1,4 @@
-"""The work of all cells as one graph: what they share, what is done, what is left and how long that takes."""
+"""The work of all cells as one graph: shared, finished and remaining work, and its estimated time."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Counts:
-    """What some cells need, each piece of work counted once.
+    """The work of some cells, each piece counted once.
 
-    stages: to be trained, of which `stored` are. shared: how many trainings that saves. evaluations: of which
-    `measured` are done. seconds: the time of what is left, NaN where it is not known.
+    stages: distinct trained stages, of which the store has `stored`. shared: trainings saved by sharing stages.
+    evaluations: of which `measured` are done. seconds: time of the remaining work, NaN if unknown.
     """
 
     runs: int
@@ -35,14 +35,14 @@ class Counts:
 
 
 class Graph:
-    """The cells of a study with what the store had when the graph was made.
+    """The cells of a study, with the contents of the store when the graph was made.
 
-    `seconds` is how long each piece of missing work takes: as long as the like that is in the store, or what two timed
-    forwards of the model say. `took` counts the pieces by where their time comes from.
+    `seconds` estimates each piece of missing work: from similar work in the store, or from two timed forward passes of
+    the model. `took` counts the pieces by the source of their estimate.
     """
 
     def __init__(self, cells: Sequence[Cell], *, probe: bool = True) -> None:
-        """probe: whether work that the store has no times of is timed; otherwise no model is loaded."""
+        """probe: time forward passes where the store has no timings; otherwise no model is loaded."""
         self.cells = cells
         self.results = {cell.name: result for cell in cells if (result := cell.result())}
         every = {work.key: (cell, work) for cell in cells for work in cell.work}
@@ -72,7 +72,7 @@ class Graph:
         return cost.sampling(images, steps)
 
     def _cost(self, cell: Cell) -> Cost:
-        """From two timed forwards of the cell's model; rewards and metrics are left out."""
+        """From two timed forward passes of the cell's model; rewards and metrics are not included."""
         from rilbench.model.text_to_image import TextToImage
         from rilbench_study.probe import measure
 
@@ -81,7 +81,7 @@ class Graph:
         return self._costs[cell.config.model]
 
     def counts(self, label: str | None = None) -> Counts:
-        """Of one method or of all; what two methods share is counted with both."""
+        """The counts of one method, or of all; work shared by two methods counts for both."""
         cells = [cell for cell in self.cells if label in (None, cell.config.label)]
         trained = [work.key for cell in cells for work in cell.work if work.training]
         measured = {work.key for cell in cells for work in cell.work if not work.training}
@@ -119,7 +119,7 @@ class Graph:
         return list(dict.fromkeys(tuple(cell.config.rewards) for cell in self.cells))
 
     def minutes(self, workers: int) -> float:
-        """At best, when the workers never wait for each other and do not slow each other down."""
+        """The ideal time: workers never wait for each other and do not slow each other down."""
         return self.counts().seconds / 60 / workers
 
     @property
@@ -128,5 +128,5 @@ class Graph:
         if self.took[NOTHING]:
             return NOTHING
         if self.took[MEASURED] and self.took[PROBED]:
-            return f"{self.took[MEASURED]} pieces of work {MEASURED}, {self.took[PROBED]} {PROBED}"
+            return f"{self.took[MEASURED]} estimates {MEASURED}, {self.took[PROBED]} {PROBED}"
         return PROBED if self.took[PROBED] else MEASURED

@@ -1,4 +1,4 @@
-"""A study's plan and its failures as small tables."""
+"""Prints the plan and the failures of a study as tables."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ PLAN = ("method", "runs", "finished", "stages", "shared", "in store", "evaluatio
 
 
 def print_plan(graph: Graph, *, err: bool = False) -> None:
-    """A line for each method; what methods share is on the line of each, and counted once in the last.
+    """A row per method; work that methods share is in each of their rows, and counted once in the last row.
 
-    stages: different ones that are trained. shared: how many trainings are saved because runs have stages in common.
+    stages: distinct trained stages. shared: the number of trainings saved because runs have stages in common.
     """
     rows: list[list[str]] = []
     for label in (*graph.labels, None):
@@ -27,7 +27,7 @@ def print_plan(graph: Graph, *, err: bool = False) -> None:
 
 
 def _cells(counts: Counts) -> list[str]:
-    """The cells of a row below PLAN, but for the method."""
+    """The cells of a row of the table, except the method."""
     stages = [counts.stages, counts.shared, counts.stored]
     numbers = [counts.runs, counts.finished, *stages, counts.evaluations, counts.measured]
     time = "?" if math.isnan(counts.seconds) else duration(counts.seconds).removeprefix("about ")
@@ -35,6 +35,6 @@ def _cells(counts: Counts) -> list[str]:
 
 
 def print_failed(failed: Sequence[dict[str, Any]]) -> None:
-    """What failed and why."""
+    """Print the failed runs and their reasons."""
     rows = [[each["label"], " > ".join(each["rewards"]), str(each["seed"]), each["reason"]] for each in failed]
     print_table(["method", "order", "seed", "reason"], rows, title="failed")

@@ -1,4 +1,4 @@
-"""Worker processes: started, given jobs, replaced when they die, stopped when the user says so."""
+"""Worker processes: starts them, gives them jobs, replaces dead ones and stops them on Ctrl-C."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from multiprocessing.context import ForkServerContext, SpawnContext
 
 from rilbench_study.worker import Event, Job, Setup, work
 
-GRACE_SECONDS = 30.0  # to save what a stopped run has, and for trackers to hear of it
+GRACE_SECONDS = 30.0  # for a stopped run to save its work and to notify trackers
 
 Next = Callable[[int], Job | None]
 Handle = Callable[[int, Event], None]
@@ -37,24 +37,24 @@ class Member:
         context = starting()
         self.connection, theirs = context.Pipe()
         self.process = context.Process(target=work, args=(theirs, setup), name=f"rilbench-{setup.number}")
-        heard = signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to all processes of a terminal's command
+        heard = signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends Ctrl-C to all processes of a command
         try:
             self.process.start()
         finally:
             signal.signal(signal.SIGINT, heard)
-        theirs.close()  # so that its death is heard at this end
+        theirs.close()  # so that this end notices when the worker dies
 
     def death(self) -> str:
         """How the process ended."""
         self.process.join()
         code = self.process.exitcode or 0
         if code == -signal.SIGKILL:
-            return "its process was killed, most likely because memory ran out"
-        return f"its process died of {signal.Signals(-code).name}" if code < 0 else f"its process exited with {code}"
+            return "its process was killed, most likely because the machine ran out of memory"
+        return f"its process died from {signal.Signals(-code).name}" if code < 0 else f"its process exited with {code}"
 
 
 class Pool:
-    """Several workers. `next` gives a worker's next job, `handle` hears its events and `lost` when it died."""
+    """Several workers. `next_job` returns a worker's next job; `handle` receives its events, and `lost` if it died."""
 
     def __init__(self, setups: Sequence[Setup], next_job: Next, handle: Handle) -> None:
         self.setups, self.next_job, self.handle = setups, next_job, handle
@@ -62,7 +62,7 @@ class Pool:
         self.busy: set[int] = set()
 
     def run(self) -> None:
-        """Do all jobs. Whatever is raised here, KeyboardInterrupt included, stops the workers first."""
+        """Do all jobs. On any exception, including KeyboardInterrupt, the workers are stopped first."""
         try:
             for setup in self.setups:
                 self._give(setup.number)
@@ -78,7 +78,7 @@ class Pool:
             self._stop()
 
     def _give(self, number: int) -> None:
-        """The next job for a worker, which is started when it is not there."""
+        """Send the next job to a worker, and start the worker if needed."""
         job = self.next_job(number)
         if job is None:
             return
@@ -104,7 +104,7 @@ class Pool:
             member.process.join(max(0.0, deadline - time.monotonic()))
 
     def _stop(self) -> None:
-        """End every process that still lives, gently first; a second Ctrl-C does not wait."""
+        """End every process that is still alive: SIGTERM, then SIGKILL; a second Ctrl-C does not wait."""
         for member in self.members.values():
             member.process.terminate()
         try:

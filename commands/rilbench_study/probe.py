@@ -1,4 +1,4 @@
-"""What sampling and training cost on this machine, from two timed forwards."""
+"""Estimates the cost of sampling and training on this machine from two timed forward passes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import Tensor
 
 from rilbench.model.text_to_image import TextToImage
 
-PROBE = 4  # images in a timed forward, where so many fit
+PROBE = 4  # images in a timed forward pass
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ def measure(model: TextToImage, images: int = PROBE) -> Cost:
 
 
 def _timed(call: Callable[[], Tensor], images: int) -> float:
-    """Seconds for each of the images."""
+    """Seconds per image."""
     if not images:
         return math.nan
     call()

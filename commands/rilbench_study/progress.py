@@ -1,4 +1,4 @@
-"""How far a study is, and the time left: bars on a terminal, plain lines elsewhere; when quiet, failures alone."""
+"""Progress and remaining time of a study: bars on a terminal, else plain lines; if quiet, failures only."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from rilbench_study.worker import Event
 
 @dataclass
 class Doing:
-    """What a worker is at: the work's key, the cell and the work in words, how much of it is done; its bar."""
+    """The current work of a worker: its key, description, finished fraction and progress bar."""
 
     bar: TaskID
     key: str = ""
@@ -28,7 +28,7 @@ class Doing:
 
 
 class StudyProgress:
-    """Follows a schedule. `seconds` are the estimates of all work that was missing at the start."""
+    """Displays a schedule. `seconds` are the estimates for all work that was missing at the start."""
 
     def __init__(
         self, schedule: Schedule, seconds: Mapping[str, float], *, runs: int, workers: int, quiet: bool = False
@@ -55,7 +55,7 @@ class StudyProgress:
         self.bars.stop()
 
     def warn(self, text: str) -> None:
-        """Say it once, though every run of the study may find it."""
+        """Print a warning once, even if every run of the study reports it."""
         if text not in self.warned:
             self.warned.add(text)
             self.reporter.warn(text)
@@ -75,7 +75,7 @@ class StudyProgress:
             self._line(f"{now.text}: {escape(event.label)}")
 
     def finished(self, worker: int, cell: Cell, failure: str) -> None:
-        """A cell is over."""
+        """A cell has finished or failed."""
         self.over += 1
         if worker in self.doing:
             self.bars.remove_task(self.doing.pop(worker).bar)
@@ -96,14 +96,14 @@ class StudyProgress:
         return f"{self.over} of {self.runs} runs"
 
     def _done(self) -> float:
-        """Estimated seconds of the work that is done, parts included."""
+        """Estimated seconds of the finished work, including partly finished pieces."""
         left = self.schedule.left()
         parts = {now.key: now.fraction for now in self.doing.values() if now.key in left}
         remaining = sum(self.seconds.get(key, 0.0) * (1 - parts.get(key, 0.0)) for key in left)
         return sum(self.seconds.values()) - remaining
 
     def _left(self) -> str:
-        """The time that is left: by the estimates, and once a twentieth is done as fast as that went."""
+        """The remaining time: from the estimates; from the measured pace once 5 % is done."""
         total, done = sum(self.seconds.values()), self._done()
         if done >= total:
             return ""

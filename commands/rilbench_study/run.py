@@ -1,4 +1,4 @@
-"""A study from its graph to its results: every cell that is not finished is run, and the record follows."""
+"""Runs the unfinished cells of a study and keeps its record up to date."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ SCHEMA = 1
 
 
 class StudyRun:
-    """A study under way. `results` and `failures` are by the name of the run; `plugins` were given by `--plugin`."""
+    """A study in progress. `results` and `failures` map names of runs; `plugins` are those given by `--plugin`."""
 
     def __init__(
         self,
@@ -67,11 +67,11 @@ class StudyRun:
         return [cell for cell in self.graph.cells if cell.name in self.failures]
 
     def run(self) -> None:
-        """Run what is not finished; a failed cell does not keep the others from it.
+        """Run every unfinished cell; a failed cell does not stop the others.
 
-        KeyboardInterrupt passes, after workers are stopped and the record is written.
+        KeyboardInterrupt is raised again after the workers are stopped and the record is written.
         """
-        if self.schedule.waiting:  # a finished study may lie where nothing can be written
+        if self.schedule.waiting:  # the store of a finished study may be read-only
             self._record("running")
         try:
             with self.progress:
@@ -83,7 +83,7 @@ class StudyRun:
         self._record("failed" if self.failures else "finished")
 
     def finish(self) -> dict[str, str]:
-        """Tell the hook plugins of the finished runs; the lines they want to be printed, name to text."""
+        """Pass the finished runs to the hook plugins; returns their lines to print, name to text."""
         return self.hooks.lines("study_finished", folder=self.folder, results=self.finished)
 
     def _here(self) -> None:
@@ -103,16 +103,16 @@ class StudyRun:
         return None if cell is None else Job(cell.config, cell.command(self.plugins))
 
     def _handle(self, worker: int, event: Event) -> None:
-        """Follow what a worker tells."""
+        """Handle an event of a worker."""
         match event.kind:
             case "warning":
                 self.progress.warn(event.text)
             case "over":
                 self._over(worker, event.text)
-            case "lost":  # a worker that died once is replaced; a cell that took two with it has failed
+            case "lost":  # a dead worker is replaced once per cell; the second time the cell has failed
                 cell = self.schedule.running[worker]
                 if self.schedule.retry(worker):
-                    self.progress.warn(f"{cell}: {event.text}; the run is tried once more")
+                    self.progress.warn(f"{cell}: {event.text}; trying the run once more")
                 else:
                     self._over(worker, f"{event.text}, twice")
             case _:
@@ -133,7 +133,7 @@ class StudyRun:
         self._record("running")
 
     def _record(self, status: str) -> None:
-        """Write `study.json`: what the study is, its runs' folders, and how far it is; unless it says so already."""
+        """Write `study.json` (definition, run folders, progress), unless it is up to date."""
         values: dict[str, Any] = {
             "schema": SCHEMA,
             "name": self.study.name,

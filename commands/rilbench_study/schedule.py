@@ -1,4 +1,4 @@
-"""Which cell a free worker takes, so that workers rarely wait for each other."""
+"""Chooses the next cell of a free worker so that workers rarely wait for each other."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from rilbench_study.cells import Cell
 
 
 class Schedule:
-    """Waiting and running cells, and the work that is done."""
+    """Waiting and running cells, and finished work."""
 
     def __init__(self, cells: Iterable[Cell], done: Collection[str]) -> None:
         self.waiting = list(cells)
@@ -18,9 +18,9 @@ class Schedule:
         self._retried: set[str] = set()
 
     def take(self, worker: int) -> Cell | None:
-        """The cell a worker does next: the one that soonest has work nobody else is about to do; None when none waits.
+        """A worker's next cell: the one that soonest reaches work no other worker will do; None when no cell waits.
 
-        Two workers never train one stage: the second waits for the lock of the stage and then finds it done.
+        Two workers never train the same stage: the second waits for the stage's lock and then finds it done.
         """
         if not self.waiting:
             return None
@@ -35,7 +35,7 @@ class Schedule:
         return [work.key for work in cell.work if work.key not in self.done]
 
     def left(self) -> set[str]:
-        """All work that is not done and somebody needs."""
+        """All unfinished work of waiting and running cells."""
         return {key for cell in (*self.waiting, *self.running.values()) for key in self.missing(cell)}
 
     def close(self, worker: int) -> Cell:
@@ -43,7 +43,7 @@ class Schedule:
         return self.running.pop(worker)
 
     def retry(self, worker: int) -> bool:
-        """Let the cell of a worker that died wait again; False when that happened to it before."""
+        """Requeue the cell of a worker that died; False if it was requeued before."""
         cell = self.running[worker]
         if cell.name in self._retried:
             return False

@@ -15,9 +15,9 @@ from rilbench.store import stage_record
 from rilbench.store.files import read_json
 from rilbench.store.layout import Store
 
-MEASURED = "as long as the like took in this store"  # where an estimate comes from
-PROBED = "from two timed forwards on this machine; rewards and metrics are left out"
-NOTHING = "not known: nothing like it is in the store; --time measures it with two forwards"
+MEASURED = "from similar work in this store"  # where an estimate comes from
+PROBED = "from two timed forward passes on this machine; without rewards and metrics"
+NOTHING = "unknown: the store has no similar work; --time estimates it with two forward passes"
 Key = tuple[Any, ...]
 
 
@@ -42,18 +42,18 @@ class Timings:
         self._image = median(images or [math.nan])
 
     def training(self, document: Mapping[str, Any]) -> float | None:
-        """Of a stage, by the document of its identity."""
+        """Seconds to train a stage, by the document of its identity."""
         known = (self._training[key] * samples for key, samples in _keys(document) if key in self._training)
         return next(known, None)
 
     def evaluation(self, identity: str, images: int) -> float | None:
-        """Of an evaluation: as the same one, or by the number of images as any took."""
+        """Seconds of an evaluation: those of the same evaluation, or estimated from the number of images."""
         known = self._evaluation.get(identity, self._image * images)
         return None if math.isnan(known) else known
 
 
 def _keys(document: Mapping[str, Any]) -> Iterator[tuple[Key, int]]:
-    """What trainings with the same time per sample have in common, from narrow to wide, each with the samples."""
+    """Keys of trainings with a similar time per sample, from narrow to wide, each with the number of samples."""
     train = document["train"]
     like = (str(document["model"]), train["batch_size"], train["last_steps"])
     strategy, rewards = document["strategy"]["name"], tuple(reward["name"] for reward in document["rewards"])

@@ -1,4 +1,4 @@
-"""Runs cells, in this process or in a worker's, and tells what happens in small events."""
+"""Runs cells, in this process or in a worker, and reports progress as small events."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Job(NamedTuple):
 class Event(NamedTuple):
     """`begun`, `update` and `done` of a piece of work (text is its key), `warning`, or `over` (text is the failure).
 
-    label: what is begun, or how far it is.
+    label: the name of the work that began, or its progress.
     """
 
     kind: str
@@ -46,7 +46,7 @@ Tell = Callable[[Event], None]
 
 
 class CellReporter(Reporter):
-    """Tells events instead of drawing."""
+    """Sends events instead of drawing progress bars."""
 
     def __init__(self, tell: Tell) -> None:
         super().__init__(quiet=True)
@@ -56,7 +56,7 @@ class CellReporter(Reporter):
         self.tell(Event("warning", text))
 
     def waiting(self, folder: Path) -> None:
-        """Another worker is at it; it tells of its progress itself."""
+        """Print nothing: the other worker reports its own progress."""
 
     @contextmanager
     def work(self, doing: str, unit: str, key: str = "") -> Iterator[Advance]:
@@ -77,7 +77,7 @@ class Runner:
         self.catalog, self.hooks, self.tell = catalog, hooks, tell
 
     def run(self, job: Job) -> None:
-        """Run a cell; whatever it raises is told in the event `over` and ends nothing but the cell."""
+        """Run a cell; an exception ends only this cell and is reported in the event `over`."""
         from rilbench.engine import run as engine
 
         reporter, failure = CellReporter(self.tell), ""
@@ -86,14 +86,14 @@ class Runner:
                 engine.run(job.config, catalog=self.catalog, reporter=reporter, command=job.command, hooks=self.hooks)
         except RilbenchError as error:
             failure = str(error)
-        except Exception as error:  # an engine's fault or an exhausted device must not end the other cells
+        except Exception as error:  # a bug or an exhausted device must not end the other cells
             failure = reason(error)
         self.tell(Event("over", failure))
 
 
 @contextmanager
 def _warnings_to(warn: Callable[[str], None]) -> Iterator[None]:
-    """Python's warnings are told too, so that they are said once and not in the middle of a bar."""
+    """Send Python's warnings as events: printed once, and not in the middle of a progress bar."""
     before = warnings.showwarning
     warnings.showwarning = lambda message, *_, **__: warn(str(message))
     try:
@@ -104,7 +104,7 @@ def _warnings_to(warn: Callable[[str], None]) -> Iterator[None]:
 
 @dataclass(frozen=True, kw_only=True)
 class Setup:
-    """What a worker process needs to know."""
+    """The settings of a worker process."""
 
     number: int
     threads: int
@@ -112,13 +112,13 @@ class Setup:
     tracking: bool
 
 
-@not_awaited(lambda text: None)  # of which the parent warns
+@not_awaited(lambda text: None)  # the parent warns of these
 def work(connection: Connection, setup: Setup) -> None:
-    """The life of a worker process: jobs come in until None, events go out.
+    """The main loop of a worker process: receives jobs until None, sends events.
 
-    Ctrl-C is the parent's business; SIGTERM, which also comes when the parent has died, stops a run cleanly.
+    The parent handles Ctrl-C; SIGTERM, which is also sent when the parent has died, stops a run cleanly.
     """
-    stopped = threading.Event()  # for the case that a library swallows the exception, as some do while imported
+    stopped = threading.Event()  # some libraries swallow the exception while they are imported
 
     def stop(signum: int, frame: Any) -> None:
         stopped.set()

@@ -7,8 +7,8 @@ import re
 from pathlib import Path
 
 PLAIN = "sqlite:///"
-HOST, PORT = "127.0.0.1", 5000  # of the UI on this machine
-SPECIAL = {"%": "%25", "?": "%3F", "#": "%23"}  # what a path in a URI cannot hold as it is
+HOST, PORT = "127.0.0.1", 5000  # of `rilbench ui`
+SPECIAL = {"%": "%25", "?": "%3F", "#": "%23"}  # characters of a path that a URI must escape
 
 
 def tracking_uri() -> str:
@@ -17,7 +17,7 @@ def tracking_uri() -> str:
 
 
 def absolute(uri: str) -> str:
-    """The URI with the whole path of its SQLite file, if it is one's: MLflow remembers stores by URI."""
+    """The URI with the absolute path of its SQLite file, if it names one: MLflow identifies stores by URI."""
     file = database(uri)
     if file is None:
         return uri
@@ -26,13 +26,13 @@ def absolute(uri: str) -> str:
 
 
 def sqlite(file: Path) -> str:
-    """The URI of a SQLite file. With `sqlite:` MLflow would make a folder of the escaped name."""
+    """The URI of a SQLite file. With the plain scheme, MLflow would create a folder with the escaped name."""
     escaped = "".join(SPECIAL.get(character, character) for character in str(file))
     return f"sqlite:///{file}" if escaped == str(file) else f"sqlite+pysqlite:///{escaped}"
 
 
 def database(uri: str) -> Path | None:
-    """The absolute path of a SQLite URI's file; None for any other URI. SQLAlchemy reads it, as it does for MLflow."""
+    """The absolute path of a SQLite URI's file; None for any other URI. SQLAlchemy parses it, as for MLflow."""
     if not uri.startswith(("sqlite:", "sqlite+")):
         return None
     path = uri.removeprefix(PLAIN) if uri.startswith(PLAIN) and not re.search("[%?#]", uri) else _parsed(uri)
@@ -40,7 +40,7 @@ def database(uri: str) -> Path | None:
 
 
 def _parsed(uri: str) -> str | None:
-    """The database of a URI with more than a path, whose parser takes a while to import."""
+    """The database of a URI with more than a path; the parser is slow to import."""
     from sqlalchemy.engine import make_url
     from sqlalchemy.exc import ArgumentError
 
@@ -51,7 +51,7 @@ def _parsed(uri: str) -> str | None:
 
 
 def experiment() -> str:
-    """The experiment that is asked for: MLFLOW_EXPERIMENT_NAME, `#` and MLFLOW_EXPERIMENT_ID, or `rilbench`."""
+    """The experiment to use: MLFLOW_EXPERIMENT_NAME, `#` and MLFLOW_EXPERIMENT_ID, or `rilbench`."""
     number = os.environ.get("MLFLOW_EXPERIMENT_ID")
     return os.environ.get("MLFLOW_EXPERIMENT_NAME") or (f"#{number}" if number else "rilbench")
 

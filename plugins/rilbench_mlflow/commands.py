@@ -25,17 +25,17 @@ QUIET = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION
 
 
 def upload(
-    folders: Annotated[list[Path], typer.Argument(help="Folders of runs, or of studies and stores")],
+    folders: Annotated[list[Path], typer.Argument(help="Folders of runs, studies or stores")],
     quiet: Quiet = False,
 ) -> None:
-    """Upload runs to MLflow that could not be uploaded before.
+    """Upload runs to MLflow that could not be sent while they ran.
 
-    Also saves the comparison views of several runs. Nothing is uploaded twice.
+    With several runs, also saves the views that compare them. Nothing is uploaded twice.
     """
     from rilbench.engine.progress import Reporter
     from rilbench_mlflow.upload import sync, sync_study
 
-    logging.getLogger().setLevel(logging.ERROR)  # libraries of mlflow announce every retry
+    logging.getLogger().setLevel(logging.ERROR)  # libraries of mlflow log every retry
     if len(folders) == 1 and RunFiles(folders[0]).result.exists():
         echo(sync(folders[0]))
         return
@@ -45,7 +45,7 @@ def upload(
 
 
 def ui(port: Annotated[int, typer.Option(help="Port on this machine")] = PORT) -> None:
-    """Open the MLflow UI on the runs of this folder and print links to views."""
+    """Serve the MLflow UI for the runs of this folder and print links to its views."""
     check(port)
     logging.getLogger().setLevel(logging.ERROR)
     print_fields(_up_to_date(port))
@@ -53,24 +53,24 @@ def ui(port: Annotated[int, typer.Option(help="Port on this machine")] = PORT) -
 
 
 def check(port: int) -> None:
-    """RilbenchError when there is nothing to serve here, a tracking server has the runs, or the port is taken."""
+    """Raises RilbenchError when there is nothing to serve, a tracking server has the runs, or the port is in use."""
     uri = tracking_uri()
     if is_http(uri):
-        raise RilbenchError(f"the runs are on {public(uri)} (MLFLOW_TRACKING_URI); open that address in a browser.")
+        raise RilbenchError(f"the runs are on {public(uri)} (MLFLOW_TRACKING_URI); open that address in a browser")
     file = database(uri)
     if file is not None and not file.exists():
-        raise RilbenchError(f"no runs yet: {file} does not exist. Start one with `rilbench run`, or change folder.")
+        raise RilbenchError(f"no runs yet: {file} does not exist. Start one with `rilbench run`, or change folder")
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((HOST, port))
         except (OSError, OverflowError) as error:
-            raise RilbenchError(f"cannot use port {port}: {error}. Choose another with --port.") from None
+            raise RilbenchError(f"cannot use port {port}: {error}. Choose another one with --port") from None
 
 
 def _up_to_date(port: int) -> dict[str, str]:
-    """Make MLflow agree with the store of this folder and those that it has runs of, and save their views. Name to
-    address of each; what cannot be done is one line."""
+    """Synchronize MLflow with the store of this folder and the stores of its runs, and save their views. Returns name
+    to address of each view; a failure is one line."""
     from rilbench.engine.progress import Reporter
     from rilbench_mlflow.connection import connected, reason, runs_of
     from rilbench_mlflow.labels import FOLDER
@@ -95,8 +95,8 @@ def _up_to_date(port: int) -> dict[str, str]:
 def _serve(port: int) -> int:
     """Serve the UI on this machine until it is interrupted; returns its exit code, 0 when interrupted."""
     command = [sys.executable, "-m", "mlflow", "server", "--host", HOST, "--port", str(port), "--workers", "1"]
-    # The URI goes by the environment: it may hold a password. A session of its own, since mlflow starts
-    # the web server as its child and leaves it behind when stopped alone.
+    # The URI is passed in the environment because it may contain a password. The server gets its own session because
+    # mlflow starts the web server as a child process and does not stop it.
     environment = QUIET | dict(os.environ) | {"MLFLOW_BACKEND_STORE_URI": tracking_uri()}
     with subprocess.Popen(command, env=environment, start_new_session=True) as server:
         try:
@@ -108,7 +108,7 @@ def _serve(port: int) -> int:
 
 
 def _stop(server: subprocess.Popen[bytes]) -> None:
-    """Stop the server and what it started."""
+    """Stop the server and its child processes."""
     for number in (signal.SIGTERM, signal.SIGKILL):
         try:
             os.killpg(server.pid, number)

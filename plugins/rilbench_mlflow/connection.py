@@ -1,4 +1,4 @@
-"""A quiet MLflow client that gives up within seconds. The only place that makes one."""
+"""Creates quiet MLflow clients that give up within seconds."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from rilbench_mlflow.address import database, experiment, is_http, sqlite
 PROBE_SECONDS = 3
 LOCK_SECONDS = 60
 MOST_RUNS = 50_000  # of one search; MLflow's limit
-KEY = "rilbench.key"  # the tag that says which folder's a run is
+KEY = "rilbench.key"  # the tag that links a run to its folder
 KIND = {"mlflow.experimentKind": "custom_model_development"}  # else the UI asks what the experiment is for
 SETTINGS = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -44,16 +44,16 @@ class NoAnswer(RilbenchError):
 
 @contextmanager
 def connected(uri: str) -> Iterator[Any]:
-    """An MlflowClient of a server that answers, or of a SQLite file, made if missing.
+    """An MlflowClient for a server that answers, or for a SQLite file, which is created if missing.
 
-    NoAnswer when there is no server. A SQLite file is held under a lock for as long: processes that create the same
-    one at once destroy it, and those that write at once find it locked.
+    Raises NoAnswer when there is no server. A SQLite file is locked meanwhile: processes that create the same file at
+    the same time destroy it, and concurrent writers fail.
     """
     if is_http(uri):
         answer(uri, "health")
     for name, value in SETTINGS.items():
         os.environ.setdefault(name, value)
-    logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)  # announces every retry
+    logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)  # logs every retry
     client = import_module("mlflow.tracking").MlflowClient
     file = database(uri)
     if file is None:
@@ -67,7 +67,7 @@ def connected(uri: str) -> Iterator[Any]:
 
 
 def answer(uri: str, page: str) -> str:
-    """The beginning of a server's page, empty when the server refuses it; NoAnswer when nothing answers."""
+    """The beginning of a server's page, empty if the server refuses it; raises NoAnswer if nothing answers."""
     try:
         with urllib.request.urlopen(f"{public(uri).rstrip('/')}/{page}", timeout=PROBE_SECONDS) as read:
             return str(read.read(100).decode(errors="replace"))
@@ -81,10 +81,10 @@ def answer(uri: str, page: str) -> str:
 
 
 def ensure(file: Path) -> None:
-    """Make a SQLite database, which is there whole or not at all; the caller holds the file's lock.
+    """Create a SQLite database atomically; the caller holds the file's lock.
 
-    MLflow makes its tables in 60 migrations that last seconds. One that is killed or meets a full disk half-way leaves
-    a file that MLflow cannot open again, so it is made elsewhere.
+    MLflow creates its tables in 60 migrations, which takes seconds. If it is killed or the disk is full meanwhile, it
+    leaves a file that it cannot open again; so the database is created in a temporary folder.
     """
     if file.exists() and file.stat().st_size:
         return
@@ -95,7 +95,7 @@ def ensure(file: Path) -> None:
 
 
 def migrate(file: Path, artifacts: str) -> None:
-    """Have MLflow make its tables in a new file."""
+    """Let MLflow create its tables in a new file."""
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
     SqlAlchemyStore(sqlite(file), artifacts).engine.dispose()
@@ -109,8 +109,8 @@ def named(client: Any, experiment: str) -> Any | None:
 
 
 def experiment_id(client: Any, uri: str) -> str:
-    """The id of the experiment that is asked for, made if missing. Artifacts of a SQLite file lie beside it in
-    `mlartifacts`. RilbenchError when it is deleted, or when there is none of that id."""
+    """The id of the experiment to use, created if missing. Artifacts of a SQLite file are next to it in `mlartifacts`.
+    Raises RilbenchError when the experiment is deleted, or when the id does not exist."""
     from mlflow.exceptions import MlflowException
 
     name, file = experiment(), database(uri)
@@ -130,18 +130,18 @@ def experiment_id(client: Any, uri: str) -> str:
 
 
 def run_of(client: Any, experiment_id: str, key: str) -> Any | None:
-    """The run with a key among its tags; None when there is none, or it is deleted."""
+    """The run tagged with a key; None when there is none, or it is deleted."""
     return next(iter(client.search_runs([experiment_id], f"tags.`{KEY}` = '{key}'", max_results=1)), None)
 
 
 def runs_of(client: Any, uri: str) -> dict[str, Any]:
-    """The runs of the experiment that is asked for, by key."""
+    """The runs of the experiment to use, by key."""
     found = client.search_runs([experiment_id(client, uri)], max_results=MOST_RUNS)
     return {run.data.tags[KEY]: run for run in found if KEY in run.data.tags}
 
 
 def reason(error: Exception) -> str:
-    """The first line of an error, which MLflow follows with many, as a sentence."""
+    """The first line of an error as a sentence; MLflow's errors have many lines."""
     text = (str(error).strip().splitlines() or [type(error).__name__])[0]
     text = redacted(text if isinstance(error, RilbenchError) else text[:300])
     return text if text.endswith(".") else f"{text}."

@@ -1,4 +1,4 @@
-"""Results back from MLflow: the runs at an address, as a link of its UI or a tracking URI names them."""
+"""Loads results from MLflow: the runs at an address, a link of its UI or a tracking URI."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ PAGE = re.compile(r"/experiments/(?P<experiment>\d+)(?:/runs/(?P<run>[0-9a-f]{32
 
 @dataclass(frozen=True, kw_only=True)
 class Place:
-    """What an address names: an experiment by name or `#ID`, or one run of it, and what the link shows of it."""
+    """The target of an address: an experiment by name or `#ID`, or one of its runs, and the query of the link."""
 
     uri: str
     experiment: str
@@ -38,9 +38,9 @@ class Place:
 def find(source: str) -> list[RunResult] | None:
     """The results at `http://server/#/experiments/ID`, or at `URI#NAME` for any tracking URI, such as `sqlite:///FILE`.
 
-    Without an experiment it is the one runs are sent to. A link to a saved view or a search gives the runs it shows.
-    Finished runs only, unless the link is one run's; the others are named on stderr. None when it is not an address of
-    MLflow; RilbenchError when the server does not answer or has no such experiment or run.
+    Without an experiment, the one that runs are sent to. A link to a saved view or a search gives the runs it shows:
+    finished ones only, unless the link is to a single run; the others are named on stderr. None if it is not an address
+    of MLflow. Raises RilbenchError when the server does not answer or has no such experiment or run.
     """
     place = parse(source)
     if place is None:
@@ -61,7 +61,7 @@ def find(source: str) -> list[RunResult] | None:
 
 
 def _say_incomplete(source: str, unfinished: list[Any], without: list[Any], count: int) -> None:
-    """Fewer runs than were started are no comparison one may take for whole."""
+    """Warn of left-out runs, because a comparison without them is incomplete."""
     if not unfinished and not without:
         return
     said = [f"{run.info.run_name} ({run.info.status})" for run in unfinished]
@@ -121,7 +121,7 @@ def _shown(experiment: Any, query: Mapping[str, str]) -> str:
 
 
 def _result(client: Any, run_id: str) -> RunResult | None:
-    """The result of a run; None when it has none, ConfigError when it is damaged or of another schema."""
+    """The result of a run, None if it has none; raises ConfigError when it is damaged or of another schema."""
     if RunFiles.RESULT not in {item.path for item in client.list_artifacts(run_id)}:
         return None
     with tempfile.TemporaryDirectory() as folder:

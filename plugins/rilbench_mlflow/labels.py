@@ -1,4 +1,4 @@
-"""What identifies a run in MLflow: a few parameters, tags, and files."""
+"""The parameters, tags and files that identify a run in MLflow."""
 
 from __future__ import annotations
 
@@ -16,34 +16,34 @@ from rilbench.store.layout import RunFiles
 from rilbench_mlflow.points import clean
 
 LONGEST = 500  # characters of a parameter that every server takes
-OWN = ("strategy", "rewards", "seed", "store", "tracking")  # shown by a parameter of their own, or by none
+OWN = ("strategy", "rewards", "seed", "store", "tracking")  # have their own parameter, or none
 AT_START = (RunFiles.SETTINGS, RunFiles.ENVIRONMENT)
 AT_END = (RunFiles.RESULT, RunFiles.TABLE, RunFiles.PICTURES)
 RUN, LABEL, FOLDER = "rilbench.run", "rilbench.label", "rilbench.folder"
 
 
 def params(folder: Path, result: RunResult) -> dict[str, str]:
-    """The columns that tell runs apart: what is trained first, then all settings."""
+    """The parameters of a run: strategy, rewards and seed first, then all settings."""
     others = {clean(key): str(value)[:LONGEST] for key, value in settings(folder).items()}
     return own(result) | {key: value for key, value in others.items() if value and key not in OWN}
 
 
 def settings(folder: Path) -> dict[str, Any]:
-    """The settings of a run by dotted key, addresses without their secrets; none from outside the store."""
+    """The settings of a run by dotted key, without secrets in addresses; empty if the file is outside the store."""
     file = inside(folder.resolve().parent, folder.resolve() / RunFiles.SETTINGS)
     values = (parse(read_text(file), str(file)) or {}) if file else {}
     if not isinstance(values, dict):
-        raise damaged(folder / RunFiles.SETTINGS, "it holds no settings")
+        raise damaged(folder / RunFiles.SETTINGS, "it contains no settings")
     return flat(redact.values(values))
 
 
 def own(result: RunResult) -> dict[str, str]:
-    """The parameters that say what is trained."""
+    """Strategy, rewards and seed as parameters."""
     return {"strategy": result.strategy, "rewards": result.order, "seed": str(result.seed)}
 
 
 def tags(folder: Path, result: RunResult) -> dict[str, str]:
-    """Version, commit, command and folder; those MLflow knows fill its own columns."""
+    """Version, commit, command and folder; the `mlflow.` tags fill MLflow's own columns."""
     path = RunFiles(folder).environment
     environment: dict[str, Any] = read_json(path) if path.exists() else {}
     commit = environment.get("commit") or ""
@@ -63,6 +63,6 @@ def tags(folder: Path, result: RunResult) -> dict[str, str]:
 
 
 def description(folder: Path) -> dict[str, str]:
-    """The tag MLflow shows as Markdown on top of a run's page: the result's table."""
+    """The result's table as the tag that MLflow shows as Markdown at the top of a run's page."""
     path = inside(folder, RunFiles.TABLE)
     return {"mlflow.note.content": path.read_text(encoding="utf-8")} if path else {}

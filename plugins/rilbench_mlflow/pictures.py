@@ -1,4 +1,4 @@
-"""Sample pictures as MLflow's image grids want them: a key each, a step, and pixels one can see."""
+"""Sample images for MLflow's image grids: a key, a step, and a visible size."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from rilbench_mlflow.labels import settings
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-LOGGED = "mlflow.loggedImages"  # the tag of runs that have pictures
-AFTER_EACH, AFTER_LAST = "pictures after each stage/", "pictures after the last stage/"  # behind the numbers in MLflow
+LOGGED = "mlflow.loggedImages"  # the tag of runs that have images
+AFTER_EACH, AFTER_LAST = "pictures after each stage/", "pictures after the last stage/"  # after the numbers in MLflow
 SIDE = 256  # pixels of MLflow's thumbnails
 
 
 class Picture(NamedTuple):
-    """A picture of a run: what it shows, and the step it is shown at."""
+    """An image of a run: its key and the step it is shown at."""
 
     key: str
     step: int
@@ -32,19 +32,19 @@ class Picture(NamedTuple):
 
 
 def of_stage(folder: Path, result: RunResult, stage: int) -> list[Picture]:
-    """The sample pictures of a stage, a step a stage."""
+    """The sample images of a stage; the step is the stage's number."""
     return [Picture(AFTER_EACH + name, stage, file) for name, file in _samples(folder, result, stage)]
 
 
 def of_end(folder: Path, result: RunResult) -> list[Picture]:
-    """Those of the last stage at step 0, so that runs of one and of many stages stand side by side."""
+    """The sample images of the last stage at step 0, so that runs with different numbers of stages are comparable."""
     return [Picture(AFTER_LAST + name, 0, file) for name, file in _samples(folder, result, -1)]
 
 
 def write(picture: Picture, folder: Path) -> None:
-    """Write a picture's two files as MLflow's `log_image` names them, the image and its thumbnail.
+    """Write an image and its thumbnail under names in the format of MLflow's `log_image`.
 
-    MLflow's names hold the time and a random number, so that a picture that is sent again is there twice; these do not.
+    MLflow's own names contain the time and a random number, so an image sent again would appear twice.
     """
     image = opened(picture.file)
     key = picture.key.replace("/", "~")
@@ -56,7 +56,7 @@ def write(picture: Picture, folder: Path) -> None:
 
 
 def opened(file: Path) -> Image:
-    """An image; a small one is enlarged by a whole factor without smoothing, or its thumbnail would be a blur."""
+    """An image; small ones are enlarged by a whole factor without smoothing, to keep the thumbnail sharp."""
     from PIL import Image
 
     with Image.open(file) as image:
@@ -65,7 +65,7 @@ def opened(file: Path) -> Image:
 
 
 def _samples(folder: Path, result: RunResult, stage: int) -> Iterator[tuple[str, Path]]:
-    """Number and prompt of each, in the characters that MLflow allows."""
+    """Number and prompt of each image, in the characters that MLflow allows, and its file."""
     evaluation = result.matrix.rows[stage].evaluation
     store = RunFiles(folder).store
     found = store.evaluation(evaluation).pictures() if evaluation else []
@@ -77,7 +77,7 @@ def _samples(folder: Path, result: RunResult, stage: int) -> Iterator[tuple[str,
 
 
 def _prompts(folder: Path) -> list[str]:
-    """The evaluation prompts of a run; none when the file is on another machine."""
+    """The evaluation prompts of a run; empty if their file is not on this machine."""
     try:
         return evaluation_prompts(str(settings(folder).get("evaluate.prompts")))
     except (RilbenchError, OSError):

@@ -1,5 +1,5 @@
-"""The numbers of a run as MLflow shows them: the part of a name before the last `/` is its section of charts, letters,
-digits, spaces and `_-./` are allowed in it, and charts show two digits after the point."""
+"""The numbers of a run as MLflow shows them: the part of a name before the last `/` is its section of charts; names
+contain letters, digits, spaces and `_-./`; charts show two decimals."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from rilbench.store.layout import Store
 
 AVERAGE = "summary/average gain percent - higher is better"
 LOWER, HIGHER = "lower is better", "higher is better"
-START = "start"  # the section of the base model's values; MLflow sorts sections, and these stand behind `final`
+START = "start"  # the section of the base model's values; MLflow sorts sections; this one comes after `final`
 LARGEST = 10**9  # factor
 
 
@@ -28,25 +28,25 @@ class Shown:
     factor: int
 
     def key(self, section: str) -> str:
-        """The name in a section; forgetting is better when it is low, whatever the metric."""
+        """The name in a section; for forgetting, lower is better for every metric."""
         better = HIGHER if self.info.higher_is_better and "forgetting" not in section else LOWER
         unit = self.info.unit.replace("%", "percent").replace("/", " per ")
         parts = [self.info.name, f"x{self.factor}" if self.factor > 1 else "", unit]
         return clean(f"{section}/{' '.join(filter(None, parts))} - {better}")
 
     def of(self, value: float) -> float:
-        """The value that is logged, without the last digits that the factor adds; exact ones are in `result.json`."""
+        """The logged value, without the rounding errors of the factor; `result.json` has exact values."""
         return value if self.factor == 1 else float(f"{value * self.factor:.10g}")
 
 
 def shown_as(result: RunResult) -> dict[str, Shown]:
-    """Of every metric of a run. The factor follows from the base model's value, which runs to be compared share."""
+    """How each metric of a run is shown. The factor depends on the base model's value, which compared runs share."""
     base = result.matrix.rows[0].values if result.matrix.rows else {}
     return {info.name: Shown(info, factor(base.get(info.name, 0.0))) for info in result.matrix.metrics}
 
 
 def factor(base: float) -> int:
-    """1 for values above 1; else the least power of ten that makes the base more than 10, so that four digits show."""
+    """1 for values above 1; else the least power of ten that makes the base exceed 10, to show four digits."""
     if not isfinite(base) or base == 0 or abs(base) > 1:
         return 1
     power = 1
@@ -63,8 +63,8 @@ def clean(key: str) -> str:
 class Point(NamedTuple):
     """A value of a curve; `time` in ms since 1970.
 
-    The time is that of the work, read from the disk: MLflow drops a point that it has with the same time and step,
-    so a stage that was cut off half-way can be sent again whole.
+    The time is when the work was done, read from disk: MLflow drops a point that it already has with the same time and
+    step, so an interrupted stage can be sent again completely.
     """
 
     key: str
@@ -82,8 +82,8 @@ def stage_points(store: Path, result: RunResult, stage: int) -> list[Point]:
 
 
 def final_points(store: Path, result: RunResult) -> list[Point]:
-    """The base and the last row, the forgetting over the whole run and the average, at step 0: single values show as
-    bars."""
+    """The base, the last row, the forgetting over the whole run and the average, at step 0: MLflow shows single values
+    as bars."""
     matrix, shown = result.matrix, shown_as(result)
     values: dict[str, float] = {}
     for section, row in ((START, matrix.rows[0]), ("final", matrix.rows[-1])):
@@ -94,7 +94,7 @@ def final_points(store: Path, result: RunResult) -> list[Point]:
 
 
 def _forgotten(result: RunResult, stage: int, section: str) -> dict[str, float]:
-    """What a table shows of the forgetting after a stage."""
+    """The forgetting after a stage, as far as tables show it."""
     matrix, shown = result.matrix, shown_as(result)
     kept = [info.name for info in matrix.metrics if not matrix.masked(info.name, stage)]
     return {shown[name].key(section): shown[name].of(matrix.forgetting(name, stage)) for name in kept}
@@ -111,7 +111,7 @@ def _training(store: Path, result: RunResult, stage: int) -> Iterator[Point]:
 
 
 def _stage_file(store: Path, result: RunResult, stage: int) -> tuple[Mapping[str, Any], int]:
-    """A stage's record and when it was written in ms; empty for the base model and merged stages."""
+    """A stage's record and its time in ms; empty for the base model and merged stages."""
     path = Store(store).stage(result.matrix.rows[stage].stage_id).record
     return (read_json(path), _written(path)) if path.exists() else ({}, 0)
 
@@ -129,7 +129,7 @@ def _written(path: Path) -> int:
 
 
 def _points(values: Mapping[str, float | None], step: int, time: int) -> Iterator[Point]:
-    """A missing or infinite value is left out."""
+    """Points of the finite values; others are left out."""
     for key, value in values.items():
         if value is not None and isfinite(value):
             yield Point(clean(key), float(value), step, time)

@@ -1,4 +1,4 @@
-"""Comparison views as MLflow's UI keeps them: an experiment tag each, shown in its list of saved views.
+"""Comparison views in the format of MLflow's UI: one experiment tag each, shown in its list of saved views.
 
 MLflow 3.17 reads the tag `mlflow.sharedViewState.<id>` when `viewStateShareKey=<id>` is in the address: a JSON object
 with the view's name, two times in ms, and the state of the page, compressed because tags have a limited length.
@@ -25,7 +25,7 @@ def tag(key: str, name: str, state: Mapping[str, Any], *, time: int) -> tuple[st
 
 
 def state(value: str) -> dict[str, Any]:
-    """The state of the page in a tag's value, whether this plugin or the UI wrote it; ValueError when it is none."""
+    """The page state in a tag's value, written by this plugin or the UI; raises ValueError if it is invalid."""
     text = json.loads(value)["state"]
     if text.startswith(COMPRESSED):
         text = zlib.decompress(base64.b64decode(text.removeprefix(COMPRESSED)))
@@ -36,6 +36,6 @@ def state(value: str) -> dict[str, Any]:
 
 
 def path(experiment_id: str, key: str, *, charts: bool = True) -> str:
-    """The part of a saved view's address behind the server's; its charts are open, if it has any."""
+    """The path of a saved view on the server; with charts, it opens on them."""
     mode = {"compareRunsMode": "CHART"} if charts else {}
     return f"/#/experiments/{experiment_id}/runs?{urlencode({'viewStateShareKey': key} | mode)}"

@@ -1,6 +1,8 @@
-"""Makes MLflow agree with a store, which is the truth: after every stage, and after kills, full disks and servers that
-were away. Everything comes from the store, so sending can be stopped and repeated: MLflow drops a parameter and a point
-that it has, and files and pictures have the same names again. How many rows a run has there is a tag of it."""
+"""Synchronizes MLflow with a store: after every stage, and after kills, full disks and unreachable servers.
+
+Everything is read from the store, so sending can be stopped and repeated: MLflow drops parameters and points that it
+already has, and files and images keep their names. A tag of the run counts the rows that were sent.
+"""
 
 from __future__ import annotations
 
@@ -24,13 +26,13 @@ from rilbench_mlflow.pictures import Picture
 from rilbench_mlflow.points import Point, final_points, stage_points
 from rilbench_mlflow.state import State, absent, load, save
 
-ROWS = "rilbench.rows"  # the tag with the number of rows that are sent; missing before the settings are
-ENDED = {"finished": "FINISHED", "failed": "FAILED", "running": "KILLED"}  # of a run that no process is at work on
+ROWS = "rilbench.rows"  # the tag with the number of sent rows; missing until the settings are sent
+ENDED = {"finished": "FINISHED", "failed": "FAILED", "running": "KILLED"}  # of runs without a process
 Warn = Callable[[str], None]
 
 
 def send(folder: Path, result: RunResult, status: str) -> None:
-    """Send what is missing of a run, and its status: RUNNING, FINISHED, FAILED or KILLED. The caller holds the run."""
+    """Send the missing parts of a run and its status: RUNNING, FINISHED, FAILED or KILLED. The caller has the lock."""
     uri = tracking_uri()
     with connection.connected(uri) as client:
         state, run = _opened(client, uri, folder, result)
@@ -39,10 +41,10 @@ def send(folder: Path, result: RunResult, status: str) -> None:
 
 
 def reconcile(store: Path, warn: Warn, *, stopped: Callable[[], bool] = lambda: False) -> list[str]:
-    """Put right what MLflow has of a store's runs; the names of the runs that were wrong.
+    """Update the runs of a store in MLflow; returns the names of those that were out of date.
 
-    Runs are those that were sent to today's address before, if only in part, and finished ones with `tracking` that
-    were sent to none. Runs that another process is sending are left to it; those that cannot be sent are warned of.
+    Covers runs that were sent to the current address before, even partly, and finished runs with `tracking` that were
+    never sent. Runs that another process is sending are skipped; runs that cannot be sent give a warning.
     """
     results = {}
     for folder, result in results_of(store).items():
@@ -65,17 +67,17 @@ def reconcile(store: Path, warn: Warn, *, stopped: Callable[[], bool] = lambda: 
 
 @contextmanager
 def _skipping(folder: Path, warn: Warn) -> Iterator[None]:
-    """One bad run does not stop the others; a server that does not answer does."""
+    """A failing run does not stop the others; a server that does not answer does."""
     try:
         yield
     except connection.NoAnswer:
         raise
     except Exception as error:
-        warn(f"{folder} is not sent to MLflow: {connection.reason(error)}")
+        warn(f"{folder} was not sent to MLflow: {connection.reason(error)}")
 
 
 def send_ended(folder: Path, result: RunResult) -> bool:
-    """Send what is missing of a run, unless a process is at work on it; a run that did not end was killed."""
+    """Send the missing parts of a run, unless a process is working on it; a run that did not end was killed."""
     with absent(folder) as nobody:
         if nobody:
             send(folder, result, ENDED.get(result.status, "FAILED"))
@@ -83,7 +85,7 @@ def send_ended(folder: Path, result: RunResult) -> bool:
 
 
 def results_of(store: Path) -> dict[Path, RunResult]:
-    """The results in a store that can be read, by the folders of their runs."""
+    """The readable results of a store, by run folder."""
     found = {}
     for file in sorted(store.glob(f"*/{RunFiles.RESULT}")):
         with suppress(RilbenchError):
@@ -107,9 +109,9 @@ def _is_right(state: State, there: Mapping[str, Any], result: RunResult) -> bool
 
 
 def _opened(client: Any, uri: str, folder: Path, result: RunResult) -> tuple[State, Any]:
-    """The run of a folder: the one that was made before, or a new one.
+    """The MLflow run of a folder, created if missing.
 
-    Its key is on disk before it is made, so that a kill in between does not leave a second run.
+    Its key is saved before the run is created, so that a kill in between does not lead to a second run.
     """
     experiment_id, state = connection.experiment_id(client, uri), load(folder)
     if not state.here:
@@ -125,7 +127,7 @@ def _opened(client: Any, uri: str, folder: Path, result: RunResult) -> tuple[Sta
 
 @dataclass(frozen=True)
 class Sending:
-    """What is going on with one run of MLflow."""
+    """Sends the contents of one run to MLflow."""
 
     client: Any
     folder: Path
@@ -133,7 +135,7 @@ class Sending:
     run: Any
 
     def all(self, status: str) -> str:
-        """Send missing rows, then the status; the one that the run has. A finished run stays finished."""
+        """Send missing rows, then the status; returns the run's status. A finished run stays finished."""
         sent, now = self.run.data.tags.get(ROWS), self.run.info.status
         if sent is None:
             self._begin()
@@ -187,6 +189,6 @@ class Sending:
     def _files(self, names: tuple[str, ...]) -> None:
         for path in (self.folder / name for name in names):
             if path.exists() and untrusted.inside(self.folder.resolve().parent, path.absolute()) is None:
-                raise RilbenchError(f"{path} is a link out of the store, and is not sent. Put the file itself there")
+                raise RilbenchError(f"{path} is a link out of the store and is not sent. Replace it by the file")
             if path.exists():
                 self.client.log_artifact(self.run.info.run_id, str(path))

@@ -1,4 +1,4 @@
-"""Where a run is in MLflow: `mlflow.json` in its folder. How much of it is there stands in MLflow itself."""
+"""Where a run is in MLflow: `mlflow.json` in its folder. MLflow itself records how much of the run was sent."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ FILE = "mlflow.json"
 
 @dataclass(frozen=True, kw_only=True)
 class State:
-    """`experiment` is what was asked for; `key` is on disk before the run is made, and in a tag of it. `status` is that
-    of the run when everything was sent, empty before."""
+    """`experiment` is the requested one; `key` is saved before the run is created, and is a tag of the run. `status` is
+    the run's status once everything was sent, empty before."""
 
     uri: str = ""
     experiment: str = ""
@@ -31,19 +31,19 @@ class State:
 
     @property
     def here(self) -> bool:
-        """Whether the run was sent to today's address and experiment."""
+        """Whether the run was sent to the current address and experiment."""
         return self.uri == public(tracking_uri()) and self.experiment == experiment()
 
 
 def load(folder: Path) -> State:
-    """The state of a run's folder, empty when nothing was sent; ConfigError when the file is corrupt."""
+    """The state of a run's folder, empty when nothing was sent; raises ConfigError when the file is corrupt."""
     file = folder / FILE
     if not file.exists():
         return State()
     try:
         return State(**read_json(file))
     except TypeError as error:
-        raise ConfigError(f"{file} is damaged ({error}); delete it, the run is then sent again as a new one") from None
+        raise ConfigError(f"{file} is damaged ({error}); delete it to send the run again as a new one") from None
 
 
 def save(folder: Path, state: State) -> None:
@@ -52,7 +52,7 @@ def save(folder: Path, state: State) -> None:
 
 
 def complete(folder: Path) -> bool:
-    """Whether everything was sent to today's address. Believes the file, so a repeated run needs no server."""
+    """Whether everything was sent to the current address. Reads the file only, so a repeated run needs no server."""
     state, file = load(folder), database(tracking_uri())
     return state.status == "FINISHED" and state.here and (file is None or file.exists())
 
@@ -69,8 +69,8 @@ def location(folder: Path) -> str | None:
 
 
 def hold(folder: Path, seconds: float = 0) -> FileLock:
-    """The lock of the process that sends a run, held unless another process has it for so many seconds. The operating
-    system frees it with the process, however that ended."""
+    """The lock of the process that sends a run; not held if another process keeps it for longer than `seconds`. The
+    operating system releases it when the process ends."""
     lock = FileLock(folder / ".mlflow.lock", thread_local=False)
     with suppress(Timeout, OSError):
         lock.acquire(timeout=seconds)
@@ -79,7 +79,7 @@ def hold(folder: Path, seconds: float = 0) -> FileLock:
 
 @contextmanager
 def absent(folder: Path) -> Iterator[bool]:
-    """Whether no other process sends a run, which this one may for as long."""
+    """Holds the lock of a run; yields False if another process is sending it."""
     lock = hold(folder)
     try:
         yield lock.is_locked

@@ -1,4 +1,4 @@
-"""Runs side by side in MLflow: those of a study or store are tagged, and views of them are saved in the experiment."""
+"""Compares runs in MLflow: tags the runs of a study or store and saves views of them in the experiment."""
 
 from __future__ import annotations
 
@@ -19,39 +19,39 @@ from rilbench_mlflow.sending import results_of
 from rilbench_mlflow.state import load
 from rilbench_mlflow.views import NAMES, Study, views
 
-STUDY = "rilbench_study"  # and the key of the study: a tag of its runs, whose value is the label of the run in it
+STUDY = "rilbench_study"  # plus the study's key: the tag whose value is the run's label in the study
 
 
 def show(study: Path, results: Sequence[RunResult]) -> dict[str, str]:
-    """Tag the runs of a study's or store's folder and save its views; name to address of each view.
+    """Tag the runs of a study or store and save its views; name to address of each view.
 
-    Runs that were never sent are left out and counted; RilbenchError when none was sent. A repeated study replaces
-    its views. No tag of another study is touched.
+    Runs that were never sent are left out and counted; raises RilbenchError when none was sent. A repeated study
+    replaces its views. Tags of other studies are not touched.
     """
     with connection.connected(tracking_uri()) as client:
         there = connection.runs_of(client, tracking_uri())
         keys = [(load(result.folder).key if result.folder else "", result) for result in results]
         sent = [(there[key], result) for key, result in keys if key in there]
         if not sent:
-            raise RilbenchError("none of its runs is there.")
+            raise RilbenchError("none of its runs has been sent to MLflow.")
         experiment = str(sent[0][0].info.experiment_id)
         for name, state in views(_described(client, study, sent)).items():
             key, value = saved.tag(_key(study, name), f"{_name(study)}: {name}", state, time=int(time.time() * 1000))
             client.set_experiment_tag(experiment, key, value)
     missing = len(results) - len(sent)
-    lines = {"mlflow": f"{missing} of {len(results)} runs are not there and not in the views"} if missing else {}
+    lines = {"mlflow": f"{missing} of {len(results)} runs were not sent and are not in the views"} if missing else {}
     return links(study, experiment) | lines
 
 
 def refresh(store: Path) -> dict[str, str]:
-    """Save the views of a store's finished runs; name to address of each. Nothing when none was sent."""
+    """Save the views of a store's finished runs; name to address of each. Empty when none was sent."""
     finished = [result for result in results_of(store).values() if result.status == "finished"]
     sent = [result for result in finished if result.folder and load(result.folder).here]
     return show(store, sent) if sent else {}
 
 
 def lines(folder: Path) -> dict[str, str]:
-    """Name to address of the views that a run is in; nothing when they were not saved."""
+    """Name to address of the views that contain a run; empty when they were not saved."""
     state = load(folder)
     return links(folder.parent, state.experiment_id) if state.status == "FINISHED" and state.here else {}
 
@@ -66,7 +66,7 @@ def links(study: Path, experiment: str) -> dict[str, str]:
 
 
 def labels(results: Sequence[RunResult]) -> list[str]:
-    """A label a run, such as `rid`, or `rid lam=10` where there are runs of `rid` with another `lam`."""
+    """A label per run, such as `rid`, or `rid lam=10` if there are runs of `rid` with another `lam`."""
     if len({run.label for run in results}) == len(results):
         return [run.label for run in results]
     from rilbench.analysis.methods import differing, settings_of
@@ -79,7 +79,7 @@ def labels(results: Sequence[RunResult]) -> list[str]:
 
 
 def examples(results: Sequence[RunResult], labels: Sequence[str]) -> dict[str, str]:
-    """Parameters that pick few runs to look at but all labels: of the first run's order and seed, or one of them."""
+    """Parameters that select few runs with all labels: order and seed of the first run, or one of the two."""
     for keys in (("rewards", "seed"), ("rewards",), ("seed",)):
         wanted = {key: own(results[0])[key] for key in keys}
         if {label for run, label in zip(results, labels, strict=True) if wanted.items() <= own(run).items()} == {
@@ -112,7 +112,7 @@ def _described(client: Any, study: Path, sent: Sequence[tuple[Any, RunResult]]) 
 
 
 def _differing(params: Sequence[Mapping[str, str]]) -> list[str]:
-    """The names of the parameters that tell some runs apart, those with the fewest values first."""
+    """The names of the parameters that differ between runs, those with the fewest values first."""
     values = {key: {of_run.get(key, "") for of_run in params} for of_run in params for key in of_run}
     return sorted((key for key, found in values.items() if len(found) > 1), key=lambda key: (len(values[key]), key))
 
@@ -123,7 +123,7 @@ def _name(study: Path) -> str:
 
 
 def _tag(study: Path) -> str:
-    """One experiment may have the studies of several stores that are called alike."""
+    """The name with a hash, because studies of several stores in one experiment may have the same name."""
     return f"{_name(study)}-{digest(str(study.resolve()))[:6]}"
 
 

@@ -1,4 +1,4 @@
-"""The hook plugin. A server that is down, slow or wrong costs nothing but the upload, which can be repeated."""
+"""The hook plugin. Problems with the server never affect training; the upload can be repeated later."""
 
 from __future__ import annotations
 
@@ -24,33 +24,33 @@ from rilbench_mlflow.study import lines, refresh, show
 from rilbench_mlflow.worker import Job, Worker
 
 WAIT_SECONDS = 20
-OTHERS_SECONDS = 8  # of them for other runs of the store
+OTHERS_SECONDS = 8  # of these, for other runs of the store
 
 
 class MlflowTracker:
-    """Sends each run in the background while it trains, one run after another, and shows a study at its end.
+    """Sends each run in the background while it trains, and saves the views of a study at its end.
 
-    A server that does not answer is warned of once, and then left alone for the rest of the process.
+    If the server does not answer, there is one warning and no further attempt in this process.
     """
 
     def __init__(self) -> None:
         self.worker = Worker()
-        self.held: FileLock | None = None  # of the run at work on
-        self.warned = False  # of this run
-        self.gone: NoAnswer | None = None  # why the server is left alone
-        self.agreed: set[Path] = set()  # the stores with which MLflow agrees
-        self.skipped: list[str] = []  # warnings of other runs, for the end of this one
+        self.held: FileLock | None = None  # of the current run
+        self.warned = False  # about this run
+        self.gone: NoAnswer | None = None  # why the server is not contacted any more
+        self.agreed: set[Path] = set()  # the stores that MLflow is in sync with
+        self.skipped: list[str] = []  # warnings about other runs, printed at the end of this one
 
     @hookimpl
     def run_started(self, folder: Path, result: RunResult) -> None:
-        """Put right what MLflow has of other runs in the store."""
+        """Update the other runs of the store in MLflow."""
         self.worker, self.warned, self.skipped = Worker(), False, []
         self.held = hold(folder)
         self._put(folder, partial(self._others, folder.parent, self.worker.is_wanted))
 
     @hookimpl
     def stage_finished(self, folder: Path, result: RunResult) -> None:
-        """Send a row and its stage's training curves and pictures; the first one makes the MLflow run."""
+        """Send a row and its stage's training curves and images; the first row creates the MLflow run."""
         self._warn_of_failure(folder)
         self._put(folder, partial(self._send, folder, result, "RUNNING"))
 
@@ -61,9 +61,9 @@ class MlflowTracker:
 
     @hookimpl
     def run_failed(self, folder: Path, result: RunResult, error: BaseException) -> None:
-        """Close the MLflow run as FAILED, or as KILLED when somebody stopped it; wait at most WAIT_SECONDS.
+        """Close the MLflow run as FAILED, or as KILLED when it was interrupted; wait at most WAIT_SECONDS.
 
-        A finished run whose repetition was stopped stays finished.
+        A finished run stays finished if its repetition is interrupted.
         """
         stopped = "KILLED" if isinstance(error, KeyboardInterrupt | SystemExit) else "FAILED"
         self._end(folder, result, "FINISHED" if result.status == "finished" else stopped)
@@ -75,14 +75,14 @@ class MlflowTracker:
 
     @hookimpl
     def study_finished(self, folder: Path, results: Sequence[RunResult]) -> dict[str, str]:
-        """Send what a killed study did not, and save the views of the study; where each is."""
+        """Send the runs of a killed study that are missing, and save the views of the study; the address of each."""
         try:
             if self.gone:
                 raise NoAnswer("the server did not answer.")
             reconcile(folder.parent, Reporter().warn)
             return show(folder, results)
         except Exception as error:
-            later = f"`rilbench upload {shlex.quote(str(folder))}` makes them later"
+            later = f"`rilbench upload {shlex.quote(str(folder))}` saves them later"
             return {"mlflow": f"no views: {reason(error)} {later}"}
 
     @hookimpl
@@ -97,7 +97,7 @@ class MlflowTracker:
             self.worker.put(job)
 
     def _send(self, folder: Path, result: RunResult, status: str) -> None:
-        """What another process sends just now, such as `rilbench upload`, has time until the end."""
+        """Send the run. If another process is sending it, such as `rilbench upload`, wait only at the end."""
         if self.gone:
             raise self.gone
         last = status != "RUNNING"
@@ -113,7 +113,7 @@ class MlflowTracker:
             raise RilbenchError(f"another process is sending it, or {folder} cannot be written.")
 
     def _others(self, store: Path, stopped: Callable[[], bool]) -> None:
-        """Once a store; trouble with other runs is none of this one."""
+        """Update other runs, once per store; their errors do not affect this run."""
         if store not in self.agreed:
             with suppress(Exception):
                 reconcile(store, self.skipped.append, stopped=stopped)
@@ -145,7 +145,7 @@ class MlflowTracker:
             self._warn(folder, reason(self.worker.failure))
 
     def _warn(self, folder: Path, why: str) -> None:
-        """Once a run, and from the hooks only: they are called when no progress display is on the screen."""
+        """Warn once per run, and only from the hooks: no progress display is on the screen then."""
         if self.warned:
             return
         self.warned = True

@@ -1,4 +1,4 @@
-"""What `rilbench upload` does: runs that could not be sent are, and MLflow is made to agree with the store."""
+"""Sends runs that could not be sent before, and updates MLflow from the store."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from rilbench_mlflow.study import show
 def sync(folder: Path) -> str:
     """Send a run's folder to `tracking_uri()`; returns one line saying where the run is. Nothing is sent twice.
 
-    A run that another server has, or that was deleted from this one, becomes a new run. One that neither finished
-    nor failed was killed, unless a process is at work on it, which sends it. RilbenchError when the server cannot be
+    A run that is on another server, or was deleted from this one, becomes a new run. A run that neither finished nor
+    failed was killed, unless a process is working on it, which sends it. Raises RilbenchError when the server cannot be
     reached or refuses.
     """
     result = load_result(folder)
@@ -33,7 +33,7 @@ def sync(folder: Path) -> str:
     except Exception as error:
         raise RilbenchError(
             f"cannot send {folder} to {public(tracking_uri())}: {reason(error)} "
-            "The results are safe; check MLFLOW_TRACKING_URI and repeat."
+            "The results are safe; check MLFLOW_TRACKING_URI and repeat the command"
         ) from None
     return location(folder) or "" if sent else f"{folder.name} is still running; its process sends it"
 
@@ -41,7 +41,7 @@ def sync(folder: Path) -> str:
 def sync_study(folders: Sequence[Path], advance: OnBatch | None = None) -> dict[str, str]:
     """`sync` every run in some folders, then save the views of the finished ones; lines to print, name to text.
 
-    A folder is a run's, or holds runs. The study is called as the folder, or as the one that several lie in.
+    A folder is a run or contains runs. The study is named after the folder, or the common parent of several folders.
     """
     found = [run for folder in folders for run in runs_in(folder)]
     for number, folder in enumerate(found, 1):
@@ -58,8 +58,8 @@ def sync_study(folders: Sequence[Path], advance: OnBatch | None = None) -> dict[
 
 
 def runs_in(folder: Path) -> list[Path]:
-    """The folders of the runs in a study or store, or the run's own; UsageError when there is none."""
-    if RunFiles(folder).is_study:  # its runs lie beside it
+    """The folders of the runs in a study or store, or of the run itself; raises UsageError when there is none."""
+    if RunFiles(folder).is_study:  # its runs are next to it
         file = RunFiles(folder).study
         runs = read_json(file, like={"finished": list})["finished"]
         return [folder.resolve().parent / untrusted.name(run, str(file)) for run in runs]

@@ -1,7 +1,7 @@
-"""What the comparison views of a study show: a table, the values at the end, the forgetting, the curves, the pictures.
+"""The comparison views of a study: a table, final values, forgetting, curves and images.
 
-A view is the state of MLflow's page of runs: which runs it lists, how it groups them, and its charts in sections.
-Names and values are those of the UI of MLflow 3.17.
+A view is the state of MLflow's page of runs: the listed runs, their groups, and charts in sections. Keys and values
+are those of the UI of MLflow 3.17.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ Card = dict[str, Any]
 
 @dataclass(frozen=True, kw_only=True)
 class Study:
-    """What the views need to know: how to find the runs, and what is logged of them.
+    """The data behind the views: how to find the runs, and what was logged.
 
-    `runs` and `shown` are filters of MLflow's search: all runs, and those whose pictures are put side by side.
-    `tag` holds the label of a run in the study, `labels` are its values, `logged` all metrics, `pictures` those after
-    the last stage.
+    `runs` and `shown` are filters of MLflow's search: all runs, and those whose images are compared. `tag` is the tag
+    with a run's label in the study, `labels` are its values, `logged` all metrics, `pictures` the images after the last
+    stage.
     """
 
     results: Sequence[RunResult]
@@ -39,18 +39,18 @@ class Study:
 
     @property
     def columns(self) -> list[str]:
-        """Of the list of runs: what tells them apart, then every metric at the end and of the base."""
+        """Columns of the list of runs: differing parameters, then every metric at the end and of the base."""
         params = [f"params.`{name}`" for name in self.params]
         keys = [metric.key(section) for section in ("final", START) for metric in self.metrics]
         return [*params, *(f"metrics.`{key}`" for key in (*keys, AVERAGE))]
 
     @property
     def metrics(self) -> list[Shown]:
-        """All that was measured, in order, each once a name."""
+        """All metrics, in order, each name once."""
         return list(dict.fromkeys(shown for result in self.results for shown in shown_as(result).values()))
 
     def span(self, metric: Shown) -> dict[str, float]:
-        """The range of an axis that all values of a metric fill; MLflow's own begins at zero."""
+        """The range of a metric's axis, fitted to its values; MLflow's own starts at zero."""
         every = (value for result in self.results for value in result.matrix.values(metric.info.name))
         values = [metric.of(value) for value in every if isfinite(value)]
         if not values or min(values) == max(values):
@@ -61,7 +61,7 @@ class Study:
 
 @dataclass(frozen=True, kw_only=True)
 class Section:
-    """Charts under a title, so many beside each other and so many pixels high."""
+    """Charts under a title: number of columns, and height in pixels."""
 
     title: str
     cards: Sequence[Card]
@@ -83,7 +83,7 @@ def views(study: Study) -> dict[str, dict[str, Any]]:
 
 
 def _final(study: Study) -> list[Section]:
-    """The base beside the end, a metric a row."""
+    """Base and final values side by side, one metric per row."""
     bars = [_bar(metric.key(section)) for metric in study.metrics for section in (START, "final")]
     average = Section(title="Mean gain over the rewards", cards=[_bar(AVERAGE)])
     return [Section(title="Base model (start) and after the last stage (final)", cards=bars), average]
@@ -103,28 +103,28 @@ def _stages(study: Study) -> list[Section]:
 
 
 def _pictures(study: Study) -> dict[str, Any]:
-    """MLflow shows no pictures of groups: here every run is a column, and the list of runs makes room for them."""
+    """MLflow shows no images for groups: here every run is a column, and the list of runs is hidden."""
     last = list(study.pictures)
     each = [key.replace(AFTER_LAST, AFTER_EACH, 1) for key in last]
     sections = [
         Section(title="After the last stage", cards=[_images(last, 0)], columns=1, height=900),
         Section(title="After each stage", cards=[_images(each, 1)], columns=1, height=900),  # every run has a stage 1
     ]
-    # the UI adds a chart for every picture and metric that has none: a deleted one keeps it from doing so
+    # the UI adds a chart for every image and metric without one, unless there is a deleted chart
     hidden = [*(_images([key], 0) for key in last + each), *(_bar(name) for name in study.logged)]
     ungrouped = {"searchFilter": study.shown, "useGroupedValuesInCharts": False, "runListHidden": True}
-    return _page(study, sections, hidden) | ungrouped | {"orderByAsc": False}  # image grids turn the order round
+    return _page(study, sections, hidden) | ungrouped | {"orderByAsc": False}  # image grids reverse the order
 
 
 def _grouped(study: Study, sections: Sequence[Section]) -> dict[str, Any]:
-    """A chart shows a strategy's mean; the list of runs shows the strategies, with their runs folded in."""
+    """Charts show the mean of each strategy; the list of runs shows the strategies, with their runs collapsed."""
     shown = {card["metricKey"] for section in sections for card in section.cards}
     state = _page(study, sections, [_bar(name) for name in study.logged if name not in shown])
     return state | {"groupsExpanded": {f"tag.{study.tag}.{label}": False for label in study.labels}}
 
 
 def _page(study: Study, sections: Sequence[Section], hidden: Sequence[Card]) -> dict[str, Any]:
-    """The list of runs: what tells them apart, then every metric at the end and of the base; and the charts."""
+    """The state of the page: the list of runs with its columns, and the charts."""
     cards = [card | {"metricSectionId": section.title} for section in sections for card in section.cards]
     cards += [card | {"deleted": True} for card in hidden]
     return {
@@ -150,7 +150,7 @@ def _bar(metric: str) -> Card:
 
 
 def _line(metric: str, span: Mapping[str, float]) -> Card:
-    """A curve over the stages: the mean of a strategy's runs, from their least to their greatest shaded."""
+    """A curve over the stages: the mean of a strategy's runs; the range from minimum to maximum is shaded."""
     axes = {"xAxisKey": "step", "useGlobalXaxisKey": False, "xAxisScaleType": "linear", "scaleType": "linear"}
     curve = {"type": "LINE", "metricKey": metric, "displayPoints": True, "runsCountToCompare": 50}
     return curve | axes | {"range": dict(span)}

@@ -1,4 +1,4 @@
-"""Work that may take its time or fail without the training noticing."""
+"""Runs jobs in the background, where delays and failures do not affect training."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ Job = Callable[[], object]
 
 
 class Worker:
-    """Does one job after another on a daemon thread, which cannot keep the process alive."""
+    """Runs one job after another on a daemon thread, which does not keep the process alive."""
 
     def __init__(self) -> None:
         self.failure: Exception | None = None  # of the last job; None when it succeeded
@@ -18,7 +18,7 @@ class Worker:
         self._thread = Thread(target=self._work, name="rilbench-mlflow", daemon=True)
 
     def put(self, job: Job) -> None:
-        """Have a job done; returns at once."""
+        """Queue a job; returns at once."""
         self._jobs.put(job)
         if not self._thread.is_alive():
             self._thread.start()
@@ -28,7 +28,7 @@ class Worker:
         return not self._jobs.empty()
 
     def finish(self, seconds: float) -> bool:
-        """Wait for the work, at most so many seconds; whether it is done. No job may follow."""
+        """Wait at most `seconds` for all jobs; returns whether they are done. No job may be queued afterwards."""
         self._jobs.put(None)
         if self._thread.is_alive():
             self._thread.join(seconds)

@@ -106,7 +106,7 @@ def test_run_explain_compare_end_to_end(workplace: Path) -> None:
     base, stage = result["stages"]
     took = stage["train_seconds"] + (base["evaluate_seconds"] + stage["evaluate_seconds"]) / 2
     assert again["stages"][1]["seconds"] == pytest.approx(took, abs=0.06)
-    assert again["estimate"]["how"] == "as long as the like took in this store"
-    assert "two timed forwards" in plan["estimate"]["how"]
+    assert "in this store" in again["estimate"]["how"]
+    assert "two timed forward" in plan["estimate"]["how"]
     table = rilbench("compare", "--markdown", result["folder"], cwd=workplace)
     assert table.out.count("\n|") >= 3

@@ -120,7 +120,7 @@ def test_links_out_of_the_store_are_not_followed(tmp_path: Path, place: Path) ->
     assert [p.file.name for p in pictures.of_stage(run, result, 1)] == ["sample-1.png"]
     runs = load_runs([str(run)], lambda source: [])
     assert [len(stage) for stage in album(Study.about(runs)).runs[0]["pictures"]] == [2, 1, 2]
-    with pytest.raises(RilbenchError, match=r"config.yaml is a link out of the store, and is not sent"):
+    with pytest.raises(RilbenchError, match=r"config.yaml is a link .*not sent"):
         sync(run)
     assert inside(store, "../outside/secret.png") is None
     assert inside(store, "stages") == store / "stages"

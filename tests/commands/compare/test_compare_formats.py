@@ -392,7 +392,7 @@ def test_the_paper_is_beside_and_in_no_mean(store: Path) -> None:
     assert f"{row}  | 5.55 (0.48) | 0.272 (0.004) |  | 373.63 (-) | 80.28 (8.74) |  |" in text
     assert "| base (paper) |  |  | 5.23 | 0.259 |  | 425.13 | 71.54 |  |" in text
     assert "published for Stable Diffusion v1.5" in text
-    assert "another model" in text
+    assert "different model" in text
 
 
 def test_the_paper_has_no_mean_of_other_rewards(tmp_path: Path) -> None:
@@ -401,7 +401,7 @@ def test_the_paper_has_no_mean_of_other_rewards(tmp_path: Path) -> None:
     assert tables["paper_orders"] == tables["paper_means"] == []
     done = invoke(tmp_path, "--paper", "-q", "learned")
     assert isinstance(done.exception, UsageError)
-    assert re.search(r"--paper.*learned.*final and forgetting", str(done.exception))
+    assert re.search(r"--paper.*learned.*final.*forgetting", str(done.exception))
 
 
 @pytest.mark.slow

@@ -120,9 +120,7 @@ def test_what_came_is_kept_when_the_server_goes(web: Web, file: NeededFile, monk
 @pytest.mark.parametrize("wrong", [CONTENTS[:-1] + b"!", b"!" + CONTENTS[1:]])
 def test_another_file_of_the_same_size_is_refused(web: Web, file: NeededFile, wrong: bytes) -> None:
     web.files["/head.pth"] = wrong
-    with pytest.raises(
-        RilbenchError, match=f"{file.source} has sha256 .*, published is {SHA}: what came from {file.address}"
-    ):
+    with pytest.raises(RilbenchError, match=f"{file.source} has sha256 .*{SHA}.*{file.address}.*deleted"):
         get(file, nothing)
     assert not list(place_of(file).parent.glob("*head*"))
     web.files["/head.pth"] = CONTENTS
@@ -143,7 +141,7 @@ def test_a_part_that_belongs_to_nothing_costs_one_attempt(web: Web, file: Needed
     part = part_of(file)
     part.parent.mkdir(parents=True)
     part.write_bytes(b"?" * 100)
-    with pytest.raises(RilbenchError, match="is not the published file, and was deleted"):
+    with pytest.raises(RilbenchError, match=r"not the published file.*deleted"):
         get(file, nothing)
     get(file, nothing)
     assert fault_of(file) is None
@@ -173,7 +171,7 @@ def test_a_release_that_moved_is_followed(web: Web, file: NeededFile) -> None:
 
 
 def test_a_server_that_is_not_there(web: Web) -> None:
-    with pytest.raises(RilbenchError, match=r"cannot get url:http://127\.0\.0\.1:9/x: .*the same command continues"):
+    with pytest.raises(RilbenchError, match=r"cannot get url:http://127\.0\.0\.1:9/x: .*same command resumes"):
         get(NeededFile("url:http://127.0.0.1:9/x"), nothing)
 
 
@@ -207,7 +205,7 @@ def test_a_file_of_the_hub_resumes_and_is_checked_by_its_etag(web: Web, tmp_path
     assert place_of(file).read_bytes() == CONTENTS
     place_of(file).resolve().unlink()
     web.files["/some/model/resolve/main/model.safetensors"] = b"!" + CONTENTS[1:]
-    with pytest.raises(RilbenchError, match=f"the Hub says {SHA}: what came from {web.address}.* was deleted"):
+    with pytest.raises(RilbenchError, match=f"{SHA}.*{web.address}.* deleted"):
         get(file, nothing)
     assert not is_present(file)
     assert list(blobs.iterdir()) == []
@@ -223,7 +221,7 @@ def test_another_model_under_the_name_is_refused_although_the_hub_agrees(web: We
 def test_a_gated_repository_says_what_to_do(web: Web) -> None:
     web.put_on_hub("some/model", {"model.safetensors": CONTENTS})
     web.hidden.add("/some/model/resolve/main/model.safetensors")
-    with pytest.raises(RilbenchError, match=r"Accept its licence on https://huggingface\.co/some/model and log in"):
+    with pytest.raises(RilbenchError, match=r"licence.* https://huggingface\.co/some/model .*HF_TOKEN"):
         get(NeededFile("hub:some/model/model.safetensors"), nothing)
 
 

@@ -193,7 +193,7 @@ def test_merges_and_single_stages_are_not_ranked_in_forgetting() -> None:
     one = study(*drawn("rid", 0.3), *drawn("baseline", 0.0), *still)
     text = " ".join(sentences(one))
     assert "still forgets least" not in text
-    assert "Of the 2 of them" in text
+    assert "Of the 2 strategies" in text
     cell = next(row for row in tables.final(one, "").rows if row[0].text == "still (6)")[3]
     assert (cell.text.replace("\xa0", " "), cell.note, cell.bold) == ("0.0 %", "(merge)", False)
     table = tables.differences(one)
@@ -342,7 +342,7 @@ def test_a_variant_tells_in_what_it_is_not_the_plain_strategy(tmp_path: Path) ->
     one, _, _ = read(tmp_path)
     assert one.variant("rid") == ""
     assert one.variant("rid-alpha0.9") == "Differs from rid in: alpha 0.9 (not 0.99); distil full (not unset)."
-    assert one.variant("x0.5") == "Here with scale 0.5."
+    assert "scale 0.5" in one.variant("x0.5")
 
 
 def test_a_commit_is_told_in_eight_digits(tmp_path: Path) -> None:

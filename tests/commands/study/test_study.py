@@ -55,15 +55,15 @@ def test_random_orders_are_distinct_and_the_same_again() -> None:
 @pytest.mark.parametrize(
     ("value", "rewards", "message"),
     [
-        ("all", ["a", "b", "c", "d", "e", "f", "g"], "7 rewards have 5040 orders; draw some"),
-        ("random:7", ["a", "b", "c"], "is not random:N with N from 1 to 6"),
-        ("random:x", ["a"], "is not random:N with N from 1 to 1"),
-        (["a,c"], ["a", "b"], "'a,c' is no order of a,b"),
-        (["all", "b,a"], ["a", "b"], "'all' stands for orders of all rewards; give it alone"),
-        (["b,a", "random:2"], ["a", "b"], "'random:2' stands for"),
-        (["a"], ["a", "b"], "'a' is no order of a,b"),
-        ("all", [], "name the rewards"),
-        (None, [], "name the rewards"),
+        ("all", ["a", "b", "c", "d", "e", "f", "g"], "7 rewards.*5040 orders.*random:"),
+        ("random:7", ["a", "b", "c"], "random:N.* 1 to 6"),
+        ("random:x", ["a"], "random:N.* 1 to 1"),
+        (["a,c"], ["a", "b"], "orders: 'a,c'.* a,b"),
+        (["all", "b,a"], ["a", "b"], "orders: 'all'.* alone"),
+        (["b,a", "random:2"], ["a", "b"], "orders: 'random:2'.* alone"),
+        (["a"], ["a", "b"], "orders: 'a'.* a,b"),
+        ("all", [], "--rewards"),
+        (None, [], "--rewards"),
     ],
 )
 def test_bad_orders(value: Any, rewards: list[str], message: str) -> None:
@@ -81,7 +81,7 @@ def test_seeds() -> None:
 
 
 def test_a_strategy_named_twice(workplace: Path) -> None:
-    with pytest.raises(UsageError, match="strategies: baseline is named 2 times"):
+    with pytest.raises(UsageError, match=r"strategies: baseline .*2 times"):
         planned(workplace, strategies="baseline,baseline", rewards="red")
 
 
@@ -146,25 +146,25 @@ def test_methods_are_rows_under_their_own_label(workplace: Path) -> None:
         (
             "  methods: {half: {strategy: rid, trian: {lr: 1}}}",
             "",
-            r"in study.methods.half 'trian'. Did you mean 'train'",
+            r"study.methods.half.*'trian'.*'train'",
         ),
         (
             "  methods: {half: {strategy: rid, train: {lrr: 1}}}",
             "",
-            r"study.methods.half.train 'lrr'. Did you mean 'lr'",
+            r"study.methods.half.train.*'lrr'.*'lr'",
         ),
-        ("  methods: {half: {train: {lr: 1}}}", "", "study.methods.half: say which strategy it is"),
-        ("  methods: {half: {strategy: rid, seed: 1}}", "", "study.methods.half.seed: belongs to the whole study"),
-        ("  methods: {half: {strategy: rid, store: x}}", "", "study.methods.half.store: belongs to the whole study"),
+        ("  methods: {half: {train: {lr: 1}}}", "", "study.methods.half: .*strategy: rid"),
+        ("  methods: {half: {strategy: rid, seed: 1}}", "", "study.methods.half.seed: .*whole study"),
+        ("  methods: {half: {strategy: rid, store: x}}", "", "study.methods.half.store: .*whole study"),
         ("  methods: {half: rid}", "", "study.methods"),
-        ("  methods: {a/b: {strategy: rid}}", "", "label: 'a/b' may have at most 60"),
-        ("  strategies: [rid]\n  methods: {rid: {strategy: rid}}", "", "methods.rid: a strategy of that name"),
-        ("  methds: {}", "", "unknown setting in study 'methds'. Did you mean 'methods'"),
-        ("  strategies: rid", "trian: 1", "unknown setting 'trian'. Did you mean 'train'"),
-        ("  strategies: rid", "seed: 1", "seed: a study has many; name them in study.seeds or with --seeds"),
-        ("  strategies: [rdi]", "", "unknown strategy 'rdi'. Did you mean 'rid'"),
-        ("  strategies: rid\n  rewards: [rad]", "", "unknown reward 'rad'. Did you mean 'red'"),
-        ("", "", "name what the study compares"),
+        ("  methods: {a/b: {strategy: rid}}", "", "label: 'a/b'.* 60"),
+        ("  strategies: [rid]\n  methods: {rid: {strategy: rid}}", "", "methods.rid: .*another label"),
+        ("  methds: {}", "", "study.*'methds'.*'methods'"),
+        ("  strategies: rid", "trian: 1", "'trian'.*'train'"),
+        ("  strategies: rid", "seed: 1", "seed: .*study.seeds.*--seeds"),
+        ("  strategies: [rdi]", "", "strategy 'rdi'.*'rid'"),
+        ("  strategies: rid\n  rewards: [rad]", "", "reward 'rad'.*'red'"),
+        ("", "", "--strategies"),
     ],
 )
 def test_a_mistake_in_a_study_file_is_named(workplace: Path, section: str, extra: str, message: str) -> None:

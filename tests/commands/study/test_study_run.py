@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -71,7 +72,7 @@ def test_a_dry_run_trains_nothing(workplace: Path) -> None:
     assert plan["minutes"] == pytest.approx(plan["total"]["seconds"] / 120)
     shown = study(workplace, *TWO, "--dry-run", "--time")
     assert "together" in shown.out
-    assert "from two timed forwards" in shown.out
+    assert "two timed forward" in shown.out
     assert not (workplace / "runs").exists()
 
 
@@ -82,7 +83,7 @@ def test_a_dry_run_loads_no_model(workplace: Path, monkeypatch: pytest.MonkeyPat
     plan = json.loads(told.out)
     assert plan["minutes"] is plan["total"]["seconds"] is plan["methods"]["rid"]["seconds"] is None
     shown = study(workplace, *TWO, "--dry-run")
-    assert "time    not known: nothing like it is in the store; --time measures it" in shown.out
+    assert re.search("time .*unknown.*--time", shown.out)
 
 
 @pytest.mark.slow
@@ -230,12 +231,12 @@ def test_two_workers_and_their_deaths(undisturbed: Path, workplace: Path) -> Non
     sequences = _orders("red,dark", "dark,fragile", "mortal", "dark,red")
     told = study(workplace, "-s", "baseline", "--workers", "2", *sequences, *SMALL)
     assert told.code == 4, told.err
-    assert "dark > fragile seed 0: its process was killed, most likely because memory ran out; the run is" in told.err
+    assert "dark > fragile seed 0: its process was killed" in told.err
     assert "baseline dark > fragile seed 0 finished" in told.err
     assert not (workplace / "once.txt").exists()
     (failed,) = json.loads((workplace / "runs" / "study-toy" / "study.json").read_text())["failed"]
     assert failed["rewards"] == ["mortal"]
-    assert failed["reason"] == "its process was killed, most likely because memory ran out, twice"
+    assert re.search("killed.* memory.*twice", failed["reason"])
     whole, half = numbers(undisturbed), numbers(workplace)
     alike = [name for name in whole if name.startswith("baseline-")]
     assert len(alike) == 2
@@ -338,9 +339,9 @@ def test_another_evaluation_is_estimated_by_its_images(undisturbed: Path, workpl
     prompts = len(read_prompts(graph.cells[0].config.evaluate.prompts))
     assert images == prompts * planned(workplace, rewards="red", **options).cells[0].config.evaluate.images_per_prompt
     assert graph.seconds[graph.cells[0].work[0].key] == pytest.approx(2.0 * 4 * prompts)
-    assert graph.how == "as long as the like took in this store"
+    assert "in this store" in graph.how
     mixed = planned(workplace, "evaluate.images_per_prompt=4", "model.steps=5", rewards="red", **options)
-    assert mixed.how.startswith("2 pieces of work as long as the like took in this store, 1 from two timed forwards")
+    assert re.search("^2 .*in this store, 1 .*two timed", mixed.how)
 
 
 @pytest.mark.slow

@@ -160,10 +160,10 @@ def test_a_repeated_study_replaces_its_views_and_another_leaves_them(place: Path
 @pytest.mark.slow
 def test_runs_that_were_never_sent_are_counted(place: Path) -> None:
     first, *others = a_study(place)
-    with pytest.raises(RilbenchError, match="none of its runs is there"):
+    with pytest.raises(RilbenchError, match="none of its runs"):
         show(place / "colours", others)
     sync(place / "colours" / first.name)
-    assert show(place / "colours", [first, *others])["mlflow"] == "3 of 4 runs are not there and not in the views"
+    assert show(place / "colours", [first, *others])["mlflow"].startswith("3 of 4 runs were not sent")
 
 
 def test_a_large_study_fits_into_tags() -> None:
