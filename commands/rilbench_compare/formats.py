@@ -1,4 +1,4 @@
-"""A table as text, laid out for a terminal, in Markdown, in LaTeX."""
+"""Formats tables for the terminal, Markdown and LaTeX."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from rilbench.store.tables import Marked, escaped, markdown_table
 STAR = "*"  # the test over runs
 DAGGER = "†"  # the test over prompts
 WIDE = 7  # columns from which a LaTeX table is scaled to the width of the text
-STACK = 16  # characters from which a note stands under its value in a terminal
-ORDER = 20  # characters a label takes in a terminal before it is broken
+STACK = 16  # characters; a longer note is printed below its value in a terminal
+ORDER = 20  # characters; a longer label is wrapped in a terminal
 LATEX = {
     **{c: f"\\{c}" for c in "&%$#_{}"},
     "\\": r"\textbackslash{}",
@@ -39,7 +39,7 @@ MARKS = {"": "", STAR: "$^{*}$", DAGGER: r"$^{\dagger}$"}
 
 @dataclass(frozen=True)
 class Cell:
-    """A text with the marks of its tests and, beside or under it, a note in brackets; bold is the best."""
+    """A text with the marks of its tests and a note in brackets next to or below it; the best is bold."""
 
     text: str
     note: str = ""
@@ -49,8 +49,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Sheet:
-    """A table: names of its columns and rows of cells; an empty row is a line across. The first `names` columns say
-    what a row is about."""
+    """A table: column names and rows of cells; an empty row is a rule. The first `names` columns identify a row."""
 
     title: str
     head: Sequence[str]
@@ -59,13 +58,13 @@ class Sheet:
     caption: str = ""
 
     def explained(self) -> str:
-        """The caption, with what bold means when a cell is."""
+        """The caption; it explains bold if a cell is bold."""
         has_bold = any(cell.bold for row in self.rows for cell in row)
         return f"Bold: the best mean. {self.caption}" if has_bold else self.caption
 
 
 def show(sheet: Sheet, console: Console) -> None:
-    """Print a sheet; columns that do not fit side by side follow below, with the names again."""
+    """Print a sheet; columns that do not fit follow below, with the names repeated."""
     wide = console.options.update(width=10_000)
     left = list(range(sheet.names, len(sheet.head)))
     while left:
@@ -90,7 +89,7 @@ def markdown(sheet: Sheet) -> str:
 
 
 def latex(sheet: Sheet) -> str:
-    """A `table` for the package booktabs."""
+    """A `table` environment that uses the package booktabs."""
     rows = [" & ".join(map(_latex_cell, row)) + r" \\" if row else r"\midrule" for row in sheet.rows]
     layout = "l" * sheet.names + "r" * (len(sheet.head) - sheet.names)
     wide = len(layout) >= WIDE
@@ -122,13 +121,13 @@ def _latex_cell(cell: Cell) -> str:
 
 
 def _latex(text: str) -> str:
-    """Plain text as LaTeX; the minus of a number is one."""
+    """Plain text as LaTeX, with proper minus signs in numbers."""
     escaped = "".join(LATEX.get(character, character) for character in text)
     return re.sub(r"(?<![\w.])-(?=\d)", "$-$", escaped)
 
 
 def _table(sheet: Sheet, columns: Sequence[int]) -> Table:
-    """With some of the columns; only their headers may be broken, between words."""
+    """The table with some of the columns; only headers may wrap, between words."""
     table = Table(title=Text(sheet.title))
     for name in sheet.head[: sheet.names]:
         table.add_column(name, max_width=ORDER)

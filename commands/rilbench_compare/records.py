@@ -1,4 +1,4 @@
-"""A comparison for scripts: one record for every number, by table."""
+"""A comparison as data: one record per number, by table."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from rilbench.store.files import finite
 from rilbench_compare import paper
 
 Record = dict[str, Any]
-FIELDS = (  # of any table, in their order; a record has those of its own
+FIELDS = (  # of all tables, in order; a record has those of its table
     *("label", "against", "order", "quantity", "metric", "unit", "higher_is_better"),
     *("n", "mean", "sd", "low", "high", "best", "matched", "p", "p_holm", "significant"),
     *("prompts", "p_prompts", "p_prompts_holm", "significant_prompts"),
@@ -44,7 +44,7 @@ def records(comparison: Comparison, *, only_means: bool = False, published: bool
 
 
 def as_csv(tables: Mapping[str, list[Record]]) -> str:
-    """All records below each other under one header; a field a record lacks, and NaN, is empty."""
+    """All records under one header; missing fields and NaN are empty."""
     import pandas as pd
 
     every = [
@@ -57,7 +57,7 @@ def as_csv(tables: Mapping[str, list[Record]]) -> str:
 
 
 def _record(row: Record, info: MetricInfo) -> Record:
-    """A row with the unit and direction of its column; those of tests over prompts only where there was one."""
+    """A row with the unit and direction of its metric; prompt-test fields only if there was such a test."""
     row = row | {"unit": info.unit, "higher_is_better": info.higher_is_better}
     if isinstance(row.get("order"), str):
         row["order"] = row["order"].split(" > ")

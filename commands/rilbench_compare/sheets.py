@@ -29,7 +29,7 @@ def sheets(comparison: Comparison, *, only_means: bool = False, published: bool 
 def values_sheet(
     comparison: Comparison, quantity: Quantity, *, by_order: bool = False, published: bool = False
 ) -> Sheet:
-    """The base model, then a row for every strategy: the mean over its orders and seeds ± half its 95 % interval.
+    """The base model, then a row per strategy: the mean over its orders and seeds ± half its 95 % interval.
 
     by_order: a row for every strategy and order, a final value with its forgetting in brackets.
     """
@@ -41,7 +41,7 @@ def values_sheet(
             n = sum(run.order == order for run in comparison.of(label)) if order else comparison.models(label)
             cells = [_value(comparison, label, quantity, info.name, order, n) for info in infos]
             rows.append([*map(Cell, (label, order or str(len(orders)), str(n))), *cells])
-    with_paper = published and (by_order or final)  # the paper gives no mean of its forgetting
+    with_paper = published and (by_order or final)  # the paper reports no mean forgetting
     if with_paper:
         given = paper.rows(comparison)
         chosen = [*(given["base"] if final else []), *given["orders" if by_order else "means"]]
@@ -56,7 +56,7 @@ def values_sheet(
 
 
 def differences_sheet(comparison: Comparison, quantity: Quantity) -> Sheet:
-    """For every strategy but the one compared against, a row for every metric: difference, n and p."""
+    """For every strategy except the reference, a row per metric: difference, n and p."""
     infos = {info.name: info for info in comparison.columns(quantity)}
     tests = comparison.tests(quantity)
     head = ["strategies", "metric", "difference", "n", "p (runs)"]
@@ -114,7 +114,7 @@ def _difference(test: Row, base: float) -> list[Cell]:
 
 
 def _fewer(row: Row, n: int) -> str:
-    """`n=...` for a cell with fewer values than its row's n; empty for as many, and for none."""
+    """`n=...` for a cell with fewer values than its row's n; empty for a full or an empty cell."""
     return f"n={row['n']}" if 0 < row["n"] != n else ""
 
 
@@ -138,7 +138,7 @@ def _caption(
 
 
 def _not_comparable(comparison: Comparison, quantity: Quantity) -> list[str]:
-    """Strategies with other orders and seeds than the one compared against; the metrics, when it is not all of them."""
+    """Strategies whose orders and seeds differ from the reference's; with the metrics if not all are affected."""
     labels = []
     for label in comparison.labels:
         rows = [comparison.row(label, quantity, info.name) for info in comparison.columns(quantity)]

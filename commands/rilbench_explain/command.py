@@ -12,7 +12,7 @@ from rilbench.cli.output import echo, print_fields, print_json, print_table, pri
 if TYPE_CHECKING:
     from rilbench_explain.reference import Section
 
-Key = Annotated[str | None, typer.Argument(help="One setting, such as train.lr, or a section, such as train")]
+Key = Annotated[str | None, typer.Argument(help="A setting such as train.lr, or a section such as train")]
 
 
 def explain(
@@ -27,7 +27,7 @@ def explain(
 ) -> None:
     """Print the plan, settings and estimated cost of a run; train nothing.
 
-    If files of the model or of a component are missing, print which and how to get them instead of the estimates.
+    If files are missing, list them and the command that gets them instead of the estimates.
     """
     from rilbench.engine.run import prepare
     from rilbench.files.published import MissingFilesError

@@ -1,4 +1,4 @@
-"""What a run would do and cost, without doing it."""
+"""Describes what a run would do and cost, without running it."""
 
 from __future__ import annotations
 
@@ -27,26 +27,26 @@ from rilbench.training.config import TrainConfig
 from rilbench_study.probe import PROBE, Cost, measure
 from rilbench_study.timings import MEASURED, PROBED, Timings
 
-NO_FILES = "not known: files are missing"
-UNKNOWN = "not known: not one image fits, so nothing was timed"
+NO_FILES = "unknown: files are missing"
+UNKNOWN = "unknown: not even one image fits into memory, so nothing was timed"
 
 
 def explain(
     config: RunConfig, components: Components, plan: list[PlannedStage], reporter: Reporter | None = None
 ) -> dict[str, Any]:
-    """The plan, resolved settings, samples, updates, trainable parameters, and what it takes.
+    """The plan, resolved settings, samples, updates, trainable parameters, time and memory.
 
-    Time is what the like took in the store, or comes from two timed forwards; memory is counted in one.
+    Time is estimated from similar work in the store or from two timed forward passes; memory from one forward pass.
     """
     loaded = LoadedModel(config, components, plan, reporter or Reporter(quiet=True))
     trained = [planned for planned in plan if planned.train]
-    memory = check.count_memory(loaded, trained)  # first: what does not fit must not be tried
+    memory = check.count_memory(loaded, trained)  # first: work that does not fit must not be tried
     free = available.free_bytes(loaded.model.device)
     layers = loaded.group.layers.values()
     trainable = sum(config.adapter.rank * (layer.in_features + layer.out_features) for layer in layers)
     images = len(evaluation_prompts(config.evaluate.prompts)) * config.evaluate.images_per_prompt
     probed = check.largest(PROBE, lambda n: memory.evaluation(n, slicing=False), free)
-    with loaded.enough_memory("timing a forward", check.hopeless(config.model)):
+    with loaded.enough_memory("timing a forward pass", check.hopeless(config.model)):
         cost = measure(loaded.model, probed)
     evaluation = identity.digest(components.parts.evaluation_document)
     timings = Timings(Path(config.store))
@@ -70,7 +70,7 @@ def explain(
 
 
 def outline(config: RunConfig, catalog: Catalog, absent: MissingFilesError, given: Mapping[str, Any]) -> dict[str, Any]:
-    """What `explain` says without needed files: plan, settings and samples; what only the files tell is None."""
+    """The description if files are missing: plan, settings and samples; values that need the files are None."""
     components = Components(Parts(config, catalog), device=pick_device(config.model.device))
     stages = planned_stages(config, components)
     unused_settings.require_none(unused_settings.find(given, components.parts, stages))
@@ -103,7 +103,7 @@ def _asked(config: RunConfig, components: Components) -> dict[str, Any]:
 
 
 def _described(stage: Stage, train: TrainConfig | None, by: str) -> dict[str, Any]:
-    """A stage as far as it is known without files."""
+    """The description of a stage that needs no files."""
     return {
         "label": stage.label if stage.rewards or stage.merge else "base",
         "id": None,

@@ -1,4 +1,4 @@
-"""Every setting there is: those of a run, of a study file, and of every installed component."""
+"""All settings: those of a run, of a study file, and of every installed component."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from rilbench_study.definition import StudyConfig
 
 @dataclass(frozen=True, kw_only=True)
 class SettingInfo:
-    """One setting, for a reference: `key` is dotted, `default` as in Python, MISSING when it must be given."""
+    """One setting: `key` is dotted, `default` a Python value, or MISSING if the setting is required."""
 
     key: str
     kind: Any
@@ -51,7 +51,7 @@ BASE = SettingInfo(
 
 @dataclass(frozen=True)
 class Section:
-    """Settings that stand together; `about` says whose they are."""
+    """A group of settings; `about` names their owner."""
 
     name: str
     about: str
@@ -81,7 +81,7 @@ def type_name(kind: Any) -> str:
 
 
 def of_runs() -> list[Section]:
-    """The engine's own, without importing a component."""
+    """The engine's settings, without importing a component."""
     top = [one for one in setting_infos(RunConfig) if "." not in one.key]
     nested: dict[str, Any] = {n: kind for n, kind in types_of(RunConfig).items() if dataclasses.is_dataclass(kind)}
     return [
@@ -92,7 +92,7 @@ def of_runs() -> list[Section]:
 
 
 def of_component(plugin: Plugin) -> Section:
-    """Those of a component, which is imported; PluginError when it cannot be."""
+    """The settings of a component, which is imported; raises PluginError if that fails."""
     name = f"{COMPONENTS[plugin.kind]}.{plugin.name}"
     return _section(name, f"Of the {plugin.kind} `{plugin.name}`.", plugin.load().Settings)
 
@@ -102,7 +102,7 @@ def _section(name: str, about: str, cls: type) -> Section:
 
 
 def sections(catalog: Catalog, warn: Callable[[str], None]) -> Iterator[Section]:
-    """All of them; `warn` hears of components that cannot be imported."""
+    """All settings; `warn` receives components that cannot be imported."""
     yield from of_runs()
     for plugin in catalog.plugins:
         if plugin.kind in COMPONENTS and plugin.status != Status.OFF:
@@ -113,7 +113,7 @@ def sections(catalog: Catalog, warn: Callable[[str], None]) -> Iterator[Section]
 
 
 def find(key: str, catalog: Catalog, warn: Callable[[str], None]) -> list[Section]:
-    """The setting of a key, or the settings below it; ConfigError, with the nearest key, when there is none.
+    """The setting of a key, or the settings below it; raises ConfigError with the nearest key if there is none.
 
     Components are imported only for keys of their sections.
     """
@@ -123,7 +123,7 @@ def find(key: str, catalog: Catalog, warn: Callable[[str], None]) -> list[Sectio
     known = [name for section in every for name in (section.name, *(one.key for one in section.settings))]
     close = [name for name in known if name.endswith(f".{key}")] or difflib.get_close_matches(key, known, cutoff=0.5)
     hint = f" Did you mean {close[0]!r}?" if close else ""
-    raise ConfigError(f"unknown setting {key!r}.{hint} `rilbench settings` prints all of them.")
+    raise ConfigError(f"unknown setting {key!r}.{hint} `rilbench settings` lists all settings.")
 
 
 def _under(key: str, among: Sequence[Section]) -> Iterator[Section]:
@@ -135,7 +135,7 @@ def _under(key: str, among: Sequence[Section]) -> Iterator[Section]:
 
 
 def fields(one: SettingInfo) -> dict[str, Any]:
-    """A setting for people: key, type, default, range, meaning."""
+    """A setting as text: key, type, default, range, meaning."""
     secret = " (secret: never written or printed)" if one.declared.secret else ""
     return {
         "key": one.key,
@@ -147,9 +147,9 @@ def fields(one: SettingInfo) -> dict[str, Any]:
 
 
 def _written(value: Any) -> str:
-    """A default as it is written in a file; one that must be given has none."""
+    """A default as written in a file; required settings have none."""
     if value is dataclasses.MISSING:
-        return "must be given"
+        return "required"
     if isinstance(value, tuple | list):
         return f"[{', '.join(map(str, value))}]"
     return value if value and isinstance(value, str) else json.dumps(value)

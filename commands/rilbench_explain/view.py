@@ -1,4 +1,4 @@
-"""`rilbench explain` for people."""
+"""Prints the result of `rilbench explain`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,9 @@ def show(plan: dict[str, Any]) -> None:
     print_table(HEAD, [_row(i, stage) for i, stage in enumerate(plan["stages"])], title=title, numbers=True)
     images = plan["evaluation_images"]
     lines = _estimates(plan) if plan["parameters"] else dict.fromkeys(("time", "memory"), plan["estimate"]["how"])
-    lines["measured"] = f"{images} images after every stage" if images else "its prompts are missing"
+    lines["measured"] = (
+        f"{images} images after every stage" if images else "unknown: the evaluation prompts are missing"
+    )
     if missing := plan.get("missing"):
         sizes = [f", {decimal(file['size'])}" if file["size"] else "" for file in missing]
         named = [f"{file['name']} of {file['source']}{size}" for file, size in zip(missing, sizes, strict=True)]
@@ -47,10 +49,10 @@ def _row(number: int, stage: dict[str, Any]) -> list[str]:
 def _estimates(plan: dict[str, Any]) -> dict[str, str]:
     parameters, estimate, memory = plan["parameters"], plan["estimate"], plan["memory"]
     needs = f"{memory['weights_gb']} GB of weights, about {memory['needed_gb']} GB in addition"
-    helps = " and ".join(memory["remedies"]) or "no batch is small enough"
+    helps = " and ".join(memory["remedies"]) or "even the smallest batch is too large"
     return {
-        "trainable": f"{parameters['trainable']:,} numbers in {parameters['adapted_layers']} layers, new in each stage",
-        "frozen": f"{parameters['frozen']:,} numbers",
+        "trainable": f"{parameters['trainable']:,} parameters in {parameters['adapted_layers']} layers, new per stage",
+        "frozen": f"{parameters['frozen']:,} parameters",
         "time": f"about {_seconds(estimate['seconds'])} s on {plan['device']} ({estimate['how']})",
         "memory": f"{needs}, {memory['free_gb']} GB free" + ("" if memory["fits"] else f": does not fit; {helps}"),
     }

@@ -12,7 +12,7 @@ from rilbench.cli.output import echo, print_fields, print_json, print_table, pri
 
 app = typer.Typer(help=__doc__, no_args_is_help=True)
 UNCHECKED = {  # kinds without checks, and how to try one
-    "hook": "start a run, which reports what fails",
+    "hook": "start a run, which reports failures",
     "command": "try it with `rilbench {name} --help`",
 }
 Name = Annotated[str, typer.Argument(help="Name of a plugin, or kind/name")]
@@ -20,9 +20,9 @@ Name = Annotated[str, typer.Argument(help="Name of a plugin, or kind/name")]
 
 @app.command("list")
 def list_plugins(as_json: AsJson = False) -> None:
-    """List all plugins and whether they can be used, without importing them.
+    """List all plugins and whether they are usable, without importing them.
 
-    With RILBENCH_STRICT_PLUGINS=1 all are imported, and one that cannot be used is an error.
+    With RILBENCH_STRICT_PLUGINS=1 all are imported, and an unusable one is an error.
     """
     from rilbench.host import control
 
@@ -65,8 +65,8 @@ def check(
     name: Name,
     settings: Annotated[list[str] | None, typer.Argument(help="The plugin's settings as key=value")] = None,
     plugin: Plugins = None,
-    image_size: Annotated[int, typer.Option(help="Side of the test images in pixels")] = 64,
-    prompts: Annotated[str | None, typer.Option(help="File of at least eight prompts, one per line")] = None,
+    image_size: Annotated[int, typer.Option(help="Side length of the test images in pixels")] = 64,
+    prompts: Annotated[str | None, typer.Option(help="File with at least eight prompts, one per line")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Run the conformance checks of a plugin. Exit code 1: a check failed."""
@@ -86,7 +86,7 @@ def check(
     with prints_on_stderr():
         values = values_of(settings or ())
         component = found.load()
-        if values:  # the user's mistake is not the component's
+        if values:  # a wrong setting is not a fault of the component
             build(component.Settings, values, f"{found.kind} {name!r}")
         results = check_component(component, values, image_size=image_size, prompts=shown)
     if as_json:
@@ -101,7 +101,7 @@ def check(
 def new(
     kind: Annotated[str, typer.Argument(help="reward, metric or strategy")],
     name: Annotated[str, typer.Argument(help="Name of the plugin and of its package, such as my-reward")],
-    folder: Annotated[Path, typer.Option(help="Folder to create the package's folder in")] = Path(),
+    folder: Annotated[Path, typer.Option(help="Parent folder of the package")] = Path(),
 ) -> None:
     """Create a complete package with code, tests, README and CI."""
     from rilbench_plugins.scaffold import create

@@ -29,7 +29,7 @@ def described(plugin: Plugin) -> dict[str, Any]:
     else:
         contract = CONTRACTS[plugin.kind]
         shown |= {"contract": f"rilbench.{contract.__name__}: {_doc(contract)}"}
-        shown |= {name: getattr(loaded, name) for name in inspect.get_annotations(contract)}  # what it must declare
+        shown |= {name: getattr(loaded, name) for name in inspect.get_annotations(contract)}  # its required attributes
         shown |= {"settings_doc": inspect.getdoc(loaded.Settings) or ""}
     declared = setting_infos(loaded.Settings) if hasattr(loaded, "Settings") else ()
     settings = [

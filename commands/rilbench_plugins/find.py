@@ -1,4 +1,4 @@
-"""The plugin that a name on the command line means."""
+"""Finds the plugin with a given name."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from rilbench.host.plugin import Plugin
 
 
 def find(catalog: Catalog, name: str) -> Plugin:
-    """The plugin of a name or kind/name, of any kind. Raises ConfigError if there is none, or one of each kind."""
+    """The plugin with a name or kind/name. Raises ConfigError if there is none, or several kinds have one."""
     kind, _, bare = name.rpartition("/")
     kinds = [k for k in GROUPS if bare in catalog.names(k) and k == (kind or k)]
     if len(kinds) > 1:
         choices = " or ".join(f"{k}/{bare}" for k in kinds)
-        raise ConfigError(f"{name!r} is ambiguous: say {choices}")
+        raise ConfigError(f"{name!r} is ambiguous; use {choices}")
     if kinds:
         return catalog.get(kinds[0], bare)
     off = [k for k in GROUPS if bare in catalog.registered(k) and k == (kind or k)]

@@ -1,4 +1,4 @@
-"""Puts the page together: everything a browser needs is in the one file."""
+"""Builds the page: a single file with everything a browser needs."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ MARGINS = {"heat": {"l": 20, "r": 20, "t": 8, "b": 40}, "pareto": {"l": 70, "r":
 def write_report(
     sources: Sequence[str], file: Path, catalog: Catalog, warn: Warn, say: Warn = lambda text: None
 ) -> tuple[Study, Album]:
-    """Write the report on the finished runs at all sources, which are those of `load_runs`; returns what it shows.
+    """Write the report on the finished runs at all sources (see `load_runs`); returns the study and its images.
 
-    `warn` hears of runs that are left out, `say` of what is going on. UsageError without a finished run.
+    `warn` receives left-out runs, `say` progress messages. Raises UsageError if there is no finished run.
     """
     from plotly.offline import get_plotlyjs
 
@@ -99,7 +99,7 @@ def _content(study: Study, catalog: Catalog, pictures: Album) -> dict[str, Any]:
 
 
 def sentences(study: Study) -> list[str]:
-    """Paragraphs: what was compared, how it was measured, who is best, who is not ranked."""
+    """Paragraphs: what was compared, how it was measured, which strategy is best, which are not ranked."""
     cases = study.cases(study.against)
     unranked = [f"{s} ({counted(len(study.cases(s)), 'run')})" for s in study.labels if study.cases(s) != cases]
     known = vars(words) | {"study": study, "Quantity": Quantity, "unranked": unranked}
@@ -112,7 +112,7 @@ def sentences(study: Study) -> list[str]:
 
 
 def _panels(study: Study) -> dict[str, list[Figure]]:
-    """Of every metric the stages of every order, and where there are several of all orders together."""
+    """For every metric, the curves of every order and, if there are several, of all orders together."""
     table = long_table(study.runs)
     views = [table[table["order"] == order] for order in study.all_orders]
     panels = [all_stage_curves(view, study.metrics) for view in (*views, *([table] if len(views) > 1 else []))]
@@ -120,14 +120,14 @@ def _panels(study: Study) -> dict[str, list[Figure]]:
 
 
 def _drawn(figure: Figure, margin: dict[str, int]) -> dict[str, Any]:
-    """A figure as JSON; legend, title and colours are the page's."""
+    """A figure as JSON; the page adds legend, title and colours."""
     drawn: dict[str, Any] = figure.to_plotly_json()
     layout = {k: v for k, v in drawn["layout"].items() if k not in ("template", "meta")}
     return drawn | {"layout": layout | {"showlegend": False, "dragmode": False, "margin": margin}}
 
 
 def _described(study: Study, catalog: Catalog, label: str) -> str:
-    """What a method is, and what sets it apart from others of its strategy."""
+    """The description of a method, and how it differs from its plain strategy."""
     said = about(catalog, study.of(label)[0].strategy, "strategy")
     more = study.variant(label)
     return f"{said.rstrip('.')}. {more}" if more else said
@@ -135,7 +135,7 @@ def _described(study: Study, catalog: Catalog, label: str) -> str:
 
 def _render(content: dict[str, Any]) -> str:
     own = {name: files("rilbench_report").joinpath(f"page.{end}").read_text() for name, end in FILES.items()}
-    # no text can end the script element it stands in
+    # no text can close the script element
     data = json.dumps(finite(content["data"]), separators=(",", ":"))
     return filled("rilbench_report", "page.html.j2", **content, **own, json=data.replace("<", "\\u003c"))
 
@@ -143,7 +143,7 @@ def _render(content: dict[str, Any]) -> str:
 def facts(
     study: Study, what: str, read: Callable[[RunResult], Mapping[str, str]]
 ) -> tuple[str, dict[str, str], Sheet | None]:
-    """What it is, the keys with one value in all runs, and a table of those that differ; None when none does."""
+    """Title, the keys with one value in all runs, and a table of those that differ (None if none does)."""
     found = {run.name: read(run) for run in study.runs}
     keys = dict.fromkeys(key for own in found.values() for key in own)
     values = {key: {own.get(key, "-") for own in found.values()} for key in keys}

@@ -1,4 +1,4 @@
-"""What can be deleted from a store: runs with the stages that no other run needs, and what nobody needs any more."""
+"""Finds and deletes what a store no longer needs: given runs and their unshared stages, and unused files."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from rilbench.store.layout import StageFiles, Store
 from rilbench.store.locks import LOCK
 from rilbench_runs.inventory import KeptRun, runs_in, size_of
 
-RECENT_SECONDS = 3600  # what was changed since may be the beginning of a run
+RECENT_SECONDS = 3600  # newer files may belong to a run that is starting
 
 
 @dataclass(frozen=True)
@@ -34,25 +34,25 @@ class Removable:
 
 
 def of_runs(runs: Sequence[KeptRun], warn: Callable[[str], None]) -> list[Removable]:
-    """What goes when runs of one store do: their folders, and stages and evaluations that no other run needs.
+    """What deleting runs of one store removes: their folders, and stages and evaluations that no other run needs.
 
-    RilbenchError when another process works on one of their stages.
+    Raises RilbenchError when another process is working on one of their stages.
     """
     store, own = Store(runs[0].folder.parent), {run.folder for run in runs}
     places = {store.stage(stage).folder for run in runs for stage in run.stages}
     for folder in sorted(places):
         with _idle(folder) as idle:
             if not idle:
-                raise RilbenchError(f"another process works on {folder}; stop it first")
+                raise RilbenchError(f"another process is working on {folder}; stop it first")
     places |= {store.folder / path for run in runs for path in run.evaluations}
     others = [run for run in runs_in(store.folder) if run.folder.resolve() not in own]
     unneeded = [each for each in _unneeded(store, others, warn) if each.path in places]
-    return [*(Removable(run.folder, "the run") for run in runs), *unneeded]
+    return [*(Removable(run.folder, "run") for run in runs), *unneeded]
 
 
 def of_store(store: Path, warn: Callable[[str], None]) -> list[Removable]:
-    """What no run of a store needs: temporary files of processes that are gone, stages and evaluations without a run,
-    checkpoints of stages that are trained. What another process works on is left out."""
+    """What no run of a store needs: temporary files of ended processes, stages and evaluations without a run, and
+    checkpoints of trained stages; without anything that another process is using."""
     places = [folder for folder in (store, *store.iterdir()) if folder.is_dir() and not folder.is_symlink()]
     found = [_left(path) for folder in places for path in temporary.leftovers(folder)]  # of runs: no lock is held
     unneeded = [each for each in _unneeded(Store(store), runs_in(store), warn) if not _recent(each.path)]
@@ -67,7 +67,7 @@ def of_store(store: Path, warn: Callable[[str], None]) -> list[Removable]:
 
 
 def delete(removable: Sequence[Removable]) -> None:
-    """Delete everything; a folder is renamed first, so that it is gone whole or not at all."""
+    """Delete everything; a folder is renamed first, so that it is removed completely or not at all."""
     for each in removable:
         if not each.path.is_dir() or each.path.is_symlink():
             temporary.remove(each.path)
@@ -78,12 +78,12 @@ def delete(removable: Sequence[Removable]) -> None:
 
 
 def _unneeded(store: Store, runs: Sequence[KeptRun], warn: Callable[[str], None]) -> list[Removable]:
-    """The stages and evaluations of a store that none of the runs needs; none when one does not say what it needs."""
+    """The stages and evaluations that none of the runs needs; empty if it is unknown what one of them needs."""
     unknown = [str(run.folder) for run in runs if not run.certain]
     if unknown:
         warn(
-            f"stages are kept: it is not known which of them {', '.join(unknown[:3])} needs, which did not finish or "
-            "cannot be read. Rerun its command or remove it first"
+            f"stages are kept because {', '.join(unknown[:3])} may need them: they are unfinished or unreadable. "
+            "Rerun their commands or remove them first"
         )
         return []
     stages = {stage for run in runs for stage in run.stages}
@@ -91,28 +91,28 @@ def _unneeded(store: Store, runs: Sequence[KeptRun], warn: Callable[[str], None]
     found = []
     for files in _stages(store):
         if files.folder.name not in stages:
-            found.append(Removable(files.folder, "a stage of no run"))
+            found.append(Removable(files.folder, "stage without a run"))
             continue
         evaluations = [evaluation.folder for evaluation in files.all_evaluations()]
-        found += [Removable(folder, "an evaluation of no run") for folder in evaluations if folder not in measured]
+        found += [Removable(folder, "evaluation without a run") for folder in evaluations if folder not in measured]
     return found
 
 
 def _stages(store: Store) -> list[StageFiles]:
-    """Also those that a killed `clean` has renamed."""
+    """The stages of a store, including those that a killed `clean` has renamed."""
     return [StageFiles(path) for path in sorted(store.stages.glob("*")) if path.is_dir() and not path.is_symlink()]
 
 
 def _of_stage(files: StageFiles) -> Iterator[Removable]:
-    """What a stage does not need any more, on which no process works."""
+    """The parts that an idle stage no longer needs."""
     for place in (files.folder, files.evaluations, *(each.folder for each in files.all_evaluations())):
         yield from map(_left, temporary.leftovers(place, alone=True))
     if files.weights.exists() and files.checkpoint.exists():
-        yield Removable(files.checkpoint, "the checkpoint of a trained stage")
+        yield Removable(files.checkpoint, "checkpoint of a trained stage")
 
 
 def _left(path: Path) -> Removable:
-    return Removable(path, "left by a process that is gone")
+    return Removable(path, "temporary file of an ended process")
 
 
 def _recent(folder: Path) -> bool:
@@ -122,7 +122,7 @@ def _recent(folder: Path) -> bool:
 
 @contextmanager
 def _idle(folder: Path) -> Iterator[bool]:
-    """Whether nobody works on a stage; nobody begins to within. Folders that are no stages have no lock."""
+    """Whether no process works on a stage; within the block none can begin to. Other folders have no lock."""
     if not (folder / LOCK).exists():
         yield True
         return

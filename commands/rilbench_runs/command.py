@@ -18,23 +18,23 @@ if TYPE_CHECKING:
     from rilbench_runs.inventory import KeptRun
 
 app = typer.Typer(help=__doc__, no_args_is_help=True)
-Store = Annotated[Path, typer.Argument(metavar="[STORE]", help="The store's folder")]
-InStore = Annotated[Path, typer.Option("--store", help="The store of the named runs")]
+Store = Annotated[Path, typer.Argument(metavar="[STORE]", help="Folder of the store")]
+InStore = Annotated[Path, typer.Option("--store", help="Store of the named runs")]
 Dry = Annotated[bool, typer.Option("--dry-run", help="Only print what would be deleted")]
-Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Delete without asking")]
 RUNS = Path("runs")
 
 
 @app.command("list")
 def list_runs(store: Store = RUNS, as_json: AsJson = False) -> None:
-    """List the runs of a store: status, stages, size, date, and settings that differ within a label."""
+    """List the runs of a store with status, stages, size, date, and settings that differ within a label."""
     from rilbench.analysis.methods import differing, settings_of
     from rilbench_runs.inventory import runs_in
 
     runs = runs_in(store)
     results = [run.result for run in runs if run.result]
     apart: Mapping[str, Any] = {}
-    with suppress(ConfigError):  # `show` says what is wrong
+    with suppress(ConfigError):  # `show` reports the fault
         apart = differing(results, settings_of(results))
     rows = [_listed(run) | {"differs": apart.get(run.folder.name, {})} for run in runs]
     if as_json:
@@ -48,11 +48,11 @@ def list_runs(store: Store = RUNS, as_json: AsJson = False) -> None:
 
 @app.command()
 def show(
-    run: Annotated[str, typer.Argument(metavar="RUN", help="A run's folder, or its name in the store")],
+    run: Annotated[str, typer.Argument(metavar="RUN", help="Folder of a run, or its name in the store")],
     store: InStore = RUNS,
     as_json: AsJson = False,
 ) -> None:
-    """Show a run's settings, the folders of its stages, and its table of results."""
+    """Show the settings, stage folders and results of a run."""
     from rilbench.analysis.sources import load_settings
     from rilbench.store.layout import Store
     from rilbench_runs.inventory import find
@@ -76,12 +76,12 @@ def show(
 
 @app.command()
 def remove(
-    run: Annotated[list[str], typer.Argument(metavar="RUN...", help="Runs' folders, or their names in the store")],
+    run: Annotated[list[str], typer.Argument(metavar="RUN...", help="Folders of runs, or their names in the store")],
     store: InStore = RUNS,
     yes: Yes = False,
     dry_run: Dry = False,
 ) -> None:
-    """Delete runs, with the stages and evaluations that no other run of the store needs."""
+    """Delete runs, and the stages and evaluations that no other run of the store needs."""
     from rilbench_runs.cleaning import of_runs
     from rilbench_runs.inventory import find
 
@@ -96,7 +96,7 @@ def remove(
 def clean(store: Store = RUNS, yes: Yes = False, dry_run: Dry = False) -> None:
     """Delete what no run needs: temporary files, unused stages and evaluations, checkpoints of trained stages.
 
-    Keeps what another process is using and what changed in the last hour.
+    Keeps everything that another process is using or that changed in the last hour.
     """
     from rilbench_runs.cleaning import of_store
 
@@ -104,7 +104,7 @@ def clean(store: Store = RUNS, yes: Yes = False, dry_run: Dry = False) -> None:
 
 
 def _delete(removable: Sequence[Removable], *, yes: bool, dry_run: bool) -> None:
-    """Print what goes and how much that frees, ask, delete."""
+    """Print what would be deleted and its size, ask, and delete."""
     from rilbench_runs.cleaning import delete
 
     for each in removable:

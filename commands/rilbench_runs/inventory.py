@@ -1,4 +1,4 @@
-"""What a store holds: runs, and the stages and evaluations that each of them needs."""
+"""The contents of a store: runs, and the stages and evaluations that each of them needs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from rilbench.store.results import load_result, planned_evaluations
 
 @dataclass(frozen=True)
 class KeptRun:
-    """A run's folder. `result` is None when there is none yet, or none that can be read; then `damage` says why."""
+    """A run's folder. `result` is None if there is none yet, or if it cannot be read; `damage` gives the reason."""
 
     folder: Path
     result: RunResult | None
@@ -45,7 +45,7 @@ class KeptRun:
 
     @cached_property
     def planned(self) -> list[str] | None:
-        """The evaluations that make its rows, as folders in the store; None when that is not known."""
+        """The evaluations of its rows, as folders in the store; None if unknown."""
         try:
             return [path for path in planned_evaluations(self.folder) if stage_of(path)]
         except DamagedError:
@@ -53,7 +53,7 @@ class KeptRun:
 
     @property
     def evaluations(self) -> set[str]:
-        """The evaluations it needs, as far as it says."""
+        """The evaluations it needs, as far as they are recorded."""
         rows = self.result.matrix.rows if self.result else ()
         return {path for path in (*(row.evaluation for row in rows), *(self.planned or ())) if stage_of(path)}
 
@@ -64,34 +64,34 @@ class KeptRun:
 
     @property
     def certain(self) -> bool:
-        """Whether `stages` are all that it needs."""
+        """Whether `stages` is complete."""
         return self.status == "finished" or self.planned is not None
 
     def size(self) -> int:
-        """Bytes of its folder and its stages, shared ones included."""
+        """Bytes of its folder and its stages, including shared ones."""
         return size_of([self.folder, *(Store(self.folder.parent).stage(stage).folder for stage in self.stages)])
 
 
 def runs_in(store: Path) -> list[KeptRun]:
-    """The runs of a store, by name; UsageError when there is no such folder."""
+    """The runs of a store, by name; raises UsageError if there is no such folder."""
     if not store.is_dir():
-        raise UsageError(f"no store at {str(store)!r}; `rilbench run` makes one")
+        raise UsageError(f"no store at {str(store)!r}; name another folder, or create one with `rilbench run`")
     return [KeptRun.at(folder) for folder in sorted(store.iterdir()) if _is_own(folder)]
 
 
 def find(names: Sequence[str], store: Path) -> list[KeptRun]:
-    """The runs in folders, or of names in a store, each once; UsageError for one that is not there."""
+    """The runs given by folder or by name in a store, each once; raises UsageError for a missing one."""
     found = {}
     for name in names:
         folder = next((folder for folder in (Path(name), store / name) if _is_own(folder)), None)
         if folder is None:
-            raise UsageError(f"no run at {name!r}: it is neither a run's folder nor a run's name in {str(store)!r}")
+            raise UsageError(f"no run at {name!r}: neither a run's folder nor the name of a run in {str(store)!r}")
         found[folder.resolve()] = KeptRun.at(folder.resolve())
     return list(found.values())
 
 
 def _is_own(folder: Path) -> bool:
-    """Whether a folder is a run's, and no link to one: what lies elsewhere is not this store's to delete."""
+    """Whether a folder is a run and no link: files outside the store must not be deleted."""
     return RunFiles(folder).is_run and not folder.is_symlink()
 
 

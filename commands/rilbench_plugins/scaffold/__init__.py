@@ -1,4 +1,4 @@
-"""The files of a new plugin, from the templates beside this file, written whole or not at all."""
+"""Creates the files of a new plugin from the templates in this folder, all or none."""
 
 from __future__ import annotations
 
@@ -64,18 +64,18 @@ def create(kind: str, name: str, parent: Path) -> Path:
 
 
 def _unusable(name: str, distribution: str, module: str, cls: str) -> str:
-    """Why the names of a plugin cannot be those of a folder, a package, a module and a class; empty when they can."""
+    """Why a name cannot be used for a folder, a package, a module and a class; empty if it can."""
     if len(name) > LONGEST:
         return f"has {len(name)} characters: use at most {LONGEST}"
     if keyword.iskeyword(module) or hasattr(builtins, cls):
-        return "means something in Python"
+        return "is reserved in Python"
     if name == ANY:
-        return "stands for every reward in a configuration"
-    return "is that of a folder beside the code" if module in FOLDERS else ""
+        return "means every reward in a configuration"
+    return "is the name of another folder of the package" if module in FOLDERS else ""
 
 
 def _taken(name: str, distribution: str, module: str, cls: str) -> str:
-    """What is installed under one of the names, and would be hidden or replaced; empty when nothing is."""
+    """What is already installed under one of the names; empty if nothing is."""
     plugin = next((plugin for plugin in discovery.registered() if plugin.name == name), None)
     if plugin:
         return f"is taken by the {plugin.kind} of {plugin.origin}"
@@ -88,13 +88,13 @@ def _taken(name: str, distribution: str, module: str, cls: str) -> str:
 
 
 def _hides(cls: str, module: str, texts: Iterable[str]) -> str:
-    """Whether the class would hide what a file imports, as `class Reward(Reward)` would, or defines for its tests."""
+    """Whether the class would shadow a name that a file imports or defines, as `class Reward(Reward)` would."""
     other = re.compile(rf"^(from (?!{module} ).* import .*\b{cls}\b|class {cls}:)", re.MULTILINE)
-    return f"would hide {cls}" if any(map(other.search, texts)) else ""
+    return f"would shadow {cls}" if any(map(other.search, texts)) else ""
 
 
 def _nearest(name: str) -> str:
-    """A usable name like the one given: my-reward for MyReward or "my reward"."""
+    """A usable name similar to the given one: my-reward for MyReward or "my reward"."""
     guess = "-".join(re.findall(r"[a-z0-9]+", re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "-", name).lower()))
     return guess if USABLE.fullmatch(guess) else f"my-{guess or 'plugin'}"
 
@@ -112,7 +112,7 @@ def _filled(template: str, values: dict[str, str]) -> str:
 
 
 def _write(target: Path, texts: dict[str, str]) -> None:
-    """All files in a temporary folder beside the target, then under its name."""
+    """Write all files to a temporary folder next to the target, then rename it."""
     try:
         with TemporaryDirectory(dir=target.parent, prefix=f".{target.name}-") as folder:
             part = Path(folder) / target.name
@@ -122,5 +122,5 @@ def _write(target: Path, texts: dict[str, str]) -> None:
             part.rename(target)
     except OSError as error:
         raise RilbenchError(
-            f"cannot write {str(target)!r}: {error}. Nothing was made; mend that or change --folder."
+            f"cannot write {str(target)!r}: {error}. Nothing was created; fix this or change --folder."
         ) from None

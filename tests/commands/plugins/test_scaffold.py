@@ -103,12 +103,12 @@ def test_the_folder_has_ordinary_permissions(tmp_path: Path) -> None:
         ("rouge\n", "cannot be used"),
         ("größe", "cannot be used"),
         ("a" * 31, "31 characters: use at most 30"),
-        ("class", "means something in Python"),
-        ("none", "means something in Python"),  # class None
-        ("any", "stands for every reward in a configuration"),
-        ("value-error", "means something in Python"),  # class ValueError
-        ("tests", "folder beside the code"),
-        ("tensor", "would hide Tensor"),  # class Tensor
+        ("class", "Python"),
+        ("none", "Python"),  # class None
+        ("any", "every reward"),
+        ("value-error", "Python"),  # class ValueError
+        ("tests", "folder of the package"),
+        ("tensor", "shadow Tensor"),  # class Tensor
         ("json", "standard library"),
         ("torch", "distribution torch"),
         ("torch_", "cannot be used"),
@@ -195,5 +195,5 @@ def test_generated_components_work_in_a_run(workplace: Path, site: Path, monkeyp
 
 
 def test_a_name_of_a_class_in_the_tests_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="would hide FixedStep"):
+    with pytest.raises(UsageError, match="shadow FixedStep"):
         create("strategy", "fixed-step", tmp_path)

@@ -133,7 +133,7 @@ def test_nothing_goes_that_another_process_works_on(place: Path, runs) -> None: 
     stage = place / "runs" / "stages" / run.matrix.rows[1].stage_id
     with FileLock(stage / ".lock"):
         refused = runs("remove", run.name, "--yes")
-        assert (refused.code, "another process works on" in refused.err) == (1, True)
+        assert (refused.code, "another process" in refused.err) == (1, True)
         shutil.rmtree(place / "runs" / run.name)
         for path in (stage, *stage.rglob("*")):
             os.utime(path, (OLD, OLD))

@@ -119,7 +119,7 @@ def test_weights_that_do_not_fit_are_not_loaded(
         ),
         (
             "rilbench_explain.explain.measure",
-            r"timing a forward\. .*; .* lower model.resolution, or set model.precision=bf16",
+            r"timing a forward pass\. .*; .* lower model.resolution, or set model.precision=bf16",
         ),
     ],
 )
