@@ -1,1 +1,1 @@
-"""What leaves the house: a run's models as files other programs load, its pictures, and strangers measured like it."""
+"""Exports models of a run, generates images from them, and evaluates models from elsewhere."""

@@ -1,7 +1,7 @@
-"""A LoRA made elsewhere on a pipeline: diffusers', PEFT's and kohya's files.
+"""Attaches a LoRA file (diffusers, PEFT or kohya) to a pipeline.
 
-It is a branch beside the weights. Every tensor of the file must find its place, or the file is refused: a LoRA that is
-half loaded gives numbers of no model at all. Names that are not the pipeline's are renamed by diffusers' converters.
+The LoRA is a branch parallel to the weights. Every tensor of the file must match a layer, or the file is refused: the
+results of a partly loaded LoRA would be meaningless. diffusers' converters rename foreign layer names.
 """
 
 from __future__ import annotations
@@ -26,26 +26,31 @@ from rilbench_release.models import denoiser
 
 SHOWN = 5  # layers in a message
 ENCODERS = ("text_encoder", "text_encoder_2", "text_encoder_3")
-RENAMED = {"to_q": "q_proj", "to_k": "k_proj", "to_v": "v_proj", "to_out": "out_proj"}  # in old files' text encoders
+RENAMED = {
+    "to_q": "q_proj",
+    "to_k": "k_proj",
+    "to_v": "v_proj",
+    "to_out": "out_proj",
+}  # in old text encoders
 
 
 @dataclass(frozen=True)
 class Lora:
-    """A LoRA's file or folder, and the factor of its weight change."""
+    """The file or folder of a LoRA, and the factor of its weight change."""
 
     path: Path
     scale: float = 1.0
 
     @classmethod
     def parse(cls, text: str) -> Lora:
-        """`PATH` or `PATH:SCALE`; UsageError when there is nothing, or nothing that can be a LoRA."""
+        """Parse `PATH` or `PATH:SCALE`; raises UsageError when it is missing or cannot be a LoRA."""
         path, _, scale = text.rpartition(":")
         lora = cls(Path(text))
         if path and not lora.path.exists():
             try:
                 lora = cls(Path(path), float(scale))
             except ValueError:
-                raise UsageError(f"--lora {text}: {scale!r} is no scale, and there is no file of that name") from None
+                raise UsageError(f"--lora {text}: {scale!r} is not a number, and no file has this name") from None
         if not math.isfinite(lora.scale):
             raise UsageError(f"--lora {text}: the scale {scale!r} is not a finite number")
         if not lora.path.exists():
@@ -55,21 +60,21 @@ class Lora:
 
     @property
     def file(self) -> Path:
-        """The safetensors file; UsageError when there is none, or no telling which."""
+        """The safetensors file; raises UsageError unless there is exactly one."""
         if self.path.is_file():
             found = [self.path]
         else:
             known = [self.path / n for n in (StageFiles.WEIGHTS, "pytorch_lora_weights.safetensors")]
             found = [f for f in known if f.exists()][:1] or sorted(self.path.glob("*.safetensors"))
         if len(found) != 1:
-            raise UsageError(f"{self.path} holds {len(found)} safetensors files; name the one that is the LoRA")
+            raise UsageError(f"{self.path} contains {len(found)} safetensors files; give the path of the LoRA file")
         if found[0].suffix != ".safetensors":
-            raise UsageError(f"{found[0]} is no safetensors file; others may run code when they are read")
+            raise UsageError(f"{found[0]} is not a safetensors file; loading other formats may run code")
         return found[0]
 
     @property
     def config(self) -> Path | None:
-        """PEFT's settings beside the file, which hold its alpha; None for the other formats."""
+        """PEFT's settings next to the file, which contain alpha; None for the other formats."""
         beside = self.file.with_name(StageFiles.ADAPTER)
         return beside if (self.path.is_dir() or self.file.name == StageFiles.WEIGHTS) and beside.exists() else None
 
@@ -77,7 +82,7 @@ class Lora:
 def attach(pipeline: Any, lora: Lora) -> None:
     """Add a LoRA to a pipeline's denoiser and text encoders: x_o = W x_i + scale alpha / r up down x_i.
 
-    ConfigError, naming tensors or layers, when the file is damaged, not a plain LoRA, or of another model.
+    Raises ConfigError, naming tensors or layers, when the file is damaged, not a plain LoRA, or for another model.
     """
     factors = LoraFile.read(lora.file, lora.config).factors()
     for module, pair in _placed(pipeline, factors, lora):
@@ -87,7 +92,7 @@ def attach(pipeline: Any, lora: Lora) -> None:
 
 
 def _branch(down: Tensor, up: Tensor, layer: Any, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
-    """What a layer's output becomes; a forward hook."""
+    """The forward hook: a layer's output with the LoRA."""
     if isinstance(layer, nn.Linear):
         return output + F.linear(F.linear(inputs[0], down), up)
     inner = F.conv2d(inputs[0], down, None, layer.stride, layer.padding, layer.dilation)
@@ -95,7 +100,7 @@ def _branch(down: Tensor, up: Tensor, layer: Any, inputs: tuple[Tensor, ...], ou
 
 
 def _placed(pipeline: Any, factors: Mapping[str, Factors], lora: Lora) -> list[tuple[nn.Module, Factors]]:
-    """Every layer's module and factors; ConfigError when a layer has no place, or one of another shape."""
+    """Every layer's module and factors; raises ConfigError for layers that the model lacks, or of another shape."""
     places = _places(pipeline)
     found = {layer: _place(layer, places, pipeline) for layer in factors}
     if lost := sorted(layer for layer, name in found.items() if name is None):
@@ -104,15 +109,15 @@ def _placed(pipeline: Any, factors: Mapping[str, Factors], lora: Lora) -> list[t
     if not factors or None in found.values() or len(set(found.values())) < len(found):
         names = ", ".join(lost[:SHOWN]) + (", ..." if len(lost) > SHOWN else "")
         raise ConfigError(
-            f"{len(factors or lost)} layers have weights in the LoRA {lora.file}, and not all have a place in the "
-            f"model: not {names or 'some, which are there twice'}. Was it made for another model?"
+            f"the LoRA {lora.file} has weights for {len(factors or lost)} layers, and the model lacks some of them: "
+            f"{names or 'some are given twice'}. Use the model that the LoRA was made for"
         )
     modules = {layer: places[name] for layer, name in found.items() if name is not None}
     return [(module, _fitting(factors[layer], module, layer, lora)) for layer, module in modules.items()]
 
 
 def _places(pipeline: Any) -> dict[str, nn.Module]:
-    """The layers that a LoRA can change, by network and name with underscores, as kohya's format has them."""
+    """The layers that a LoRA can change, by network and name with underscores (kohya's convention)."""
     network = denoiser(pipeline)[0]
     parts = {name: pipeline.components.get(name) for name in (network, *ENCODERS)}
     return {
@@ -125,7 +130,7 @@ def _places(pipeline: Any) -> dict[str, nn.Module]:
 
 
 def _place(layer: str, places: Mapping[str, nn.Module], pipeline: Any) -> str | None:
-    """The key in `places` of a layer of a file; None when it has none there under any format's name."""
+    """The key in `places` of a layer of a file; None if it matches in no format."""
     network = denoiser(pipeline)[0]
     name = re.sub(r"^(base_model\.model\.)?(lora_)?", "", layer).replace(".processor.", ".")
     encoder = re.match(r"(te1?|te2|te3|text_encoder(?:_[23])?)[._](?:text_model[._])?(.+)", name)
@@ -141,7 +146,7 @@ def _place(layer: str, places: Mapping[str, nn.Module], pipeline: Any) -> str | 
 
 
 def _converted(pipeline: Any, factors: Mapping[str, Factors]) -> dict[str, Factors]:
-    """The factors under diffusers' names; none when its converters do not know them, or lose some."""
+    """The factors under diffusers' names; empty if its converters do not recognize them, or drop some."""
     kohya = all(layer.startswith("lora_") for layer in factors)
     down, up = ("lora_down", "lora_up") if kohya else ("lora_A", "lora_B")
     state = {f"{layer}.{down}.weight": pair.down for layer, pair in factors.items()}
@@ -159,7 +164,7 @@ def _converted(pipeline: Any, factors: Mapping[str, Factors]) -> dict[str, Facto
 
 
 def _fitting(pair: Factors, module: nn.Module, layer: str, lora: Lora) -> Factors:
-    """The factors in the form of the layer's weight; a linear layer and a convolution of one pixel are the same."""
+    """The factors in the shape of the layer's weight; a linear layer and a 1 x 1 convolution are equivalent."""
     weight: Any = module.weight
     if pair.down.ndim > weight.ndim and pair.down[0, 0].numel() == 1:
         pair = Factors(pair.down.flatten(1), pair.up.flatten(1))
@@ -170,6 +175,6 @@ def _fitting(pair: Factors, module: nn.Module, layer: str, lora: Lora) -> Factor
         shape = (len(pair.up), *pair.down.shape[1:])
         raise ConfigError(
             f"cannot use the LoRA {lora.file}: {layer} changes weights of shape {shape}, the model's have "
-            f"{tuple(weight.shape)}. Was it made for another model?"
+            f"{tuple(weight.shape)}. Use the model that the LoRA was made for"
         )
     return pair

@@ -1,4 +1,4 @@
-"""The model card of an export: what it is, how to use it, what was measured, how it was made."""
+"""The model card of an export: contents, usage, results and training."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from rilbench_release.models import hub_id, scheduler_of
 
 TAGS = ("text-to-image", "diffusers", "rilbench", "reward-tuning")
 TRAINING = ("samples", "batch_size", "lr", "weight_decay", "reward_scale")
-REPEAT = "rilbench run --config config.yaml"  # of the file beside the card
+REPEAT = "rilbench run --config config.yaml"  # the file next to the card
 
 
 def model_card(
@@ -67,7 +67,7 @@ def _prompts(config: RunConfig) -> list[str]:
 
 
 def _training(run: SavedRun, stage: int) -> str:
-    """A line of training settings for each trained stage."""
+    """A row of training settings per trained stage."""
     body = []
     for number in range(1, stage + 1):
         if document := run.document(number):
@@ -77,7 +77,7 @@ def _training(run: SavedRun, stage: int) -> str:
 
 
 def _settings(config: RunConfig) -> dict[str, Any]:
-    """The settings that a reader wants first; config.yaml holds all."""
+    """The main settings; config.yaml contains all."""
     model = {key: value for key, value in asdict(config.model).items() if key != "device"}
     adapter = asdict(config.adapter) | {"targets": list(config.adapter.targets)}
     return {"model": model, "adapter": adapter, config.strategy: config.strategy_settings.get(config.strategy, {})}

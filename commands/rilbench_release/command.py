@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Format(StrEnum):
-    """What `export` writes."""
+    """Formats of `export`."""
 
     DIFFUSERS = "diffusers"
     PEFT = "peft"
@@ -31,21 +31,23 @@ READ = {  # the settings that each command uses
     "export": ("model",),
     "evaluate": tuple(MEASURED.split()),
 }
-RunName = Annotated[str, typer.Argument(metavar="RUN", help="A run's folder, or its name in the store runs")]
+RunName = Annotated[str, typer.Argument(metavar="RUN", help="Folder of a run, or its name in the store runs")]
 
 
 def generate(
     run: RunName,
     settings: Settings = None,
-    prompt: Annotated[list[str] | None, typer.Option("--prompt", help="What to draw; repeatable")] = None,
-    prompts: Annotated[str | None, typer.Option("--prompts", help="A file of prompts, one per line")] = None,
+    prompt: Annotated[
+        list[str] | None, typer.Option("--prompt", help="Prompt to generate images for; repeatable")
+    ] = None,
+    prompts: Annotated[str | None, typer.Option("--prompts", help="File of prompts, one per line")] = None,
     stage: Annotated[
         str | None,
         typer.Option(
             "--stage",
             "--stages",
             "-t",
-            help="A stage, several as 0,1,2, or all: a grid with one column each [default: the last]",
+            help="A stage, several such as 0,1,2, or all; a grid column each [default: the last]",
         ),
     ] = None,
     seed: Annotated[
@@ -53,12 +55,12 @@ def generate(
     ] = None,
     images: Annotated[int, typer.Option("--images", "-n", min=1, help="Images per prompt")] = 1,
     output: Annotated[
-        Path, typer.Option("--output", "-o", help="A .png file for one picture, or a folder for all images")
+        Path, typer.Option("--output", "-o", help="A .png file for one image or a grid, or a folder for all images")
     ] = Path("generated.png"),
     plugin: Plugins = None,
     quiet: Quiet = False,
 ) -> None:
-    """Generate images with the model after one or several stages.
+    """Generate images with the models after one or several stages.
 
     All stages start from the same noise, so that their images can be compared.
     """
@@ -70,9 +72,9 @@ def generate(
 
     texts = [*(prompt or ()), *(read_prompts(prompts) if prompts else ())]
     if not texts:
-        raise UsageError('nothing to draw: give --prompt "..." or --prompts FILE')
+        raise UsageError('no prompt: give --prompt "..." or --prompts FILE')
     if not all(text.strip() for text in texts):
-        raise UsageError('--prompt "" gives nothing to draw')
+        raise UsageError('--prompt "" is empty; give a text')
     saved = _saved(run, settings, plugin, "generate")
     evaluate = saved.config.evaluate
     config = replace(evaluate, seed=evaluate.seed if seed is None else seed, images_per_prompt=images)
@@ -82,13 +84,13 @@ def generate(
 
 
 def _numbers(run: SavedRun, text: str | None) -> list[int]:
-    """The stages of `2`, `0,1,2` or `all`, each once; UsageError for anything else."""
+    """The stages of `2`, `0,1,2` or `all`, each once; raises UsageError for anything else."""
     if text == "all":
         return list(range(len(run.rows)))
     try:
         given = [int(part) for part in text.split(",")] if text else [None]
     except ValueError:
-        raise UsageError(f"--stage {text!r} is neither a number, several as 0,1,2, nor all") from None
+        raise UsageError(f"--stage {text!r} is not a number, a list such as 0,1,2, or all") from None
     return list(dict.fromkeys(run.stage(number) for number in given))
 
 
@@ -100,27 +102,27 @@ def export(
     ] = None,
     format: Annotated[
         Format,
-        typer.Option("--format", "-f", help="A LoRA for diffusers and web UIs, a LoRA for PEFT, or the whole pipeline"),
+        typer.Option("--format", "-f", help="A LoRA for diffusers and web UIs, a LoRA for PEFT, or the pipeline"),
     ] = Format.DIFFUSERS,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Folder [default: exports/RUN-stageT-FORMAT]")
+        Path | None, typer.Option("--output", "-o", help="Folder to write [default: exports/RUN-stageT-FORMAT]")
     ] = None,
     push: Annotated[
         str | None, typer.Option("--push", help="Also upload it to this Hub repository: owner/repository")
     ] = None,
-    private: Annotated[bool, typer.Option("--private", help="Make that repository private")] = False,
+    private: Annotated[bool, typer.Option("--private", help="Make the Hub repository private")] = False,
     license: Annotated[
         str | None, typer.Option("--license", help="Licence of the base model, for the model card")
     ] = None,
     plugin: Plugins = None,
     quiet: Quiet = False,
 ) -> None:
-    """Write the model after a stage as one ordinary LoRA or a merged pipeline."""
+    """Export the model after a stage as a single LoRA or a merged pipeline."""
     from rilbench.engine.progress import Reporter
     from rilbench_release.export import Export, check_push, push_to_hub
 
     if private and not push:
-        raise UsageError("--private needs --push: name the repository")
+        raise UsageError("--private needs --push owner/repository")
     if push:
         check_push(push)
     saved = _saved(run, settings, plugin, "export")
@@ -149,15 +151,11 @@ def evaluate(
     settings: Settings = None,
     lora: Annotated[
         str | None,
-        typer.Option(
-            "--lora", help="A LoRA's file or folder, PATH or PATH:SCALE: safetensors of diffusers, PEFT or kohya"
-        ),
+        typer.Option("--lora", help="LoRA file or folder, PATH or PATH:SCALE: safetensors of diffusers, PEFT or kohya"),
     ] = None,
     rewards: Annotated[
         str | None,
-        typer.Option(
-            "--rewards", "-r", help="Also measure these rewards; comparisons list the model with runs of this order"
-        ),
+        typer.Option("--rewards", "-r", help="Also measure these rewards; comparisons list the model under this order"),
     ] = None,
     config: Config = "shapes",
     label: Annotated[
@@ -167,7 +165,7 @@ def evaluate(
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
-    """Measure any diffusers model or LoRA as runs are measured.
+    """Evaluate any diffusers model or LoRA in the same way as runs.
 
     The result is stored with those of runs; `compare` and `report` read both.
     """

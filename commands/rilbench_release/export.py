@@ -1,4 +1,4 @@
-"""A stage's model as a folder of its own: weights in a format of the outer world, a card, the settings."""
+"""Exports the model of a stage as a folder: weights in a common format, model card and settings."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from rilbench_release import lora, merged
 from rilbench_release.card import model_card
 from rilbench_release.models import hub_id, prefix_of
 
-MARK = "rilbench.json"  # what an export is, and its files
+MARK = "rilbench.json"  # describes an export and lists its files
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,28 +40,28 @@ class Export:
     def __post_init__(self) -> None:
         if self.stage == 0 and self.kind != "merged":
             raise UsageError(
-                f"--stage 0 is the untouched base model: it has no pair, so there is no LoRA to write as {self.kind}. "
-                "Export a later stage, or the base itself with --format merged"
+                f"--stage 0 is the base model, which has no LoRA to export as {self.kind}. "
+                "Export a later stage, or use --format merged"
             )
 
     @property
     def public(self) -> RunConfig:
-        """The run's configuration as others may see it."""
+        """The run's configuration without secrets."""
         return secret_settings.public(self.run.config, self.run.catalog)
 
     @property
     def name(self) -> str:
-        """Of the folder and of what is in it."""
+        """The name of the folder and its files."""
         return f"{self.run.result.name}-stage{self.stage}"
 
     def write(self, folder: Path) -> None:
-        """Write everything; a folder that holds anything but an earlier export is a UsageError."""
+        """Write everything; raises UsageError if the folder contains anything but an earlier export."""
         with _replacing(folder) as part:
             prefix, rank = self._weights(part)
             self._describe(part, prefix=prefix, rank=rank)
 
     def _weights(self, folder: Path) -> tuple[str, int]:
-        """Write the weights; the pipeline's name of the denoiser, and the LoRA's rank, 0 when there is none."""
+        """Write the weights; returns the pipeline's name of the denoiser and the LoRA's rank (0 without LoRA)."""
         config, pairs = self.run.config, self.run.pairs(self.stage)
         if self.kind == "merged":
             self.run.check_base()
@@ -93,8 +93,8 @@ class Export:
         write_json(folder / MARK, about | {"pairs": pairs, "values": dict(row.values)})
 
     def _pictures(self, file: Path) -> bool:
-        """The grid of samples up to the stage; False when they, or their prompts, are not on this machine,
-        or lie outside the store."""
+        """Write the grid of samples up to the stage; False if they or their prompts are not on this machine, or are
+        outside the store."""
         rows, evaluate = self.run.rows[: self.stage + 1], self.run.config.evaluate
         store = RunFiles(self.run.folder).store
         columns = [(row.label, store.evaluation(row.evaluation).folder) for row in rows]
@@ -110,8 +110,8 @@ class Export:
 
 @contextmanager
 def _replacing(folder: Path) -> Iterator[Path]:
-    """A temporary folder that takes the place of `folder`, an earlier export or nothing, when the block succeeds."""
-    folder = folder.resolve()  # what a link leads to
+    """A temporary folder that replaces `folder`, an earlier export or nothing, when the block succeeds."""
+    folder = folder.resolve()  # the target if it is a link
     _check_free(folder)
     part, earlier = temporary.beside(folder), temporary.beside(folder)
     try:
@@ -121,39 +121,41 @@ def _replacing(folder: Path) -> Iterator[Path]:
         write_json(part / MARK, read_json(part / MARK) | {"files": [file for file in files if file != MARK]})
         for file in files:
             share(part / file)
-        _check_free(folder)  # again, since the work took a while
+        _check_free(folder)  # check again, because the work took a while
         if folder.exists():
             folder.rename(earlier)
         part.rename(folder)
     except (OSError, SafetensorError) as error:
-        raise RilbenchError(f"cannot write {folder}: {error}. Free the disk or choose another --output") from None
+        raise RilbenchError(
+            f"cannot write {folder}: {error}. Free some disk space or choose another --output"
+        ) from None
     finally:
-        if earlier.exists() and not folder.exists():  # stopped between the two renames
+        if earlier.exists() and not folder.exists():  # interrupted between the two renames
             earlier.rename(folder)
         shutil.rmtree(part, ignore_errors=True)
         shutil.rmtree(earlier, ignore_errors=True)
 
 
 def files_of(folder: Path) -> list[str]:
-    """The files and links of a folder, by their paths in it."""
+    """The files and links of a folder, as paths relative to it."""
     paths = [path for path in sorted(folder.rglob("*")) if path.is_symlink() or not path.is_dir()]
     return [path.relative_to(folder).as_posix() for path in paths]
 
 
 def _check_free(folder: Path) -> None:
-    """UsageError when a folder holds anything but an earlier export, whose record names its files."""
+    """Raises UsageError if a folder contains files other than those in the record of an earlier export."""
     try:
         known = {MARK, *map(str, read_json(folder / MARK, like={"files": list})["files"])}
     except ConfigError:
         known = set()
     others = [file for file in files_of(folder) if file not in known]
     if others or folder.is_file():
-        what = f"holds {others[0]}" if others else "is a file"
-        raise UsageError(f"{folder} {what}, which is not of an earlier export; choose another --output")
+        what = f"contains {others[0]}" if others else "is a file"
+        raise UsageError(f"{folder} {what}, which is not part of an earlier export; choose another --output")
 
 
 def check_push(repo_id: str) -> None:
-    """UsageError when an export cannot be pushed: a wrong name, offline mode, or nobody is logged in."""
+    """Raises UsageError when an export cannot be pushed: wrong name, offline mode, or not logged in."""
     import huggingface_hub
     from huggingface_hub.errors import HFValidationError
     from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
@@ -163,7 +165,7 @@ def check_push(repo_id: str) -> None:
     except HFValidationError as error:
         raise UsageError(f"--push {repo_id}: {reason(error)}") from None
     if "/" not in repo_id:
-        raise UsageError(f"--push {repo_id}: the owner is missing; write --push OWNER/{repo_id}")
+        raise UsageError(f"--push {repo_id}: the owner is missing; use --push OWNER/{repo_id}")
     if huggingface_hub.constants.is_offline_mode():
         raise UsageError("--push: HF_HUB_OFFLINE is set; unset it, or export without --push")
     if not huggingface_hub.get_token():
@@ -171,9 +173,9 @@ def check_push(repo_id: str) -> None:
 
 
 def push_to_hub(folder: Path, repo_id: str, *, private: bool) -> str:
-    """Make the repository if there is none, upload the folder, and return the address of the commit.
+    """Create the repository if missing, upload the folder, and return the address of the commit.
 
-    RilbenchError when the Hub cannot be reached or refuses.
+    Raises RilbenchError when the Hub cannot be reached or refuses.
     """
     import huggingface_hub
 
@@ -182,6 +184,6 @@ def push_to_hub(folder: Path, repo_id: str, *, private: bool) -> str:
         api.create_repo(repo_id, private=private, exist_ok=True)
         said = f"rilbench: {folder.name}"
         return str(api.upload_folder(repo_id=repo_id, folder_path=folder, commit_message=said))
-    except Exception as error:  # its own dozen kinds, and those of the connection
+    except Exception as error:  # many kinds: of the Hub's client and of the connection
         kept = f"{folder} is kept; try again: hf upload {repo_id} {folder} (after `hf auth login`, or with HF_TOKEN)"
-        raise RilbenchError(f"the Hub did not take it: {reason(error)[:300]}. {kept}") from error
+        raise RilbenchError(f"the upload to the Hub failed: {reason(error)[:300]}. {kept}") from error

@@ -1,4 +1,4 @@
-"""A model or LoRA that was not trained here, measured and stored as a run is: same prompts, noise and metrics."""
+"""Evaluates a model or LoRA from elsewhere and stores it like a run: same prompts, noise and metrics."""
 
 from __future__ import annotations
 
@@ -24,19 +24,21 @@ from rilbench_release.attach import Lora, attach
 
 
 class ForeignModel(LoadedModel):
-    """A model whose one stage is a LoRA from elsewhere."""
+    """A model whose only stage is a LoRA from elsewhere."""
 
     lora: Lora | None = None
 
     def origin(self, planned: PlannedStage) -> Origin:
         if planned.chain and self.lora:
-            cause = f"the LoRA {self.lora.path} makes them so at scale {self.lora.scale:g}; try less, PATH:SCALE"
+            cause = f"the LoRA {self.lora.path} causes this at scale {self.lora.scale:g}; lower it, PATH:SCALE"
             return Origin("adding the LoRA", cause)
         return LOADED
 
     def load(self, chain: Chain) -> None:
         if chain and self.lora:
-            self.__dict__.pop("model", None)  # a new one: a text encoder with the LoRA must forget what it encoded
+            self.__dict__.pop(
+                "model", None
+            )  # a new one: the text encoder may have changed, so cached prompts are invalid
             attach(self.model.backbone.pipeline, self.lora)
 
 
@@ -49,11 +51,11 @@ def evaluate(
     command: str = "",
     given: Mapping[str, Any] | None = None,
 ) -> tuple[Path, RunResult]:
-    """Measure the model at `config.model.path`, and with a LoRA if there is one; what the store has is not repeated.
+    """Evaluate the model at `config.model.path`, and with the LoRA if given; results in the store are reused.
 
-    The rewards are columns and the order the result is listed under in comparisons; nothing counts as trained, so the
-    table shows every metric's forgetting against the bare model. given: nested values of `key=value` settings, which
-    must have an effect.
+    The rewards are columns, and the order under which comparisons list the result. Nothing counts as trained, so the
+    table shows every metric's forgetting relative to the bare model. given: nested values of `key=value` settings,
+    which must have an effect.
     """
     config = identity.pinned(config)
     catalog.check(reporter.warn, config.requires)

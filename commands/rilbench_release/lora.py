@@ -1,4 +1,4 @@
-"""A chain of pairs as one ordinary LoRA, in the files that diffusers, PEFT and the web interfaces read.
+"""Writes a chain of pairs as a single LoRA, in the formats of diffusers, PEFT and web interfaces.
 
 Concatenating the factors of T pairs of rank r gives one pair of rank T r with the same weight change, exactly; alpha
 equals the rank everywhere, so that no reader scales it.
@@ -23,7 +23,7 @@ def rank_of(pair: LoraPair) -> int:
 
 
 def write_diffusers(folder: Path, pair: LoraPair, *, prefix: str, targets: Sequence[str], name: str) -> None:
-    """The file of `pipe.load_lora_weights(folder)` and, for a UNet, `NAME-webui.safetensors` beside it.
+    """The file for `pipe.load_lora_weights(folder)` and, for a UNet, `NAME-webui.safetensors` next to it.
 
     prefix: the pipeline's name of the network, unet or transformer. Web interfaces read kohya's names for UNets; for
     transformers those name layers that diffusers splits, and the interfaces that run these models read the first file.
@@ -41,7 +41,7 @@ def write_diffusers(folder: Path, pair: LoraPair, *, prefix: str, targets: Seque
 
 
 def write_peft(folder: Path, pair: LoraPair, *, targets: Sequence[str], base: str) -> None:
-    """The files of `peft.PeftModel.from_pretrained(pipe.unet, folder)`; base: what the card of the adapter names."""
+    """The files for `peft.PeftModel.from_pretrained(pipe.unet, folder)`; base: the base model named in the card."""
     from peft import LoraConfig
 
     rank = rank_of(pair)

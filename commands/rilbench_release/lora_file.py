@@ -1,6 +1,6 @@
-"""What a LoRA file holds: of each layer the two factors of its weight change, all there, finite and of one rank.
+"""Reads a LoRA file: for each layer, the two factors of its weight change, complete, finite and of one rank.
 
-A file that holds anything that is not such a factor or its alpha is refused by the name of the tensor.
+Files with any other tensor than factors and alphas are refused; the error names the tensor.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from rilbench.contracts.errors import ConfigError
 FACTOR = re.compile(
     r"(?P<layer>.+?)[._](lora_linear_layer|lora)[._](?P<factor>A|B|down|up)(\.(?P<adapter>[^.]+))?\.weight"
 )
-KNOWN = {  # settings of PEFT's LoraConfig that are read here, or change no output of a trained adapter
+KNOWN = {  # settings of PEFT's LoraConfig that are read here, or do not affect the output of a trained adapter
     *("r", "lora_alpha", "rank_pattern", "alpha_pattern", "use_rslora", "target_modules", "exclude_modules"),
     *("layers_to_transform", "layers_pattern", "task_type", "auto_mapping", "peft_version", "runtime_config"),
     *("base_model_name_or_path", "revision", "inference_mode", "lora_dropout", "megatron_core", "qalora_group_size"),
@@ -39,14 +39,14 @@ class Factors(NamedTuple):
 
     @property
     def squared_norm(self) -> float:
-        """Of the weight change up @ down."""
+        """The rank of the weight change up @ down."""
         down, up = (factor.flatten(1).double() for factor in self)
         return float(((up.T @ up) * (down @ down.T)).sum())
 
 
 @dataclass(frozen=True)
 class LoraFile:
-    """A file's tensors, and the settings beside or inside it that say how they are scaled.
+    """A file's tensors, and the settings (next to it or inside) that define their scale.
 
     settings: PEFT's of the network, by the pipeline's name of it, `unet` or `text_encoder`; under "" those of any.
     """
@@ -57,7 +57,7 @@ class LoraFile:
 
     @classmethod
     def read(cls, path: Path, config: Path | None) -> LoraFile:
-        """config: PEFT's adapter_config.json. ConfigError when a file is damaged or of another kind."""
+        """config: PEFT's adapter_config.json. Raises ConfigError when a file is damaged or not a LoRA."""
         try:
             with safe_open(path, framework="pt") as file:
                 tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - it is no mapping
@@ -75,18 +75,18 @@ class LoraFile:
         return cls(path, tensors, settings)
 
     def factors(self) -> dict[str, Factors]:
-        """The factors of each layer, by the layer's name in the file. ConfigError names what is missing or wrong."""
+        """The factors of each layer, by its name in the file. Raises ConfigError naming missing or wrong tensors."""
         halves = self._halves()
         alphas = {key.removesuffix(".alpha"): value for key, value in self.tensors.items() if key.endswith(".alpha")}
         alphas = {name.removesuffix(".lora"): value for name, value in alphas.items()}
         if alone := sorted(alphas.keys() - halves.keys()):
             raise self._refused(f"{alone[0]}.alpha has no weights")
         if alphas and any("lora_alpha" in values for values in self.settings.values()):
-            raise self._refused("it has an alpha both as tensors and in its settings")
+            raise self._refused("it has alphas both as tensors and in its settings")
         return {layer: self._pair(layer, found, alphas.get(layer)) for layer, found in halves.items()}
 
     def _halves(self) -> dict[str, dict[str, Tensor]]:
-        """Of each layer `down` and `up`, as far as they are there."""
+        """`down` and `up` of each layer, as far as present."""
         halves: dict[str, dict[str, Tensor]] = {}
         adapters = set()
         for key, value in self.tensors.items():
@@ -94,20 +94,20 @@ class LoraFile:
                 continue
             match = FACTOR.fullmatch(key)
             if match is None:
-                raise self._refused(f"{key} is no factor or alpha of a plain LoRA, the only kind that rilbench applies")
+                raise self._refused(f"{key} is not a factor or alpha of a plain LoRA, the only supported kind")
             adapters.add(match["adapter"])
             name = {"A": "down", "B": "up"}.get(match["factor"], match["factor"])
             halves.setdefault(match["layer"], {})[name] = value
         if len(adapters) > 1:
-            raise self._refused(f"it holds several adapters ({', '.join(sorted(str(name) for name in adapters))})")
+            raise self._refused(f"it contains several adapters ({', '.join(sorted(str(name) for name in adapters))})")
         if sum(map(len, halves.values())) + sum(key.endswith(".alpha") for key in self.tensors) != len(self.tensors):
-            raise self._refused("two of its tensors are the same factor of one layer")
+            raise self._refused("two of its tensors are the same factor of a layer")
         return halves
 
     def _pair(self, layer: str, found: Mapping[str, Tensor], alpha: Tensor | None) -> Factors:
         if missing := [name for name in ("down", "up") if name not in found]:
             names = {"down": "lora_A or lora_down", "up": "lora_B or lora_up"}
-            raise self._refused(f"{layer} has no {names[missing[0]]}, the other factor; download it again")
+            raise self._refused(f"{layer} lacks the factor {names[missing[0]]}; download it again")
         down, up = found["down"].float(), found["up"].float()
         if down.ndim not in (2, 4) or down.ndim != up.ndim or up.shape[1] != len(down) or up[0, 0].numel() != 1:
             raise self._refused(f"the factors of {layer} have shapes {tuple(up.shape)} and {tuple(down.shape)}")
@@ -118,7 +118,7 @@ class LoraFile:
         return Factors(down, up * scale)
 
     def _scaling(self, layer: str, rank: int) -> float:
-        """alpha / rank, or alpha over its root, by PEFT's settings; 1 without any."""
+        """alpha / rank, or alpha / sqrt(rank), according to PEFT's settings; 1 without settings."""
         from peft.utils.other import get_pattern_key
 
         network = next((name for name in self.settings if layer.startswith(f"{name}.") or not name), None)
@@ -135,7 +135,7 @@ class LoraFile:
 
 
 def _unsupported(values: Mapping[str, Any]) -> str:
-    """The setting of PEFT's that asks for more than factors and alpha; empty when there is none."""
+    """The PEFT setting that needs more than factors and alpha; empty if there is none."""
     allowed: dict[str, Callable[[Any], bool]] = {
         "peft_type": lambda value: value in (None, "LORA"),
         "bias": lambda value: value in (None, "none"),
@@ -143,5 +143,5 @@ def _unsupported(values: Mapping[str, Any]) -> str:
     }
     for name, value in values.items():
         if name not in KNOWN and not allowed.get(name, lambda value: not value)(value):
-            return f"its setting {name}={value!r} asks for more than a plain LoRA, which rilbench does not apply"
+            return f"its setting {name}={value!r} needs more than a plain LoRA, which rilbench does not support"
     return ""

@@ -1,4 +1,4 @@
-"""A whole pipeline with a chain of pairs in its weights."""
+"""Writes a complete pipeline with a chain of pairs merged into its weights."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from rilbench_release.models import denoiser, hub_id
 
 
 def write_merged(folder: Path, config: ModelConfig, chain: Sequence[tuple[LoraPair, float]]) -> str:
-    """W + sum c_i A_i B_i in a diffusers folder, float32 safetensors; everything but the denoiser is the base's.
+    """W + sum c_i A_i B_i in a diffusers folder, float32 safetensors; everything except the denoiser is unchanged.
 
-    Answers the pipeline's name of the denoiser.
+    Returns the pipeline's name of the denoiser.
     """
     from diffusers import ConfigMixin
 
-    pipeline = load_pipeline(config, torch.float32)  # what is merged in less would be rounded away
+    pipeline = load_pipeline(config, torch.float32)  # lower precision would round the changes away
     prefix, network = denoiser(pipeline)
     with torch.no_grad():
         for pair, coefficient in chain:

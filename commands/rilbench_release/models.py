@@ -1,4 +1,4 @@
-"""Where this package touches the model: the pipeline's denoiser and its name in files."""
+"""The denoiser of a pipeline and its name in files."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ from rilbench.model.config import ModelConfig
 from rilbench.model.loading import pipeline_folder
 from rilbench.store.layout import StageFiles
 
-DENOISERS = ("unet", "transformer")  # what pipelines call their denoiser
+DENOISERS = ("unet", "transformer")  # names of the denoiser in pipelines
 
 
 def hub_id(path: str) -> str | None:
-    """A model path as an id on the Hub; None for one of this disk."""
+    """A model path as a Hub id; None for a local path."""
     return None if path.startswith("package:") or Path(resolve(path)).exists() else path
 
 
 def prefix_of(folder: Path) -> str:
-    """The pipeline's name of the denoiser a pair on disk belongs to: unet or transformer."""
+    """The denoiser of a pair on disk, as pipelines name it: unet or transformer."""
     weights = StageFiles(folder).weights
     with safe_open(weights, framework="pt") as file:
         prefix = str(next(iter(file.keys()), "")).partition(".")[0]
     if prefix not in DENOISERS:
-        raise ConfigError(f"{weights} holds no pair of a {' or '.join(DENOISERS)}: its keys begin otherwise")
+        raise ConfigError(f"{weights} does not contain a pair: no key starts with {' or '.join(DENOISERS)}")
     return prefix
 
 
 def denoiser(pipeline: Any) -> tuple[str, Any]:
-    """Name and module of a pipeline's denoiser; ConfigError for a pipeline without one."""
+    """Name and module of a pipeline's denoiser; raises ConfigError if it has none."""
     for name in DENOISERS:
         if (part := pipeline.components.get(name)) is not None:
             return name, part
@@ -40,7 +40,7 @@ def denoiser(pipeline: Any) -> tuple[str, Any]:
 
 
 def scheduler_of(config: ModelConfig, prefix: str) -> str | None:
-    """The diffusers scheduler that samples as rilbench does; None when it is the pipeline's own."""
+    """The diffusers scheduler that samples like rilbench; None if it is the pipeline's own."""
     from diffusers import DiffusionPipeline
 
     if prefix != "unet":

@@ -1,4 +1,4 @@
-"""New pictures of a run's stages, with the noise an evaluation would give them."""
+"""Generates images with the stages of a run, from the noise of an evaluation."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from rilbench.store.grid import CELL, save_grid, save_picture
 from rilbench.store.layout import EvaluationFiles
 from rilbench.store.picture_files import opened
 
-LARGEST = 512  # pixels a side of a picture in a grid
-RECORD = "generated.json"  # what marks a folder as one of ours
+LARGEST = 512  # side length in pixels of an image in a grid
+RECORD = "generated.json"  # marks a folder with generated images
 OTHER = (".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff")
 
 
@@ -33,13 +33,13 @@ class Pictures:
     config: EvaluateConfig
 
     def write(self, output: Path, reporter: Reporter) -> None:
-        """Generate them.
+        """Generate the images.
 
-        output: a .png file for one picture, the only image or a grid (rows prompts, columns stages); any other name is
-            a folder, for `stage-T/sample-I.png` of every image, counted prompt by prompt, and `grid.png`.
+        output: a .png file for the only image or a grid (rows are prompts, columns are stages). Any other name is a
+            folder: `stage-T/sample-I.png` for every image, numbered prompt by prompt, and `grid.png`.
 
-        UsageError for a file that would not be a picture, and for a folder with anything but earlier pictures of this
-        kind.
+        Raises UsageError for a file with another suffix, and for a folder with anything but earlier images of this
+        command.
         """
         _check(output)
         if output.suffix.lower() != ".png":
@@ -74,13 +74,13 @@ class Pictures:
 
 def _check(output: Path) -> None:
     if output.suffix.lower() in OTHER:
-        raise UsageError(f"--output {output}: pictures are .png files; another name is a folder")
+        raise UsageError(f"--output {output}: images are .png files; use a .png name or a folder")
     if output.suffix.lower() == ".png":
         return
     if output.is_file():
-        raise UsageError(f"--output {output}: there is a file of that name; name a .png file or a folder")
+        raise UsageError(f"--output {output}: a file has this name; give a .png file or a folder")
     if in_the_way(output, RECORD):
-        raise UsageError(f"--output {output}: the folder holds something else; it is left alone, name another one")
+        raise UsageError(f"--output {output}: the folder contains other files; choose another one")
 
 
 def _sample(folder: Path, stage: int, number: int) -> Path:

@@ -248,7 +248,7 @@ def test_the_card_names_the_base_model_for_other_machines(place: Path, tmp_path:
     published = replace(run.config.model, path="owner/model", revision="0a1b2c")
     run = replace(run, config=replace(run.config, model=published))
     card = model_card(run, 1, kind="peft", prefix="unet", rank=2, name="x", license=None, pictures=False)
-    assert "`owner/model@0a1b2c` tuned by rilbench" in card
+    assert "`owner/model@0a1b2c`" in card
     assert 'from_pretrained("owner/model", revision="0a1b2c", dtype=torch.float32)' in card
     assert ModelCard(card).data.base_model == "owner/model"
 
@@ -273,14 +273,14 @@ def test_the_code_of_the_card_runs(place: Path, tmp_path: Path, monkeypatch: pyt
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["diffusers", "peft"])
 def test_the_base_is_no_lora(place: Path, kind: str) -> None:
-    with pytest.raises(UsageError, match=r"--stage 0 is the untouched base model.*--format merged"):
+    with pytest.raises(UsageError, match=r"--stage 0 .*--format merged"):
         Export(run=opened(place, "rid"), stage=0, kind=kind)
 
 
 @pytest.mark.slow
 def test_what_is_in_the_way_is_kept(place: Path, tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("years of work")
-    with pytest.raises(UsageError, match=r"holds thesis\.txt, which is not of an earlier export"):
+    with pytest.raises(UsageError, match=r"thesis\.txt.*--output"):
         exported(opened(place, "rid"), 1, "peft", tmp_path)
     assert (tmp_path / "thesis.txt").exists()
     assert len(list(tmp_path.iterdir())) == 1
@@ -298,7 +298,7 @@ def export_anew(folder: Path, text: str, appears: str | None = None) -> None:
 def test_a_file_that_appears_during_the_export_is_kept(tmp_path: Path) -> None:
     folder = tmp_path / "export"
     export_anew(folder, "earlier")
-    with pytest.raises(UsageError, match=r"holds thesis\.txt"):
+    with pytest.raises(UsageError, match=r"contains thesis\.txt"):
         export_anew(folder, "new", appears="thesis.txt")
     assert {path.name for path in folder.iterdir()} == {"README.md", MARK, "thesis.txt"}
     assert (folder / "README.md").read_text() == "earlier"
@@ -309,7 +309,7 @@ def test_a_folder_with_a_link_to_a_folder_is_not_free(tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     (tmp_path / "export").mkdir()
     (tmp_path / "export" / "link").symlink_to(tmp_path / "data")
-    with pytest.raises(UsageError, match="holds link"):
+    with pytest.raises(UsageError, match="contains link"):
         export_anew(tmp_path / "export", "new")
     assert (tmp_path / "export" / "link").is_symlink()
 
@@ -427,7 +427,7 @@ def test_push_is_refused_before_any_work(monkeypatch: pytest.MonkeyPatch) -> Non
     with online(monkeypatch, FakeHub(), token=None):
         with pytest.raises(UsageError, match="not logged in"):
             check_push("me/model")
-        with pytest.raises(UsageError, match="the owner is missing; write --push OWNER/model"):
+        with pytest.raises(UsageError, match="--push OWNER/model"):
             check_push("model")
         with pytest.raises(UsageError, match="--push me//model"):
             check_push("me//model")

@@ -194,7 +194,7 @@ def test_a_lora_of_another_model_is_refused(place: Path, tmp_path: Path) -> None
     state = load_file(place / "diffusers" / "pytorch_lora_weights.safetensors")
     more = tmp_path / "more.safetensors"
     save_file(state | {k.replace("down_blocks.0", "down_blocks.7"): v.clone() for k, v in state.items()}, more)
-    with pytest.raises(ConfigError, match=r"not unet\.down_blocks\.7\.attentions.*made for another model"):
+    with pytest.raises(ConfigError, match=r"lacks.*: unet\.down_blocks\.7\.attentions.*the LoRA was made for"):
         measured(place, str(more))
     peft = tmp_path / "peft"  # as many layers as the model adapts, one of them misnamed
     shutil.copytree(place / "peft", peft)
@@ -203,7 +203,7 @@ def test_a_lora_of_another_model_is_refused(place: Path, tmp_path: Path) -> None
         key.replace("up_blocks.0.attentions.0.transformer_blocks.0.attn1.to_q", "away"): named[key] for key in named
     }
     save_file(wrong, peft / "adapter_model.safetensors")
-    with pytest.raises(ConfigError, match=r"not base_model\.model\.away\. Was it"):
+    with pytest.raises(ConfigError, match=r"lacks.*: base_model\.model\.away\. "):
         measured(place, str(peft))
     wide = tmp_path / "wide.safetensors"
     save_file({k: torch.cat([v, v], 1) if "lora_A" in k else v for k, v in state.items()}, wide)
@@ -211,7 +211,7 @@ def test_a_lora_of_another_model_is_refused(place: Path, tmp_path: Path) -> None
         measured(place, str(wide))
     text = tmp_path / "text.safetensors"
     save_file({k.replace("unet.", "text_encoder_2."): v for k, v in state.items()}, text)
-    with pytest.raises(ConfigError, match=r"not text_encoder_2\.down_blocks"):
+    with pytest.raises(ConfigError, match=r"lacks.*: text_encoder_2\.down_blocks"):
         measured(place, str(text))
     assert not list((place / "runs").glob("lora-red-dark-*/environment.json"))  # nothing is left of a refused one
     odd = tmp_path / "odd.safetensors"
@@ -222,14 +222,14 @@ def test_a_lora_of_another_model_is_refused(place: Path, tmp_path: Path) -> None
 
 @pytest.mark.slow
 def test_what_is_no_lora_file(place: Path, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="there is no file or folder at nowhere"):
+    with pytest.raises(UsageError, match="nowhere"):
         Lora.parse("nowhere")
-    with pytest.raises(UsageError, match="'much' is no scale"):
+    with pytest.raises(UsageError, match="'much'"):
         Lora.parse(f"{place}/peft:much")
-    with pytest.raises(UsageError, match="holds 0 safetensors files"):
+    with pytest.raises(UsageError, match="0 safetensors files"):
         Lora.parse(str(tmp_path))
     (tmp_path / "a.ckpt").write_bytes(b"code")
-    with pytest.raises(UsageError, match="no safetensors file; others may run code"):
+    with pytest.raises(UsageError, match="not a safetensors file"):
         Lora.parse(str(tmp_path / "a.ckpt"))
     (tmp_path / "cut.safetensors").write_bytes(b"not tensors")
     with pytest.raises(ConfigError, match=r"cannot read the LoRA .*download it again"):

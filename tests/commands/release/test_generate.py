@@ -85,9 +85,9 @@ def test_a_grid_of_stages(run: SavedRun, draw, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_mistakes(run: SavedRun, draw, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="nothing to draw"):
+    with pytest.raises(UsageError, match="--prompt"):
         draw(output=tmp_path / "a.png")
-    with pytest.raises(UsageError, match="neither a number, several as 0,1,2, nor all"):
+    with pytest.raises(UsageError, match=r"--stage .*0,1,2.* all"):
         draw(prompt=["a"], stage="last", output=tmp_path / "a.png")
     with pytest.raises(UsageError, match="stage 7: rid-"):
         draw(prompt=["a"], stage="0,7", output=tmp_path / "a.png")
@@ -103,7 +103,7 @@ def test_what_is_in_the_way_is_kept(draw, tmp_path: Path) -> None:
     (tmp_path / "photos" / "stage-2").mkdir(parents=True)
     (tmp_path / "photos" / "stage-2" / "sample-0.png").write_text("mine")
     (tmp_path / "thesis").write_text("mine")
-    for name, told in (("photos", "holds something else"), ("thesis", "there is a file"), ("a.jpg", "are .png files")):
+    for name, told in (("photos", "photos.*folder"), ("thesis", "thesis.*file"), ("a.jpg", r"a\.jpg.*\.png")):
         with pytest.raises(UsageError, match=told):
             draw(prompt=[PROMPTS[0]], output=tmp_path / name)
     assert (tmp_path / "photos" / "stage-2" / "sample-0.png").read_text() == "mine"
@@ -112,7 +112,7 @@ def test_what_is_in_the_way_is_kept(draw, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_an_empty_prompt_is_refused(draw, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="nothing to draw"):
+    with pytest.raises(UsageError, match="--prompt"):
         draw(prompt=[PROMPTS[0], " "], output=tmp_path / "x.png")
 
 

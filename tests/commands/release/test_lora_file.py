@@ -187,24 +187,24 @@ FIRST = "lora_unet_" + UNET.replace(".", "_")
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        ({f"{FIRST}.lora_up.weight": None}, f"{FIRST} has no lora_B or lora_up"),
-        ({f"{FIRST}.lora_down.weight": None}, f"{FIRST} has no lora_A or lora_down"),
+        ({f"{FIRST}.lora_up.weight": None}, f"{FIRST}.* lora_B or lora_up"),
+        ({f"{FIRST}.lora_down.weight": None}, f"{FIRST}.* lora_A or lora_down"),
         ({f"{FIRST}.lora_down.weight": torch.full((3, 8), torch.nan)}, f"{FIRST} has weights .* not finite"),
         ({f"{FIRST}.alpha": torch.tensor(torch.inf)}, f"{FIRST} has weights or an alpha that are not finite"),
         ({"lora_unet_away.alpha": torch.tensor(1.0)}, r"lora_unet_away\.alpha has no weights"),
         ({f"{FIRST}.lora_down.weight": torch.ones(5, 8)}, f"the factors of {FIRST} have shapes"),
         ({f"{FIRST}.lora_down.weight": torch.ones(3, 9)}, f"{FIRST} changes weights of shape"),
-        ({f"{FIRST}.dora_scale": torch.ones(8, 1)}, r"dora_scale is no factor or alpha of a plain LoRA"),
-        ({f"{FIRST}.lora_mid.weight": torch.ones(3, 3, 3, 3)}, r"lora_mid\.weight is no factor"),
-        ({f"{FIRST}.hada_w1_a": torch.ones(8, 3)}, "hada_w1_a is no factor"),
-        ({f"{FIRST}.lokr_w1": torch.ones(8, 3)}, "lokr_w1 is no factor"),
-        ({f"{FIRST}.diff_b": torch.ones(8)}, "diff_b is no factor"),
-        ({f"{FIRST}.lora_B.bias": torch.ones(8)}, r"lora_B\.bias is no factor"),
-        ({f"{FIRST}.w_norm": torch.ones(8)}, "w_norm is no factor"),
-        ({f"{FIRST}.lora_A.weight": torch.ones(3, 8)}, "two of its tensors are the same factor"),
+        ({f"{FIRST}.dora_scale": torch.ones(8, 1)}, r"dora_scale .*plain LoRA"),
+        ({f"{FIRST}.lora_mid.weight": torch.ones(3, 3, 3, 3)}, r"lora_mid\.weight is not a factor"),
+        ({f"{FIRST}.hada_w1_a": torch.ones(8, 3)}, "hada_w1_a is not a factor"),
+        ({f"{FIRST}.lokr_w1": torch.ones(8, 3)}, "lokr_w1 is not a factor"),
+        ({f"{FIRST}.diff_b": torch.ones(8)}, "diff_b is not a factor"),
+        ({f"{FIRST}.lora_B.bias": torch.ones(8)}, r"lora_B\.bias is not a factor"),
+        ({f"{FIRST}.w_norm": torch.ones(8)}, "w_norm is not a factor"),
+        ({f"{FIRST}.lora_A.weight": torch.ones(3, 8)}, "the same factor"),
         ({f"{FIRST}.lora_down.other.weight": torch.ones(3, 8)}, "several adapters"),
         ({f"lora_unet_{UNET}".replace(".", "_").replace("to_q", "to_z") + f".{n}": v for n, v in
-          (("lora_down.weight", torch.ones(3, 8)), ("lora_up.weight", torch.ones(8, 3)))}, "not lora_unet_.*to_z. Was"),
+          (("lora_down.weight", torch.ones(3, 8)), ("lora_up.weight", torch.ones(8, 3)))}, "lacks.*: lora_unet_.*to_z"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_applied_is_refused(
@@ -236,7 +236,7 @@ def test_settings_of_peft_that_ask_for_more_are_refused(
         tmp_path / "adapter_model.safetensors",
     )
     (tmp_path / "adapter_config.json").write_text(json.dumps({"peft_type": "LORA", "r": 3, "lora_alpha": 3} | setting))
-    refused(untouched, tmp_path, f"its setting {next(iter(setting))}=.* asks for more than a plain LoRA")
+    refused(untouched, tmp_path, f"its setting {next(iter(setting))}=.* plain LoRA")
 
 
 @pytest.mark.parametrize("scale", ["nan", "inf", "-inf", "1e999"])
