@@ -1,11 +1,11 @@
-"""Two strategies on two rewards: train, compare, plot, draw. Cells for an editor or Jupyter, or a script:
+"""Two strategies on two rewards: train, compare, plot, generate. Cells for an editor or Jupyter, or a script:
 
     python examples/compare_strategies.py [key=value ...]
 
 Settings of the command line go to both runs, for example train.samples=80 for a quick try.
 """
 
-# %% Train. A second call returns what is in the store.
+# %% Train. A second call reads the results from the store.
 import sys
 
 import rilbench
@@ -20,11 +20,11 @@ table = rilbench.compare(runs, against="baseline")
 forgetting = table[table["quantity"] == "forgetting"]
 print(forgetting.pivot(index="label", columns="metric", values="mean").T)
 
-# %% Plot. In a notebook, `.show()` instead.
+# %% Plot. In a notebook, use `.show()` instead.
 rilbench.plot.stage_curves(runs, "clip_score").write_html("clip_score.html")
 rilbench.plot.heat_map(runs).write_html("forgetting.html")
 
-# %% Draw the same prompt and noise after each stage of each run.
+# %% Generate an image from the same prompt and noise after each stage of each run.
 prompt = "a large red circle at the left on a blue background"
 for run in runs:
     for stage in run.stages:

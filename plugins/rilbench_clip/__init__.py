@@ -18,7 +18,7 @@ class ClipSettings:
     model: str = setting("package:rilbench_shapes/weights/clip", CLIP_MODEL, path=True)
     pretrained: str | None = setting(None, CLIP_PRETRAINED, path=True)
     sha256: str | None = setting(None, "expected hexadecimal hash of the local weight file", longest=64)
-    fit: Fit = setting("square", "`square` is CLIP's preprocessing, `pad` cuts nothing off")
+    fit: Fit = setting("square", "`square` is CLIP's preprocessing, `pad` keeps the whole image")
 
 
 class Clip(Reward):

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from rilbench import Reward
 
-EPS = 1e-10  # inside the roots: keeps their gradient finite on grey images, adds at most 1.3e-5 to the score
+EPS = 1e-10  # inside the roots: keeps the gradient finite on grey images, adds at most 1.3e-5 to the score
 
 
 class Colorfulness(Reward):
@@ -26,7 +26,7 @@ class Colorfulness(Reward):
     precision = "fp64"
 
     def __call__(self, images: Tensor, prompts: Sequence[str]) -> Tensor:
-        images = images.to(torch.promote_types(images.dtype, torch.float32))  # half is too coarse for variances
+        images = images.to(torch.promote_types(images.dtype, torch.float32))  # half is too inexact for variances
         red, green, blue = images.flatten(2).unbind(1)  # each (B, H * W)
         opponents = torch.stack([red - green, (red + green) / 2 - blue])  # (2, B, H * W)
         sigma = (opponents.var(2, correction=0).sum(0) + EPS).sqrt()

@@ -28,19 +28,19 @@ PUBLISHED = (
     "#sha256=d71dc8d4912bc633c06ab8ef1ef6a81e8199d4369f14b47b29baf1d19de561f6&size=1786880927&licence=Apache-2.0"
 )
 TOKENIZER = ("tokenizer.json", "tokenizer_config.json", "vocab.txt")  # of a Hub id
-LENGTH = 35  # tokens of a prompt, the rest is cut off
+LENGTH = 35  # tokens of a prompt; longer prompts are cut off
 
 
 @dataclass(frozen=True)
 class ImageRewardSettings:
-    """The published network, or one like it of other files."""
+    """The published network, or one with the same structure from other files."""
 
     weights: str = setting(
         PUBLISHED,
         "ImageReward.pt of the Hub repository zai-org/ImageReward, or its tensors as `.safetensors`; path or reference",
         path=True,
     )
-    config: str | None = setting(None, "med_config.json of that repository; null is the published sizes", path=True)
+    config: str | None = setting(None, "med_config.json of that repository; null: the published sizes", path=True)
     tokenizer: str = setting(
         "google-bert/bert-base-uncased@86b5e0934494bd15c9632b12f734a8a67f723594",
         "a folder or Hub id with the vocabulary of bert-base-uncased; [DEC] and [ENC] are added",
@@ -76,8 +76,8 @@ class ImageReward(Reward):
         return scores
 
     def _tokens(self, prompts: Sequence[str]) -> tuple[Tensor, Tensor]:
-        """Token numbers and attention mask, both (B, 35): always padded to the same length, so that no score depends
-        on the other prompts of a batch."""
+        """Token numbers and attention mask, both (B, 35): always padded to the same length, so that scores do not
+        depend on the other prompts of a batch."""
         options = {"padding": "max_length", "truncation": True, "max_length": LENGTH, "return_tensors": "pt"}
         found = self._tokenizer(list(prompts), **options).to(self.device)
         return found["input_ids"], found["attention_mask"]

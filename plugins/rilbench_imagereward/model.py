@@ -71,25 +71,25 @@ class Sizes:
 
 
 def read_sizes(path: str | None) -> Sizes:
-    """The published sizes, or those of a JSON file; ConfigError when it is missing, corrupt or has unknown keys."""
+    """The published sizes, or those of a JSON file; raises ConfigError if missing, corrupt or with unknown keys."""
     from rilbench.contracts.settings import build  # its parser takes a while to import
 
     if path is None:
         return Sizes()
     file = Path(resolve(path))
     if not file.is_file():
-        raise ConfigError(f"config: no file at {file}; correct the path or leave `config` out")
+        raise ConfigError(f"config: there is no file {file}; correct the path or omit `config`")
     try:
         values: Any = json.loads(file.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise ConfigError(f"config: cannot read {file} ({brief(error)}); fetch or make it again") from None
+        raise ConfigError(f"config: cannot read {file} ({brief(error)}); download it again") from None
     if not isinstance(values, dict):
-        raise ConfigError(f"config: {file} does not hold an object of sizes")
+        raise ConfigError(f"config: {file} does not contain an object of sizes")
     return build(Sizes, {key: value for key, value in values.items() if key not in WITHOUT_EFFECT}, "config")
 
 
 class Network(nn.Module):
-    """An image encoder, a text encoder that looks at its output, and a head without activations.
+    """An image encoder, a text encoder with cross attention to it, and a head without activations.
 
     Source: Xu et al., ImageReward (2023); github.com/THUDM/ImageReward.
     """
@@ -152,5 +152,5 @@ def _compare(wanted: Mapping[str, Tensor], state: Mapping[str, Tensor], source: 
     if faults:
         more = f" and {len(faults) - 1} more" if len(faults) > 1 else ""
         raise ConfigError(
-            f"weights: {source} does not fit: {faults[0]}{more}; take ImageReward.pt, or the `config` it was made for"
+            f"weights: {source} does not fit: {faults[0]}{more}; use ImageReward.pt, or the `config` it was made for"
         )

@@ -11,7 +11,7 @@ from rilbench_jpeg import Compressibility, CompressibilitySettings
 
 
 class Incompressibility(Reward):
-    """||x - JPEG(x)||^2 of pixels in [0, 1], at least 0: detail and grain that JPEG cannot keep score high.
+    """||x - JPEG(x)||^2 of pixels in [0, 1], at least 0: detail and grain that JPEG loses score high.
 
     Exactly minus `compressibility` with the same settings, whose text says how near this is to a real file. An image
     that survives JPEG unchanged, such as a black one, scores 0 with a gradient of 0. Source of the task: Black et al.,

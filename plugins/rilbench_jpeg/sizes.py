@@ -40,7 +40,7 @@ class PngSize(MeanMetric):
 
 @dataclass(frozen=True)
 class JpegSizeSettings:
-    """The JPEG."""
+    """JPEG quality."""
 
     quality: int = setting(80, "quality of JPEG", at_least=1, at_most=100)
 

@@ -1,4 +1,4 @@
-"""`jsonl`: what happens in a run, one JSON object a line, in `log.jsonl` in the run's folder.
+"""`jsonl`: logs the events of a run as one JSON object per line, in `log.jsonl` in the run's folder.
 
 Every line has `time` (when it was written, ISO 8601 in UTC), `event` and `run` (the run's name), and depending on the
 event:
@@ -10,8 +10,8 @@ stage_finished   stage (0 is the base model), label, rewards, values, forgetting
 run_finished     values after the last stage, forgetting over the whole run, average
 run_failed       stages (how many rows are finished), error (its class), message
 
-Values are those of `result.json`; what is not finite is null. A stage and its updates stand in the file once, however
-often the run is continued or repeated; the start and the end of every attempt are logged.
+Values are those of `result.json`; non-finite values are null. A stage and its updates are logged once, even if the
+run is resumed or repeated; the start and the end of every attempt are logged.
 """
 
 from __future__ import annotations
@@ -38,19 +38,19 @@ STAGE = ("label", "rewards", "values", "forgetting", "train_seconds", "evaluate_
 
 
 class JsonLog:
-    """The hook plugin. Keeps nothing between two calls: what is logged is read from the file."""
+    """The hook plugin. It has no state: what was already logged is read from the file."""
 
     api_version = 1
 
     @hookimpl
     def run_started(self, folder: Path, result: RunResult) -> None:
-        """Log what is run."""
+        """Log the start of a run."""
         names = ("label", "strategy", "rewards", "seed", "command", "plugins")
         log(folder, result, {"event": "run_started"} | {name: getattr(result, name) for name in names})
 
     @hookimpl
     def stage_finished(self, folder: Path, result: RunResult, stage: int) -> None:
-        """Log a row and, before it, its training curves; none for the base model and merged stages."""
+        """Log a row, preceded by its training curves (not for the base model and merged stages)."""
         row = result.to_json()["stages"][stage]
         record = Store(folder.parent).stage(row["stage_id"]).record
         curves = read_json(record)["log"] if record.exists() else []
@@ -70,20 +70,20 @@ class JsonLog:
 
     @hookimpl
     def run_failed(self, folder: Path, result: RunResult, error: BaseException) -> None:
-        """Log why the run stopped."""
+        """Log the reason why the run stopped."""
         why = {"error": type(error).__name__, "message": redacted(str(error))}
         log(folder, result, {"event": "run_failed", "stages": len(result.matrix.rows)} | why)
 
     @hookimpl
     def summary(self, folder: Path) -> dict[str, str]:
-        """Where the log is."""
+        """The path of the log."""
         return {"log": str(folder / FILE)}
 
 
 def log(folder: Path, result: RunResult, *entries: Mapping[str, Any]) -> None:
-    """Append a line for each entry, but for stages and updates that the file has; NaN and infinities become null.
+    """Append a line per entry, except stages and updates that the file has; NaN and infinities become null.
 
-    One process at a time; OSError when the log cannot be written, as on a full disk.
+    One process at a time. Raises OSError when the log cannot be written, as on a full disk.
     """
     path = folder / FILE
     with (
@@ -100,7 +100,7 @@ def log(folder: Path, result: RunResult, *entries: Mapping[str, Any]) -> None:
 
 
 def _whole_lines(file: BinaryIO) -> list[bytes]:
-    """The lines of a file, after taking off the half one that a killed process or a full disk may leave."""
+    """The lines of a file, without the incomplete one that a killed process or a full disk may leave."""
     file.seek(0)
     content = file.read()
     end = content.rfind(b"\n") + 1
@@ -110,7 +110,7 @@ def _whole_lines(file: BinaryIO) -> list[bytes]:
 
 
 def _key(line: bytes) -> tuple[Any, ...]:
-    """Event, stage and update of a line; nothing for one that somebody edited."""
+    """Event, stage and update of a line; empty if the line is invalid."""
     with suppress(ValueError):
         entry = json.loads(line)
         if isinstance(entry, dict):

@@ -22,7 +22,7 @@ class ClipFeatureSettings:
 
 
 class ClipFeatures(Metric):
-    """A metric with an encoder."""
+    """A metric that uses a CLIP encoder."""
 
     Settings = ClipFeatureSettings
 
@@ -51,7 +51,7 @@ class ClipScore(ClipFeatures, MeanMetric):
 class Diversity(ClipFeatures):
     """1 minus the mean cosine of the CLIP features of two images of one prompt, in [0, 2]; the mean over prompts.
 
-    Falls towards 0 when a model answers a prompt with one image whatever the noise. NaN unless a prompt has two.
+    Approaches 0 when a model generates the same image for a prompt whatever the noise. NaN if no prompt has two images.
     """
 
     higher_is_better = True

@@ -25,7 +25,7 @@ def reference(
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
-    """Compute the statistics of a folder of images that `fid` compares with."""
+    """Compute the reference statistics that `fid` needs from a folder of images."""
     asked = requested(config, settings, quiet=quiet)
     with prints_on_stderr():
         record = _made(folder, asked, output, size=size, batch_size=batch_size)
@@ -36,7 +36,7 @@ def reference(
 
 
 def _made(folder: Path, asked: Request, output: Path | None, *, size: int, batch_size: int) -> dict[str, str]:
-    """Write the file; what it says of itself."""
+    """Write the file; returns its description."""
     import torch
     from safetensors.torch import save_file
 
@@ -66,5 +66,5 @@ def _writable(reference: str) -> Path:
     from rilbench.contracts.files import is_reference
 
     if reference.startswith("package:") or is_reference(reference):
-        raise ConfigError(f"metric_settings.fid.reference is {reference}, not a path to write to; give --output")
+        raise ConfigError(f"metric_settings.fid.reference is {reference}, which cannot be written; give --output")
     return Path(reference).expanduser()

@@ -1,4 +1,4 @@
-"""Networks whose features FID compares, each with a name that tells it from any other."""
+"""The networks whose features FID compares, each with a unique name."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ INCEPTION = (
 class Extractor:
     """Images (B, 3, H, W) in [0, 1] to features (B, D).
 
-    kind: what is done with the pixels, for people. module: the network, whose weights make the rest of the label.
+    kind: readable description of the preprocessing. module: the network; a hash of its weights completes the label.
     """
 
     kind: str
@@ -53,7 +53,7 @@ def extractor_files(kind: str, model: str, pretrained: str | None) -> list[Neede
 
 
 def make_extractor(kind: str, model: str, pretrained: str | None, device: str) -> Extractor:
-    """The extractor settings of `fid` name; ConfigError when its files are missing, corrupt or of another model."""
+    """The extractor chosen by the settings; raises ConfigError if its files are missing, corrupt or do not fit."""
     if kind == "clip":
         encoder = ClipEncoder(model, pretrained, device)  # unit features
         return Extractor(f"clip-{encoder.fit}-{encoder.image_size}", encoder.model, encoder.image_features)
@@ -64,12 +64,12 @@ def _inception(weights: str, device: str) -> Extractor:
     """Pooled features (B, 2048) of the reference Inception v3, which scales whole numbers 0 to 255 to 299 x 299."""
     from torchmetrics.image.fid import NoTrainInceptionV3
 
-    checked = io.BytesIO()  # torch-fidelity would run the code in a pickle; it reads these tensors, not the file
+    checked = io.BytesIO()  # checked tensors: torch-fidelity would run the code in a pickle
     torch.save(read_tensors(weights, "pretrained"), checked)
     checked.seek(0)
     try:
         model: Any = NoTrainInceptionV3("inception-v3-compat", ["2048"], checked, antialias=False)
-    except Exception as error:  # torch-fidelity is missing, or the file is of another model
+    except Exception as error:  # torch-fidelity is missing, or the file does not fit
         raise ConfigError(
             f"extractor: cannot load inception from {resolve(weights)} ({brief(error)}); pip install torch-fidelity, "
             "and leave `pretrained` out for the published weights, or use extractor clip"

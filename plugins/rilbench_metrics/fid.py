@@ -22,7 +22,7 @@ from rilbench_metrics.extractors import Extractor, extractor_files, make_extract
 class FIDSettings:
     """The features and the reference set. Set scale=1 for the published FID on Inception features.
 
-    Unit vectors are close together: a scale of 10 brings their distances to about 0.1 to 100.
+    Unit vectors are close together: with a scale of 10 their distances are about 0.1 to 100.
     """
 
     extractor: Literal["clip", "inception"] = setting(
@@ -46,7 +46,7 @@ class FIDSettings:
 class FID(Metric):
     """||m - m_r||^2 + tr(C + C_r - 2 (C C_r)^(1/2)), times scale^2; 0 for equal sets. NaN with fewer than 2 images.
 
-    Biased upwards by about c/N in N images, so compare only equal N; a warning says once when N is smaller than D.
+    Biased upwards by about c/N in N images, so compare only equal N; warns once if N is smaller than D.
     Source: Heusel et al., GANs Trained by a Two Time-Scale Update Rule (2017), Eq. 6.
     """
 
@@ -80,8 +80,8 @@ class FID(Metric):
             features = self.extract.features(images).double().cpu()
         if features.shape[1] != len(self.reference[0]):
             raise ConfigError(
-                f"reference: {self.settings.reference} is of {len(self.reference[0])} features, the extractor gives "
-                f"{features.shape[1]}; make the statistics with the same extractor"
+                f"reference: {self.settings.reference} has {len(self.reference[0])} features, the extractor returns "
+                f"{features.shape[1]}; compute the statistics with the same extractor"
             )
         self._features.append(features)
 
@@ -95,7 +95,9 @@ class FID(Metric):
     def _warn_if_few(self, n: int, dim: int) -> None:
         if n < dim and not self._warned:
             self._warned = True
-            warnings.warn(f"FID of {n} images with {dim} features is strongly biased; use {2 * dim}", stacklevel=3)
+            warnings.warn(
+                f"FID of {n} images with {dim} features is strongly biased; use {2 * dim} or more", stacklevel=3
+            )
 
 
 def statistics(features: Tensor) -> tuple[Tensor, Tensor]:
@@ -109,11 +111,11 @@ def frechet(mean: Tensor, cov: Tensor, other_mean: Tensor, other_cov: Tensor) ->
     from torchmetrics.image.fid import _compute_fid  # torchmetrics has no public function of two statistics
 
     distance = _compute_fid(mean.double(), cov.double(), other_mean.double(), other_cov.double())
-    return max(float(distance), 0.0)  # rounding may leave it a little below
+    return max(float(distance), 0.0)  # rounding can make it slightly negative
 
 
 def read_reference(path: str) -> tuple[Tensor, Tensor]:
-    """Mean and covariance of a reference file; ConfigError when it is missing, corrupt or of another kind."""
+    """Mean and covariance of a reference file; raises ConfigError if it is missing, corrupt or not such a file."""
     tensors = read_tensors(path, "reference")
     mean, cov = tensors.get("mean"), tensors.get("cov")
     if mean is None or cov is None or mean.ndim != 1 or cov.shape != (len(mean), len(mean)):
@@ -122,7 +124,7 @@ def read_reference(path: str) -> tuple[Tensor, Tensor]:
 
 
 def check_extractor(path: str, extractor: Extractor) -> None:
-    """ConfigError when the reference file says that other features than these were measured."""
+    """Raises ConfigError if the reference file was made with another extractor."""
     file = resolve(path)
     if not file.endswith(".safetensors"):
         return

@@ -16,10 +16,10 @@ from rilbench_metrics.folder import read_rgb
 
 
 def read_image(file: Path, size: int) -> Tensor:
-    """A picture as an image (3, H, W) in [0, 1], 8 bits a colour, by the rules of `rilbench_metrics.folder`.
+    """An image file as a tensor (3, H, W) in [0, 1], 8 bits per channel, by the rules of `rilbench_metrics.folder`.
 
     size: the short side is brought to so many pixels (Pillow, bilinear), then the centre is cut out, as
-        torch-fidelity's `samples_resize_and_crop` does; 0 leaves the image as it is, and the extractor alone scales it.
+        torch-fidelity's `samples_resize_and_crop` does; 0 leaves the image unchanged; only the extractor scales it.
     """
     image = read_rgb(file)
     if size:
@@ -44,7 +44,7 @@ class Moments:
         self._scatter = torch.zeros(dim, dim, dtype=torch.float64)
 
     def add(self, features: Tensor) -> None:
-        """Take features (B, D) in; Chan, Golub and LeVeque's update, which does not cancel."""
+        """Add features (B, D), with Chan, Golub and LeVeque's stable update."""
         features = features.double().cpu()
         count, mean = len(features), features.mean(0)
         centred, apart = features - mean, mean - self.mean
@@ -61,7 +61,7 @@ class Moments:
 
 @torch.no_grad()
 def measure(files: Sequence[Path], extractor: Extractor, *, size: int, batch_size: int, on_batch: OnBatch) -> Moments:
-    """The moments of the images' features; `on_batch` hears how many are done."""
+    """The moments of the images' features; `on_batch` receives the number of finished images."""
     moments: Moments | None = None
     for batch in _batches(files, size, batch_size):
         features = extractor.features(batch)
@@ -73,7 +73,7 @@ def measure(files: Sequence[Path], extractor: Extractor, *, size: int, batch_siz
 
 
 def _batches(files: Sequence[Path], size: int, batch_size: int) -> Iterator[Tensor]:
-    """Images (B, 3, H, W): neighbours of one size, at most so many."""
+    """Batches (B, 3, H, W) of consecutive images of one size, of limited length."""
     waiting: list[Tensor] = []
     for file in files:
         image = read_image(file, size)

@@ -1,4 +1,4 @@
-"""`structure`: how much of the untouched model's picture is still there."""
+"""`structure`: how similar an image is to the base model's image of the same prompt and noise."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ TAPS = [weight / sum(_WEIGHTS) for weight in _WEIGHTS]
 
 
 class Structure(MeanMetric):
-    """SSIM of each image and the base model's image of the same prompt and noise, at most 1, which means unchanged.
+    """SSIM of each image and the base model's image of the same prompt and noise, at most 1 (unchanged).
 
     Gaussian window of 11 pixels, sigma 1.5, on RGB. Source: Wang et al., Image Quality Assessment (2004), Eq. 13.
     """

@@ -24,11 +24,11 @@ TOKENIZER = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json
 
 @dataclass(frozen=True)
 class PickScoreSettings:
-    """The network and its tokenizer; `rilbench fetch` gets the files of Hub ids."""
+    """The network and its tokenizer; `rilbench fetch` downloads the files of Hub ids."""
 
     model: str = setting(
         "yuvalkirstain/PickScore_v1@a4e4367c6dfa7288a00c550414478f865b875800",
-        "a folder with config.json and model.safetensors, a `package:` path, or a Hub id with its revision behind an @",
+        "a folder with config.json and model.safetensors, a `package:` path, or a Hub id with its revision after an @",
         path=True,
     )
     processor: str = setting(
@@ -75,7 +75,7 @@ class PickScore(Reward):
         return F.normalize(self.model.visual_projection(pooled), dim=-1)
 
     def text_features(self, prompts: Sequence[str]) -> Tensor:
-        """Prompts to unit vectors (B, D), without gradient; computed once per prompt and then remembered."""
+        """Prompts to unit vectors (B, D), without gradient; computed once per prompt and then cached."""
         for prompt in prompts:
             if prompt not in self._text:
                 self._text[prompt] = self._encode(prompt)
@@ -83,7 +83,7 @@ class PickScore(Reward):
 
     @torch.no_grad()
     def _encode(self, prompt: str) -> Tensor:
-        """One prompt at a time, so without padding: its features must not depend on the batch it first came in."""
+        """One prompt at a time, without padding, so that its features do not depend on the batch."""
         limit = self.model.config.text_config.max_position_embeddings  # 77
         tokens = self._tokenizer([prompt], truncation=True, max_length=limit, return_tensors="pt")
         pooled = self.model.text_model(input_ids=tokens["input_ids"].to(self.device)).pooler_output
@@ -91,7 +91,7 @@ class PickScore(Reward):
 
 
 def _load_model(model: str, sha256: str | None, device: str) -> Any:
-    """A CLIPModel in float32, frozen and in eval mode; ConfigError unless every weight is there and fits."""
+    """A CLIPModel in float32, frozen and in eval mode; raises ConfigError unless every weight is there and fits."""
     from transformers import CLIPModel
 
     folder = Path(local_folder(model, "model", MODEL))
@@ -106,5 +106,5 @@ def _load_model(model: str, sha256: str | None, device: str) -> Any:
     faults += [f"{key} has shape {tuple(a)}, not {tuple(b)}" for key, a, b in sorted(report["mismatched_keys"])]
     if faults:
         more = f" and {len(faults) - 1} more" if len(faults) > 1 else ""
-        raise ConfigError(f"model: {model} is not a CLIPModel: {faults[0]}{more}; name the folder of PickScore v1")
+        raise ConfigError(f"model: {model} is not a CLIPModel: {faults[0]}{more}; give the folder of PickScore v1")
     return clip.to(device).eval().requires_grad_(False)

@@ -1,4 +1,4 @@
-"""`python -m rilbench_shapes`: make the embedded weights again, from nothing, and measure them on held-out data."""
+"""`python -m rilbench_shapes`: train the embedded weights from scratch and measure them on held-out data."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reading an image of the world back: which shape, size, place and colours explain it best.
+"""Recognizes the content of an image of the world: the shape, size, place and colours that explain it best.
 
 For every hypothesis (shape x size x place x a few jitters) the image is fitted, channel by channel, as a linear
 background ramp plus a constant on the shape's mask. The hypothesis with the least residual wins; its fitted colours
@@ -24,7 +24,7 @@ BLURS = (0.0, 0.8, 1.3)  # pixels; a decoder blurs as styles do
 
 @dataclass(frozen=True)
 class Hypotheses:
-    """H masks (H, P) over P pixels, made orthogonal to the background ramp, and what each stands for."""
+    """H masks (H, P) over P pixels, made orthogonal to the background ramp, and the content of each."""
 
     masks: Tensor
     content: dict[str, Tensor]  # shape, size, place: (H,) indices

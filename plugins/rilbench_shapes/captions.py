@@ -18,7 +18,7 @@ _PATTERN = re.compile(
 
 
 def write(scenes: Scenes, generator: torch.Generator | None = None, *, style_words: float = 0.0) -> list[str]:
-    """One caption a scene; each style that has a word for its value is named with probability `style_words`."""
+    """One caption per scene; each style that has a word for its value is named with probability `style_words`."""
     columns = {name: getattr(scenes, name).tolist() for name in (*CONTENT, *STYLE_WORDS)}
     named = torch.rand(len(scenes), len(STYLE_WORDS), generator=generator) < style_words
     captions = []
@@ -39,12 +39,12 @@ def style_word(name: str, value: float) -> str:
 
 
 def description() -> dict[str, object]:
-    """What `captions.json` beside the weights says of the captions."""
+    """The contents of `captions.json`, next to the weights."""
     return {"template": TEMPLATE, "words": {name: list(words) for name, words in CONTENT.items()}, "example": EXAMPLE}
 
 
 def parse(caption: str) -> dict[str, int] | None:
-    """The content a caption fixes, as indices into `CONTENT`; None when it is not a caption of this world."""
+    """The content a caption fixes, as indices into `CONTENT`; None if it is not a caption of this world."""
     match = _PATTERN.search(caption.lower())
     if match is None:
         return None

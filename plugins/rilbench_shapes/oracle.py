@@ -1,4 +1,4 @@
-"""The oracle: a metric that knows the renderer and says whether an image shows what its caption asked for."""
+"""The oracle: a metric that uses the renderer to decide whether an image shows what its caption says."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def agreement(images: Tensor, prompts: Sequence[str]) -> dict[str, Tensor]:
     images: (B, 3, 32, 32) in [0, 1]. ConfigError for other sizes and for prompts that are not captions of the world.
     """
     if images.shape[-2:] != (RESOLUTION, RESOLUTION):
-        raise ConfigError(f"metric oracle: reads {RESOLUTION} x {RESOLUTION} images of `shapes` only")
+        raise ConfigError(f"metric oracle: supports only {RESOLUTION} x {RESOLUTION} images of `shapes`")
     wanted = [captions.parse(prompt) for prompt in prompts]
     strangers = [prompt for prompt, content in zip(prompts, wanted, strict=True) if content is None]
     if strangers:

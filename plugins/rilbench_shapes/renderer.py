@@ -85,7 +85,7 @@ def _ramp(gradient: Tensor) -> Tensor:
 
 
 def blur(images: Tensor, sigma: Tensor) -> Tensor:
-    """Separable Gaussian blur with one sigma (pixels) an image; sigma 0 leaves the image as it is."""
+    """Separable Gaussian blur with one sigma (pixels) per image; sigma 0 leaves the image unchanged."""
     weights = torch.exp(-0.5 * (BLUR_TAPS / sigma.clamp_min(1e-3)[:, None]) ** 2)
     weights = (weights / weights.sum(1, keepdim=True)).repeat_interleave(3, 0)
     b, c, h, w = images.shape

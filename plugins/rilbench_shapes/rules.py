@@ -1,6 +1,6 @@
-"""The two declared opinions of the world: what the raters find beautiful, and which image users prefer.
+"""The two preference rules of the world: what raters find beautiful, and which image users prefer.
 
-Both are functions of the scene, so that the reward models trained on them can be held against the truth.
+Both are functions of the scene, so that the reward models trained on them can be compared with the truth.
 They disagree on purpose: raters love vivid colour, gradients and shadows, users want the right content, bright
 and free of noise, and do not care for strong colour.
 """

@@ -28,7 +28,7 @@ class Sharpness(Reward):
     precision = "fp64"
 
     def __call__(self, images: Tensor, prompts: Sequence[str]) -> Tensor:
-        images = images.to(torch.promote_types(images.dtype, torch.float32))  # half is too coarse for differences
+        images = images.to(torch.promote_types(images.dtype, torch.float32))  # half is too inexact for differences
         luma = (images * images.new_tensor(LUMA)[:, None, None]).sum(1)
         return laplacian(luma).flatten(1).var(1, correction=0)
 

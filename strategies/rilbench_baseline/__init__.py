@@ -12,7 +12,7 @@ from rilbench import Stage, Step, Strategy, setting
 
 @dataclass(frozen=True)
 class BaselineSettings:
-    """Which pairs are trained."""
+    """Whether each stage has its own pair."""
 
     group: bool = setting(True, "one pair per stage (Eq. 4); false: one shared pair for all stages")
 

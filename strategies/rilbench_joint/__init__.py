@@ -14,19 +14,19 @@ from rilbench import ConfigError, LoraPair, Stage, Step, Strategy, setting
 
 @dataclass(frozen=True)
 class JointSettings:
-    """The sum, and who trains on it."""
+    """The weighted sum, and the strategy that trains on it."""
 
     weights: dict[str, float] = setting(
         {"aesthetic": 0.01, "hps": 2.0, "compressibility": 1.0},
-        "of each reward in the sum, Eq. 10 by default; 1 for a reward not named",
+        "weight of each reward in the sum, Eq. 10 by default; 1 for a reward not named",
         at_least=-1e6,
         at_most=1e6,
     )
     by: str = setting("baseline", "the strategy that trains the stage", longest=200)
     balance: Literal["weights", "gradients"] = setting(
         "weights",
-        "`weights` takes the sum as it is; `gradients` first divides each reward by the running norm of its gradient "
-        "with respect to the pair in training, so that equal weights pull equally hard; a backward pass per reward",
+        "`weights` uses the sum as it is; `gradients` first divides each reward by the running norm of its gradient "
+        "with respect to the pair in training, so equal weights have equal influence (a backward pass per reward)",
     )
     momentum: float = setting(0.99, "momentum of the running norms", at_least=0, below=1)
 
@@ -39,7 +39,7 @@ class Joint(Strategy):
     """R_j = sum of weight x R (Eq. 10), on which `by` trains.
 
     With `balance=gradients` it follows the sum of weight x gradient / running norm of the gradient, so that all rewards
-    pull equally hard, whatever their scales. The running norm is an exponential average, corrected for its start at
+    have equal influence, whatever their scales. The running norm is an exponential average, corrected for its start at
     zero as in Adam.
     """
 

@@ -15,7 +15,7 @@ from rilbench_rid.method import MethodSettings, RewardIncrementalDistillation, p
 
 @dataclass(frozen=True)
 class RIDSettings(MethodSettings):
-    """The teacher, and what it is compared on."""
+    """The teacher, and where it is compared with the student."""
 
     space: Literal["pixel", "latent"] = setting(
         "pixel",
@@ -32,14 +32,15 @@ class RIDSettings(MethodSettings):
 
     def __post_init__(self) -> None:
         if not self.reset and not self.group:
-            raise ConfigError("reset: false is for a group of pairs; with one shared pair set it to true")
+            raise ConfigError("reset: false is for a group of pairs; with one shared pair set reset to true")
 
 
 class RID(RewardIncrementalDistillation):
     """The method; or without a teacher, with full-step or latent distillation, or with one shared pair.
 
-    Or with a teacher that is never reset. It starts a stage off the student by `lag`, the weight changes it was behind
-    at the end of the stage before. The student's share of them is frozen, so each update shrinks the lag by alpha.
+    Or with a teacher that is never reset. It starts a stage at a distance `lag` from the student: the weight changes by
+    which it was behind at the end of the previous stage. The student's share of them is frozen, so each update shrinks
+    the lag by alpha.
     """
 
     Settings = RIDSettings
@@ -85,8 +86,8 @@ class RID(RewardIncrementalDistillation):
     def carry(self) -> dict[str, Tensor]:
         """The lag at the end of a stage, teacher minus student, unless the teacher is reset or equals the student.
 
-        Its rank would grow from stage to stage, and with it the cost of a step. The largest part is kept, of rank 2 r,
-        which is all of it in the first stage.
+        Its rank, and the cost of a step, would grow with every stage. Only the largest part, of rank 2 r, is kept; in
+        the first stage that is all of it.
         """
         if self.settings.reset:
             return {}

@@ -31,14 +31,14 @@ class MethodSettings:
 
 
 class RewardIncrementalDistillation(Strategy):
-    """A stage for each reward, each with a pair of its own (Eq. 4)."""
+    """A stage per reward, each with its own pair (Eq. 4)."""
 
     Settings = MethodSettings
     settings: MethodSettings
     teacher: LoraPair  # theta_T, on the student's frozen pairs
 
     def begin(self, stage: Stage, pair: LoraPair) -> None:
-        self.teacher = pair.copy()  # the paper does not say what it starts as: here, as the student
+        self.teacher = pair.copy()  # the paper does not state its start: here, the student
 
     def loss(self, step: Step) -> Tensor:
         """Eq. 9; its gradient goes to A_t and B_t. Lines are those of Alg. 1."""

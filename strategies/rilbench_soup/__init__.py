@@ -1,4 +1,4 @@
-"""`soup`: one model a reward, each tuned from the base, then the average of their weight changes (Sec. 6)."""
+"""`soup`: one model per reward, each tuned from the base, then the average of their weight changes (Sec. 6)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from rilbench import Stage, Strategy, setting
 
 @dataclass(frozen=True)
 class SoupSettings:
-    """What is averaged, and how it was trained."""
+    """What is averaged, and how the models were trained."""
 
     coefficients: dict[str, float] = setting(
         {}, "coefficient of each reward's model; equal by default", at_least=-1000, at_most=1000
@@ -31,7 +31,7 @@ class Soup(Strategy):
     settings: SoupSettings
 
     def plan(self, rewards: Sequence[str]) -> list[Stage]:
-        names = list(dict.fromkeys(rewards))  # a reward that comes twice has one model
+        names = list(dict.fromkeys(rewards))  # a repeated reward has one model
         share = 1 / len(names)
         singles = [Stage(rewards={name: 1.0}, start="base", by=self.settings.by) for name in names]
         shares = {i: float(self.settings.coefficients.get(name, share)) for i, name in enumerate(names)}

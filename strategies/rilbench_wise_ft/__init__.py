@@ -1,6 +1,6 @@
 """`wise_ft`: a tuned sequence, its weight changes scaled down at the end (WiSE-FT, Wortsman et al. 2022).
 
-The simplest way to forget less is to move less: what a method keeps must be compared with this.
+The simplest way to forget less is to change the weights less, so this is the control for every other method.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from rilbench import Stage, Strategy, setting
 
 @dataclass(frozen=True)
 class WiseFTSettings:
-    """How far the model moves, and how it was trained."""
+    """The factor of the weight changes, and how the model was trained."""
 
     scale: float = setting(
-        0.5, "of the sum of all A_t B_t: 0 is the base model, 1 the tuned one", at_least=0, at_most=1
+        0.5, "factor of the sum of all A_t B_t: 0 is the base model, 1 the tuned one", at_least=0, at_most=1
     )
     by: str = setting("baseline", "the strategy that trains the stages", longest=200)
 

@@ -111,7 +111,9 @@ def test_what_is_left_out_is_said(tmp_path: Path) -> None:
     (tmp_path / "captions.json").write_text("{}")
     told: list[str] = []
     assert len(images_in(tmp_path, told.append)) == 3
-    assert told == [f"{tmp_path}: left out as no pictures: 1 files, such as captions.json"]
+    assert [(str(tmp_path) in text, "1 files" in text, "captions.json" in text) for text in told] == [
+        (True, True, True)
+    ]
     for name in ("a.HEIC", "b.heic", "c.svg"):
         (tmp_path / name).write_text("")
     with pytest.raises(UsageError, match=r"2 \.heic, 1 \.svg.*a\.HEIC.*PNG"):
@@ -122,11 +124,11 @@ def test_links_to_nothing_and_pipes_are_named(tmp_path: Path) -> None:
     picture(tmp_path / "0.png")
     picture(tmp_path / "1.png")
     (tmp_path / "2.png").symlink_to(tmp_path / "away.png")
-    with pytest.raises(UsageError, match=r"2\.png is a link to nothing"):
+    with pytest.raises(UsageError, match=r"2\.png .*link.*remove it"):
         images_in(tmp_path)
     (tmp_path / "2.png").unlink()
     os.mkfifo(tmp_path / "3.png")  # opening it would wait for ever
-    with pytest.raises(UsageError, match=r"3\.png is a link to nothing, or no ordinary file"):
+    with pytest.raises(UsageError, match=r"3\.png .*not a regular file.*remove it"):
         images_in(tmp_path)
 
 

@@ -1,4 +1,4 @@
-"""From pixels to CIELAB, and from there to how warm people say a colour is."""
+"""Converts pixels to CIELAB, and CIELAB to how warm people find a colour."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ EPS = 1e-6  # added to the squared chroma: the gradient of its power is infinite
 def warm_cool(images: Tensor, *, warmest: float) -> Tensor:
     """The warmth of each pixel (B, H, W) of sRGB images (B, 3, H, W) in [0, 1]; warm above 0, cool below.
 
-    WC = -0.5 + 0.02 C*^1.07 cos(h - 50 degrees), with chroma C* and hue h of CIELAB; `warmest` stands for the 50.
+    WC = -0.5 + 0.02 C*^1.07 cos(h - 50 degrees), with chroma C* and hue h of CIELAB; `warmest` replaces the 50.
     Grey is at -0.5, sRGB reaches from -1.66 (azure) to 2.35 (pure red).
     Source: Ou, Luo, Woodcock and Wright, A study of colour emotion and colour preference, part I (2004).
     """

@@ -13,7 +13,7 @@ from rilbench_warmth.colour import warm_cool
 class WarmShare(MeanMetric):
     """The share of an image's pixels that people call warm rather than cool, in %, by the published scale.
 
-    It tells a picture that is warm all over from one with a few glowing pixels, which the mean of the reward does not.
+    It distinguishes an image that is warm everywhere from one with a few very warm pixels; the reward's mean cannot.
     """
 
     api_version = 1

@@ -21,16 +21,16 @@ class WarmthSettings:
 class Warmth(Reward):
     """How warm an image's colours are: the mean over its pixels of the warm-cool scale, see `warm_cool`.
 
-    Grey images score -0.5, pure red 2.35, the most. It asks for saturated colours and knows nothing of the picture, so
-    train on it briefly and look at the images.
+    Grey images score -0.5, pure red 2.35, the maximum. It favours saturated colours and ignores the content, so train
+    on it briefly and look at the images.
     """
 
-    api_version = 1  # of rilbench, for which this was written
+    api_version = 1  # of the contract this class was written for
     Settings = WarmthSettings
     settings: WarmthSettings
     uses_prompts = False
-    precision = "fp64"  # a closed form: nothing is rounded on the way
-    metrics = ("warm_share",)  # measured along with the reward, in a column of its own
+    precision = "fp64"  # a closed form, computed without rounding to a lower precision
+    metrics = ("warm_share",)  # also measured, in its own column
 
     def __call__(self, images: Tensor, prompts: Sequence[str]) -> Tensor:
         return warm_cool(images, warmest=self.settings.warmest).mean((1, 2))

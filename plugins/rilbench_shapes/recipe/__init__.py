@@ -1,1 +1,1 @@
-"""The training recipe of the embedded benchmark: one file a model, one loop for all."""
+"""The training recipe of the embedded benchmark: one file per model, one loop for all."""

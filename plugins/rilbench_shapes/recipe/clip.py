@@ -38,7 +38,7 @@ CONFIG: dict[str, dict[str, Any]] = {
             "width": 128,
             "heads": 4,
             "layers": 2,
-            "hf_tokenizer_name": "local",  # the tokenizer files lie beside this configuration
+            "hf_tokenizer_name": "local",  # the tokenizer files are next to this configuration
         },
     },
     "preprocess_cfg": {"mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5]},
@@ -72,7 +72,7 @@ def normalised(images: Tensor) -> Tensor:
 def train(folder: Path, *, steps: int = 2000, style_steps: int = 1500, seed: int = 0) -> Any:
     """Train in two phases and save under `folder/clip`.
 
-    Among random scenes the content alone tells captions apart and the features forget style, which the rewards need.
+    Among random scenes the content alone identifies captions, so the features lose style, which the rewards need.
     So the second phase shows groups of scenes that differ in style only.
     """
     torch.manual_seed(seed)

@@ -1,4 +1,4 @@
-"""What evaluation needs besides models: reference statistics for FID, and the train and test captions."""
+"""Evaluation data: reference statistics for FID, and the train and test captions."""
 
 from __future__ import annotations
 

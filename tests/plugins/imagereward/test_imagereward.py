@@ -179,7 +179,7 @@ def test_the_hash_of_the_weights_is_checked_before_they_are_read(folder: Path, t
         ("less", r"crossattention\.self\.query\.bias is missing"),
         ("more", r"blip\.visual_encoder\.other is unexpected"),
         ("shape", r"mlp\.layers\.2\.weight has shape \(128, 1023\), not \(128, 1024\)"),
-        ("foreign", r"is missing and \d+ more; take ImageReward\.pt"),
+        ("foreign", r"is missing and \d+ more.*ImageReward\.pt"),
     ],
 )
 def test_weights_are_loaded_strictly(
@@ -210,7 +210,7 @@ def test_corrupt_and_pickled_files_are_refused(folder: Path, tmp_path: Path) -> 
     ("text", "match"),
     [
         ("{", "config: cannot read .*JSONDecodeError"),
-        ("[1]", "config: .* does not hold an object"),
+        ("[1]", "config: .* an object"),
         (json.dumps({"hiden_size": 16}), "Did you mean 'hidden_size'"),
         (json.dumps({"vision": {"patch": 16}}), "unknown setting in config.vision 'patch'"),
         (json.dumps({"hidden_size": "wide"}), "config.hidden_size: .*wide"),
