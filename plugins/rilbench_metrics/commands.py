@@ -25,7 +25,7 @@ def reference(
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
-    """Compute the reference statistics that `fid` needs from a folder of images."""
+    """Compute reference statistics for `fid` from a folder of images."""
     asked = requested(config, settings, quiet=quiet)
     with prints_on_stderr():
         record = _made(folder, asked, output, size=size, batch_size=batch_size)
