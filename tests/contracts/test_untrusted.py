@@ -156,7 +156,7 @@ def test_an_export_replaces_an_export_and_nothing_else(trained: Path, tmp_path: 
     assert {*json.loads((folder / "rilbench.json").read_text())["files"]} == names - {"rilbench.json"}
     (folder / "sub").mkdir()
     (folder / "sub" / "notes.txt").write_text("mine")
-    with pytest.raises(UsageError, match=r"sub/notes\.txt, which is not of an earlier export"):
+    with pytest.raises(UsageError, match=r"sub/notes\.txt.*earlier export"):
         Export(run=run, stage=1, kind="diffusers").write(folder)
     assert {path.name for path in folder.iterdir()} == names | {"sub"}
     assert (folder / "sub" / "notes.txt").read_text() == "mine"
