@@ -85,7 +85,7 @@ def _at(source: str, find_runs: FindRuns, missing: list[str], broken: list[str])
 
 
 def _run_folders(folder: Path) -> list[Path]:
-    """The folders of runs that a folder stands for: a study's, its own, or those in it."""
+    """The run folders at a folder: a study's runs, the folder itself, or those in it."""
     if not RunFiles(folder).is_study:
         return [folder] if RunFiles(folder).is_run else [f for f in sorted(folder.iterdir()) if RunFiles(f).is_run]
     file = RunFiles(folder).study  # its runs are next to it in the store

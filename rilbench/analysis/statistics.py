@@ -70,7 +70,7 @@ class Spread(NamedTuple):
 
 
 def chance(p: float) -> str:
-    """A p value; `-` for NaN, which is no test."""
+    """A p value; `-` for NaN, which means no test."""
     return "-" if math.isnan(p) else "<0.001" if p < 0.001 else f"{p:.3f}"
 
 
@@ -131,7 +131,7 @@ def paired_p(found: pd.DataFrame) -> pd.Series:
 
 
 def holm(p: pd.Series) -> pd.Series:
-    """Holm's step-down adjustment of a family of tests; NaN is no test and stays NaN."""
+    """Holm's step-down adjustment of a family of tests; NaN means no test and stays NaN."""
     tests = p.dropna().sort_values()
     steps = np.arange(len(tests), 0, -1)
     return (tests * steps).clip(upper=1.0).cummax().reindex(p.index)

@@ -1,4 +1,4 @@
-"""`rilbench.plot`: figures of finished runs, for a notebook or a page. Methods are told apart as in `compare`."""
+"""`rilbench.plot`: figures of finished runs, for a notebook or a page. Methods are distinguished as in `compare`."""
 
 from __future__ import annotations
 

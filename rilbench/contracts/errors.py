@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
-OUT_OF_MEMORY = (  # what torch says where its error has no class of its own, or is the reason of another one
+OUT_OF_MEMORY = (  # torch's messages, where its error has no class of its own or caused another one
     "can't allocate memory",
     "Cannot allocate memory",
     "CUDA out of memory",
@@ -46,7 +46,7 @@ class MemoryFullError(ConfigError):
 
 
 class DivergedError(RilbenchError):
-    """A reward, loss or gradient that is no longer finite."""
+    """A reward, loss, gradient or image that is not finite (NaN or infinite)."""
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 GONE = "***"
-ENV = "env:"  # what names a variable of the environment is no secret
+ENV = "env:"  # a text with this prefix names a variable of the environment and is not a secret
 ADDRESS = re.compile(r"[A-Za-z][\w+.-]*:[^\s'\"`<>]+")
 START = re.compile(r"(url:)?([A-Za-z][\w+.-]*:)?/{0,3}")
 PARAMETER = re.compile(r"([?&;#])([^=&;#?\s'\"]+)=([^&;#\s'\"]*)")

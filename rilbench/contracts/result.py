@@ -213,7 +213,7 @@ def _text(value: object) -> str:
 
 def _texts(values: object) -> tuple[str, ...]:
     if not isinstance(values, list | tuple):
-        raise TypeError(f"{values!r:.80} is no list")
+        raise TypeError(f"{values!r:.80} is not a list")
     return tuple(map(_text, values))
 
 

@@ -46,7 +46,7 @@ class RunConfig:
     recipes: dict[str, dict[str, dict[str, Any]]] = setting(
         {}, "`train` settings for one strategy (or any) and one reward (or any)", raw=True
     )
-    check_memory: bool = setting(True, "check that the run fits into memory before it starts")
+    check_memory: bool = setting(True, "before the start, check that the run fits into memory")
     tracking: bool = setting(True, "call hook plugins, such as MLflow and the JSON-lines log")
 
     def __post_init__(self) -> None:

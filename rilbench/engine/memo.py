@@ -47,7 +47,7 @@ class Memo:
     def __init__(self, config: RunConfig, catalog: Catalog, given: Mapping[str, Any]) -> None:
         self.config, self.catalog, self.begun = config, catalog, time.time_ns()
         surroundings = [os.getcwd(), {name: os.environ.get(name) for name in (*CACHES, *LISTS)}]
-        plugins = [asdict(replace(plugin, loaded=None)) for plugin in catalog.plugins]  # a class is no JSON
+        plugins = [asdict(replace(plugin, loaded=None)) for plugin in catalog.plugins]  # a class is not JSON
         installed = [plugins, states(_code(catalog), ".py")]
         self.digest = digest([asdict(pinned(config)), dict(given), surroundings, installed])
 

@@ -30,8 +30,8 @@ class PlannedStage:
     below: Chain  # the frozen pairs it trains on
     chain: Chain  # the model after it
     by: str = ""
-    initial: str | None = None  # the stage whose pair it goes on with; None is a new pair
-    index: int = 0  # how many stages were trained on the way to it, itself included
+    initial: str | None = None  # the stage whose pair it continues; None starts a new pair
+    index: int = 0  # how many stages were trained to get here, this one included
     train: TrainConfig | None = None
 
 

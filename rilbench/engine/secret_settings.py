@@ -87,7 +87,7 @@ def mask(error: BaseException | None, secrets: Sequence[str]) -> None:
 
 def _component(values: Any, kind: str, name: str, catalog: Catalog) -> Any:
     secret: list[str] = []
-    with suppress(RilbenchError):  # whoever uses it hears of that
+    with suppress(RilbenchError):  # reported where the component is used
         secret = names(catalog.get(kind, name).load().Settings)
     if not isinstance(values, Mapping):
         return values

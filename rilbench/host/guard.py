@@ -25,7 +25,7 @@ def blamed(
             yield
     except (KeyboardInterrupt, GeneratorExit):
         raise
-    except BaseException as error:  # a plugin may even call sys.exit, and libraries cancel by what is no Exception
+    except BaseException as error:  # a plugin may even call sys.exit, and libraries cancel with other BaseExceptions
         if isinstance(error, passed_on) or (passed_on and is_out_of_memory(error)):  # whose turn it was says little
             raise
         raise PluginError(f"{what} {fault}: {reason(error)}") from error

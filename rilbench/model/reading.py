@@ -46,7 +46,7 @@ def groups(readings: Sequence[Reading]) -> list[int]:
 
 
 def remarks(readings: Sequence[Reading], prompts: Sequence[str], where: str) -> list[str]:
-    """What the user should know of the prompts of a setting or option: how many are cut, how many repeat others."""
+    """Warnings about the prompts of a setting or option: how many are cut, how many repeat others."""
     many, cut = len(prompts), sum(reading.cut for reading in readings)
     repeated, same = many - len(set(prompts)), len(set(prompts)) - len({reading.tokens for reading in readings})
     lines = []
@@ -93,7 +93,7 @@ class Captions:
             raise ConfigError(f"cannot read {file}: {error}; delete it or make it again") from None
 
     def remarks(self, prompts: Sequence[str], where: str) -> list[str]:
-        """What the user should know of prompts that are none of the captions."""
+        """A warning about prompts that are not like the captions."""
         other = [prompt for prompt in prompts if not self.pattern.search(prompt)]
         if not other:
             return []

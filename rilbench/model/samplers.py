@@ -14,7 +14,7 @@ from torch import Tensor
 from rilbench.contracts.errors import ConfigError
 from rilbench.model.config import ModelConfig
 
-PREDICTIONS = ("epsilon", "v_prediction", "sample")  # what a network of a diffusion puts out
+PREDICTIONS = ("epsilon", "v_prediction", "sample")  # outputs of a diffusion network
 
 
 class Sampler(ABC):

@@ -50,11 +50,11 @@ class TextToImage:
         return {key: torch.stack([one[key] for one in conditions]) for key in conditions[0]}
 
     def readings(self, prompts: Sequence[str]) -> list[Reading]:
-        """What the text encoders are given of each prompt."""
+        """The part of each prompt that the text encoders receive."""
         return readings(self.backbone.text_inputs, prompts)
 
     def remarks(self, prompts: Sequence[str], where: str) -> list[str]:
-        """What the user should know of prompts of a setting or option that the model does not read as they are."""
+        """Warnings about prompts of a setting or option that the model cannot read in full."""
         of_captions = self.captions.remarks(prompts, where) if self.captions else []
         return [*remarks(self.readings(prompts), prompts, where), *of_captions]
 

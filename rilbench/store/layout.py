@@ -150,6 +150,6 @@ def _memo(digest: str) -> str:
 
 
 def stage_of(evaluation: str) -> str:
-    """The stage of an evaluation's folder relative to the store; empty if it is no such folder."""
+    """The stage of an evaluation's folder relative to the store; empty for another path."""
     match = EVALUATION.fullmatch(evaluation)
     return match[1] if match else ""

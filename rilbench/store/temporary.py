@@ -14,7 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 
 LONGEST = 150  # bytes of a name that is kept; file systems take 255
-OLD_SECONDS = 24 * 3600  # the age at which nobody is writing it any more
+OLD_SECONDS = 24 * 3600  # the age from which no process writes to it any more
 _NAME = re.compile(r"\..*\.[0-9a-f]{16}\.part", re.DOTALL)
 
 

@@ -24,7 +24,7 @@ from rilbench.testing.rewards import (
 )
 
 PRECISIONS = {
-    # share of the gradient's norm that may be wrong; what rilbench brings is at 0.002 and 2e-10
+    # share of the gradient's norm that may be wrong; rilbench's own rewards have 0.002 and 2e-10
     # largest change of a pixel; the best of them counts, because kinks and rounding spoil single ones
     "fp32": (torch.float32, 0.05, (3e-2, 1e-2, 3e-3, 1e-3)),
     "fp64": (torch.float64, 1e-6, (1e-4, 1e-5, 1e-6, 1e-7)),

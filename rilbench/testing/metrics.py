@@ -134,7 +134,7 @@ def other_images_are_measured_anew(subject: MetricSubject) -> None:
 
 @check(reset_forgets, computing_twice_gives_the_same)
 def batches_add_up(subject: MetricSubject) -> None:
-    """Images added in several batches have the value of one batch: the batch size is no part of a result's identity."""
+    """Images added in several batches have the value of one batch: a result's identity leaves the batch size out."""
     parts = measure(subject, sizes=(1, 4, 3))
     require_alike(measure(subject), parts, f"one batch of {IMAGES} measures {{}}, batches of 1, 4 and 3 {{}}")
 

@@ -120,7 +120,7 @@ def scores_are_deterministic(subject: RewardSubject) -> None:
 
 @check(scores_are_deterministic)
 def instances_agree(subject: RewardSubject) -> None:
-    """Two instances with the same settings give the same scores: weights do not come from chance."""
+    """Two instances with the same settings give the same scores: no weight is random."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(8_461)
         other = subject.fresh()

@@ -14,7 +14,7 @@ import torch
 from rilbench.host.global_state import changed, generators, modes, restored, snapshot
 from rilbench.testing.check import Subject, require
 
-UNUSUAL = 7  # a seed and number of threads that nobody would set
+UNUSUAL = 7  # a seed and a number of threads that no component would set
 
 
 @contextmanager

@@ -56,7 +56,7 @@ def training_is_deterministic(subject: StrategySubject) -> None:
 
 @check(the_loss_reaches_the_pair, not_for=only_plans)
 def earlier_stages_are_untouched(subject: StrategySubject) -> None:
-    """Training a stage changes its own pair only; earlier pairs and the base model stay bit for bit."""
+    """Training a stage changes its own pair only; earlier pairs and the base model keep every bit."""
     bench = Bench(subject)
     first = bench.train()
     kept = first.copy()
@@ -85,7 +85,7 @@ def the_state_holds_tensors_only(subject: StrategySubject) -> None:
 
 @check(training_is_deterministic, earlier_stages_are_untouched, not_for=only_plans)
 def a_stopped_stage_ends_the_same(subject: StrategySubject) -> None:
-    """A stage that is interrupted and resumed by a new process ends like one without interruption."""
+    """A stage that is interrupted and resumed by a new process has the same pair as without interruption."""
     with TemporaryDirectory() as folder:
         checkpoint = Path(folder) / "checkpoint"
         with suppress(_Stopped):
@@ -145,14 +145,14 @@ def _require_level(costs: Sequence[Counter[str]], where: str = "") -> None:
 
 @check(a_step_costs_the_same_at_every_stage, stages_are_well_formed, not_for=only_plans)
 def its_own_plan_costs_the_same_at_every_stage(subject: StrategySubject) -> None:
-    """The same for the stages it plans, with their rewards and the tensors they pass to the next stage."""
+    """The cost of a step does not grow over the stages of its plan, with their rewards and the tensors they pass to the next stage."""
     bench, below, carry, costs = Bench(subject), list[LoraPair](), dict[str, Tensor](), list[Counter[str]]()
     for stage in bench.strategy.plan(list(NAMES)):
         if not stage.rewards or stage.by is not None:
             continue
         continues = stage.start == "continue" and bool(below)
         below, initial = (below[:-1], below[-1]) if continues else ([] if stage.start == "base" else below, None)
-        bench.strategy = subject.fresh()  # a stage gets nothing of the one before but its carry
+        bench.strategy = subject.fresh()  # a stage gets only the carry of the previous one
         pair, cost = bench.cost(below, stage=stage, initial=initial, carry=carry)
         below, carry = [*below, pair], bench.strategy.carry()
         kept = sum(value.numel() for value in carry.values())

@@ -15,7 +15,9 @@ from rilbench.model.reading import TextInput
 from rilbench.model.samplers import DDIM, Sampler
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
-LARGER = 4  # times its own side a model may be asked for; it draws repetitions there, and a step takes hours further on
+LARGER = (
+    4  # the largest image side, in sides of the model's own; images become repetitive there, and larger ones take hours
+)
 Condition = dict[str, Tensor]  # what a text becomes: the denoiser's inputs by name; one prompt's has no batch dimension
 
 
