@@ -145,7 +145,7 @@ def _require_level(costs: Sequence[Counter[str]], where: str = "") -> None:
 
 @check(a_step_costs_the_same_at_every_stage, stages_are_well_formed, not_for=only_plans)
 def its_own_plan_costs_the_same_at_every_stage(subject: StrategySubject) -> None:
-    """The cost of a step does not grow over the stages of its plan, with their rewards and the tensors they pass to the next stage."""
+    """A step costs the same over the stages of its own plan, with the tensors that they pass to the next stage."""
     bench, below, carry, costs = Bench(subject), list[LoraPair](), dict[str, Tensor](), list[Counter[str]]()
     for stage in bench.strategy.plan(list(NAMES)):
         if not stage.rewards or stage.by is not None:
