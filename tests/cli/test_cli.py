@@ -98,7 +98,7 @@ def test_run_explain_compare_end_to_end(workplace: Path) -> None:
     assert result["status"] == "finished"
     shown = rilbench("run", *common, cwd=workplace)
     assert "compressibility" in shown.out
-    line = "repeat    rilbench run --config toy.yaml --rewards compressibility 'evaluate.metrics=[png_kb]'"
+    line = "repeat  rilbench run --config toy.yaml --rewards compressibility 'evaluate.metrics=[png_kb]'"
     assert line in shown.out.splitlines()
     told = json.loads(rilbench("explain", "--json", *common, cwd=workplace).out)
     assert all(stage["in_store"] and stage["seconds"] == 0 for stage in told["stages"])
