@@ -23,7 +23,7 @@ REWARDS = ("aesthetic", "hps", "compressibility")
 
 
 def main(store: Annotated[Path, typer.Option(help="Store of the runs")] = Path("runs")) -> None:
-    """Run what is missing and print the table."""
+    """Run missing cases and print the table."""
     typer.echo("| strategy | reward | base | after | gain | 95 % interval | excludes 0 |")
     typer.echo("|---|---|---:|---:|---:|---:|---|")
     for strategy, reward in product(STRATEGIES, REWARDS):

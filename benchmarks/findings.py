@@ -1,7 +1,7 @@
 """The tables of REPRODUCIBILITY.md, from the runs of configs/study_shapes.yaml and configs/study_ablations.yaml.
 
     python benchmarks/findings.py runs                  # a store, a study's folder, or a file that `record` wrote
-    python benchmarks/findings.py record FILE runs/study-shapes runs/study-ablations    # results, one JSON line a run
+    python benchmarks/findings.py record FILE runs/study-shapes runs/study-ablations    # results, one JSON line per run
 
 Quantities, intervals and tests are those of `rilbench compare` (docs/compare.md).
 """
@@ -47,7 +47,7 @@ Asked = tuple[Quantity, str]  # and the metric
 
 
 class Runs:
-    """The finished runs, and the long tables of what is asked of them."""
+    """The finished runs, and long tables of their quantities."""
 
     def __init__(self, results: Iterable[RunResult]) -> None:
         self.runs = [run for run in results if run.status == "finished"]
@@ -55,7 +55,7 @@ class Runs:
 
     @classmethod
     def load(cls, source: Path) -> Runs:
-        """Of a store, a study's folder, or a recorded file."""
+        """Load the runs of a store, a study's folder, or a recorded file."""
         if source.is_dir():
             return cls(load_runs([str(source)], lambda address: []))
         with gzip.open(source, "rt", encoding="utf-8") as lines:
@@ -75,11 +75,11 @@ class Runs:
         return [label for label in wanted if label in self.names]
 
     def means(self, label: str, quantity: Quantity, metrics: Sequence[str] = ("average",)) -> list[str]:
-        """Over the models of a label, each with its interval."""
+        """Means over the models of a label, each with its interval."""
         return [spread(self._means.get((label, quantity, metric), NONE)) for metric in metrics]
 
     def base(self, label: str) -> list[str]:
-        """The values of the untouched model in the first run of a label."""
+        """The base model's values in the first run of a label."""
         matrix = next(run for run in self.runs if run.label == label).matrix
         return [number(matrix.values(metric)[0]) for metric in METRICS]
 
@@ -94,7 +94,7 @@ class Runs:
         return [found[key] for key in asked]
 
     def values(self, quantity: Quantity, metric: str = "average") -> dict[tuple[str, str, int], float]:
-        """By label, order and seed."""
+        """Values by label, order and seed."""
         own = self.quantities[(self.quantities["quantity"] == quantity) & (self.quantities["metric"] == metric)]
         return dict(zip(zip(own["label"], own["order"], own["seed"], strict=True), own["value"], strict=True))
 
@@ -104,7 +104,7 @@ class Runs:
 
 
 def by(found: pd.DataFrame, *keys: str) -> dict[tuple[str, ...], Row]:
-    """The rows of a table by some of their columns."""
+    """The rows of a table, indexed by some of their columns."""
     return {tuple(row[key] for key in keys): row for row in found.to_dict("records")}
 
 
@@ -243,7 +243,7 @@ def hacking(runs: Runs, labels: Sequence[str]) -> None:
 
 
 def report(source: Path) -> None:
-    """All tables, as far as there are runs."""
+    """Print all tables for which there are runs."""
     runs = Runs.load(source)
     labels = runs.labels(["rid", "baseline", "joint", "soup", "rid-lam0", *FAMILIES["baseline, any of these"][1:]])
     ablations = [label for label in runs.names if label not in labels]

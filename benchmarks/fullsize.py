@@ -1,4 +1,4 @@
-"""Models of the published architectures with random weights, written once and loaded as published ones are."""
+"""Models of the published architectures with random weights, written once and loaded like published ones."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def autoencoder(size: int, scale: float) -> Any:
 
 
 def text_encoder(**larger: int) -> Any:
-    """CLIP's: that of ViT-L/14, or with a projection of the given sizes."""
+    """CLIP's text encoder: that of ViT-L/14, or with a projection of the given sizes."""
     from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
     words = tiny.tokenizer(77)

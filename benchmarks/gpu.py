@@ -1,8 +1,8 @@
 """What training costs on a CUDA card: `benchmarks/gpu.sh` runs this file.
 
-SD v1.5 with random weights, 512 pixels, N = 50, bf16, the reward HPS (ViT-H/14), gradient checkpointing. Every line of
-JSON is written as it comes, with the seconds since the start as `at`. Each part is a command of its own, stopped when
-the time is over; one that fails is a line with its error.
+SD v1.5 with random weights, 512 pixels, N = 50, bf16, the reward HPS (ViT-H/14), gradient checkpointing. Lines of JSON
+are written immediately, with the seconds since the start as `at`. Each part is a separate command, stopped at the time
+limit; one that fails is a line with its error.
 
     steps      `benchmarks/step.py`: floor, baseline and RID, batch 1 and 4, stage 1 and 8
     run        the README's run on `shapes`
@@ -60,11 +60,11 @@ PARTS: dict[str, tuple[list[str], Callable[[Lines], Iterable[dict[str, Any]]]]] 
 
 def main(
     output: Annotated[Path | None, typer.Option(help="Default: $OUT/gpu.jsonl, or docs/data/gpu.jsonl")] = None,
-    seconds: Annotated[float, typer.Option(help="The time for everything")] = 480.0,
+    seconds: Annotated[float, typer.Option(help="Time limit for all parts")] = 480.0,
     only: Annotated[str, typer.Option(help=f"Parts, of {', '.join(PARTS)}")] = ",".join(PARTS),
-    tiny: Annotated[bool, typer.Option("--tiny", help="A tiny model, to try this on a CPU")] = False,
+    tiny: Annotated[bool, typer.Option("--tiny", help="Use a tiny model, to test this on a CPU")] = False,
 ) -> None:
-    """Measure, a line of JSON at a time."""
+    """Measure all parts; writes one line of JSON per result."""
     if unknown := set(only.split(",")) - set(PARTS):
         raise typer.BadParameter(f"{', '.join(sorted(unknown))}: not one of {', '.join(PARTS)}", param_hint="--only")
     path = output or Path(os.environ.get("OUT") or ROOT / "docs" / "data") / "gpu.jsonl"
@@ -86,13 +86,13 @@ def main(
                 own = [f"store={store}"] if name == "run" else []
                 for values in read(lines([sys.executable, *command, *small, *own], start + seconds)):
                     write(**{"measure": name} | values)
-        except Exception as error:  # whatever it is, the next part is tried
+        except Exception as error:  # any error: continue with the next part
             write(measure=name, error=reason(error)[:300])
     write(measure="end")
 
 
 def lines(command: list[str], until: float) -> Iterator[str]:
-    """What a command prints, line by line; when the time is over, it and what it started are ended.
+    """Yield the output of a command line by line; at the time limit, stop it and its child processes.
 
     TimeoutError then, RuntimeError for an exit code that is not 0.
     """

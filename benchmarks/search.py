@@ -28,7 +28,7 @@ REWARDS = ("aesthetic", "hps", "compressibility")
 JOINT = "+".join(REWARDS)
 RATE_BY_BATCH = [{"lr": lr, "batch_size": size} for lr, size in itertools.product((1e-3, 3e-3), (8, 16))]
 SCALES = {"aesthetic": (0.005, 0.015), "hps": (0.1, 0.3), "compressibility": (30.0, 100.0)}
-# weights that bring the three gradients at the base model to about one size, or running norms of the gradients
+# weights that make the three gradients at the base model about equal, or running norms of the gradients
 BALANCES: list[dict[str, float]] = [{"momentum": 0.0}, {"momentum": 0.9}, {"momentum": 0.99}]
 WEIGHTS = "{aesthetic: 0.01, hps: 0.2, compressibility: 60.0}"
 EQUAL = "{aesthetic: 1.0, hps: 1.0, compressibility: 1.0}"
@@ -73,7 +73,7 @@ def choose(folder: Folder = Path("search")) -> None:
 
 
 def _gain(trial: dict[str, Any], reward: str, largest: dict[str, float]) -> float:
-    """Gain on the target as a share of the largest any trial reached."""
+    """Gain on the target as a share of the largest gain of any trial."""
     rewards = REWARDS if reward == JOINT else (reward,)
     return float(sum(trial["gain"][r] / largest[r] for r in rewards))
 

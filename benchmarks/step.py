@@ -5,14 +5,14 @@
     python benchmarks/step.py --model sdxl --batches 1,4 --compile                     # GPU
     python benchmarks/step.py --model sd15 --kinds rid@1 model.vae_precision=fp32      # any settings of a run
 
-A kind of step is STRATEGY@STAGE, an update with `stage - 1` frozen pairs below; `floor`, what no strategy can do
-without: the denoiser's forwards, one backward, one decode, one reward; or `forwards`, the denoiser's alone.
+A kind of step is STRATEGY@STAGE, an update with `stage - 1` frozen pairs below; `floor`, the minimum of any
+strategy: the denoiser's forward passes, one backward pass, one decode, one reward; or `forwards`, the denoiser alone.
 
 Prints lines of JSON, the most valuable kind first. The kinds take turns, and `seconds` is the mean of the fastest third
 of a kind's steps, because other work on the machine only ever adds time. `peak_gb` is the most memory while a kind ran:
-of the process on a CPU (where the system tells it, as Linux does), of the allocator with CUDA. `counted_gb` is what a
-run reckons with before it starts: weights, and what a step needs beside them. A kind that fails is a line with its
-error.
+of the process on a CPU (if the system reports it, as Linux does), of the allocator with CUDA. `counted_gb` is the
+estimate of a run before it starts: the weights, and the memory a step needs in addition. A kind that fails is a line
+with its error.
 """
 
 from __future__ import annotations
@@ -58,12 +58,14 @@ def main(
     model: Annotated[str, typer.Option(help="shapes, or with random weights sd15, sdxl or tiny")] = "shapes",
     reward: str = "hps",
     kinds: Annotated[str, typer.Option(help="Kinds of step")] = KINDS,
-    batches: Annotated[str, typer.Option(help="Images a step [default: train.batch_size]")] = "",
-    rounds: Annotated[int, typer.Option(help="Timed steps of each kind, after one that is not; 0 times that one")] = 2,
+    batches: Annotated[str, typer.Option(help="Images per step [default: train.batch_size]")] = "",
+    rounds: Annotated[
+        int, typer.Option(help="Timed steps of each kind after one warm-up step; 0: time the warm-up step")
+    ] = 2,
     compile: Annotated[bool, typer.Option("--compile", help="torch.compile the denoiser")] = False,
     folder: Annotated[Path, typer.Option(help="Folder of the random weights")] = Path("build/fullsize"),
 ) -> None:
-    """Print a line of JSON for each kind and batch, and their ratios."""
+    """Print a line of JSON per kind and batch, and their ratios."""
     changes = ["train.samples=1000000", "train.log_gradients_every=1000000", *(settings or ())]
     random = [] if model == "shapes" else build(model, folder, reward)
     config = load("sd15" if random else "shapes", [*random, *changes])
@@ -89,7 +91,7 @@ def main(
 
 
 class Bench:
-    """One model for all kinds of step: two copies in memory alone differ in speed by several percent."""
+    """One model for all kinds of step, because two copies in memory differ in speed by several percent."""
 
     def __init__(self, config: RunConfig, reward: str) -> None:
         self.config, self.name = config, reward
@@ -99,7 +101,7 @@ class Bench:
         self.reward = WeightedReward({reward: self.components.reward(reward)}, {reward: 1.0})
 
     def kind(self, name: str) -> Kind:
-        """What comes before a timed step, and the step."""
+        """The preparation of a timed step, and the step."""
         if name in ("floor", "forwards"):
             return lambda: self.group.load_chain([]), getattr(self, name)
         strategy, _, stage = name.partition("@")
@@ -137,11 +139,11 @@ class Bench:
         return prepare, update
 
     def forwards(self) -> None:
-        """The bare forwards of one rollout."""
+        """The forward passes of one rollout only."""
         self.model.rollout(self.zeros(), self.prompts())
 
     def floor(self) -> None:
-        """N forwards, the last with gradient to its input, one decode, one reward, one backward; no adapters."""
+        """N forward passes, the last with gradient to its input, one decode, one reward, one backward; no adapters."""
         z = self.model.rollout(self.zeros(), self.prompts(), stop=1).requires_grad_()
         images = self.model.decode(self.model.finish(z, self.prompts(), last_steps=1))
         self.reward(images, self.prompts()).mean().backward()  # type: ignore[no-untyped-call]
@@ -165,7 +167,7 @@ class Bench:
 
 
 def counted(bench: Bench) -> list[float]:
-    """Gigabytes by rilbench's own count: the weights, and a training step on the batch beside them."""
+    """Gigabytes by rilbench's own count: the weights, and in addition a training step on the batch."""
     train, rewards = bench.config.train, {bench.name: bench.components.reward(bench.name)}
     memory = count(bench.model, bench.group, rewards, prompt=PROMPT, last_steps=train.last_steps)
     images = min(train.micro_batch or train.batch_size, train.batch_size)
@@ -174,7 +176,7 @@ def counted(bench: Bench) -> list[float]:
 
 
 def measured(bench: Bench, kinds: Sequence[str], rounds: int) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Each kind with its time and peak, or its error, as soon as it is known."""
+    """Yield each kind with its time and peak memory, or its error, as soon as it is measured."""
     cuda = str(bench.model.device).startswith("cuda")
     made, seconds, peaks = dict[str, Kind](), {kind: list[float]() for kind in kinds}, dict.fromkeys(kinds, 0.0)
     for turn in range(rounds + 1):
@@ -189,10 +191,10 @@ def measured(bench: Bench, kinds: Sequence[str], rounds: int) -> Iterator[tuple[
                 if cuda:
                     torch.cuda.synchronize()
                 taken, peak = time.perf_counter() - start, peak_gb(cuda)
-            except Exception as error:  # whatever it is, the next kind is tried
+            except Exception as error:  # any error: continue with the next kind
                 del seconds[kind]
                 if cuda:
-                    torch.cuda.empty_cache()  # it may have run out of memory
+                    torch.cuda.empty_cache()  # the error may be out of memory
                 yield kind, {"error": reason(error)[:300]}
                 continue
             typer.echo(f"{kind}: {taken:.1f} s, {peak:.2f} GB", err=True)
@@ -205,7 +207,7 @@ def measured(bench: Bench, kinds: Sequence[str], rounds: int) -> Iterator[tuple[
 
 
 def reset_peak(cuda: bool) -> None:
-    """Start the peak again."""
+    """Reset the peak of memory."""
     if cuda:
         torch.cuda.synchronize()
         torch.cuda.reset_peak_memory_stats()
@@ -214,7 +216,7 @@ def reset_peak(cuda: bool) -> None:
 
 
 def peak_gb(cuda: bool) -> float:
-    """Since `reset_peak`; NaN where the system does not tell it."""
+    """Peak memory since `reset_peak`; NaN if the system does not report it."""
     if cuda:
         return torch.cuda.max_memory_allocated() / 1e9
     if not (MEMORY.exists() and RESET.exists()):

@@ -36,7 +36,7 @@ class Study(Comparison):
 
     @classmethod
     def about(cls, results: Sequence[RunResult], warn: Warn = lambda text: None) -> Study:
-        """`warn` hears of runs that should not be averaged or compared."""
+        """`warn` receives runs that should not be averaged or compared."""
         labels = list(dict.fromkeys(run.label for run in told_apart(results)))
         return cls(**vars(compare(results, quantities=QUANTITIES, strategies=labels, warn=warn)))
 

@@ -1,5 +1,5 @@
-"""Imports most of what a run does, for the process that workers are copies of. A module that cannot be imported ends
-the run that needs it, not that process."""
+"""Imports most modules of a run in the process that workers are forked from. If a module cannot be imported, the run
+that needs it fails, not this process."""
 
 from contextlib import suppress
 from importlib import import_module
