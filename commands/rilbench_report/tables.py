@@ -51,7 +51,7 @@ def differences(study: Study) -> Sheet | None:
 
 
 def _summary(study: Study, s: str, order: str) -> list[Cell]:
-    """The summary columns. Merges are marked: their values are computed differently (see `page.html.j2`)."""
+    """The summary columns. Merges are marked: forgotten includes every reward, and learned is before merging."""
     average, learned, forgotten = (study.spread(s, q, order=order) for q in SUMMARY)
     merge = "(merge)" if study.is_merge(s) else ""
     best = {q: not order and study.row(s, q)["best"] for q in SUMMARY}
