@@ -321,7 +321,7 @@ def test_one_format_at_a_time(store: Path) -> None:
     for options in (["--json", "--markdown"], ["--format", "csv", "--json"], ["--format", "latex", "--markdown"]):
         done = invoke(store, *options)
         assert isinstance(done.exception, UsageError)
-        assert "one format at a time, not " in str(done.exception)
+        assert "one format, not " in str(done.exception)
     assert printed(store, "--format", "json", "--json") == printed(store, "--json")
 
 

@@ -244,7 +244,7 @@ def test_the_card(place: Path, tmp_path: Path) -> None:
 def test_the_card_names_the_base_model_for_other_machines(place: Path, tmp_path: Path) -> None:
     run = opened(place, "rid")
     local = (exported(run, 1, "diffusers", tmp_path / "lora") / "README.md").read_text()
-    assert "`pipeline` tuned by rilbench" in local
+    assert "`pipeline` fine-tuned with rilbench" in local
     published = replace(run.config.model, path="owner/model", revision="0a1b2c")
     run = replace(run, config=replace(run.config, model=published))
     card = model_card(run, 1, kind="peft", prefix="unet", rank=2, name="x", license=None, pictures=False)
