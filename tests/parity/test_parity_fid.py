@@ -50,10 +50,10 @@ def theirs(weights: Path, sets: list[Tensor]) -> list[Tensor]:
 def test_features(weights: Path, sets: list[Tensor], theirs: list[Tensor], figures: Figures) -> None:
     """Relative to their deviation over the images."""
     extract = make_extractor("inception", "", str(weights), "cpu")
-    ours = [torch.cat([extract(y) for y in x.split(8)]) for x in sets]
+    ours = [torch.cat([extract.features(y) for y in x.split(8)]) for x in sets]
     scale = float(torch.cat(theirs).std(0).mean())
     extract.module.use_antialias = True  # type: ignore[assignment]
-    smooth = apart(extract(sets[0][:2]), theirs[0][:2]) / scale
+    smooth = apart(extract.features(sets[0][:2]), theirs[0][:2]) / scale
     shifted = apart(ours[1], theirs[1].roll(1, 0)) / scale
     seen = max(apart(a, b) for a, b in zip(ours, theirs, strict=True)) / scale
     mistakes = {"antialias": smooth, "the next picture": shifted}
