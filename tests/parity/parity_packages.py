@@ -80,7 +80,7 @@ def imagereward(tokenizer: Path) -> Iterator[tuple[str, ModuleType]]:
         stand_in("fairscale.nn.checkpoint.checkpoint_activations", checkpoint_wrapper=None),
         stand_in("timm.models.hub", download_cached_file=None),
         stand_in("timm.models.registry", register_model=None),
-        stand_in("timm.models.layers", trunc_normal_=timm.layers.trunc_normal_, DropPath=timm.layers.DropPath),
+        stand_in("timm.models.layers", **{name: getattr(timm.layers, name) for name in ("trunc_normal_", "DropPath")}),
         stand_in("timm.models.helpers", named_apply=None, adapt_input_conv=None),
         stand_in("transformers.file_utils", ModelOutput=transformers.utils.ModelOutput),
     ]
@@ -109,5 +109,5 @@ def imagereward(tokenizer: Path) -> Iterator[tuple[str, ModuleType]]:
             "invert_attention_mask": lambda self, mask: -1e4 * (1 - mask[:, None, None].float()),
             "init_weights": lambda self: None,
         }
-        patches.enter_context(patch.multiple(med.BertModel, create=True, **methods))
+        patches.enter_context(patch.multiple(med.BertModel, create=True, **methods))  # type: ignore[call-overload]
         yield number, importlib.import_module("ImageReward.ImageReward")

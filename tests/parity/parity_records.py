@@ -64,7 +64,7 @@ class Figures:
 def table(file: Path) -> str:
     """The table of a file of figures; of one measured twice the last counts."""
     found: dict[tuple[str, str, str], Figure] = {}
-    machines = {}
+    machines: dict[str, None] = {}
     for line in file.read_text().splitlines():
         values = json.loads(line)
         machines[f"{values.pop('machine')}, torch {values.pop('torch')}"] = None

@@ -34,7 +34,7 @@ class Package:
         self.model, _, self.preprocess = clip.create_model_and_transforms(MODEL, None, device="cpu", **options)
         self.model.load_state_dict(torch.load(file, weights_only=True)["state_dict"])
         self.model.eval().requires_grad_(False)
-        scoring.model_dict |= {"model": self.model, "preprocess_val": self.preprocess}
+        vars(scoring)["model_dict"] |= {"model": self.model, "preprocess_val": self.preprocess}
         self.tokenize = clip.get_tokenizer(MODEL)
 
     def score(self, x: Tensor, prompt: str) -> Tensor:

@@ -115,7 +115,7 @@ def stages(run: Path) -> dict[int, Tensor]:
     return found
 
 
-def exported(run: Path, kind: command.Kind, folder: Path) -> Path:
+def exported(run: Path, kind: command.Format, folder: Path) -> Path:
     command.export(str(run), stage=3, format=kind, output=folder)
     return folder
 
@@ -123,7 +123,7 @@ def exported(run: Path, kind: command.Kind, folder: Path) -> Path:
 @pytest.mark.parametrize("file", ["diffusers", "web interfaces"])
 def test_lora(file: str, run: Path, stages: dict[int, Tensor], folder: Path, tmp_path: Path, figures: Figures) -> None:
     """Three pairs as one LoRA of rank 12, by `pipe.load_lora_weights`."""
-    lora = exported(run, command.Kind.DIFFUSERS, tmp_path / "lora")
+    lora = exported(run, command.Format.DIFFUSERS, tmp_path / "lora")
     (web,) = lora.glob("*-webui.safetensors")
     pipe = plain(folder)
     pipe.load_lora_weights(str(lora if file == "diffusers" else web))
@@ -141,7 +141,7 @@ def test_lora(file: str, run: Path, stages: dict[int, Tensor], folder: Path, tmp
 
 
 def test_merged(run: Path, stages: dict[int, Tensor], tmp_path: Path, figures: Figures) -> None:
-    merged = exported(run, command.Kind.MERGED, tmp_path / "merged")
+    merged = exported(run, command.Format.MERGED, tmp_path / "merged")
     made = theirs(plain(merged), EXPORTED)
     mistakes = {"2 of 3 pairs": apart(stages[2], made)}
     figures.check(Figure("export", REFERENCE, "picture, merged pipeline", apart(stages[3], made), BOUND, mistakes))
