@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 UV := $(shell command -v uv 2>/dev/null)
 INSTALL := $(if $(UV),$(UV) pip install --quiet --python $(BIN)/python,$(BIN)/python -m pip install --quiet --disable-pip-version-check)
-# `make check` reads the types of tests/parity too, because `make test` skips them
+# `make check` reads the types of these too, because `make test` skips them
 UNTYPED := arg-type --disable-error-code import-untyped --disable-error-code no-untyped-call --disable-error-code no-any-return
 export MYPYPATH := tests/support:tests/parity:benchmarks
 WORKERS ?= -n 2 --dist worksteal
@@ -23,7 +23,7 @@ check: .venv/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/mypy --follow-imports=silent --disable-error-code $(UNTYPED) tests/parity
+	$(BIN)/mypy --follow-imports=silent --disable-error-code $(UNTYPED) tests/parity tests/model/test_cuda.py
 
 docs: .venv/.docs
 	$(BIN)/python docs/generate.py
