@@ -305,7 +305,7 @@ def test_no_mark_on_a_mean_over_other_runs(tmp_path: Path) -> None:
     assert test["significant"]  # in the table of differences, over the two runs that match
     sheet = values_sheet(comparison, Quantity.FINAL)
     assert {row[0].text: row[3].mark for row in sheet.rows[1:]} == {"baseline": "*", "lucky": "", "rid": ""}
-    assert "over other orders and seeds than those of rid: lucky." in sheet.caption
+    assert "of rid: lucky" in sheet.caption
 
 
 def test_merges_are_not_ranked_where_sequences_are_masked(tmp_path: Path) -> None:

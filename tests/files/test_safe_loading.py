@@ -28,7 +28,7 @@ from rilbench_metrics.fid import FID, FIDSettings, statistics
 from rilbench_pickscore import PickScore, PickScoreSettings
 
 ARCHITECTURE = "tiny-test"
-REMEDIES = ("fetch", "download", "name ", "take ", "make ", "needs ")
+REMEDIES = ("fetch", "download", "name ", "take ", "make ", "needs ", "; use ", "; give ")
 
 
 class Bomb:
