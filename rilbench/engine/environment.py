@@ -13,11 +13,7 @@ PACKAGES = ("rilbench", "torch", "diffusers", "peft", "transformers", "open_clip
 
 
 def describe(device: str) -> dict[str, Any]:
-    """Package versions, commit of the source checkout if there is one, platform and device.
-
-    Results of the same configuration and seed agree to the bit only on the same kind of CPU: its model, instruction
-    set, BLAS and number of threads.
-    """
+    """Package versions, commit of the source checkout if there is one, platform, device and CPU."""
     import torch
 
     name = torch.cuda.get_device_name(device) if device.startswith("cuda") else cpu()
@@ -38,10 +34,8 @@ def describe(device: str) -> dict[str, Any]:
 
 def cpu() -> str:
     """The model of the CPU, as the system names it."""
-    try:
-        names = re.findall(r"^model name\s*: (.+)$", Path("/proc/cpuinfo").read_text(), re.M)
-    except OSError:  # not Linux
-        names = []
+    info = Path("/proc/cpuinfo")  # of Linux
+    names = re.findall(r"^model name\s*: (.+)$", info.read_text(), re.M) if info.exists() else []
     return names[0] if names else platform.processor() or platform.machine()
 
 
