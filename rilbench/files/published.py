@@ -108,12 +108,12 @@ class MissingFilesError(ConfigError):
 def missing(files: Sequence[NeededFile], note: str = "") -> MissingFilesError:
     """The message for missing files, after a note: names, paths, and the commands that fetch or make them."""
     published = [file for file in files if file.published]
-    told = [f"{file.name} of {file.source} should be at {place_of(file)}" for file in published[:SHOWN]]
-    told += [f"{len(published) - SHOWN} more, which --check lists"] if len(published) > SHOWN else []
+    absent = [f"{file.name} of {file.source} should be at {place_of(file)}" for file in published[:SHOWN]]
+    absent += [f"{len(published) - SHOWN} more, which --check lists"] if len(published) > SHOWN else []
     remedies = [f"get published files with: {fetch_line()}"] if published else []
-    told += [f"there is no {place_of(file)}" for file in files if not file.published]
+    absent += [f"there is no {place_of(file)}" for file in files if not file.published]
     remedies += [f"make {file.name} with: {file.made_by}" for file in files if file.made_by]
-    text = f"missing files: {'; '.join(told)}; {'; '.join(remedies)}"
+    text = f"missing files: {'; '.join(absent)}; {'; '.join(remedies)}"
     notes = [note] if note else []
     return MissingFilesError(". ".join([*notes, text]), files=files, remedies=[*notes, *remedies])
 

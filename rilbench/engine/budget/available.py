@@ -11,9 +11,8 @@ import torch
 from rilbench.files.states import size_of
 from rilbench.model.config import ModelConfig
 
-LARGEST = (
-    10  # what an image keeps for a step over the files: 0.9 in the default model, below 8 in half precision at 512
-)
+# What an image keeps for a step over the files: 0.9 on `shapes`; below 8 in half precision at 512 (estimated).
+LARGEST = 10
 
 
 def free_bytes(device: str) -> int:
