@@ -18,7 +18,7 @@ from rilbench.files.resources import resolve
 from rilbench.model.config import ModelConfig
 from rilbench.training.config import TrainConfig
 
-VERSION = 1  # raised when a change of the engine changes the numbers
+VERSION = 2  # raised when a change of the engine changes the numbers
 BOOKKEEPING = ("log_gradients_every", "checkpoint_every")  # settings that change no weight
 
 _ROUNDING = ("device", "gradient_checkpointing", "vae_slicing")  # of the model, that change nothing but rounding

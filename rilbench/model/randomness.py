@@ -4,7 +4,7 @@ Nothing draws from a global generator, so results depend on neither the order of
 evaluation, the device, nor what ran before. Keys in use:
 
     ("init", seed, stage)               initial adapter pair of a stage
-    ("train", seed, stage, update)      prompts and initial noise of an update
+    ("train", seed, stage, sample)      prompt and initial noise of a training sample
     ("evaluation", seed, prompt, image) initial noise of one evaluation image
 """
 

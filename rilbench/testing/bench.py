@@ -57,7 +57,7 @@ class Bench:
         self.group.start(pair)
         self.strategy.begin(STAGE, pair)
         config = training_config()
-        batch = draw_batch(inputs.PROMPTS, self.model.latent_shape, key=(0, 1, 0), size=2)
+        batch = draw_batch(inputs.PROMPTS, self.model.latent_shape, range(2), seed=0, stage=1)
         return begin_step(self.model, self.group, self.training(config).reward, config, batch)
 
     def train(self, below: Sequence[LoraPair] = (), *, updates: int = 1, **options: Any) -> LoraPair:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
 from rilbench.contracts.pair import LoraPair
 from rilbench.contracts.strategy import Strategy
@@ -34,10 +35,11 @@ class Trainer:
     def update(self, number: int, pair: LoraPair, optimiser: torch.optim.Optimizer) -> dict[str, float]:
         """Update `number`, from 0: the body of Alg. 1's loop. Returns the values to log."""
         config, strategy = self.config, CheckedStrategy(self.strategy)
-        key, size = (self.seed, self.index, number), config.batch_at(number)
+        first = number * config.batch_size
+        samples = range(first, first + config.batch_at(number))
         gradient = Gradient(strategy, pair.factors, by_term=number % config.log_gradients_every == 0)
 
-        batch = draw_batch(self.prompts, self.model.latent_shape, key=key, size=size)  # lines 2 and 3
+        batch = draw_batch(self.prompts, self.model.latent_shape, samples, seed=self.seed, stage=self.index)  # 2, 3
         optimiser.zero_grad(set_to_none=True)
         for part, share in batch.parts(config.micro_batch):
             step = begin_step(self.model, self.group, self.reward, config, part)  # lines 4 to 7
@@ -49,11 +51,17 @@ class Trainer:
         return {"update": number + 1, **gradient.values, **gradient.norms(), "gradient": norm}
 
 
-def draw_batch(prompts: Sequence[str], shape: tuple[int, ...], *, key: tuple[int, int, int], size: int) -> Batch:
-    """Prompts and z_N ~ N(0, I) of an update, from the training prompts and a key (seed, stage, update) only."""
-    generator = generator_for("train", *key)
-    rows = torch.randint(len(prompts), (size,), generator=generator)
-    return Batch([prompts[i] for i in rows.tolist()], torch.randn(size, *shape, generator=generator))
+def draw_batch(prompts: Sequence[str], shape: tuple[int, ...], samples: range, *, seed: int, stage: int) -> Batch:
+    """The prompt and z_N ~ N(0, I) of each sample, from the training prompts and (seed, stage, sample) only: batches of
+    another size hold the same samples."""
+    drawn = [draw_sample(prompts, shape, generator_for("train", seed, stage, sample)) for sample in samples]
+    return Batch([prompt for prompt, _ in drawn], torch.stack([z_N for _, z_N in drawn]))
+
+
+def draw_sample(prompts: Sequence[str], shape: tuple[int, ...], generator: torch.Generator) -> tuple[str, Tensor]:
+    """A prompt and z_N (*shape)."""
+    prompt = prompts[int(torch.randint(len(prompts), (), generator=generator))]
+    return prompt, torch.randn(shape, generator=generator)
 
 
 def begin_step(

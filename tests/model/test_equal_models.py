@@ -48,7 +48,7 @@ def distillation(pipeline: Path, rid: RID, model: Mapping[str, object], *, below
     rid.begin(STAGE, pair)
     if carry and (left := before.carry()):
         rid.load_carry(left)
-    batch = draw_batch(PROMPTS, loaded.latent_shape, key=(0, 1, 0), size=3)
+    batch = draw_batch(PROMPTS, loaded.latent_shape, range(3), seed=0, stage=1)
     reward = WeightedReward({"red": toy.Redness(NoSettings())}, {"red": 1.0})
     step = begin_step(loaded, group, reward, TrainConfig(batch_size=3), batch)
     rid.loss(step)

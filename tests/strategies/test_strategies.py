@@ -53,7 +53,7 @@ class Bench:
 
     def step(self) -> TrainingStep:
         reward = WeightedReward({"red": toy.Redness(NoSettings())}, {"red": 2.0})
-        batch = draw_batch(PROMPTS, self.model.latent_shape, key=(0, 1, 0), size=2)
+        batch = draw_batch(PROMPTS, self.model.latent_shape, range(2), seed=0, stage=1)
         return begin_step(self.model, self.group, reward, self.config, batch)
 
 
@@ -90,7 +90,7 @@ def test_rid_is_algorithm_1(bench: Bench, space: str, lam: float, distil: str) -
     # Alg. 1: all steps but the last with the student and without gradient, the last with both, from the same z;
     # Eq. 7 ("full"): the teacher takes every step itself, from the same z_N
     model, sched = bench.model, bench.model.sampler.scheduler
-    batch = draw_batch(PROMPTS, model.latent_shape, key=(0, 1, 0), size=2)
+    batch = draw_batch(PROMPTS, model.latent_shape, range(2), seed=0, stage=1)
     context = torch.cat([model.encode(p)["text"] for p in (["", ""], batch.prompts)])
 
     def denoise(z: torch.Tensor, t: torch.Tensor) -> torch.Tensor:

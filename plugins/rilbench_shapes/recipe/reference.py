@@ -1,4 +1,4 @@
-"""Evaluation data: reference statistics for FID, and the train and test captions."""
+"""Evaluation data: reference statistics for FID, and the captions."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from rilbench_shapes.renderer import render
 from rilbench_shapes.world import sample_scenes
 
 IMAGES = 20_000
-TRAIN, TEST = 750, 50
+PROMPTS = {"train": 750, "eval": 50, "search": 50}  # search: settings are chosen on prompts that no table measures
 
 
 def save_statistics(folder: Path, clip: Any, *, seed: int = 0) -> None:
@@ -33,10 +33,10 @@ def save_statistics(folder: Path, clip: Any, *, seed: int = 0) -> None:
 
 
 def save_prompts(folder: Path, *, seed: int = 0) -> None:
-    """750 train and 50 test captions, disjoint, drawn from all 2,800."""
+    """Disjoint sets of captions, drawn from all 2,800."""
     every = captions.every()
-    order = torch.randperm(len(every), generator=generator_for(seed, "prompts")).tolist()
-    chosen = [every[i] for i in order[: TRAIN + TEST]]
+    drawn = iter(torch.randperm(len(every), generator=generator_for(seed, "prompts")).tolist())
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "train.txt").write_text("\n".join(chosen[:TRAIN]) + "\n")
-    (folder / "eval.txt").write_text("\n".join(chosen[TRAIN:]) + "\n")
+    for name, count in PROMPTS.items():
+        chosen = [every[i] for _, i in zip(range(count), drawn, strict=False)]
+        (folder / f"{name}.txt").write_text("\n".join(chosen) + "\n")
