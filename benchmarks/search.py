@@ -16,8 +16,8 @@ The rule, the same for all and written before the first trial:
    joint: of its own first nine; its gain is the mean over rewards of gain / target).
 2. First nine trials: three learning rates x three values of the own knob.
 3. Then, until the trials are used up: the lowest learning rate is halved, or the highest doubled, for an own knob whose
-   gains do not enclose the target, up to a factor of 4; the own knob is extended by a factor of 3 where the best value is its last one;
-   otherwise the best point known so far is tried itself, then the point between the two best own knobs.
+   gains do not enclose the target, up to a factor of 4; the own knob is extended by a factor of 3 where the best value
+   is its last one; otherwise the best point known is tried itself, then the point between the two best own knobs.
 4. The choice: for each value of the own knob, gain and structure (SSIM to the base model's images) are interpolated
    along the logarithm of the learning rate to where the gain meets the target. The value with the most structure there
    wins, with that learning rate. So all strategies learn the same in a first stage, and what they lose may differ.
