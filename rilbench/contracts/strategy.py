@@ -48,6 +48,10 @@ class Step(Protocol):
     """The noise the rollout started from (B, C, h, w)."""
 
     @property
+    def updates(self) -> int:
+        """How many updates the stage has."""
+
+    @property
     def pair(self) -> LoraPair:
         """The pair in training, A_t and B_t."""
 

@@ -79,6 +79,10 @@ class TrainingStep:
     scores: Tensor | None = None  # (B,) unscaled, of the images the strategy rewarded
 
     @property
+    def updates(self) -> int:
+        return self.config.updates
+
+    @property
     def pair(self) -> LoraPair:
         assert self.group.pair is not None
         return self.group.pair

@@ -19,7 +19,7 @@ class RIDSettings(MethodSettings):
 
     space: Literal["pixel", "latent"] = setting(
         "pixel",
-        "where the mean squared error is taken: on decoded images in [0, 1] (`pixel`) or on z_0 (`latent`)",
+        "where the squared error is taken: on decoded images in [0, 1] (`pixel`) or on z_0 (`latent`)",
     )
     distil: Literal["last", "full"] = setting(
         "last",
@@ -31,6 +31,7 @@ class RIDSettings(MethodSettings):
     group: bool = setting(True, "one pair per stage (Eq. 4); false: one shared pair for all stages")
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not self.reset and not self.group:
             raise ConfigError("reset: false is for a group of pairs; with one shared pair set reset to true")
 
@@ -65,8 +66,7 @@ class RID(RewardIncrementalDistillation):
             with torch.no_grad():
                 z_tea = step.denoise(self.teacher, step.rollout(self.teacher) if full else step.z)  # Eq. 7 or 8
                 x_tea = z_tea if latent else step.decode(z_tea)
-            distance = ((z_0 if latent else x_0) - x_tea).pow(2).mean()
-            loss = loss + step.term("distillation", lam * distance)
+            loss = loss + step.term("distillation", lam * self.distance(z_0 if latent else x_0, x_tea))
         return loss
 
     def begin(self, stage: Stage, pair: LoraPair) -> None:
@@ -76,7 +76,7 @@ class RID(RewardIncrementalDistillation):
     def after_update(self, step: Step) -> None:
         self.teacher = self.average
         super().after_update(step)
-        self.decay *= self.settings.alpha
+        self.decay *= self.alpha(step)
         self._add_lag()
 
     def _add_lag(self) -> None:

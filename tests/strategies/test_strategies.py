@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from importlib.metadata import EntryPoint
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -141,6 +143,37 @@ def test_teacher_is_the_hand_computed_average(bench: Bench) -> None:
     # Eq. 6 from 0: 0.75 * 0 + 0.25 * 4 = 1, then 0.75 * 1 + 0.25 * 8 = 2.75
     assert torch.allclose(rid.teacher.a[name], torch.full_like(rid.teacher.a[name], 2.75))
     assert bench.pair.a[name].eq(8.0).all()
+
+
+@pytest.mark.parametrize("updates", [4, 40])
+def test_a_stage_has_the_given_number_of_time_constants(bench: Bench, updates: int) -> None:
+    """The teacher of a student that jumps from 0 to 1 ends at 1 - e^-3, however many updates the stage has."""
+    rid, tensor = RID(RIDSettings(alpha=None, time_constants=3.0)), bench.pair.factors[0]
+    bench.config = TrainConfig(samples=2 * updates, batch_size=2)
+    with torch.no_grad():
+        rid.begin(Stage(rewards={"red": 1.0}), bench.pair)
+        rid.teacher.factors[0].fill_(0.0)
+        tensor.fill_(1.0)
+    step = bench.step()
+    for _ in range(updates):
+        rid.after_update(step)
+    assert torch.allclose(rid.teacher.factors[0], torch.full_like(tensor, 1 - math.exp(-3)))
+
+
+@pytest.mark.parametrize("space", ["pixel", "latent"])
+def test_the_distance_as_a_sum_is_the_mean_times_the_numbers_of_an_image(bench: Bench, space: Any) -> None:
+    distances = []
+    for distance in ("mean", "sum"):
+        rid, step = RID(RIDSettings(lam=1.0, space=space, distance=distance)), bench.step()
+        rid.begin(Stage(rewards={"red": 1.0}), bench.pair)
+        rid.teacher = bench.random(7)
+        rid.loss(step)
+        distances.append(step.terms["distillation"])
+    z_0 = step.denoise()
+    numbers = (z_0 if space == "latent" else step.decode(z_0))[0].numel()
+    assert distances[0] > 0
+    assert numbers > 100
+    assert torch.allclose(distances[1], numbers * distances[0])  # two images: summed over pixels, not over images
 
 
 def test_teacher_survives_a_stop(bench: Bench) -> None:
@@ -295,7 +328,10 @@ def test_impossible_settings_are_refused(settings: type, values: dict[str, objec
         build(settings, values, "")
 
 
-@pytest.mark.parametrize("values", [{"alpha": 1.5}, {"space": "fourier"}, {"lam": -1.0}])
+@pytest.mark.parametrize(
+    "values",
+    [{"alpha": 1.5}, {"space": "fourier"}, {"lam": -1.0}, {"alpha": None}, {"alpha": 0.9, "time_constants": 3}],
+)
 def test_rid_refuses_impossible_settings(values: dict[str, object]) -> None:
     with pytest.raises(ConfigError, match=next(iter(values))):
         build(RIDSettings, values, "")
