@@ -1,23 +1,20 @@
 """The tables of REPRODUCIBILITY.md, from the runs of configs/study_shapes.yaml and configs/study_ablations.yaml.
 
-    python benchmarks/findings.py runs                  # a store, a study's folder, or a file that `record` wrote
-    python benchmarks/findings.py record FILE runs/study-shapes runs/study-ablations    # results, one JSON line per run
+    python benchmarks/findings.py runs                  # a store, a study's folder, or a folder of benchmarks/record.py
 
 Quantities, intervals and tests are those of `rilbench compare` (docs/compare.md).
 """
 
 from __future__ import annotations
 
-import gzip
-import json
 import math
 import sys
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
 import pandas as pd
+import record
 
 from rilbench.analysis.comparison import Row
 from rilbench.analysis.quantities import Quantity
@@ -55,11 +52,9 @@ class Runs:
 
     @classmethod
     def load(cls, source: Path) -> Runs:
-        """Load the runs of a store, a study's folder, or a recorded file."""
-        if source.is_dir():
-            return cls(load_runs([str(source)], lambda address: []))
-        with gzip.open(source, "rt", encoding="utf-8") as lines:
-            return cls(RunResult.from_json(json.loads(line)) for line in lines)
+        """Load the runs of a store, a study's folder, or a record."""
+        recorded = record.read(source).runs
+        return cls(recorded or load_runs([str(source)], lambda address: []))
 
     @cached_property
     def quantities(self) -> pd.DataFrame:
@@ -266,17 +261,8 @@ def report(source: Path) -> None:
         gains(one, ["rid", "baseline", *ablations])
 
 
-def record(file: Path, sources: Sequence[Path]) -> None:
-    """Write the results of stores or study folders, one JSON line each, sorted by name, without their commands."""
-    runs = {run.name: run for source in sources for run in load_runs([str(source)], lambda address: [])}
-    lines = [json.dumps(replace(runs[name], command="").to_json()) + "\n" for name in sorted(runs)]
-    file.write_bytes(gzip.compress("".join(lines).encode(), mtime=0))
-
-
 if __name__ == "__main__":
-    if len(sys.argv) > 3 and sys.argv[1] == "record":
-        record(Path(sys.argv[2]), [Path(source) for source in sys.argv[3:]])
-    elif len(sys.argv) == 2:
+    if len(sys.argv) == 2:
         report(Path(sys.argv[1]))
     else:
         sys.exit(__doc__)

@@ -1,11 +1,10 @@
-"""REPRODUCIBILITY.md is what `benchmarks/findings.py` says of the recorded study, and that computes what it says."""
+"""`benchmarks/findings.py` computes what it says."""
 
 from __future__ import annotations
 
 import math
 import sys
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,8 +16,6 @@ from rilbench.contracts.result import MetricInfo, ResultMatrix, Row, RunResult
 sys.path.insert(0, str(ROOT / "benchmarks"))
 import findings
 
-RECORDED = ROOT / "docs" / "data" / "study_shapes.jsonl.gz"
-PAGE = (ROOT / "REPRODUCIBILITY.md").read_text()
 AHC = ("aesthetic", "hps", "compressibility")
 LAST = {"structure": 0.5, "oracle": 90.0}
 
@@ -50,14 +47,6 @@ def printed(capsys: pytest.CaptureFixture[str]) -> dict[str, list[str]]:
     """The rows of the table just printed, first cell to the others."""
     lines = [line.strip("| ").split(" | ") for line in capsys.readouterr().out.splitlines() if line.startswith("|")]
     return {line[0]: line[1:] for line in lines}
-
-
-@pytest.mark.slow
-def test_the_page_shows_what_the_recorded_runs_say(capsys: pytest.CaptureFixture[str]) -> None:
-    findings.report(RECORDED)
-    tables = [line for line in capsys.readouterr().out.splitlines() if line.startswith(("|", "###"))]
-    assert len(tables) > 50
-    assert [line for line in tables if line not in PAGE.splitlines()] == []
 
 
 def test_a_difference_is_paired_by_order_and_seed(capsys: pytest.CaptureFixture[str]) -> None:
@@ -134,17 +123,3 @@ def test_forgetting_grows_with_the_stages(capsys: pytest.CaptureFixture[str]) ->
     findings.by_stage(findings.Runs([run("rid", 0, {"fid": 4.0})]), ["rid"])
     lines = [line for line in capsys.readouterr().out.splitlines() if "| fid |" in line]
     assert [line.strip("| ").split(" | ")[2:6] for line in lines] == [["0", "0", "3.00", "3.00"]]
-
-
-def test_a_record_reads_back(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    import json
-
-    for result in (run("rid", 0, {}), run("joint", 1, {})):
-        (tmp_path / "runs" / result.name).mkdir(parents=True)
-        (tmp_path / "runs" / result.name / "result.json").write_text(json.dumps(result.to_json()))
-    findings.record(tmp_path / "one.gz", [tmp_path / "runs"])
-    findings.record(tmp_path / "two.gz", [tmp_path / "runs", tmp_path / "runs"])
-    assert (tmp_path / "one.gz").read_bytes() == (tmp_path / "two.gz").read_bytes()
-    read = findings.Runs.load(tmp_path / "one.gz")
-    assert read.runs == sorted(findings.Runs.load(tmp_path / "runs").runs, key=lambda run: run.name)
-    assert sorted(read.names) == ["joint", "rid"]
