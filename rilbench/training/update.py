@@ -39,7 +39,8 @@ class Trainer:
         samples = range(first, first + config.batch_at(number))
         gradient = Gradient(strategy, pair.factors, by_term=number % config.log_gradients_every == 0)
 
-        batch = draw_batch(self.prompts, self.model.latent_shape, samples, seed=self.seed, stage=self.index)  # 2, 3
+        drawn = {"seed": self.seed, "stage": self.index}
+        batch = draw_batch(self.prompts, self.model.latent_shape, samples, **drawn)  # lines 2 and 3
         optimiser.zero_grad(set_to_none=True)
         for part, share in batch.parts(config.micro_batch):
             step = begin_step(self.model, self.group, self.reward, config, part)  # lines 4 to 7
