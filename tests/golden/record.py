@@ -61,7 +61,7 @@ PLANS: dict[str, tuple[str, ...]] = {
     "model": (
         "shapes",
         "model={steps: 6, guidance: 1, guidance_gradient: false, spacing: trailing, precision: bf16, sampler: lcm}",
-        "model.vae_precision=fp32",
+        "model.vae_precision=bf16",
         "model.resolution=64",
     ),
     "train": ("shapes", "train={micro_batch: 4, eps: 1e-8, weight_decay: 0.1, clip_grad: 1, samples: 41}"),

@@ -163,7 +163,7 @@ def test_half_precision_is_that_of_diffusers(
 ) -> None:
     """No further from its bfloat16 than that is from float32; nothing needs autocast, with pairs or without."""
     plain = load_plain(family, folders)
-    config = settings(family, folders, precision="bf16", vae_precision="fp32")
+    config = settings(family, folders, precision="bf16")
     model = TextToImage.load(config)
     exact = theirs(plain, family, noise(model), config, monkeypatch)
     error = (image(model) - exact).abs().mean()
@@ -246,7 +246,7 @@ def _flat(gradients: tuple[Tensor, ...]) -> Tensor:
 
 
 @pytest.mark.slow
-def test_the_autoencoder_of_sdxl_stays_in_float32(folders: dict[str, Path]) -> None:
+def test_an_autoencoder_is_in_float32_unless_set_otherwise(folders: dict[str, Path]) -> None:
     def dtypes(family: str, **changes: Any) -> tuple[torch.dtype, torch.dtype]:
         model = TextToImage.load(settings(family, folders, precision="bf16", **changes))
         assert torch.isfinite(image(model)).all()
@@ -254,8 +254,7 @@ def test_the_autoencoder_of_sdxl_stays_in_float32(folders: dict[str, Path]) -> N
 
     assert dtypes("stable_diffusion_xl") == (torch.float32, torch.bfloat16)
     assert dtypes("stable_diffusion_xl", vae_precision="bf16") == (torch.bfloat16, torch.bfloat16)
-    assert dtypes("flux") == (torch.bfloat16, torch.bfloat16)
-    assert dtypes("stable_diffusion_2", vae_precision="fp32") == (torch.float32, torch.bfloat16)
+    assert dtypes("flux") == (torch.float32, torch.bfloat16)
 
 
 def test_a_model_of_no_known_family(pipeline: Path, tmp_path: Path) -> None:

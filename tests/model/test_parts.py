@@ -146,10 +146,9 @@ def test_published_old_names_are_known(part: str, sound: Path, folder: Path) -> 
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("vae_precision", ["auto", "fp32"])
-def test_an_autoencoder_in_float32_is_never_rounded(vae_precision: str, sound: Path) -> None:
+def test_an_autoencoder_in_float32_is_never_rounded(sound: Path) -> None:
     """Beside a denoiser in bfloat16, which is."""
-    model = load(sound, precision="bf16", vae_precision=vae_precision)
+    model = load(sound, precision="bf16")
     loaded = {"vae": model.vae.state_dict(), "unet": model.network.state_dict()}
     for part, state in loaded.items():
         exact = load_file(sound / part / FILES[part])

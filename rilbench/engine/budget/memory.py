@@ -155,8 +155,8 @@ def under(model: TextToImage, config: ModelConfig) -> TextToImage:
     """The loaded model with other settings of gradient and precision, to count its memory."""
     backbone = copy.copy(model.backbone)
     backbone.config = config
-    if backbone.vae_precision != model.backbone.vae_precision:
-        backbone.vae = nn.Module.to(copy.deepcopy(model.vae), DTYPES[backbone.vae_precision])
+    if config.vae_precision != model.config.vae_precision:
+        backbone.vae = nn.Module.to(copy.deepcopy(model.vae), DTYPES[config.vae_precision])
         backbone.parts = [backbone.vae if part is model.vae else part for part in backbone.parts]
     return TextToImage(backbone)
 

@@ -49,8 +49,7 @@ def _numbers(path: Path) -> int:
 
 def _width(config: ModelConfig, part: str) -> int:
     """Bytes of one number of a part."""
-    own = part == "vae" and config.vae_precision != "auto"
-    return DTYPES[config.vae_precision if own else config.precision].itemsize
+    return DTYPES[config.vae_precision if part == "vae" else config.precision].itemsize
 
 
 def _remedies(config: ModelConfig, device: str) -> list[str]:

@@ -29,7 +29,6 @@ class Backbone(ABC):
 
     prefix: ClassVar[str]  # the pipeline's name of its denoiser, with which LoRA files name layers
     encoders: ClassVar[Sequence[str]] = ("text_encoder",)
-    safe_vae: ClassVar[bool] = False  # whether the autoencoder needs float32 with a denoiser in half precision
 
     def __init__(self, pipeline: Any, config: ModelConfig, device: str) -> None:
         self.pipeline, self.config, self.device = pipeline, config, device
@@ -39,8 +38,8 @@ class Backbone(ABC):
         self.parts: list[Any] = [part for part in parts if part is not None]  # SD3 may lack its third text encoder
         for part in self.parts:
             part.to(device).eval().requires_grad_(False)
-        if self.vae.dtype != DTYPES[self.vae_precision]:
-            nn.Module.to(self.vae, DTYPES[self.vae_precision])  # diffusers' own warns of parts there are none of
+        if self.vae.dtype != DTYPES[config.vae_precision]:
+            nn.Module.to(self.vae, DTYPES[config.vae_precision])  # diffusers' own warns of parts there are none of
         if config.gradient_checkpointing:
             self.checkpoint(None)
         if config.vae_slicing:
@@ -61,13 +60,6 @@ class Backbone(ABC):
                 part.enable_gradient_checkpointing(function)
             else:
                 part.disable_gradient_checkpointing()
-
-    @property
-    def vae_precision(self) -> str:
-        """fp32 or bf16."""
-        if self.config.vae_precision != "auto":
-            return self.config.vae_precision
-        return "fp32" if self.safe_vae else self.config.precision
 
     @property
     def guided(self) -> bool:

@@ -14,7 +14,6 @@ class StableDiffusionXL(UNet):
     image."""
 
     encoders = ("text_encoder", "text_encoder_2")
-    safe_vae = True  # the published autoencoder was not made for half precision: it overflows in float16
 
     def encode(self, prompt: str) -> Condition:
         text, _, pooled, _ = self.pipeline.encode_prompt(
