@@ -67,10 +67,11 @@ class RewardIncrementalDistillation(Strategy):
         reward = step.term("reward", -step.reward(x_0))  # line 12, Eq. 5
         with torch.no_grad():
             x_tea = step.decode(step.denoise(self.teacher))  # the teacher, from the same z_1: lines 9, 10
-        return reward + step.term("distillation", self.settings.lam * self.distance(x_0, x_tea))  # line 13, Eq. 9
+        distance = self.distance(x_0, x_tea)  # Eq. 8
+        return reward + step.term("distillation", self.settings.lam * distance)  # line 13, Eq. 9
 
     def distance(self, student: Tensor, teacher: Tensor) -> Tensor:
-        """Eq. 8, the squared error of images or latents (B, ...), a mean over B."""
+        """The squared error of images or latents (B, ...), a mean over B."""
         error = (student - teacher).pow(2)
         return error.mean() if self.settings.distance == "mean" else error.flatten(1).sum(1).mean()
 
