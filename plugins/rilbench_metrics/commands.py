@@ -51,7 +51,7 @@ def _made(folder: Path, asked: Request, output: Path | None, *, size: int, batch
     fid = build(FIDSettings, asked.config.metric_settings.get("fid") or {}, "metric_settings.fid")
     path = output or _writable(fid.reference)
     files = images_in(folder, asked.reporter.warn)
-    extractor = make_extractor(fid.extractor, fid.model, fid.pretrained, pick_device(asked.config.model.device))
+    extractor = make_extractor(fid, pick_device(asked.config.model.device))
     with asked.reporter.work("measuring images", "image") as on_batch:
         moments = measure(files, extractor, size=size, batch_size=batch_size, on_batch=on_batch)
     resize = f"short side to {size}, centre crop" if size else "none"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from safetensors import safe_open
@@ -13,28 +12,18 @@ from torch import Tensor
 
 from rilbench import ConfigError, Metric, NeededFile, setting
 from rilbench.contracts.files import is_reference, named
-from rilbench.encoders import CLIP_MODEL, read_tensors
+from rilbench.encoders import read_tensors
 from rilbench.files.resources import resolve
-from rilbench_metrics.extractors import Extractor, extractor_files, make_extractor
+from rilbench_metrics.extractors import Extractor, ExtractorSettings, extractor_files, make_extractor
 
 
 @dataclass(frozen=True)
-class FIDSettings:
+class FIDSettings(ExtractorSettings):
     """The features and the reference set. Set scale=1 for the published FID on Inception features.
 
     Unit vectors are close together: with a scale of 10 their distances are about 0.1 to 100.
     """
 
-    extractor: Literal["clip", "inception"] = setting(
-        "clip",
-        "`clip`: unit image features of `model`; `inception`: the published FID's pooled Inception v3 features",
-    )
-    model: str = setting("package:rilbench_shapes/weights/clip", CLIP_MODEL, path=True)
-    pretrained: str | None = setting(
-        None,
-        "weight file or open_clip tag of `model`, or the weight file of `inception`, if not the published one",
-        path=True,
-    )
     reference: str = setting(
         "package:rilbench_shapes/weights/fid.safetensors",
         "`mean` (D,), `cov` (D, D) and `n` (1,) of the reference set, as `rilbench reference` writes them",
@@ -56,7 +45,7 @@ class FID(Metric):
 
     @classmethod
     def files(cls, settings: FIDSettings) -> Sequence[NeededFile]:
-        found = extractor_files(settings.extractor, settings.model, settings.pretrained)
+        found = extractor_files(settings)
         made = not is_reference(settings.reference) and not settings.reference.startswith("package:")
         command = "rilbench reference FOLDER_OF_IMAGES --size PIXELS, with the --config and settings of the run"
         statistics_file = [NeededFile(settings.reference, made_by=command)] if made else []
@@ -65,7 +54,7 @@ class FID(Metric):
     def __init__(self, settings: FIDSettings, *, device: str = "cpu") -> None:
         super().__init__(settings, device=device)
         self.reference = read_reference(settings.reference)
-        self.extract = make_extractor(settings.extractor, settings.model, settings.pretrained, device)
+        self.extract = make_extractor(settings, device)
         check_extractor(settings.reference, self.extract)
         self._warned = False
         self.reset()

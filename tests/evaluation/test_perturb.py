@@ -19,7 +19,8 @@ from rilbench.evaluation.config import Perturbation
 from rilbench.evaluation.perturb import PERTURBATIONS
 from rilbench.store.results import load_result
 from rilbench.store.tables import markdown
-from rilbench_metrics.clip_features import ClipFeatureSettings, Diversity
+from rilbench_metrics.diversity import Diversity
+from rilbench_metrics.extractors import ExtractorSettings
 
 
 def test_the_names_are_those_of_the_configuration() -> None:
@@ -94,7 +95,7 @@ def test_diversity_is_the_mean_distance_of_pairs(tmp_path: Path) -> None:
     folder = save_clip(tmp_path / "clip")
     x = images(5, 3, 32, 32)
     prompts = ["one", "two", "one", "one", "two"]
-    metric = Diversity(ClipFeatureSettings(model=str(folder)))
+    metric = Diversity(ExtractorSettings(extractor="clip", model=str(folder)))
     assert metric.update(x[:2], prompts[:2]) is None
     metric.update(x[2:], prompts[2:])
     with torch.no_grad():
@@ -107,7 +108,7 @@ def test_diversity_is_the_mean_distance_of_pairs(tmp_path: Path) -> None:
 
 
 def test_diversity_needs_two_images_of_a_prompt(tmp_path: Path) -> None:
-    metric = Diversity(ClipFeatureSettings(model=str(save_clip(tmp_path / "clip"))))
+    metric = Diversity(ExtractorSettings(extractor="clip", model=str(save_clip(tmp_path / "clip"))))
     metric.update(images(2, 3, 32, 32), ["one", "two"])
     assert math.isnan(metric.compute())
     same = images(1, 3, 32, 32).expand(3, -1, -1, -1)

@@ -27,7 +27,7 @@ from rilbench.files import hub
 from rilbench.files.published import cache, fault_of, place_of
 from rilbench.model.config import ModelConfig
 from rilbench.model.loading import load_backbone
-from rilbench_metrics.extractors import make_extractor
+from rilbench_metrics.extractors import ExtractorSettings, make_extractor
 from rilbench_pickscore import PickScore, PickScoreSettings
 
 COMMIT = "d" * 40
@@ -199,10 +199,10 @@ def test_inception_is_made_of_the_tensors_that_were_checked(tmp_path: Path, monk
         return tensors
 
     monkeypatch.setattr(rilbench_metrics.extractors, "read_tensors", read_and_swap)
-    swapped = make_extractor("inception", "", str(file), "cpu")
+    swapped = make_extractor(ExtractorSettings("inception", pretrained=str(file)), "cpu")
     monkeypatch.undo()
     assert not (tmp_path / "bomb").exists()
-    assert swapped.label == make_extractor("inception", "", str(sound), "cpu").label
+    assert swapped.label == make_extractor(ExtractorSettings("inception", pretrained=str(sound)), "cpu").label
 
 
 def test_the_cache_is_in_the_user_s_cache_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -23,7 +23,9 @@ from rilbench_aesthetic import Aesthetic, AestheticSettings, LinearHead
 from rilbench_clip import Clip, ClipSettings
 from rilbench_hps import HPS, HPSSettings
 from rilbench_imagereward import ImageReward, ImageRewardSettings
-from rilbench_metrics.clip_features import ClipFeatureSettings, ClipScore, Diversity
+from rilbench_metrics.clip_score import ClipScore, ClipScoreSettings
+from rilbench_metrics.diversity import Diversity
+from rilbench_metrics.extractors import ExtractorSettings
 from rilbench_metrics.fid import FID, FIDSettings, statistics
 from rilbench_pickscore import PickScore, PickScoreSettings
 
@@ -83,8 +85,8 @@ def make(name: str, folder: Path, file: str) -> object:
         "aesthetic": lambda: Aesthetic(AestheticSettings(clip=f"{folder}/clip", head=file)),
         "hps": lambda: HPS(HPSSettings(model=ARCHITECTURE, pretrained=file)),
         "clip": lambda: Clip(ClipSettings(model=ARCHITECTURE, pretrained=file)),
-        "clip_score": lambda: ClipScore(ClipFeatureSettings(model=ARCHITECTURE, pretrained=file)),
-        "diversity": lambda: Diversity(ClipFeatureSettings(model=ARCHITECTURE, pretrained=file)),
+        "clip_score": lambda: ClipScore(ClipScoreSettings(model=ARCHITECTURE, pretrained=file)),
+        "diversity": lambda: Diversity(ExtractorSettings(extractor="clip", model=ARCHITECTURE, pretrained=file)),
         "fid": lambda: FID(FIDSettings(model=f"{folder}/clip", reference=file)),
         "imagereward": lambda: ImageReward(
             ImageRewardSettings(weights=file, config=f"{folder}/med_config.json", tokenizer=f"{folder}/words")

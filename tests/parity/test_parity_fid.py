@@ -15,7 +15,7 @@ from torch import Tensor
 from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 from torch_fidelity.metric_fid import fid_features_to_statistics, fid_statistics_to_metric
 
-from rilbench_metrics.extractors import make_extractor
+from rilbench_metrics.extractors import ExtractorSettings, make_extractor
 from rilbench_metrics.fid import FID, FIDSettings, statistics
 
 REFERENCE = f"torch-fidelity {version('torch-fidelity')}"
@@ -49,7 +49,7 @@ def theirs(weights: Path, sets: list[Tensor]) -> list[Tensor]:
 @torch.no_grad()
 def test_features(weights: Path, sets: list[Tensor], theirs: list[Tensor], figures: Figures) -> None:
     """Relative to their deviation over the images."""
-    extract = make_extractor("inception", "", str(weights), "cpu")
+    extract = make_extractor(ExtractorSettings("inception", pretrained=str(weights)), "cpu")
     ours = [torch.cat([extract.features(y) for y in x.split(8)]) for x in sets]
     scale = float(torch.cat(theirs).std(0).mean())
     extract.module.use_antialias = True  # type: ignore[assignment]

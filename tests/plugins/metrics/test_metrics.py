@@ -19,7 +19,7 @@ from rilbench import ConfigError, NoSettings
 from rilbench.contracts.settings import build
 from rilbench.encoders import ClipEncoder
 from rilbench_jpeg.sizes import JpegSize, JpegSizeSettings, PngSize
-from rilbench_metrics.clip_features import ClipFeatureSettings, ClipScore
+from rilbench_metrics.clip_score import ClipScore, ClipScoreSettings
 from rilbench_metrics.fid import FID, FIDSettings, frechet, statistics
 from rilbench_metrics.structure import Structure
 
@@ -88,11 +88,11 @@ def test_clip_score_is_100_times_the_cosine(clip: Path) -> None:
         image = model.encode_image(normalised(x))
         text = model.encode_text(open_clip.get_tokenizer(f"local-dir:{clip}")(PROMPTS))
     expected = 100 * F.cosine_similarity(image, text)
-    metric = ClipScore(ClipFeatureSettings(model=str(clip)))
+    metric = ClipScore(ClipScoreSettings(model=str(clip)))
     torch.testing.assert_close(metric.update(x, PROMPTS), expected, atol=1e-4, rtol=1e-4)
     torch.testing.assert_close(metric.update(x[:1], PROMPTS[:1]), expected[:1], atol=1e-4, rtol=1e-4)
     with pytest.raises(ConfigError, match="model: "):
-        ClipScore(ClipFeatureSettings(model=str(clip / "gone")))
+        ClipScore(ClipScoreSettings(model=str(clip / "gone")))
 
 
 def test_structure_is_1_for_an_unchanged_image_and_falls_with_noise() -> None:
@@ -160,7 +160,7 @@ def reference(clip: Path, tmp_path: Path) -> str:
 
 
 def made(clip: Path, reference: str, scale: float = 10.0) -> FID:
-    return FID(FIDSettings(model=str(clip), reference=reference, scale=scale))
+    return FID(FIDSettings(extractor="clip", model=str(clip), reference=reference, scale=scale))
 
 
 def test_fid_of_the_reference_images_is_zero_in_any_batches(clip: Path, reference: str) -> None:

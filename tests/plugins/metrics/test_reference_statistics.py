@@ -20,7 +20,7 @@ from typer.testing import CliRunner
 from rilbench import ConfigError
 from rilbench.cli.main import app
 from rilbench.files.published import is_present
-from rilbench_metrics.extractors import make_extractor
+from rilbench_metrics.extractors import ExtractorSettings, make_extractor
 from rilbench_metrics.fid import FID, FIDSettings
 from rilbench_metrics.reference import Moments, read_image
 
@@ -74,7 +74,14 @@ def reference(*arguments: str) -> Any:
 def test_the_command_writes_what_numpy_computes(clip: Path, folder: Path, tmp_path: Path) -> None:
     output = tmp_path / "stats" / "val.safetensors"
     done = reference(
-        str(folder), f"metric_settings.fid.model={clip}", "--output", str(output), "--batch-size", "3", "--json"
+        str(folder),
+        "metric_settings.fid.extractor=clip",
+        f"metric_settings.fid.model={clip}",
+        "--output",
+        str(output),
+        "--batch-size",
+        "3",
+        "--json",
     )
     assert done.exit_code == 0, done.output
     files = sorted(path for path in folder.rglob("*") if path.suffix in (".png", ".PNG"))
@@ -93,30 +100,43 @@ def test_the_command_writes_what_numpy_computes(clip: Path, folder: Path, tmp_pa
         record = tensors.metadata()
     assert json.loads(done.stdout) == {"file": str(output), **record, "images": 7}
     assert (record["images"], record["resize"]) == ("7", "none")
-    assert record["extractor"] == make_extractor("clip", str(clip), None, "cpu").label
+    assert record["extractor"] == make_extractor(ExtractorSettings("clip", str(clip)), "cpu").label
 
 
 def test_fid_takes_its_own_extractors_statistics_only(clip: Path, folder: Path, tmp_path: Path) -> None:
     output = tmp_path / "val.safetensors"
-    done = reference(str(folder), f"metric_settings.fid.model={clip}", "--output", str(output), "--size", "24")
+    done = reference(
+        str(folder),
+        "metric_settings.fid.extractor=clip",
+        f"metric_settings.fid.model={clip}",
+        "--output",
+        str(output),
+        "--size",
+        "24",
+    )
     assert done.exit_code == 0, done.output
     assert "short side to 24, centre crop" in done.stdout
-    FID(FIDSettings(model=str(clip), reference=str(output)))
+    FID(FIDSettings(extractor="clip", model=str(clip), reference=str(output)))
     other = save_clip(tmp_path / "other", seed=1)
     with pytest.raises(
         ConfigError, match=r"was made with the extractor clip-square-32 \w{64}, configured is clip-square-32"
     ):
-        FID(FIDSettings(model=str(other), reference=str(output)))
+        FID(FIDSettings(extractor="clip", model=str(other), reference=str(output)))
     save_file(load_file(output), tmp_path / "unsigned.safetensors")  # statistics that record no extractor
-    FID(FIDSettings(model=str(other), reference=str(tmp_path / "unsigned.safetensors")))
+    FID(FIDSettings(extractor="clip", model=str(other), reference=str(tmp_path / "unsigned.safetensors")))
 
 
 def test_the_reference_is_where_the_configuration_has_it(clip: Path, folder: Path, tmp_path: Path) -> None:
     place = tmp_path / "data" / "coco.safetensors"
-    (needed,) = FID.files(FIDSettings(model=str(clip), reference=str(place)))
+    (needed,) = FID.files(FIDSettings(extractor="clip", model=str(clip), reference=str(place)))
     assert not is_present(needed)
     assert "rilbench reference FOLDER" in needed.made_by
-    done = reference(str(folder), f"metric_settings.fid.model={clip}", f"metric_settings.fid.reference={place}")
+    done = reference(
+        str(folder),
+        "metric_settings.fid.extractor=clip",
+        f"metric_settings.fid.model={clip}",
+        f"metric_settings.fid.reference={place}",
+    )
     assert done.exit_code == 0, done.output
     assert is_present(needed)
     assert FID.files(FIDSettings()) == []  # the embedded benchmark's own
@@ -124,7 +144,9 @@ def test_the_reference_is_where_the_configuration_has_it(clip: Path, folder: Pat
 
 def test_mistakes_are_told(clip: Path, folder: Path, tmp_path: Path) -> None:
     def refused(*arguments: str) -> str:
-        return str(reference(*arguments, f"metric_settings.fid.model={clip}").exception)
+        return str(
+            reference(*arguments, "metric_settings.fid.extractor=clip", f"metric_settings.fid.model={clip}").exception
+        )
 
     (tmp_path / "empty").mkdir()
     assert "0 images" in refused(str(tmp_path / "empty"), "--output", "x")
@@ -172,12 +194,12 @@ def test_inception_statistics_are_torch_fidelitys(inception: Path, folder: Path,
 
 @pytest.mark.slow
 def test_another_inception_is_refused(inception: Path, tmp_path: Path) -> None:
-    label = make_extractor("inception", "", str(inception), "cpu").label
+    label = make_extractor(ExtractorSettings("inception", pretrained=str(inception)), "cpu").label
     state = torch.load(inception, weights_only=True)
     state["Conv2d_1a_3x3.conv.weight"] += 1e-3
     torch.save(state, inception)
-    assert make_extractor("inception", "", str(inception), "cpu").label != label
+    assert make_extractor(ExtractorSettings("inception", pretrained=str(inception)), "cpu").label != label
     del state["fc.weight"]
     torch.save(state, tmp_path / "cut.pth")
     with pytest.raises(ConfigError, match=r"cannot load inception from .*cut\.pth"):
-        make_extractor("inception", "", str(tmp_path / "cut.pth"), "cpu")
+        make_extractor(ExtractorSettings("inception", pretrained=str(tmp_path / "cut.pth")), "cpu")
