@@ -19,7 +19,7 @@ from rilbench.evaluation.config import Perturbation
 from rilbench.evaluation.perturb import PERTURBATIONS
 from rilbench.store.results import load_result
 from rilbench.store.tables import markdown
-from rilbench_metrics.diversity import Diversity
+from rilbench_metrics.clip_features import Diversity
 from rilbench_metrics.extractors import ExtractorSettings
 
 

@@ -23,8 +23,7 @@ from rilbench_aesthetic import Aesthetic, AestheticSettings, LinearHead
 from rilbench_clip import Clip, ClipSettings
 from rilbench_hps import HPS, HPSSettings
 from rilbench_imagereward import ImageReward, ImageRewardSettings
-from rilbench_metrics.clip_score import ClipScore, ClipScoreSettings
-from rilbench_metrics.diversity import Diversity
+from rilbench_metrics.clip_features import ClipScore, ClipScoreSettings, Diversity
 from rilbench_metrics.extractors import ExtractorSettings
 from rilbench_metrics.fid import FID, FIDSettings, statistics
 from rilbench_pickscore import PickScore, PickScoreSettings

@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 
 from rilbench import ConfigError, PluginError
 from rilbench.contracts.settings import build
-from rilbench_metrics.diversity import Diversity
+from rilbench_metrics.clip_features import Diversity
 from rilbench_metrics.extractors import ExtractorSettings, extractor_files, make_extractor
 from rilbench_metrics.fid import FID, FIDSettings, statistics
 

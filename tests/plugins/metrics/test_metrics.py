@@ -19,7 +19,7 @@ from rilbench import ConfigError, NoSettings
 from rilbench.contracts.settings import build
 from rilbench.encoders import ClipEncoder
 from rilbench_jpeg.sizes import JpegSize, JpegSizeSettings, PngSize
-from rilbench_metrics.clip_score import ClipScore, ClipScoreSettings
+from rilbench_metrics.clip_features import ClipScore, ClipScoreSettings
 from rilbench_metrics.fid import FID, FIDSettings, frechet, statistics
 from rilbench_metrics.structure import Structure
 
