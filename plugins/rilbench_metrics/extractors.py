@@ -29,6 +29,7 @@ INCEPTION = (
     "url:https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/weights-inception-2015-12-05-6726825d.pth"
     "#sha256=6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2&size=95628359&licence=Apache-2.0"
 )
+PROBE = "package:rilbench_shapes/weights/probe.safetensors"
 BROUGHT = re.compile(r"[\w.]+:[\w.]+")  # module:Class
 
 
@@ -37,13 +38,11 @@ class ExtractorSettings:
     """The network whose features are compared."""
 
     extractor: str = setting(
-        "clip",
+        "rilbench_shapes.probe:ProbeExtractor",
         "`clip`: unit image features of `model`; `inception`: the published FID's pooled Inception v3 features; "
-        "`module:Class`: an extractor that a package brings",
+        "`module:Class`: an extractor that a package brings, by default the probe of `shapes`",
     )
-    model: str = setting(
-        "package:rilbench_shapes/weights/clip", f"for `clip`: {CLIP_MODEL}; for others: their weights", path=True
-    )
+    model: str = setting(PROBE, f"for `clip`: {CLIP_MODEL}; for an extractor of a package: its weights", path=True)
     pretrained: str | None = setting(
         None,
         "weight file or open_clip tag of `model`, or the weight file of `inception`, if not the published one",
@@ -51,6 +50,8 @@ class ExtractorSettings:
     )
 
     def __post_init__(self) -> None:
+        if self.extractor == "clip" and self.model == PROBE:
+            raise ConfigError("model: extractor clip needs a CLIP, for example package:rilbench_shapes/weights/clip")
         if self.extractor not in BUILT_IN and not BROUGHT.fullmatch(self.extractor):
             known = unknown("extractor", self.extractor, BUILT_IN)
             raise ConfigError(f"extractor: {known} One of a package is named as module:Class")

@@ -29,7 +29,7 @@ class FIDSettings(ExtractorSettings):
         "`mean` (D,), `cov` (D, D) and `n` (1,) of the reference set, as `rilbench reference` writes them",
         path=True,
     )
-    scale: float = setting(10.0, "factor of the features; distances are multiplied by its square", above=0, at_most=1e6)
+    scale: float = setting(1.0, "factor of the features; distances are multiplied by its square", above=0, at_most=1e6)
 
 
 class FID(Metric):

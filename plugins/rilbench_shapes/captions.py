@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import itertools
 import re
+from collections.abc import Sequence
 
 import torch
 
+from rilbench import ConfigError
 from rilbench_shapes.world import COLOURS, CONTENT, PLACES, SHAPES, SIZES, STYLE_WORDS, Scenes
 
 TEMPLATE = "a {size} {colour} {shape} {place} on a {background} background"
@@ -49,6 +51,18 @@ def parse(caption: str) -> dict[str, int] | None:
     if match is None:
         return None
     return {name: words.index(match[name]) for name, words in CONTENT.items()}
+
+
+def contents(prompts: Sequence[str], who: str) -> dict[str, torch.Tensor]:
+    """The content (B,) that captions fix, as indices into `CONTENT`; ConfigError naming `who` for other prompts."""
+    parsed = [parse(prompt) for prompt in prompts]
+    strangers = [prompt for prompt, content in zip(prompts, parsed, strict=True) if content is None]
+    if strangers:
+        raise ConfigError(
+            f"{who}: {strangers[0]!r} is not a caption of the `shapes` world; leave {who.split()[-1]} out of "
+            "evaluate.metrics for other prompts"
+        )
+    return {name: torch.tensor([content[name] for content in parsed if content is not None]) for name in CONTENT}
 
 
 def every() -> list[str]:

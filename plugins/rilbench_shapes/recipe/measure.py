@@ -16,9 +16,11 @@ from rilbench.model.config import ModelConfig
 from rilbench.model.randomness import evaluation_noise
 from rilbench.model.text_to_image import TextToImage
 from rilbench_aesthetic.head import LinearHead
-from rilbench_shapes import captions
+from rilbench_shapes import captions, rules
+from rilbench_shapes.attributes import probabilities
 from rilbench_shapes.oracle import agreement
-from rilbench_shapes.recipe import aesthetic, clip, hps, vae
+from rilbench_shapes.probe import Probe
+from rilbench_shapes.recipe import aesthetic, clip, hps, probe, vae
 from rilbench_shapes.recipe.fit import generator_for
 from rilbench_shapes.renderer import render
 from rilbench_shapes.world import sample_scenes
@@ -27,14 +29,25 @@ from rilbench_shapes.world import sample_scenes
 def measure(folder: Path) -> str:
     """The quality figures as JSON; also written to `folder/quality.json`."""
     model = TextToImage.load(ModelConfig(path=str(folder / "pipeline"), device="cpu"))
-    encoder = load_clip(folder / "clip")
+    encoder, seen = load_clip(folder / "clip"), Probe.load(folder / "probe.safetensors")
+    rendered, generated = renders(), generations(model, read_prompts(str(folder / "prompts" / "eval.txt")))
     quality: dict[str, float | dict[str, float]] = {
         "vae_psnr_db": vae.clean_psnr(model.vae),
         "clip_retrieval_of_100": clip.retrieval(encoder),
-        "aesthetic_correlation": aesthetic.correlation(encoder, LinearHead.load(folder / "aesthetic.safetensors")),
+        "clip_score_of_renders": clip_scores(encoder),
+        **{
+            f"{name}_correlation": aesthetic.correlation(
+                encoder, LinearHead.load(folder / f"{name}.safetensors"), name=name
+            )
+            for name in rules.RATINGS
+        },
         "hps_pair_accuracy": hps.accuracy(load_clip(folder / "hps")),
-        "oracle_on_renders": oracle_on_renders(),
-        "oracle_on_base_model": oracle_on_model(model, read_prompts(str(folder / "prompts" / "eval.txt"))),
+        "oracle_on_renders": means(agreement(*rendered)),
+        "oracle_on_base_model": means(agreement(*generated)),
+        "attributes_on_renders": means(attributes(seen, *rendered)),
+        "attributes_on_base_model": means(attributes(seen, *generated)),
+        "attributes_of_other_captions": means(attributes(seen, rendered[0], rendered[1][1:] + rendered[1][:1])),
+        "probe_style_correlation": probe.style_correlation(seen),
     }
     text = json.dumps(quality, indent=1)
     (folder / "quality.json").write_text(text)
@@ -47,21 +60,36 @@ def load_clip(folder: Path) -> Any:
     return model.eval().requires_grad_(False)
 
 
-def oracle_on_renders(*, n: int = 2000, seed: int = 1) -> dict[str, float]:
-    """Agreement of the oracle with the captions of rendered scenes, by attribute."""
+def renders(*, n: int = 2000, seed: int = 1) -> tuple[Tensor, list[str]]:
+    """Images (n, 3, 32, 32) of new scenes and their captions."""
     generator = generator_for(seed, "oracle")
     scenes = sample_scenes(n, generator)
-    return _shares([agreement(render(scenes, generator), captions.write(scenes))])
+    return render(scenes, generator), captions.write(scenes)
 
 
-def oracle_on_model(model: TextToImage, prompts: list[str], *, images: int = 8, seed: int = 1) -> dict[str, float]:
-    """Agreement of the oracle with the prompts of the base model's images, by attribute."""
-    hits = []
+def generations(model: TextToImage, prompts: list[str], *, images: int = 8, seed: int = 1) -> tuple[Tensor, list[str]]:
+    """The base model's images of prompts and, for each image, its prompt."""
+    parts = []
     for prompt in prompts:
         noise = evaluation_noise(seed, prompt, range(images), model.latent_shape)
-        hits.append(agreement(generate(model, [prompt] * images, noise), [prompt] * images))
-    return _shares(hits)
+        parts.append(generate(model, [prompt] * images, noise))
+    return torch.cat(parts), [prompt for prompt in prompts for _ in range(images)]
 
 
-def _shares(hits: list[dict[str, Tensor]]) -> dict[str, float]:
-    return {name: torch.cat([each[name] for each in hits]).float().mean().item() for name in hits[0]}
+def attributes(seen: Probe, images: Tensor, prompts: list[str]) -> dict[str, Tensor]:
+    """The probability (B,) that the probe gives to each attribute of the captions."""
+    return probabilities(seen, images, captions.contents(prompts, "probe"))
+
+
+def clip_scores(encoder: Any, *, n: int = 1000, seed: int = 1) -> dict[str, float]:
+    """Percentiles of 100 times the cosine of renders and their own captions, which name no style."""
+    generator = generator_for(seed, "clip scores")
+    scenes = sample_scenes(n, generator)
+    image = encoder.encode_image(clip.normalised(render(scenes, generator)), normalize=True)
+    text = encoder.encode_text(clip.tokenize(captions.write(scenes)), normalize=True)
+    scores = 100 * (image * text).sum(1)
+    return {f"{share:.0%} below": scores.quantile(share).item() for share in (0.05, 0.5, 0.95)}
+
+
+def means(scores: dict[str, Tensor]) -> dict[str, float]:
+    return {name: score.float().mean().item() for name, score in scores.items()}

@@ -3,33 +3,37 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors.torch import save_file
 
+from rilbench_metrics.extractors import ExtractorSettings
 from rilbench_metrics.fid import statistics
 from rilbench_shapes import captions
-from rilbench_shapes.recipe.clip import normalised
+from rilbench_shapes.probe import ProbeExtractor
 from rilbench_shapes.recipe.fit import generator_for
 from rilbench_shapes.renderer import render
 from rilbench_shapes.world import sample_scenes
 
 IMAGES = 20_000
+KEPT = 2_000  # images whose features are stored, for kernel distances
 PROMPTS = {"train": 750, "eval": 50, "search": 50}  # search: settings are chosen on prompts that no table measures
 
 
-def save_statistics(folder: Path, clip: Any, *, seed: int = 0) -> None:
-    """Mean and covariance of CLIP features of rendered scenes, in `folder/fid.safetensors`."""
+def save_statistics(folder: Path, *, seed: int = 0) -> None:
+    """Mean and covariance of the probe's features of rendered scenes, and some of the features, in
+    `folder/fid.safetensors`."""
     generator = generator_for(seed, "fid reference")
+    probe = ProbeExtractor(ExtractorSettings(model=str(folder / "probe.safetensors")), "cpu")
     features = []
     for _ in range(0, IMAGES, 500):
         images = render(sample_scenes(500, generator), generator)
-        with torch.no_grad():
-            features.append(clip.encode_image(normalised(images), normalize=True))
-    mean, cov = statistics(torch.cat(features))
-    values = {"mean": mean, "cov": cov, "n": torch.tensor([IMAGES])}
-    save_file({k: v.contiguous() for k, v in values.items()}, folder / "fid.safetensors")
+        features.append(probe.features(images))
+    every = torch.cat(features)
+    mean, cov = statistics(every)
+    values = {"mean": mean, "cov": cov, "n": torch.tensor([IMAGES]), "features": every[:KEPT].half()}
+    about = {"extractor": probe.label, "images": str(IMAGES), "resize": "none"}
+    save_file({k: v.contiguous() for k, v in values.items()}, folder / "fid.safetensors", metadata=about)
 
 
 def save_prompts(folder: Path, *, seed: int = 0) -> None:

@@ -54,6 +54,14 @@ def train(folder: Path, *, steps: int = 3000, seed: int = 0) -> AutoencoderKL:
     return vae
 
 
+def load(folder: Path) -> AutoencoderKL:
+    """The trained autoencoder, frozen, in float32: of `folder/vae`, or of a finished pipeline."""
+    place = folder / "vae" if (folder / "vae").exists() else folder / "pipeline" / "vae"
+    vae = AutoencoderKL.from_pretrained(place, torch_dtype=torch.float32)
+    vae.eval().requires_grad_(False)
+    return vae
+
+
 def clean_psnr(vae: AutoencoderKL, *, n: int = 500, seed: int = 1) -> float:
     """Mean reconstruction PSNR in dB on scenes without grain that training never saw."""
     generator = generator_for(seed, "vae psnr")

@@ -137,4 +137,4 @@ def test_shipped_weights_are_as_good_as_the_model_card_says() -> None:
 
 
 def test_shipped_weights_are_small() -> None:
-    assert sum(p.stat().st_size for p in ROOT.rglob("*") if p.is_file()) < 25e6
+    assert sum(p.stat().st_size for p in ROOT.rglob("*") if p.is_file()) < 30e6
