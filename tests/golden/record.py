@@ -102,7 +102,8 @@ evaluate:
   pictures: 1
   bootstrap: 50
   perturb: [jpeg, blur, shift]
-  metrics: [compressibility, png_kb, jpeg_kb, clip_score, fid, structure, oracle, sharpness, colorfulness, diversity]
+  metrics: [compressibility, png_kb, jpeg_kb, attributes, fid, structure, oracle, clip_score, sharpness, colorfulness,
+            diversity]
 recipes:
   rid: {any: {clip_grad: 1.5e-4}}
   baseline: {any: {batch_size: 4}}
