@@ -28,7 +28,7 @@ class ClipScore(MeanMetric):
     """100 times the cosine of image and prompt features, in [-100, 100]; negative values are kept.
 
     On `shapes` it measures style more than content: perfect renders of a caption score between 62 and 83 in nine of ten
-    cases, because this benchmark's CLIP also reads the styles that a caption leaves open. `attributes` measures content.
+    cases, because its CLIP also reads the styles that a caption leaves open. `attributes` measures content.
     Source: Hessel et al., CLIPScore (2021), with the usual weight 100 in place of 2.5.
     """
 
