@@ -14,11 +14,17 @@ import torch
 import toy
 from safetensors.torch import load_file
 
+from rilbench.contracts.components import NoSettings
 from rilbench.contracts.errors import DamagedError, RilbenchError
 from rilbench.evaluation import evaluate as evaluation
+from rilbench.evaluation.config import EvaluateConfig
 from rilbench.evaluation.images import KeptImages, written
+from rilbench.model.config import ModelConfig
+from rilbench.model.text_to_image import TextToImage
+from rilbench_metrics.structure import Structure
 
 SHORT = ("rewards=[red]", "train.samples=2")
+PROMPTS = ["a red square", "a blue circle"]
 
 
 def pixels(count: int, side: int) -> torch.Tensor:
@@ -125,3 +131,22 @@ def test_images_are_kept_for_metrics_that_need_them(workplace: Path, monkeypatch
     toy.run(workplace, *SHORT, "evaluate.metrics=[likeness]")
     (file,) = files()
     assert torch.equal(load_file(file)["images"], torch.cat(made[:2]))  # of the base: 3 prompts x 2, 4 at a time
+
+
+def test_the_structure_of_the_untouched_model_is_exactly_1(pipeline: Path) -> None:
+    """Both images of a comparison are in 8 bits: those of the model, and the base model's that were kept."""
+    model = TextToImage.load(ModelConfig(path=str(pipeline), device="cpu", steps=2))
+    config = EvaluateConfig(images_per_prompt=3, batch_size=4, bootstrap=10)
+    kept: list[torch.Tensor] = []
+
+    def measured(base: torch.Tensor | None) -> evaluation.Evaluation:
+        metrics = {"structure": Structure(NoSettings())}
+        return evaluation.evaluate(
+            model, PROMPTS, metrics, config, origin=evaluation.LOADED, base_images=base, keep=kept.append
+        )
+
+    assert measured(None).values["structure"] == 1
+    base = torch.cat(kept)
+    assert base.dtype == torch.uint8
+    assert measured(base).scores["structure"].eq(1).all()
+    assert measured(base.bitwise_xor(1)).values["structure"] < 1  # the last bit counts

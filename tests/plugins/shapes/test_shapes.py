@@ -60,6 +60,7 @@ def test_renderer_draws_the_palette_and_style_words_mean_style() -> None:
 def test_rules_disagree_where_they_say() -> None:
     drawn = plain(100)
     pale = replace(drawn, saturation=torch.full((100,), 0.3))
+    assert torch.equal(rules.calm_rating(drawn), rules.calm_rating(pale))
     assert (rules.rating(drawn) > rules.rating(pale)).all()
     assert (rules.utility(drawn, drawn) < rules.utility(pale, drawn)).all()
     wrong = replace(drawn, shape=(drawn.shape + 1) % 5)
@@ -115,6 +116,23 @@ def test_training_is_seeded_and_leaves_the_average_weights_frozen() -> None:
     assert not first.weight.requires_grad
 
 
+def test_the_recipe_keeps_finished_parts_and_makes_the_missing_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from rilbench_shapes.__main__ import train
+    from rilbench_shapes.recipe import measure
+
+    finished = ("vae", "pipeline/captions.json", "clip", "hps", "probe.safetensors", "fid.safetensors")
+    for name in (*finished, *(f"{head}.safetensors" for head in rules.RATINGS)):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("kept")
+    monkeypatch.setattr(measure, "measure", lambda folder: "measured")
+    train(tmp_path)
+    assert all((tmp_path / name).read_text() == "kept" for name in finished)
+    made = {file.name: file.read_text() for file in (tmp_path / "prompts").iterdir()}
+    assert made == {file.name: file.read_text() for file in (ROOT / "prompts").iterdir()}  # as they are shipped
+
+
 @pytest.mark.slow
 def test_shipped_weights_are_as_good_as_the_model_card_says() -> None:
     """The card's figures meet the benchmark's bar, and the cheap ones are measured again."""
@@ -127,6 +145,10 @@ def test_shipped_weights_are_as_good_as_the_model_card_says() -> None:
     assert min(card["oracle_on_base_model"][k] for k in ("shape", "colour", "background")) >= 0.75
     assert card["clip_retrieval_of_100"] >= 0.70
     assert card["aesthetic_correlation"] >= 0.85
+    assert card["aesthetic_calm_correlation"] >= 0.85
+    assert min(card["attributes_on_renders"].values()) >= 0.97
+    assert min(card["attributes_on_base_model"].values()) >= 0.97
+    assert max(card["attributes_of_other_captions"].values()) < 0.6
     assert card["hps_pair_accuracy"] >= 0.85
 
     encoder = measure.load_clip(ROOT / "weights" / "clip")
