@@ -21,7 +21,7 @@ forgetting = table[table["quantity"] == "forgetting"]
 print(forgetting.pivot(index="label", columns="metric", values="mean").T)
 
 # %% Plot. In a notebook, use `.show()` instead.
-rilbench.plot.stage_curves(runs, "clip_score").write_html("clip_score.html")
+rilbench.plot.stage_curves(runs, "attributes").write_html("attributes.html")
 rilbench.plot.heat_map(runs).write_html("forgetting.html")
 
 # %% Generate an image from the same prompt and noise after each stage of each run.

@@ -19,7 +19,7 @@ TINY = {
     "model.device": "cpu",
     "evaluate.prompts": "prompts.txt",
     "evaluate.images_per_prompt": 1,
-    "evaluate.metrics": ["clip_score"],
+    "evaluate.metrics": ["attributes"],
     "tracking": False,
 }
 
@@ -33,7 +33,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(autouse=True)
 def workplace(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(folder)
-    Path("prompts.txt").write_text("a large red circle at the left on a blue background\na small green square\n")
+    Path("prompts.txt").write_text(
+        "a large red circle at the left on a blue background\na small red ring at the top on a blue background\n"
+    )
 
 
 def code(page: str) -> str:
