@@ -52,11 +52,14 @@ def print_json(value: Any) -> None:
 
 def print_outcome(outcome: Outcome) -> None:
     """Print the table of a finished run and the paths of its files."""
+    from rilbench.store import tables
     from rilbench.store.layout import RunFiles
 
     print_result(outcome.result)
     files = RunFiles(outcome.folder)
-    lines = {"result": files.result, "images": files.pictures, "repeat": outcome.result.command}
+    ratios = "\n".join(tables.ratios(outcome.result))
+    lines: dict[str, object] = {"gradients": ratios} if ratios else {}
+    lines |= {"result": files.result, "images": files.pictures, "repeat": outcome.result.command}
     print_fields(lines | outcome.summary)
 
 

@@ -38,6 +38,7 @@ class Row:
     intervals: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     train_seconds: float = 0.0
     evaluate_seconds: float = 0.0
+    training: Mapping[str, float] = field(default_factory=dict)  # medians of its gradients: `rilbench.training.summary`
 
 
 @dataclass(frozen=True)
@@ -193,6 +194,7 @@ def _row(stage: Mapping[str, Any], where: str) -> Row:
         intervals={k: (float(v[0]), float(v[1])) for k, v in stage["intervals"].items()},
         train_seconds=float(stage["train_seconds"]),
         evaluate_seconds=float(stage["evaluate_seconds"]),
+        training={str(k): float(v) for k, v in stage.get("training", {}).items()},
     )
 
 

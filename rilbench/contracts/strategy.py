@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, ClassVar, Literal, Protocol
 
 from rilbench.contracts.components import Component
 
@@ -75,7 +75,12 @@ class Step(Protocol):
 
 
 class Strategy(Component):
-    """Plans the stages for a sequence of rewards and defines the loss that trains them."""
+    """Plans the stages for a sequence of rewards and defines the loss that trains them.
+
+    remedies: for a term of the loss, what to change if its gradient is too small to matter; a warning quotes it.
+    """
+
+    remedies: ClassVar[Mapping[str, str]] = {}
 
     def plan(self, rewards: Sequence[str]) -> list[Stage]:
         """The stages for a sequence of reward names; by default one for each reward, on top of the previous one."""

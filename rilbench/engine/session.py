@@ -21,6 +21,7 @@ from rilbench.evaluation.kept import KeptEvaluation
 from rilbench.store import stage_record, temporary
 from rilbench.store.grid import save_picture
 from rilbench.store.locks import locked
+from rilbench.training.summary import summarised
 
 LESS = "lower evaluate.batch_size or set model.vae_slicing=true"
 
@@ -44,7 +45,10 @@ class Session:
                 temporary.sweep(folder, alone=True)
                 self.training.complete(planned)
                 self._measure(planned)
-        numbers = kept.numbers()
+        numbers, seconds, training = kept.numbers(), 0.0, dict[str, float]()
+        if planned.train:
+            record = stage_record.read(self.loaded.files(planned).folder)
+            seconds, training = record["seconds"], summarised(record["log"], planned.train)
         return Row(
             label="base" if planned is self.loaded.plan[0] else planned.stage.label,
             rewards=tuple(planned.stage.rewards),
@@ -52,8 +56,9 @@ class Session:
             evaluation=self.loaded.store.relative(kept.files.folder),
             values={k: float("nan") if v is None else v for k, v in numbers["values"].items()},
             intervals={k: (v[0], v[1]) for k, v in numbers["intervals"].items()},
-            train_seconds=stage_record.read(self.loaded.files(planned).folder)["seconds"] if planned.train else 0.0,
+            train_seconds=seconds,
             evaluate_seconds=numbers["seconds"],
+            training=training,
         )
 
     def evaluations(self) -> list[str]:

@@ -100,6 +100,7 @@ class Training:
             seed=loaded.config.seed,
             checkpoint=loaded.files(planned).checkpoint,
             warn=self.warn,
+            say=loaded.reporter.say,
             initial=load_pair(before.folder, loaded.model.device) if planned.initial else None,
             carry=self._carry(before),
             on_update=on_update,

@@ -46,6 +46,17 @@ def _cell(matrix: ResultMatrix, metric: str, stage: int) -> str:
     return f"{text} ({lost})"
 
 
+def ratios(result: RunResult) -> list[str]:
+    """For each stage whose loss has several terms, their gradient norms relative to the first term's."""
+    lines = []
+    for i, row in enumerate(result.matrix.rows):
+        terms = [key.removeprefix("gradient/") for key in row.training if key.startswith("gradient/")]
+        shares = [f"{name} {row.training[f'ratio/{name}']:.2g}" for name in terms[1:]]
+        if shares:
+            lines.append(f"{i} {row.label}: {', '.join(shares)} of {terms[0]}")
+    return lines
+
+
 def markdown(result: RunResult) -> str:
     """The table in Markdown."""
     return markdown_table(headers(result), rows(result))

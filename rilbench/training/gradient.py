@@ -46,9 +46,18 @@ class Gradient:
             clip(gradients, longest, norm)
         return norm.item()
 
-    def norms(self) -> dict[str, float]:
-        """The gradient norm of each term of the loss with respect to the pair, before clipping."""
-        if not self.by_term or len(self.terms) < 2:
+    def measured(self) -> dict[str, float]:
+        """The gradient norm of each term of the loss with respect to the pair, before clipping; and of the gradient as
+        the optimiser receives it, the median size of its numbers that are not exactly 0, as those of A_t are while B_t
+        is 0."""
+        return self._norms() | self._median() if self.by_term else {}
+
+    def _median(self) -> dict[str, float]:
+        sizes = torch.cat([f.grad.abs().flatten() for f in self.factors if f.grad is not None])
+        return {"gradient_median": sizes[sizes > 0].median().item()} if sizes.any() else {}
+
+    def _norms(self) -> dict[str, float]:
+        if len(self.terms) < 2:
             return {}
         # squares of tiny numbers underflow in float32
         norms = {name: torch.linalg.vector_norm(row, dtype=torch.float64) for name, row in self.terms.items()}

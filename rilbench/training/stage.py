@@ -15,6 +15,7 @@ from rilbench.contracts.pair import LoraPair
 from rilbench.contracts.strategy import Stage
 from rilbench.model.randomness import generator_for
 from rilbench.store.tensors import RESTART, load_checkpoint, save_checkpoint
+from rilbench.training import summary
 from rilbench.training.checked import CheckedStrategy
 from rilbench.training.config import TrainConfig
 from rilbench.training.update import Trainer
@@ -33,6 +34,7 @@ class StageTraining(Trainer):
     initial: LoraPair | None = None  # the pair to continue; None starts a new one
     carry: Mapping[str, Tensor] | None = None  # the tensors of the strategy at the end of the previous stage
     warn: Callable[[str], None] = lambda text: None
+    say: Callable[[str], None] = lambda text: None
     on_update: OnUpdate = lambda update, total, values: None
     log: list[dict[str, float]] = field(default_factory=list)
 
@@ -52,7 +54,17 @@ class StageTraining(Trainer):
             self.on_update(number + 1, total, self.log[-1])
             if (number + 1) % self.config.checkpoint_every == 0 and number + 1 < total:
                 self._save(number + 1, pair, optimiser)
+        self._report()
         return pair.copy()
+
+    def _report(self) -> None:
+        """Warn of terms without influence and of an eps that matters; tell what clipping did."""
+        where = f"stage {self.index} ({self.stage.label})"
+        remedies = None if self._strategy.combines else self.strategy.remedies
+        for text in summary.warnings(self.log, self.config, remedies):
+            self.warn(f"{where}: {text}")
+        for text in summary.notes(self.log, self.config):
+            self.say(f"{where}: {text}")
 
     def carry_left(self) -> dict[str, Tensor]:
         """The tensors that the strategy passes to the next stage."""

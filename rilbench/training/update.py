@@ -49,7 +49,7 @@ class Trainer:
         norm = gradient.finish(longest=config.clip_grad)
         optimiser.step()  # line 15
         strategy.after_update(step)  # line 16
-        return {"update": number + 1, **gradient.values, **gradient.norms(), "gradient": norm}
+        return {"update": number + 1, **gradient.values, **gradient.measured(), "gradient": norm}
 
 
 def draw_batch(prompts: Sequence[str], shape: tuple[int, ...], samples: range, *, seed: int, stage: int) -> Batch:

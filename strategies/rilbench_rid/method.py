@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -56,6 +56,9 @@ class RewardIncrementalDistillation(Strategy):
 
     Settings = MethodSettings
     settings: MethodSettings
+    remedies: ClassVar[Mapping[str, str]] = {
+        "distillation": "raise lam or set distance=sum in strategy_settings.rid, or lower train.reward_scale"
+    }
     teacher: LoraPair  # theta_T, on the student's frozen pairs
 
     def begin(self, stage: Stage, pair: LoraPair) -> None:

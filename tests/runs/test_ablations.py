@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import statistics
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 import torch
 import toy
 
+from rilbench.cli.output import print_outcome
 from rilbench.contracts.result import RunResult
 from rilbench.model.files import load_pair
 from rilbench.testing import check_component
@@ -69,21 +71,43 @@ def test_full_steps_and_the_last_step_teach_differently(workplace: Path) -> None
 
 
 def test_rid_without_a_teacher_is_the_baseline(workplace: Path) -> None:
-    one = run(workplace, "strategy=rid", "strategy_settings.rid.lam=0", LAST)
-    other = run(workplace, "strategy=baseline", LAST)
-    assert all(map(torch.equal, *(load_pair(stage(workplace, r, 2)).factors for r in (one, other))))
+    """They differ by the teacher alone: to the last bit, clipped, with decay, in parts, with a shorter last batch."""
+    train = {"samples": 7, "micro_batch": 1, "clip_grad": 0.1, "weight_decay": 0.1, "reward_scale": 0.5}
+    settings = [LAST, *(f"train.{key}={value}" for key, value in train.items())]
+    one = run(workplace, "strategy=rid", "strategy_settings.rid.lam=0", *settings)
+    other = run(workplace, "strategy=baseline", *settings)
+    for i in (1, 2):
+        assert stage(workplace, one, i) != stage(workplace, other, i)
+        assert all(map(torch.equal, *(load_pair(stage(workplace, r, i)).factors for r in (one, other))))
+
+
+def test_a_result_tells_the_influence_of_the_distillation(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    outcome = toy.run(workplace, "train.log_gradients_every=1", "strategy_settings.rid.lam=1e4")
+    base, red, dark = outcome.result.matrix.rows
+    log = json.loads((stage(workplace, outcome.result, 1) / "stage.json").read_text())["log"]
+    assert base.training == {}
+    assert red.training["ratio/distillation"] == pytest.approx(
+        statistics.median(entry["gradient/distillation"] / entry["gradient/reward"] for entry in log[1:])
+    )
+    read = RunResult.from_json(json.loads((outcome.folder / "result.json").read_text()))
+    assert [row.training for row in read.matrix.rows] == [row.training for row in outcome.result.matrix.rows]
+    print_outcome(outcome)
+    first, second = (f"{row.training['ratio/distillation']:.2g} of reward" for row in (red, dark))
+    printed = " ".join(capsys.readouterr().out.split())
+    assert f"gradients 1 red: distillation {first} 2 dark: distillation {second} result" in printed
 
 
 def test_a_scaled_sequence_lies_between_base_and_end(workplace: Path) -> None:
     whole, half, none = (
-        run(workplace, "strategy=wise_ft", f"strategy_settings.wise_ft.scale={s}") for s in (1.0, 0.5, 0.0)
+        run(workplace, "rewards=[red]", "strategy=wise_ft", f"strategy_settings.wise_ft.scale={s}")
+        for s in (1.0, 0.5, 0.0)
     )
-    base, _, last, scaled = whole.matrix.values("red")
+    base, last, scaled = whole.matrix.values("red")
     assert scaled == pytest.approx(last, abs=1e-5)
     assert none.matrix.values("red")[-1] == pytest.approx(base, abs=1e-5)
     between = sorted((base, half.matrix.values("red")[-1], last))[1]
     assert between == half.matrix.values("red")[-1]
-    assert half.matrix.rows[2].stage_id == run(workplace, "strategy=baseline").matrix.rows[2].stage_id
+    assert half.matrix.rows[1].stage_id == run(workplace, "strategy=baseline").matrix.rows[1].stage_id
 
 
 def test_the_soup_of_factors_is_made_once_and_is_another(workplace: Path) -> None:
