@@ -86,7 +86,7 @@ def make(name: str, folder: Path, file: str) -> object:
         "clip": lambda: Clip(ClipSettings(model=ARCHITECTURE, pretrained=file)),
         "clip_score": lambda: ClipScore(ClipScoreSettings(model=ARCHITECTURE, pretrained=file)),
         "diversity": lambda: Diversity(ExtractorSettings(extractor="clip", model=ARCHITECTURE, pretrained=file)),
-        "fid": lambda: FID(FIDSettings(model=f"{folder}/clip", reference=file)),
+        "fid": lambda: FID(FIDSettings(extractor="clip", model=f"{folder}/clip", reference=file)),
         "imagereward": lambda: ImageReward(
             ImageRewardSettings(weights=file, config=f"{folder}/med_config.json", tokenizer=f"{folder}/words")
         ),
