@@ -45,8 +45,8 @@ class Attributes(MeanMetric):
 
 
 def probabilities(probe: Probe, images: Tensor, wanted: dict[str, Tensor]) -> dict[str, Tensor]:
-    """For each attribute of `CONTENT`, the probability (B,) of the wanted word in images (B, 3, H, W) in [0, 1]."""
-    content, _ = probe(probe.seen(images))
+    """For each attribute of `CONTENT`, the probability (B,) of the wanted word in images (B, 3, 32, 32) in [0, 1]."""
+    content, _ = probe(images)
     return {
         name: logits.softmax(1).gather(1, wanted[name].to(logits.device)[:, None])[:, 0]
         for name, logits in content.items()

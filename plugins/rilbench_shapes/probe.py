@@ -11,7 +11,7 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from rilbench import ConfigError
-from rilbench.encoders import brief, read_tensors, resize
+from rilbench.encoders import brief, read_tensors
 from rilbench_metrics.extractors import PROBE, Extractor, ExtractorSettings
 from rilbench_shapes.world import CONTENT, RESOLUTION, STYLE
 
@@ -42,13 +42,15 @@ class Probe(nn.Module):
         self.heads = nn.Linear(FEATURES, sum(sizes) + len(STYLE))
         self.sizes = (*sizes, len(STYLE))
 
-    @staticmethod
-    def seen(images: Tensor) -> Tensor:
-        """Images (B, 3, H, W) in [0, 1] in the size and dtype that the probe takes."""
-        return resize(images.float(), RESOLUTION).clamp(0, 1)
-
     def features(self, images: Tensor) -> Tensor:
-        """Features (B, 64), each with mean 0 and variance 1 over rendered scenes."""
+        """Features (B, 64), each with mean 0 and variance 1 over rendered scenes; ConfigError for images of another
+        size."""
+        if images.shape[-2:] != (RESOLUTION, RESOLUTION):
+            raise ConfigError(
+                f"the probe supports only {RESOLUTION} x {RESOLUTION} images of `shapes`; for other images set "
+                "metric_settings.fid.extractor and metric_settings.diversity.extractor, for example to inception, and "
+                "leave attributes out of evaluate.metrics"
+            )
         found: Tensor = self.standard(self.penultimate(self.body(2 * images - 1)))
         return found
 
@@ -79,4 +81,4 @@ class ProbeExtractor(Extractor):
         self.module = self.probe
 
     def features(self, images: Tensor) -> Tensor:
-        return self.probe.features(self.probe.seen(images))
+        return self.probe.features(images)

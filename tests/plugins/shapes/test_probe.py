@@ -82,6 +82,12 @@ def test_attributes_refuse_other_prompts() -> None:
         Attributes(AttributesSettings()).update(torch.zeros(1, 3, 32, 32), ["a cat"])
 
 
+def test_the_probe_refuses_images_of_another_world() -> None:
+    metric = FID(FIDSettings())
+    with pytest.raises(ConfigError, match=r"32 x 32 images of `shapes`.*metric_settings\.fid\.extractor"):
+        metric.update(torch.zeros(2, 3, 64, 64), ["a cat"] * 2)
+
+
 def test_a_saved_probe_is_the_same_and_another_file_is_refused(tmp_path: Path, images: torch.Tensor) -> None:
     torch.manual_seed(0)
     made = Probe().eval()
