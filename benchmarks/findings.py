@@ -78,14 +78,14 @@ class Runs:
         matrix = next(run for run in self.runs if run.label == label).matrix
         return [number(matrix.values(metric)[0]) for metric in METRICS]
 
-    def models(self, label: str) -> int:
-        return int(self.quantities.loc[self.quantities["label"] == label, "model"].nunique())
+    def seeds(self, label: str) -> int:
+        return len({run.seed for run in self.runs if run.label == label})
 
-    def tests(self, one: str, against: str, asked: Sequence[Asked], over: str = "run") -> list[Row]:
+    def tests(self, one: str, against: str, asked: Sequence[Asked]) -> list[Row]:
         """The paired tests of one label against another, corrected together."""
         table = self.quantities[self.quantities["label"].isin([one, against])]
         table = table[[key in set(asked) for key in zip(table["quantity"], table["metric"], strict=True)]]
-        found = by(differences(table, against, over), "quantity", "metric")
+        found = by(differences(table, against), "quantity", "metric")
         return [found[key] for key in asked]
 
     def values(self, quantity: Quantity, metric: str = "average") -> dict[tuple[str, str, int], float]:
@@ -135,8 +135,8 @@ def final_values(runs: Runs, labels: Sequence[str]) -> None:
         if untouched not in [row[2:-1] for row in rows if row[0].startswith("base")]:
             rows.append(["base" if not rows else f"base of {label}", "", *untouched, "0"])
         cells = [*runs.means(label, Quantity.FINAL, METRICS), *runs.means(label, Quantity.AVERAGE)]
-        rows.append([label, str(runs.models(label)), *cells])
-    table(["method", "models", *METRICS, "average gain %"], rows)
+        rows.append([label, str(runs.seeds(label)), *cells])
+    table(["method", "seeds", *METRICS, "average gain %"], rows)
 
 
 def forgetting(runs: Runs, labels: Sequence[str]) -> None:
@@ -166,7 +166,7 @@ def less_forgetting(runs: Runs, other: str) -> None:
         gaps = [v - values.get(("rid", *case), math.nan) for (label, *case), v in values.items() if label == other]
         less = f"{sum(gap > 0 for gap in gaps)} of {int(test['matched'])}"
         rows.append([metric, str(int(test["n"])), spread(test), less, chance(test["p_holm"])])
-    table(["metric", "pairs", "difference", "rid forgets less", "p (Holm)"], rows)
+    table(["metric", "seeds", "difference", "rid forgets less", "p (Holm)"], rows)
 
 
 def gains(runs: Runs, labels: Sequence[str]) -> None:
@@ -204,17 +204,6 @@ def matched(runs: Runs) -> None:
     table(["method", "reached", "structure minus RID's", "oracle minus RID's", "drifts less than RID"], rows)
 
 
-def certainty(runs: Runs, other: str) -> None:
-    print(f"### How sure: rid minus {other}, by what is taken as one observation\n")
-    asked = [(Quantity.AVERAGE, "average"), (Quantity.FINAL, "structure"), (Quantity.FINAL, "oracle")]
-    tests = [runs.tests("rid", other, asked, over) for over in ("run", "order", "seed")]
-    cells = [
-        [f"{spread(test)}, p {chance(test['p_holm'])}" for test in measure] for measure in zip(*tests, strict=True)
-    ]
-    rows = [[name, *row] for name, row in zip(("average gain %", "structure", "oracle"), cells, strict=True)]
-    table(["measure", "order and seed", "order", "seed"], rows)
-
-
 def hacking(runs: Runs, labels: Sequence[str]) -> None:
     print("### Against reward hacking: gain left after a disturbance, rewards nobody trained, diversity\n")
     disturbed = [f"{reward}@{how}" for how in DISTURBANCES for reward in REWARDS]
@@ -248,8 +237,6 @@ def report(source: Path) -> None:
     by_stage(study, study.labels(["baseline", "rid"]))
     for other in study.labels(["baseline", "rid-lam0", "baseline-half", "baseline-early"]):
         less_forgetting(study, other)
-    for other in study.labels(["baseline", "baseline-half", "baseline-early"]):
-        certainty(study, other)
     gains(study, labels)
     matched(study)
     hacking(study, labels)

@@ -14,8 +14,8 @@ from rilbench_compare import paper
 Record = dict[str, Any]
 FIELDS = (  # of all tables, in order; a record has those of its table
     *("label", "against", "order", "quantity", "metric", "unit", "higher_is_better"),
-    *("n", "mean", "sd", "low", "high", "best", "matched", "p", "p_holm", "significant"),
-    *("prompts", "p_prompts", "p_prompts_holm", "significant_prompts"),
+    *("n", "mean", "sd", "low", "high", "best", "matched", "p", "p_holm", "significant", "seeds_needed", "untested"),
+    *("prompts", "low_crossed", "high_crossed", "p_crossed", "p_crossed_holm", "significant_crossed"),
 )
 WHOLE = ("n", "matched", "prompts")
 
@@ -23,8 +23,8 @@ WHOLE = ("n", "matched", "prompts")
 def records(comparison: Comparison, *, only_means: bool = False, published: bool = False) -> dict[str, list[Record]]:
     """Tables `base`, `orders`, `means`, `differences`; the published numbers are tables of their own, `paper_*`.
 
-    label is the strategy's name unless its runs were given another; n is the number of models (for differences, of
-    independent pairs) behind mean, sd and the 95 % interval low to high.
+    label is the strategy's name unless its runs were given another; n is the number of seeds behind mean, sd and the
+    95 % interval low to high.
     """
     names = [info.name for info in comparison.columns(Quantity.FINAL)]
     base = [{"label": "base", "quantity": "final", "metric": n, "mean": comparison.base(n)} for n in names]
@@ -61,7 +61,8 @@ def _record(row: Record, info: MetricInfo) -> Record:
     row = row | {"unit": info.unit, "higher_is_better": info.higher_is_better}
     if isinstance(row.get("order"), str):
         row["order"] = row["order"].split(" > ")
-    kept = [key for key in FIELDS if key in row and ("prompts" not in key or row["prompts"] > 0)]
+    crossed = row.get("prompts", 0) > 0
+    kept = [key for key in FIELDS if key in row and (crossed or (key != "prompts" and "crossed" not in key))]
     return {key: int(row[key]) if key in WHOLE else row[key] for key in kept}
 
 

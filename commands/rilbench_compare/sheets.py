@@ -38,7 +38,7 @@ def values_sheet(
     for label in comparison.labels:
         orders = dict.fromkeys(run.order for run in comparison.of(label))
         for order in orders if by_order else [""]:
-            n = sum(run.order == order for run in comparison.of(label)) if order else comparison.models(label)
+            n = comparison.seeds_of(label, order)
             cells = [_value(comparison, label, quantity, info.name, order, n) for info in infos]
             rows.append([*map(Cell, (label, order or str(len(orders)), str(n))), *cells])
     with_paper = published and (by_order or final)  # the paper reports no mean forgetting
@@ -48,7 +48,7 @@ def values_sheet(
         rows += paper.cells(chosen, infos, quantity)
     return Sheet(
         title=f"{TITLES[quantity]}; {'by strategy and order' if by_order else 'mean over orders and seeds'}",
-        head=["strategy", *(("order", "seeds") if by_order else ("orders", "models")), *map(header, infos)],
+        head=["strategy", "order" if by_order else "orders", "seeds", *map(header, infos)],
         rows=rows,
         names=3,
         caption=_caption("orders" if by_order else "means", comparison, quantity, rows, published=with_paper),
@@ -56,10 +56,10 @@ def values_sheet(
 
 
 def differences_sheet(comparison: Comparison, quantity: Quantity) -> Sheet:
-    """For every strategy except the reference, a row per metric: difference, n and p."""
+    """For every strategy except the reference, a row per metric: difference, seeds and p."""
     infos = {info.name: info for info in comparison.columns(quantity)}
     tests = comparison.tests(quantity)
-    head = ["strategies", "metric", "difference", "n", "p (runs)"]
+    head = ["strategies", "metric", "difference", "seeds", "p", "seeds needed"]
     prompts = any(test.get("prompts", 0) > 0 for test in tests.values())
     rows: list[list[Cell]] = []
     above = ""
@@ -67,11 +67,11 @@ def differences_sheet(comparison: Comparison, quantity: Quantity) -> Sheet:
         rows += [[]] if above not in ("", label) else []
         names = [f"{label} - {comparison.against}", header(infos[metric])]
         cells = _difference(test, comparison.base(metric))
-        rows.append([*map(Cell, names), *(cells if prompts else cells[:-1])])
+        rows.append([*map(Cell, names), *cells[: len(head) - 2 + 2 * prompts]])
         above = label
     return Sheet(
-        title=f"{TITLES[quantity]}; differences, matched by order and seed",
-        head=[*head, "p (prompts)"] if prompts else head,
+        title=f"{TITLES[quantity]}; differences, paired by order and seed",
+        head=[*head, "± (prompts)", "p (prompts)"] if prompts else head,
         rows=rows,
         names=2,
         caption=_caption("differences", comparison, quantity, rows, published=False),
@@ -85,16 +85,13 @@ def _base(comparison: Comparison, infos: Sequence[MetricInfo]) -> list[Cell]:
 def _value(comparison: Comparison, label: str, quantity: Quantity, metric: str, order: str, n: int) -> Cell:
     """A mean; in brackets its number of values where that is not n, the row's, and by order what was forgotten.
 
-    In a comparison of one order, the test over prompts is about these very models, and marks them.
+    * marks a test over seeds, by order only in a comparison of one order.
     """
     mean, row = comparison.row(label, quantity, metric), comparison.row(label, quantity, metric, order)
     test = comparison.tests(quantity).get((label, metric), {}) if mean["comparable"] else {}
     notes = [_fewer(row, n)]
-    if not order:
-        mark = STAR if test.get("significant") else ""
-    else:
-        one_order = len({run.order for run in comparison.runs}) == 1
-        mark = DAGGER if one_order and test.get("significant_prompts") is True else ""
+    tested = not order or len({run.order for run in comparison.runs}) == 1
+    mark = STAR if tested and test.get("significant") else ""
     if order and quantity is Quantity.FINAL:
         lost = comparison.row(label, Quantity.FORGETTING, metric, order)
         notes.append(", ".join(filter(None, (Spread.read(lost).text(comparison.base(metric)), _fewer(lost, n)))))
@@ -104,12 +101,17 @@ def _value(comparison: Comparison, label: str, quantity: Quantity, metric: str, 
 
 
 def _difference(test: Row, base: float) -> list[Cell]:
-    dagger = DAGGER if test.get("significant_prompts") is True else ""
+    wider = (test.get("high_crossed", math.nan) - test.get("low_crossed", math.nan)) / 2
+    needed = test["seeds_needed"]
     return [
         Cell(Spread.read(test).text(base, signed=True), mark=STAR if test["significant"] else ""),
         Cell(str(int(test["n"]))),
-        Cell(chance(test["p_holm"])),
-        Cell(chance(test.get("p_prompts_holm", math.nan)), mark=dagger),
+        Cell(test["untested"] or chance(test["p_holm"])),
+        Cell("-" if math.isnan(needed) else str(int(needed))),
+        Cell(number(wider, test["mean"] if math.isnan(base) else base)),
+        Cell(
+            chance(test.get("p_crossed_holm", math.nan)), mark=DAGGER if test.get("significant_crossed") is True else ""
+        ),
     ]
 
 

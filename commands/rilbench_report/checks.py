@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rilbench.analysis.quantities import Quantity
-from rilbench.analysis.statistics import Spread
+from rilbench.analysis.statistics import Spread, per_seed
 from rilbench.contracts.result import RunResult
 from rilbench.store.tables import number
 from rilbench_compare.formats import Cell, Sheet
@@ -65,7 +65,8 @@ def _change(study: Study, gains: pd.DataFrame, strategy: str, name: str) -> str:
     own = gains[(gains["label"] == strategy) & (gains["metric"] == name) & gains["run"].isin(runs)]
     if own.empty:
         return "-"
-    absolute, shares = Spread.of(own["value"]), Spread.of(own["value"] / own["base"].abs().replace(0, math.nan))
+    relative = own.assign(value=own["value"] / own["base"].abs().replace(0, math.nan))
+    absolute, shares = (Spread.of(per_seed(table, ["label", "metric"])) for table in (own, relative))
     return f"{absolute.text(study.base(name), signed=True)} ({percent_spread(shares)})"
 
 
@@ -78,8 +79,8 @@ def _remains(study: Study, gains: pd.DataFrame, strategy: str, disturbed: str) -
     plain = disturbed.partition("@")[0]
     runs = [run.name for run in study.of(strategy) if plain in run.matrix.trained_rewards()]
     both = gains[(gains["label"] == strategy) & gains["run"].isin(runs)]
-    both = both.pivot(index="run", columns="metric", values="value").reindex(columns=[plain, disturbed])
-    share = ratio(both.dropna().to_numpy())
+    seeds = per_seed(both, ["label", "metric"]).unstack("metric").reindex(columns=[plain, disturbed])
+    share = ratio(seeds.dropna().to_numpy())
     if share is None:
         return "-"
     value, low, high = share

@@ -72,26 +72,25 @@ class Study(Comparison):
         return {(run.order, run.seed) for run in self.of(strategy)}
 
     def spread(self, strategy: str, quantity: Quantity, metric: str = "average", order: str = "") -> Spread:
-        """Mean and 95 % interval over a strategy's models, or those of an order."""
+        """Mean and 95 % interval over a strategy's seeds, or those of an order."""
         return Spread.read(self.row(strategy, quantity, metric, order))
 
     def gains(self, names: Sequence[str]) -> pd.DataFrame:
-        """What is left of the gain in any metrics, as a quantity table, each model once."""
-        table = quantity_table(self.runs, (Quantity.LEFT,), names=names)
-        return table.drop_duplicates(["label", "model", "metric"])
+        """What is left of the gain in any metrics, as a quantity table."""
+        return quantity_table(self.runs, (Quantity.LEFT,), names=names)
 
     def tests(self, quantity: Quantity) -> dict[tuple[str, str], Row]:
-        """The paired tests against the reference by strategy and metric, of two pairs or more."""
+        """The paired tests against the reference by strategy and metric, of two seeds or more."""
         return {key: test for key, test in super().tests(quantity).items() if test["n"] > 1}
 
     def ranked(self, quantity: Quantity) -> list[str]:
         """The strategies that can be ranked by a summary column, the best first; none unless there are two, with two
-        orders and seeds. Only sequences are ranked by what they forget."""
+        seeds. Only sequences are ranked by what they forget."""
         means = {s: row["mean"] for s in self.labels if (row := self.row(s, quantity))["comparable"]}
         forgotten = quantity is Quantity.AVERAGE_FORGOTTEN
         chosen = [s for s, mean in means.items() if mean == mean and (not forgotten or self.is_sequence(s))]
         order = sorted(chosen, key=lambda s: means[s] if forgotten else -means[s])
-        return order if len(order) > 1 and len(self.cases(self.against)) > 1 else []
+        return order if len(order) > 1 and self.seeds_of(self.against) > 1 else []
 
     def is_sequence(self, strategy: str) -> bool:
         """Whether it trains one stage after another."""

@@ -24,10 +24,10 @@ def final(study: Study, caption: str, order: str = "") -> Sheet:
             values = [Cell(number(study.base(info.name, base))) for info in study.metrics]
             rows.append([Cell(study.base_name(base)), *[Cell("")] * len(SUMMARY), *values])
         for s in (s for s in have if study.base_of(s) == base):
-            n = len({run.seed for run in study.of(s) if run.order == order}) if order else study.models(s)
+            n = study.seeds_of(s, order)
             cells = [*_summary(study, s, order), *(_metric(study, s, info, order) for info in study.metrics)]
             rows.append([Cell(f"{s}{study.mark(s)} ({n})"), *cells])
-    head = ["strategy (models)", "trained rewards, change ↑", "learned ↑", "forgotten ↓", *map(header, study.metrics)]
+    head = ["strategy (seeds)", "trained rewards, change ↑", "learned ↑", "forgotten ↓", *map(header, study.metrics)]
     return Sheet(caption, head, rows)
 
 

@@ -30,8 +30,8 @@ class Comparison:
 
     bases: of each run the number of its base model (`methods.base_models`). table: `quantity_table` of the quantities.
     orders: `means` by method and order. means: by method, with `comparable`: a mean over the same orders and seeds, and
-    on the same base model, as that of `against`; `best`: the best of these, where there are two of each. differences:
-    the paired tests of all methods on the base model of `against`.
+    on the same base model, as that of `against`; `best`: the best of these, where there are two with two seeds each.
+    differences: the paired tests of all methods on the base model of `against`.
     """
 
     runs: list[RunResult]
@@ -66,9 +66,9 @@ class Comparison:
         """The rows of `differences` by method and metric."""
         return self._tests[quantity]
 
-    def models(self, label: str) -> int:
-        """How many models are behind a method: runs that are the same model count once."""
-        return int(self.table.loc[self.table["label"] == label, "model"].nunique())
+    def seeds_of(self, label: str, order: str = "") -> int:
+        """How many seeds a method has, or has of an order: the number of its observations."""
+        return len({run.seed for run in self.of(label) if order in ("", run.order)})
 
     def columns(self, quantity: Quantity) -> list[MetricInfo]:
         """The columns of a quantity."""
@@ -180,7 +180,7 @@ def _ranked(comparison: Comparison, alike: pd.DataFrame) -> pd.DataFrame:
         for info in comparison.columns(quantity):
             own = (found["quantity"] == quantity) & (found["metric"] == info.name) & found["comparable"]
             means = found.loc[own, "mean"]
-            several = len(cases.get((quantity, comparison.against, info.name), ())) > 1
+            several = len({seed for _, seed in cases.get((quantity, comparison.against, info.name), ())}) > 1
             if several and means.count() > 1:
                 found.loc[means.index, "best"] = means == (means.max() if info.higher_is_better else means.min())
     return found

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rilbench.analysis.quantities import Quantity
-from rilbench.analysis.statistics import means, spreads
+from rilbench.analysis.statistics import means, over_seeds
 from rilbench.contracts.result import MetricInfo
 from rilbench.store.tables import header, number
 
@@ -38,7 +38,7 @@ SYMBOLS = {  # plotly's name of a marker, and the character that looks like it
     "triangle-right": "►",
 }
 TICKS = 50  # characters of the labels of all ticks
-FEW = 3  # models, below which an interval says nothing
+FEW = 3  # seeds, below which an interval says nothing
 ROW = 34  # pixels
 
 Trace = dict[str, Any]
@@ -64,7 +64,7 @@ class Style:
 
 
 def stage_curves(table: pd.DataFrame, metric: str) -> Figure:
-    """A metric of a long table over the stages: a line per method, the mean over its models, in its 95 % interval.
+    """A metric of a long table over the stages: a line per method, the mean over its seeds, in its 95 % interval.
 
     The stages of a merge are no sequence: its points are not joined, the large one is the merged model.
     """
@@ -77,8 +77,7 @@ def all_stage_curves(table: pd.DataFrame, metrics: Sequence[MetricInfo]) -> dict
     """`stage_curves` of several metrics, also of those that are not in the table."""
     names, labels = _stage_names(table), list(table["label"].cat.categories)
     merges = table.groupby("label", observed=True)["merge"].any()
-    once = table.drop_duplicates(["label", "model", "stage", "metric"])
-    found = spreads(once.groupby(["metric", "label", "stage"], observed=True)["value"]).reset_index("stage")
+    found = over_seeds(table, ["metric", "label", "stage"]).reset_index("stage")
     curves = {key: curve for key, curve in found.groupby(level=[0, 1]) if curve["mean"].notna().all()}
     drawn = sorted(merges.index, key=lambda label: not merges[label])  # lines lie over points
     figures = {}
@@ -90,7 +89,7 @@ def all_stage_curves(table: pd.DataFrame, metrics: Sequence[MetricInfo]) -> dict
 
 
 def _curve(i: int, label: str, curve: pd.DataFrame, names: Sequence[str], *, merge: bool) -> Iterator[Trace]:
-    """curve: the columns of `spreads` by stage."""
+    """curve: the columns of `over_seeds` by stage."""
     if curve["n"].min() >= FEW and not merge:
         yield _band(i, curve)
     texts = [names[stage].replace("<br>", " ") for stage in curve["stage"]]
@@ -101,7 +100,7 @@ def _curve(i: int, label: str, curve: pd.DataFrame, names: Sequence[str], *, mer
 
 def _curves(title: str, traces: Sequence[Trace], names: Sequence[str], means: Mapping[str, pd.Series]) -> Figure:
     ends = [f"{label} from {number(of.iloc[0])} to {number(of.iloc[-1], of.iloc[0])}" for label, of in means.items()]
-    alt = f"{title} over the stages, mean over models: {'; '.join(ends) or 'not measured'}."
+    alt = f"{title} over the stages, mean over seeds: {'; '.join(ends) or 'not measured'}."
     xaxis = {"tickvals": list(range(len(names))), "ticktext": names, "tickangle": 0, "tickfont": {"size": 10}}
     yaxis = {"title": {"text": plain(title)}, "nticks": 5, "exponentformat": "none"}
     return _figure(traces, alt, xaxis=xaxis, yaxis=yaxis)
@@ -137,7 +136,7 @@ def gain_drift(table: pd.DataFrame, ranked: Collection[str] | None = None) -> Fi
 
 
 def heat_map(table: pd.DataFrame, marks: Mapping[str, str] | None = None) -> Figure:
-    """Forgetting in per cent of the base value, of a quantity table: methods by metrics, means over models.
+    """Forgetting in per cent of the base value, of a quantity table: methods by metrics, means over seeds.
 
     Colour goes by the square root, so that little and much can both be told apart. marks: to add to labels.
     """

@@ -1,10 +1,15 @@
-"""Means with their intervals, and the paired test with its correction: one definition for every table.
+"""Means with their intervals, and paired tests with their correction: one definition for every table.
 
-± and intervals are Student's 95 %. Runs that are the same model count once.
+The seed is the unit: runs of one seed share stages, noise and prompts. A method's value of a seed is its mean over the
+seed's orders, every distinct model once. ± and intervals are Student's 95 % over seeds; one seed gives none.
 
-A difference pairs runs of the same order and seed; pairs that share a model are one observation, and are averaged. The
-test is Student's paired t over these observations. It asks what training again, with other seeds and orders, would
-give. p is corrected by Holm; the family is all tests of one quantity: every method in every metric.
+A difference pairs runs of the same order and seed, and averages them by seed. Two questions are asked of it:
+
+* Training again, with other seeds, on these prompts: Student's paired t test over seeds.
+* Other prompts too, of final values that are means of scores of single images: seeds x prompts as crossed random
+  effects (`rilbench.analysis.crossed`).
+
+p is corrected by Holm; the family is all tests of one quantity: every method in every metric.
 """
 
 from __future__ import annotations
@@ -17,19 +22,18 @@ import numpy as np
 import pandas as pd
 from scipy.special import stdtr, stdtrit
 
+from rilbench.analysis.crossed import LEVEL, ROUNDING, TEST, over_prompts
+from rilbench.analysis.power import ALPHA, seeds_needed
 from rilbench.store.tables import number
 
 if TYPE_CHECKING:
     from rilbench.analysis.table import Scores
 
-LEVEL = 0.95
-ALPHA = 0.05  # of a test that is called significant
-ROUNDING = 1e-9  # relative spread that only rounding makes
-TEST = ["quantity", "label", "metric"]
+NO_PAIR, ONE_SEED, EQUAL = "no pair", "one seed", "equal differences"  # why there is no test
 
 
 class Spread(NamedTuple):
-    """n values: their mean, the standard deviation between them (n - 1) and the 95 % interval of the mean.
+    """n values, of seeds: their mean, the standard deviation between them (n - 1) and the 95 % interval of the mean.
 
     NaN where n is too small. Values that are all equal say nothing about how much others would vary: sd is 0, the
     interval NaN.
@@ -74,6 +78,16 @@ def chance(p: float) -> str:
     return "-" if math.isnan(p) else "<0.001" if p < 0.001 else f"{p:.3f}"
 
 
+def per_seed(table: pd.DataFrame, keys: Sequence[str]) -> pd.Series:
+    """The value of every seed of each group, by [*keys, seed]: the mean over its distinct models, NaN left out.
+
+    table: of quantities or stages; keys: columns, `label` among them.
+    """
+    known_first = table.iloc[table["value"].isna().to_numpy().argsort(kind="stable")]
+    once = known_first.drop_duplicates([*keys, "seed", "model"])
+    return once.groupby([*keys, "seed"], observed=True)["value"].mean()
+
+
 def spreads(groups: pd.core.groupby.SeriesGroupBy) -> pd.DataFrame:
     """The columns of `Spread` for every group of values; NaN is left out."""
     found = groups.agg(n="count", mean="mean", sd="std", low="min", high="max")
@@ -81,44 +95,39 @@ def spreads(groups: pd.core.groupby.SeriesGroupBy) -> pd.DataFrame:
     return found.assign(sd=sd, low=found["mean"] - half, high=found["mean"] + half)
 
 
-def _interval(n: Any, sd: Any, largest: Any) -> tuple[Any, Any]:
-    """The standard deviation, 0 where only rounding makes it, and half the width of the interval, NaN there."""
-    equal = sd <= ROUNDING * largest
-    half = stdtrit(n - 1, (1 + LEVEL) / 2) * sd / np.sqrt(n)
-    return np.where(equal, 0.0, sd), np.where(equal, np.nan, half)
+def over_seeds(table: pd.DataFrame, keys: Sequence[str]) -> pd.DataFrame:
+    """The columns of `Spread` for every group of `per_seed`."""
+    return spreads(per_seed(table, keys).groupby(level=list(keys), observed=True))
 
 
 def means(table: pd.DataFrame, by: Sequence[str] = ("label",)) -> pd.DataFrame:
-    """Over the models of each group of a quantity table: [quantity, *by, metric, n, mean, sd, low, high]."""
-    keys = ["quantity", *by, "metric"]
-    once = table.drop_duplicates([*dict.fromkeys([*keys, "label"]), "model"])
-    return spreads(once.groupby(keys, observed=True)["value"]).reset_index()
+    """Over the seeds of each group of a quantity table: [quantity, *by, metric, n, mean, sd, low, high]."""
+    return over_seeds(table, ["quantity", *by, "metric"]).reset_index()
 
 
-def differences(
-    table: pd.DataFrame, against: str = "rid", over: str = "run", scores: Scores | None = None
-) -> pd.DataFrame:
+def differences(table: pd.DataFrame, against: str = "rid", scores: Scores | None = None) -> pd.DataFrame:
     """Every other method minus one, for every quantity and metric of a quantity table.
 
-    over: what is one observation: a pair of runs, or all pairs of an `order` or a `seed`. scores: of single prompts;
-    with them final values are tested over prompts too, a prompt's value being the mean over its images and the pairs.
-    That asks whether these trained models differ on prompts like these, and says nothing about training again.
+    scores: of single prompts; with them final values are also tested over seeds x prompts.
 
-    Columns: label, against, quantity, metric, matched (pairs of runs), n, mean, sd, low, high, p, p_holm, significant;
-    with scores also prompts, p_prompts, p_prompts_holm, significant_prompts, NaN where there is no such test.
+    Columns: label, against, quantity, metric, matched (the orders and seeds both have), n (seeds), mean, sd, low, high,
+    p, p_holm, significant, seeds_needed, untested (why there is no p; else empty); with scores also prompts,
+    low_crossed, high_crossed, p_crossed, p_crossed_holm, significant_crossed, NaN where there is no such test.
     """
-    pairs = _paired(table, against, over)
-    samples = pairs.groupby([*TEST, "group"], observed=True)["value"].mean()
-    found = _tested(spreads(samples.groupby(level=TEST, observed=True)))
-    found.insert(0, "matched", pairs.groupby(TEST, observed=True)["value"].count())
+    pairs = _paired(table, against)
+    once = pairs.drop_duplicates([*TEST, "seed", "model", "model_against"])
+    seeds = once.groupby([*TEST, "seed"], observed=True)["value"].mean()
+    found = spreads(seeds.groupby(level=TEST, observed=True))
+    found = _corrected(found.assign(p=paired_p(found)), "")
+    found["seeds_needed"] = seeds_needed(found["mean"], found["sd"])
+    found["untested"] = np.select([found["n"] < 2, found["sd"] == 0], [ONE_SEED, EQUAL], "")
+    found.insert(0, "matched", pairs.groupby(TEST, observed=True).size())
     found.insert(0, "against", against)
     if scores is not None:
-        over_prompts = _tested(spreads(_over_prompts(pairs, scores).groupby(level=TEST, observed=True)))
-        names = {"n": "prompts", "p": "p_prompts", "p_holm": "p_prompts_holm", "significant": "significant_prompts"}
-        found = found.join(over_prompts[list(names)].rename(columns=names))
+        found = found.join(_corrected(over_prompts(once, scores), "_crossed"))
     wanted = table.loc[table["label"] != against, TEST].drop_duplicates().sort_values(TEST)
     rows = wanted.merge(found.reset_index(), on=TEST, how="left")  # also methods that share no order and seed with it
-    return rows.fillna({"against": against, "matched": 0, "n": 0, "significant": False})
+    return rows.fillna({"against": against, "matched": 0, "n": 0, "significant": False, "untested": NO_PAIR})
 
 
 def paired_p(found: pd.DataFrame) -> pd.Series:
@@ -137,43 +146,23 @@ def holm(p: pd.Series) -> pd.Series:
     return (tests * steps).clip(upper=1.0).cummax().reindex(p.index)
 
 
-def _paired(table: pd.DataFrame, against: str, over: str) -> pd.DataFrame:
-    """A row for every pair of runs and metric: `value` is the difference, `group` the observation it is part of."""
+def _interval(n: Any, sd: Any, largest: Any) -> tuple[Any, Any]:
+    """The standard deviation, 0 where only rounding makes it, and half the width of the interval, NaN there."""
+    equal = sd <= ROUNDING * largest
+    half = stdtrit(n - 1, (1 + LEVEL) / 2) * sd / np.sqrt(n)
+    return np.where(equal, 0.0, sd), np.where(equal, np.nan, half)
+
+
+def _paired(table: pd.DataFrame, against: str) -> pd.DataFrame:
+    """A row for every order and seed in which both methods have a value; `value` is the difference."""
     case = ["order", "seed", "quantity", "metric"]
     own = table["label"] == against
     pairs = table[~own].merge(table[own], on=case, suffixes=("", "_against"))
     pairs["value"] -= pairs["value_against"]
-    runs = pairs.drop_duplicates(["label", "run"])
-    units = [["label", "model"], ["label", "model_against"], *([["label", over]] if over != "run" else [])]
-    return pairs.merge(runs[["label", "run"]].assign(group=_joined(runs, units)), on=["label", "run"])
+    return pairs[pairs["value"].notna()]
 
 
-def _joined(rows: pd.DataFrame, units: Sequence[Sequence[str]]) -> pd.Series:
-    """A number for every row, the same for rows that agree in a unit, directly or through others."""
-    group = pd.Series(np.arange(len(rows)), index=rows.index)
-    while True:
-        before = group
-        for unit in units:
-            group = group.groupby([rows[name] for name in unit], observed=True).transform("min")
-        if group.equals(before):
-            return group
-
-
-def _tested(found: pd.DataFrame) -> pd.DataFrame:
-    """With p, and p corrected over all tests of a quantity."""
-    found = found.assign(p=paired_p(found))
-    found["p_holm"] = found.groupby(level="quantity", observed=True)["p"].transform(holm)
-    return found.assign(significant=found["p_holm"] < ALPHA)
-
-
-def _over_prompts(pairs: pd.DataFrame, scores: Scores) -> pd.Series:
-    """The difference of every prompt, where every matched run scored the same number of prompts."""
-    none = pd.Series(dtype=float, index=pd.MultiIndex.from_tuples([], names=TEST))
-    found: dict[Any, pd.Series] = {}
-    for key, own in pairs[pairs["quantity"] == "final"].groupby(TEST, observed=True):
-        sides = [[scores[name].get(key[2]) for name in own[run]] for run in ("run", "run_against")]
-        known = [[means for means in side if means is not None] for side in sides]
-        if [*map(len, known)] == [*map(len, sides)] and len({len(means) for side in known for means in side}) == 1:
-            gaps = pd.DataFrame(np.stack(known[0]) - np.stack(known[1]))  # (pairs, P)
-            found[key] = gaps.groupby(own["group"].to_numpy()).mean().mean()
-    return pd.concat(found, names=TEST) if found else none
+def _corrected(found: pd.DataFrame, kind: str) -> pd.DataFrame:
+    """With p corrected over all tests of a quantity."""
+    found[f"p{kind}_holm"] = found.groupby(level="quantity", observed=True)[f"p{kind}"].transform(holm)
+    return found.assign(**{f"significant{kind}": found[f"p{kind}_holm"] < ALPHA})

@@ -54,8 +54,9 @@ def quantity_table(
     of = {quantity: names or [info.name for info in columns(infos, runs, quantity)] for quantity in quantities}
     rows = (
         (*about, quantity.value, name, run.matrix.rows[0].values.get(name, math.nan), value(run, quantity, name, stage))
-        for run, about in zip(runs, map(_about, runs), strict=True)
+        for run in runs
         for quantity in quantities
+        for about in [_about(run, stage if quantity in (Quantity.FINAL, Quantity.FORGETTING) else -1)]
         for name in of[quantity]
     )
     return _table(rows, (*ABOUT, "quantity", "metric", "base", "value"))
@@ -78,18 +79,22 @@ def prompt_means(run: RunResult) -> dict[str, NDArray[np.float64]]:
         return {name: scores.astype("float64").mean(1) for name, scores in load_file(file).items()}
 
 
-def model_of(run: RunResult) -> str:
-    """The same for two runs of a method that trained the same stages, in whatever order they are listed or merged.
+def model_of(run: RunResult, stage: int = -1) -> str:
+    """The same for two runs of a method that have the same model after a stage: the same stages trained, in whatever
+    order they are listed or merged.
 
     A stage's identity names all that it was trained on, so stages on top of each other differ when their order does.
     """
-    trained = {f"{row.stage_id} {row.evaluation}" for row in run.matrix.rows if row.rewards and row.stage_id}
+    rows = run.matrix.rows
+    own = [rows[stage]] if rows[stage].rewards else rows[:stage]  # a merge is made of the models before it
+    trained = {f"{row.stage_id} {row.evaluation}" for row in own if row.rewards and row.stage_id}
     return "; ".join(sorted(trained)) or run.name
 
 
 def _stages(runs: Sequence[RunResult]) -> Iterator[tuple[Any, ...]]:
-    for run, about in zip(runs, map(_about, runs), strict=True):
+    for run in runs:
         for stage, row in enumerate(run.matrix.rows):
+            about = _about(run, stage)
             for info in run.matrix.metrics:
                 measured = (row.values.get(info.name, math.nan), *row.intervals.get(info.name, (math.nan, math.nan)))
                 of_stage = (run.strategy, stage, row.label, len(row.rewards))
@@ -97,8 +102,8 @@ def _stages(runs: Sequence[RunResult]) -> Iterator[tuple[Any, ...]]:
                 yield (*about, *of_stage, info.name, info.unit, info.higher_is_better, *measured, forgetting)
 
 
-def _about(run: RunResult) -> tuple[Any, ...]:
-    return run.name, run.label, run.order, run.seed, model_of(run), is_merge(run)
+def _about(run: RunResult, stage: int) -> tuple[Any, ...]:
+    return run.name, run.label, run.order, run.seed, model_of(run, stage), is_merge(run)
 
 
 def _table(rows: Iterable[tuple[Any, ...]], names: Sequence[str]) -> pd.DataFrame:

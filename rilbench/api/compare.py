@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 TEST = ["quantity", "label", "metric"]
 REACHED = [*TEST, "n", "mean", "sd", "low", "high", "best"]
 DIFFERENCE = {"mean": "difference", "low": "difference_low", "high": "difference_high"}
-TESTED = ["against", "matched", *DIFFERENCE.values(), "p", "p_holm", "significant"]
+TESTED = ["against", "matched", *DIFFERENCE.values(), "p", "p_holm", "significant", "seeds_needed", "untested"]
 
 
 def compare(
@@ -34,9 +34,10 @@ def compare(
     those of `rilbench compare --quantity`. strategies: compare these only, in this order. rewards: compare runs of
     this order only. Methods of one name that differ in settings are told apart by these.
 
-    Columns: `n` models and their mean, sd and 95 % interval `low`, `high`; `best`: the best comparable mean; then the
-    difference to `against` over `matched` runs of the same order and seed, its interval, `p` of the paired test, and
-    `p_holm`, corrected over all methods and metrics of a quantity. They are NaN for `against` itself.
+    Columns: `n` seeds and their mean, sd and 95 % interval `low`, `high`; `best`: the best comparable mean; then the
+    difference to `against` over `matched` runs of the same order and seed, its interval over seeds, `p` of the paired
+    test, `p_holm`, corrected over all methods and metrics of a quantity, `seeds_needed` to find this difference, and
+    why there is no p (`untested`). They are NaN for `against` itself.
 
     Raises UsageError for an unknown quantity, and for a strategy or an order that none of the runs has.
     """

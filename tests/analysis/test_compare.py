@@ -137,6 +137,16 @@ def assert_spread(record: Record, sample: list[float]) -> None:
     assert (record["low"], record["high"]) == pytest.approx(interval)
 
 
+def by_seed(numbers: dict[tuple[str, int], float]) -> list[float]:
+    """The mean of every seed over the orders that have the number; the numbers by order and seed."""
+    seeds = sorted({seed for (_, seed), number in numbers.items() if not math.isnan(number)})
+    return [float(np.nanmean([v for (_, seed), v in numbers.items() if seed == one])) for one in seeds]
+
+
+def case(run: Raw) -> tuple[str, int]:
+    return " > ".join(run["rewards"]), run["seed"]
+
+
 @pytest.mark.parametrize("quantity", list(Quantity))
 def test_every_number_of_orders_and_means(store: Path, quantity: Quantity) -> None:
     tables = records(compared(store, quantity))
@@ -146,7 +156,8 @@ def test_every_number_of_orders_and_means(store: Path, quantity: Quantity) -> No
         assert_spread(record, [expected(run, record["metric"]) for run in runs])
     for record in tables["means"]:
         expected = EXPECTED[Quantity(record["quantity"])]
-        assert_spread(record, [expected(run, record["metric"]) for run in raw(store, record["label"])])
+        runs = raw(store, record["label"])
+        assert_spread(record, by_seed({case(run): expected(run, record["metric"]) for run in runs}))
     metrics = COLUMNS.get(quantity, (A, H, C))
     rows = {(r["label"], *r["order"], r["metric"]) for r in tables["orders"]}
     assert len(rows) == 5 * len(metrics)
@@ -167,15 +178,33 @@ def test_transfer_and_plasticity_add_up(store: Path) -> None:
 
 
 def prompt_differences(store: Path, one: str, two: str, metric: str) -> NDArray[np.float64]:
-    """One value a prompt: mean over images and the runs of both strategies with the same order and seed."""
-    partners = {(tuple(run["rewards"]), run["seed"]): run for run in raw(store, two)}
-    found = []
-    for run in raw(store, one):
-        if (key := (tuple(run["rewards"]), run["seed"])) in partners:
-            ends = [each["stages"][-1]["evaluation"] for each in (run, partners[key])]
-            left, right = (load_file(store / end / "scores.safetensors")[metric] for end in ends)
-            found.append((left - right).mean(axis=1))
-    return np.mean(found, axis=0)
+    """(S, P): means over images and the orders of both strategies."""
+    found: dict[int, list[NDArray[np.float64]]] = {}
+    for run, other in pairs(store, one, two):
+        ends = [each["stages"][-1]["evaluation"] for each in (run, other)]
+        left, right = (load_file(store / end / "scores.safetensors")[metric] for end in ends)
+        found.setdefault(run["seed"], []).append((left - right).mean(axis=1))
+    return np.array([np.mean(gaps, axis=0) for gaps in found.values()])
+
+
+def two_way(cells: NDArray[np.float64]) -> tuple[float, float]:
+    """Half of the interval of the mean and p, from the two-way table written out."""
+    s, p = cells.shape
+    if s < 2:
+        return math.nan, math.nan
+    mean = cells.mean()
+    parts = {
+        "seed": (p * sum((row.mean() - mean) ** 2 for row in cells), s - 1),
+        "prompt": (s * sum((column.mean() - mean) ** 2 for column in cells.T), p - 1),
+    }
+    rest = ((cells - mean) ** 2).sum() - sum(square for square, _ in parts.values())
+    squares = [(square / df, df) for square, df in (*parts.values(), (rest, (s - 1) * (p - 1)))]
+    seed, prompt, cell = (ms for ms, _ in squares)
+    total = max(seed + prompt - cell, seed, prompt)
+    df = total**2 / sum(ms**2 / freedom for ms, freedom in squares)
+    tests = [(math.sqrt(total / (s * p)), df), (cells.mean(1).std(ddof=1) / math.sqrt(s), s - 1)]
+    halves = [stats.t.ppf(0.975, freedom) * error for error, freedom in tests]
+    return max(halves), max(2 * stats.t.sf(abs(mean) / error, freedom) for error, freedom in tests)
 
 
 def holm_by_definition(p: dict[tuple[str, str], float]) -> dict[tuple[str, str], float]:
@@ -206,14 +235,17 @@ def test_every_number_of_the_differences(store: Path, quantity: Quantity, agains
         expected = {}
         for other, metric in itertools.product(others, metrics):
             test = tests[other, metric]
-            both = [[EXPECTED[each](run, metric) for run in pair] for pair in pairs(store, other, reference)]
-            known = np.array([pair for pair in both if not np.isnan(pair).any()]).reshape(-1, 2)
-            assert_spread(test, list(known[:, 0] - known[:, 1]))
-            assert test["matched"] == len(known)
-            if len(known) > 1:
-                expected[other, metric] = float(stats.ttest_rel(known[:, 0], known[:, 1]).pvalue)
+            both = {case(one): (one, two) for one, two in pairs(store, other, reference)}
+            gaps = {key: EXPECTED[each](one, metric) - EXPECTED[each](two, metric) for key, (one, two) in both.items()}
+            seeds = by_seed(gaps)
+            assert_spread(test, seeds)
+            assert test["matched"] == sum(not math.isnan(gap) for gap in gaps.values())
+            if len(seeds) > 1:
+                expected[other, metric] = float(stats.ttest_1samp(seeds, 0).pvalue)
+                assert test["untested"] == ""
             else:
                 assert (math.isnan(test["p_holm"]), test["significant"]) == (True, False)
+                assert test["untested"] == ("one seed" if seeds else "no pair")
         adjusted = holm_by_definition(expected)  # over all methods and metrics of the quantity
         for key, p in expected.items():
             assert tests[key]["p"] == pytest.approx(p)
@@ -225,13 +257,17 @@ def test_every_number_of_the_test_over_prompts(store: Path) -> None:
     found = records(compared(store))["differences"]
     tests = {(d["label"], d["metric"]): d for d in found if d["quantity"] == "final"}
     keys = list(itertools.product(("baseline", "soup"), SCORED))
-    samples = {(other, metric): prompt_differences(store, other, "rid", metric) for other, metric in keys}
-    expected = {key: float(stats.ttest_1samp(sample, 0).pvalue) for key, sample in samples.items()}
-    adjusted = holm_by_definition(expected)
-    for key, p in expected.items():
-        assert (tests[key]["prompts"], tests[key]["p_prompts"]) == (12, pytest.approx(p))
-        assert tests[key]["p_prompts_holm"] == pytest.approx(adjusted[key])
-        assert tests[key]["significant_prompts"] == (adjusted[key] < 0.05)
+    cells = {(other, metric): prompt_differences(store, other, "rid", metric) for other, metric in keys}
+    expected = {key: two_way(cells[key]) for key in keys}
+    adjusted = holm_by_definition({key: p for key, (_, p) in expected.items() if not math.isnan(p)})
+    for key, (half, p) in expected.items():
+        test = tests[key]
+        assert (test["prompts"], test["p_crossed"]) == (12, pytest.approx(p, nan_ok=True))
+        low, high = test["mean"] - half, test["mean"] + half
+        assert (test["low_crossed"], test["high_crossed"]) == pytest.approx((low, high), nan_ok=True)
+        assert test["p_crossed_holm"] == pytest.approx(adjusted.get(key, math.nan), nan_ok=True)
+        assert test["significant_crossed"] == (adjusted.get(key, 1) < 0.05)
+    assert math.isnan(expected["soup", A][1])  # one seed
     assert "prompts" not in tests["baseline", "fid"]
     assert not any("prompts" in d for d in found if d["quantity"] == "forgetting")
 
@@ -241,7 +277,7 @@ def test_runs_that_are_one_model_are_one_observation(tmp_path: Path) -> None:
     for seed in range(3):
         own = [f"{name}{seed}" for name in "ahc"]
         for rewards, stages in ((FORWARDS, own), (BACKWARDS, own[::-1])):
-            save(tmp_path, "soup", rewards, seed, stages=stages)
+            save(tmp_path, "soup", rewards, seed, stages=stages, merge=True)
             save(tmp_path, "rid", rewards, seed)
     test = the(compared(tmp_path).differences, metric="fid", quantity="final")
     gaps = {run["seed"]: 0.0 for run in raw(tmp_path, "rid")}
@@ -382,13 +418,16 @@ def test_one_model_under_two_orders_counts_once_in_a_mean(tmp_path: Path) -> Non
     """As joint and soup are: the same stages, listed in another order."""
     for seed in (0, 1):
         own = [f"{name}{seed}" for name in "ahc"]
-        save(tmp_path, "soup", FORWARDS, seed, stages=own)
-        save(tmp_path, "soup", BACKWARDS, seed, stages=own[::-1])
+        save(tmp_path, "soup", FORWARDS, seed, stages=own, merge=True)
+        save(tmp_path, "soup", BACKWARDS, seed, stages=own[::-1], merge=True)
         save(tmp_path, "rid", FORWARDS, seed)
         save(tmp_path, "rid", BACKWARDS, seed)
     comparison = compared(tmp_path)
     fid = [row for row in comparison.means.to_dict("records") if (row["metric"], row["quantity"]) == ("fid", "final")]
-    assert {row["label"]: (row["n"], comparison.models(row["label"])) for row in fid} == {"rid": (4, 4), "soup": (2, 2)}
+    assert {row["label"]: (row["n"], comparison.seeds_of(row["label"])) for row in fid} == {
+        "rid": (2, 2),
+        "soup": (2, 2),
+    }
     assert set(comparison.orders.loc[comparison.orders["metric"] == "fid", "n"]) == {2}
 
 

@@ -100,25 +100,6 @@ def test_learned_of_a_merge_is_what_its_stages_reached(capsys: pytest.CaptureFix
     assert [float(cell) for cell in cells] == pytest.approx([*learned, 0.5, 1.0, 0.0, 66.7, 50.0])
 
 
-def test_certainty_by_runs_orders_and_seeds(capsys: pytest.CaptureFixture[str]) -> None:
-    orders = (AHC, ("hps", "aesthetic", "compressibility"))
-    gap = {(0, 0): 0.10, (0, 1): 0.20, (0, 2): 0.33, (1, 0): 0.14, (1, 1): 0.24, (1, 2): 0.26}
-    runs = [run("rid", s, {}, rewards=o) for o in orders for s in range(3)]
-    runs += [run("baseline", s, {"structure": 0.5 - d}, rewards=orders[o]) for (o, s), d in gap.items()]
-    findings.certainty(findings.Runs(runs), "baseline")
-    cells = printed(capsys)["structure"]
-    means = {"order": lambda k: k[0], "seed": lambda k: k[1]}
-    groups = [[[d] for d in gap.values()]] + [
-        [[d for k, d in gap.items() if key(k) == v] for v in sorted({key(k) for k in gap})] for key in means.values()
-    ]
-    for cell, group in zip(cells, groups, strict=True):
-        values = [float(np.mean(g)) for g in group]
-        shown, p = cell.split(", p ")
-        half = stats.t.ppf(0.975, len(values) - 1) * np.std(values, ddof=1) / math.sqrt(len(values))
-        assert [float(part) for part in shown.split(" ±")] == pytest.approx([np.mean(values), half], rel=5e-3, abs=6e-4)
-        assert float(p) == pytest.approx(stats.ttest_1samp(values, 0).pvalue, rel=0.02, abs=6e-4)
-
-
 def test_forgetting_grows_with_the_stages(capsys: pytest.CaptureFixture[str]) -> None:
     findings.by_stage(findings.Runs([run("rid", 0, {"fid": 4.0})]), ["rid"])
     lines = [line for line in capsys.readouterr().out.splitlines() if "| fid |" in line]

@@ -36,7 +36,7 @@ NUMBER = re.compile(r"[-+]?\d+\.\d+")
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("store")
-    for rewards, seed in itertools.product((FORWARDS, BACKWARDS), range(2)):
+    for rewards, seed in itertools.product((FORWARDS, BACKWARDS), range(3)):
         save(folder, "rid", rewards, seed)
         save(folder, "baseline", rewards, seed, shift=-0.2)
     return folder
@@ -137,7 +137,7 @@ def test_latex_cells(store: Path) -> None:
         re.search(r"(?<!\\)[%_#&](?! )", text.replace("% \\usepackage", "").replace("{%\n", "")) is None
     )  # escaped, or between cells
     assert r"png\_kb $\downarrow$ & fid $\downarrow$ & oracle \% $\uparrow$ \\" in text
-    assert text.count(r"\resizebox{\textwidth}{!}{%") == text.count(r"\end{tabular}}") == 3  # not the narrow ones
+    assert text.count(r"\resizebox{\textwidth}{!}{%") == text.count(r"\end{tabular}}") == 4  # not the narrow ones
     layouts = re.findall(r"\\begin\{tabular\}\{([lr]+)\}", text)
     tables = re.findall(r"\\begin\{tabular\}\{[lr]+\}\n(.*?)\\end\{tabular\}", text, re.S)
     rows = []
@@ -211,9 +211,12 @@ def test_the_text_is_the_records_rounded(store: Path) -> None:
             same(cells[0].text, key, "mean", "half")
             assert cells[0].mark == "*" * test["significant"]
             assert [cell.text for cell in cells[1:3]] == [str(test["n"]), chance(test["p_holm"])]
-            if quantity == "final":
-                assert cells[3].text == chance(test.get("p_prompts_holm"))
-                assert cells[3].mark == "†" * test.get("significant_prompts", False)
+            assert cells[3].text == f"{test['seeds_needed']:.0f}"
+            if "p_crossed" in test:
+                half = (test["high_crossed"] - test["low_crossed"]) / 2
+                assert abs(float(cells[4].text) - half) <= 0.501 * 10 ** -len(cells[4].text.partition(".")[2])
+                assert cells[5].text == chance(test["p_crossed_holm"])
+                assert cells[5].mark == "†" * test["significant_crossed"]
 
 
 def chance(p: float | None) -> str:
@@ -264,27 +267,31 @@ def test_bold_and_stars(store: Path) -> None:
 
 
 @pytest.mark.slow
-def test_prompts_give_no_star(tmp_path: Path) -> None:
-    """Two runs are too few to tell a fifth apart, twelve prompts are not."""
-    for seed in range(2):
-        save(tmp_path, "rid", seed=seed)
-        save(tmp_path, "baseline", seed=seed, shift=-0.2)
-    tests = [d for d in json.loads(printed(tmp_path, "--json"))["differences"] if d["quantity"] == "final"]
-    assert any(d.get("significant_prompts") for d in tests)
-    assert not any(d["significant"] for d in tests)
-    assert r"\*" not in printed(tmp_path, "--markdown", "--means")
+def test_six_orders_of_one_seed_have_no_interval_and_no_star(tmp_path: Path) -> None:
+    """Orders are fixed and share stages: they say nothing about training again."""
+    for rewards in itertools.permutations(FORWARDS):
+        save(tmp_path, "rid", rewards)
+        save(tmp_path, "baseline", rewards, shift=-0.5)
+    tables = json.loads(printed(tmp_path, "--json"))
+    assert {(d["n"], d["low"], d["p"], d["untested"]) for d in tables["differences"]} == {(1, None, None, "one seed")}
+    assert {d.get("p_crossed") for d in tables["differences"]} == {None}
+    assert {(m["n"], m["low"], m["best"]) for m in tables["means"]} == {(1, None, False)}
+    text = printed(tmp_path, "--markdown")
+    assert "±0" not in text
+    assert "over seeds (Student's t); one seed has none." in text
+    assert "| 1 | one seed | - |" in text
 
 
 @pytest.mark.slow
-def test_the_test_over_prompts_marks_a_single_order(store: Path) -> None:
-    assert "†" not in printed(store, "--markdown").split("\n\n")[1]
+def test_the_orders_are_marked_where_there_is_one(store: Path) -> None:
+    assert r"\*" not in printed(store, "--markdown").split("\n\n")[1]
     order = ["--rewards", ",".join(FORWARDS)]
     _, baseline, rid = printed(store, "--markdown", *order).split("\n\n")[1].splitlines()[2:]
     found = json.loads(printed(store, "--json", *order))["differences"]
-    wanted = [d.get("significant_prompts", False) for d in found if d["quantity"] == "final"]
-    assert ["†" in cell for cell in baseline.strip("|").split("|")[3:]] == wanted
+    wanted = [d["significant"] for d in found if d["quantity"] == "final"]
+    assert [r"\*" in cell for cell in baseline.strip("|").split("|")[3:]] == wanted
     assert any(wanted)
-    assert "†" not in rid
+    assert r"\*" not in rid
 
 
 @pytest.mark.slow
@@ -298,21 +305,22 @@ def test_bold_is_explained_where_it_is_seen(store: Path) -> None:
     assert "Bold: the best mean." in console.file.getvalue()  # type: ignore[attr-defined]
 
 
-def test_cells_of_fewer_runs_say_so(tmp_path: Path) -> None:
-    """Two of four runs end with png_kb's reward, which masks its forgetting there; one run lacks the oracle."""
-    for rewards, seed in itertools.product((FORWARDS, BACKWARDS), range(2)):
-        save(tmp_path, "rid", rewards, seed, without=["oracle"] if (rewards, seed) == (BACKWARDS, 1) else [])
+def test_cells_of_fewer_seeds_say_so(tmp_path: Path) -> None:
+    """One seed lacks the oracle, and another one of its orders."""
+    for rewards, seed in itertools.product((FORWARDS, BACKWARDS), range(3)):
+        lacking = seed == 1 or (rewards, seed) == (BACKWARDS, 2)
+        save(tmp_path, "rid", rewards, seed, without=["oracle"] if lacking else [])
     orders, final, forgotten = printed(tmp_path, "--markdown").split("\n\n")[1::3][:3]
     told = [re.findall(r"n=(\d)", cell) for cell in forgotten.splitlines()[-1].strip("|").split("|")[3:]]
     assert dict(zip([info.name for info in METRICS], told, strict=True)) == {
-        A: ["2"],
+        A: [],
         H: [],
-        C: ["2"],
-        "png_kb": ["2"],
+        C: [],
+        "png_kb": [],
         "fid": [],
-        "oracle": ["3"],
+        "oracle": ["2"],
     }
-    assert re.findall(r"n=\d", final) == ["n=3"]
+    assert re.findall(r"n=\d", final) == ["n=2"]
     assert re.search(r"\(n=1; \d+\.\d+, n=1\)", orders)
 
 
@@ -424,10 +432,10 @@ class Hook:
     own = store / "rid-aesthetic-hps-compressibility-seed1"
     tables = json.loads(printed("http://here:5000/#/experiments/1", own, "--json"))
     assert {r["label"]: r["n"] for r in tables["means"] if r["metric"] == A and r["quantity"] == "final"} == {
-        "baseline": 2,
-        "rid": 3,
+        "baseline": 1,
+        "rid": 2,
     }
-    assert not any("p_prompts" in d for d in tables["differences"])
+    assert not any("p_crossed" in d for d in tables["differences"])
     assert "(prompts)" not in printed("http://here:5000/#/experiments/1", "--markdown")
 
 
