@@ -3,7 +3,7 @@
     python benchmarks/alone.py
 
 Prints a Markdown table: the gain of the reward's mean over the base, paired by prompt and noise, with its 95 %
-bootstrap interval over prompts. Finished stages come from the store.
+interval over prompts. Finished stages come from the store.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import torch
 import typer
 
 import rilbench
-from rilbench.evaluation.bootstrap import interval
+from rilbench.evaluation.intervals import interval
 
 STRATEGIES = ("rid", "baseline", "joint", "soup")
 REWARDS = ("aesthetic", "hps", "compressibility")

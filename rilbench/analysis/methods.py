@@ -25,7 +25,6 @@ NEUTRAL = (  # these change no number beyond rounding
     "train.checkpoint_every",
     "evaluate.batch_size",
     "evaluate.pictures",
-    "evaluate.bootstrap",
     "evaluate.metrics",  # these two add columns
     "evaluate.perturb",
 )

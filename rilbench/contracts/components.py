@@ -89,6 +89,13 @@ class Metric(Component, ABC):
     def compute(self) -> float:
         """The metric over all images; NaN if there are too few of them."""
 
+    def interval(self) -> tuple[float, float] | None:
+        """95 % interval of `compute` over prompts, for a set metric; None if it has none.
+
+        Images of one prompt are not independent. Not called for a metric that has scores of single images.
+        """
+        return None
+
 
 class MeanMetric(Metric):
     """A metric that is the mean of a score per image: implement `score`."""

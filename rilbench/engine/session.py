@@ -17,7 +17,9 @@ from rilbench.engine.plan import PlannedStage
 from rilbench.engine.training import Training
 from rilbench.evaluation.evaluate import evaluate, first_images
 from rilbench.evaluation.images import KeptImages, written
+from rilbench.evaluation.intervals import FEW
 from rilbench.evaluation.kept import KeptEvaluation
+from rilbench.model.reading import groups
 from rilbench.store import stage_record, temporary
 from rilbench.store.grid import save_picture
 from rilbench.store.locks import locked
@@ -34,6 +36,7 @@ class Session:
 
     def __init__(self, loaded: LoadedModel, *, earlier: RunResult | None = None) -> None:
         self.loaded, self.training = loaded, Training(loaded, earlier)
+        self._counted = False
 
     def row(self, planned: PlannedStage) -> Row:
         """The row of a stage, from the store; what is missing or damaged is trained or measured first."""
@@ -100,6 +103,7 @@ class Session:
         is_base = planned is loaded.plan[0]
         base = self._base_images if compared and not is_base else None
         loaded.load(planned.chain)
+        self._count_prompts()
         images = written(files.images, loaded.images) if compared and is_base else nullcontext(_forget)
         start = time.perf_counter()
         doing = f"measuring after {planned.stage.label if planned.stage.rewards else 'model'}"
@@ -115,6 +119,16 @@ class Session:
                 on_batch=advance,
             )
         kept.write(result, seconds=time.perf_counter() - start, images=loaded.images)
+
+    def _count_prompts(self) -> None:
+        """Warn once if there are too few prompts for intervals."""
+        if self._counted:
+            return
+        self._counted = True
+        loaded = self.loaded
+        if (count := len(set(groups(loaded.model.readings(loaded.prompts))))) < FEW:
+            told = f"evaluate.prompts ({loaded.config.evaluate.prompts}): {count} different prompts"
+            loaded.reporter.warn(f"{told}; 95 % intervals are not reliable with fewer than {FEW}")
 
     @cached_property
     def _base_images(self) -> KeptImages:

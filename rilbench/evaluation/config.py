@@ -30,6 +30,3 @@ class EvaluateConfig:
     perturb: tuple[Perturbation, ...] = setting(
         (), "perturbations; rewards are also measured on perturbed images, in columns such as hps@jpeg"
     )
-    bootstrap: int = setting(
-        1000, "bootstrap samples of the prompts for the 95 % intervals", at_least=1, at_most=100_000
-    )

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from rilbench.contracts.components import MeanMetric, Metric, NoSettings, Reward
 from rilbench.contracts.errors import DivergedError
-from rilbench.evaluation.bootstrap import interval
 from rilbench.evaluation.config import EvaluateConfig
+from rilbench.evaluation.intervals import interval
 from rilbench.host.guard import blamed, images_kept, scores_of
 from rilbench.model.randomness import evaluation_noise
 from rilbench.model.reading import groups
@@ -82,7 +82,7 @@ def evaluate(
         on_batch(done, total)
     scores = {column.name: torch.cat(column.scores).reshape(len(prompts), -1) for column in columns if column.scores}
     same = groups(model.readings(prompts))
-    intervals = {name: interval(s, groups=same, resamples=config.bootstrap) for name, s in scores.items()}
+    intervals = {c.name: interval(scores[c.name], groups=same) if c.scores else c.interval() for c in columns}
     return Evaluation(
         values={column.name: column.value() for column in columns},
         intervals={name: bounds for name, bounds in intervals.items() if bounds},
@@ -161,3 +161,7 @@ class _Column:
     def value(self) -> float:
         with blamed(self.who):
             return float(self.metric.compute())
+
+    def interval(self) -> tuple[float, float] | None:
+        with blamed(self.who):
+            return self.metric.interval()

@@ -29,16 +29,15 @@ class KeptEvaluation:
         return self.files.numbers.exists()
 
     def numbers(self) -> Mapping[str, Any]:
-        """`values`, `intervals` and `seconds`. Raises DamagedError if they differ from what was written."""
-        like = {"values": dict, "intervals": dict, "seconds": float, "images": int}
+        """`values`, `intervals`, names of `scores`, `seconds`; DamagedError if they differ from what was written."""
+        like = {"values": dict, "intervals": dict, "scores": list, "seconds": float, "images": int}
         numbers: Mapping[str, Any] = read_json(self.files.numbers, like=like, remedy=AGAIN)
         return numbers
 
     def damage(self) -> str:
         """What is wrong with the numbers and scores of a finished evaluation; empty if they are usable."""
         try:
-            intervals = self.numbers()["intervals"]
-            if missing := intervals.keys() - load_tensors(self.files.scores, AGAIN).keys():
+            if missing := set(self.numbers()["scores"]) - load_tensors(self.files.scores, AGAIN).keys():
                 return f"{self.files.scores} is damaged: it has no {', '.join(sorted(missing))}."
         except DamagedError as error:
             return str(error).removesuffix(f" {AGAIN}")
@@ -53,5 +52,5 @@ class KeptEvaluation:
         for number, pixels in enumerate(result.pictures):
             save_picture(self.files.picture(number), pixels)
         save_tensors(self.files.scores, result.scores)
-        numbers = {"values": result.values, "intervals": result.intervals, "seconds": seconds, "images": images}
-        write_json(self.files.numbers, numbers)
+        numbers = {"values": result.values, "intervals": result.intervals, "scores": sorted(result.scores)}
+        write_json(self.files.numbers, numbers | {"seconds": seconds, "images": images})

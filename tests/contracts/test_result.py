@@ -1,4 +1,4 @@
-"""Forgetting (Eq. 3) against the paper's second table, transfers by hand, the bootstrap, randomness."""
+"""Forgetting (Eq. 3) against the paper's second table, transfers by hand, randomness."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ import torch
 
 from rilbench.analysis.quantities import Quantity, value
 from rilbench.contracts.result import MetricInfo, ResultMatrix, Row, RunResult
-from rilbench.evaluation.bootstrap import interval
-from rilbench.model.randomness import evaluation_noise, generator_for
+from rilbench.model.randomness import evaluation_noise
 from rilbench.store.tables import rows as terminal_rows
 
 METRICS = (
@@ -95,22 +94,6 @@ def test_result_survives_json() -> None:
     assert RunResult.from_json(result.to_json()) == result
 
 
-def test_interval_resamples_prompts_not_images() -> None:
-    """All images of a prompt alike: 10 prompts decide the width, however many images there are."""
-    prompts = torch.arange(10.0)[:, None]
-    low, high = interval(prompts.expand(10, 50), resamples=4000)
-    few_low, few_high = interval(prompts, resamples=4000)
-    assert (low, high) == pytest.approx((few_low, few_high))
-    standard_error = prompts.std(unbiased=False).item() / 10**0.5
-    assert high - low == pytest.approx(2 * 1.96 * standard_error, rel=0.1)
-    assert low < 4.5 < high
-
-
-def test_equal_prompts_have_no_interval() -> None:
-    assert interval(torch.tensor([[0.3, 0.5]])) is None  # a single one
-    assert interval(torch.full((8, 2), 0.1)) is None
-
-
 def test_evaluation_noise_depends_on_seed_prompt_and_index_only() -> None:
     a = evaluation_noise(0, "a cat", range(0, 4), (2, 3, 3))
     b = evaluation_noise(0, "a cat", range(2, 4), (2, 3, 3))
@@ -118,15 +101,3 @@ def test_evaluation_noise_depends_on_seed_prompt_and_index_only() -> None:
     assert not torch.equal(a[0], a[1])
     assert not torch.equal(a, evaluation_noise(1, "a cat", range(0, 4), (2, 3, 3)))
     assert not torch.equal(a, evaluation_noise(0, "a dog", range(0, 4), (2, 3, 3)))
-
-
-def test_the_bootstrap_in_parts_draws_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    scores = torch.rand(37, 2, generator=torch.Generator().manual_seed(1))
-    whole = interval(scores)
-    means = scores.double().mean(1)
-    rows = torch.randint(37, (1000, 37), generator=generator_for("bootstrap"))
-    expected = torch.quantile(means[rows].sum(1) / 37, torch.tensor([0.025, 0.975]).double())
-    assert whole == pytest.approx(expected.tolist(), rel=1e-12)
-    for most in (1, 100, 36_999):
-        monkeypatch.setattr("rilbench.evaluation.bootstrap.AT_ONCE", most)
-        assert interval(scores) == whole

@@ -141,7 +141,7 @@ REFUSED = [
     ("recipes.rid.hps.samples", "0100", "leading zero"),
     ("tracking", "7", "neither true nor false"),
     ("adapter.rank", "100000000000", "not between 1 and 1024"),
-    ("evaluate.bootstrap", "300000000", "not between 1 and 100000"),
+    ("evaluate.pictures", "300000000", "not between 0 and 1000"),
     ("store", "''", "is empty"),
     ("store", "'${oc.env:HOME}'", "is not filled in"),
     ("store", "???", "missing value"),

@@ -195,7 +195,7 @@ def test_base_images_that_a_new_stage_needs_are_made_again(place: Path) -> None:
     reporter = Loud()
     config = toy.config(place, "rewards=[red]", "train.samples=2")
     result = engine.run(config, catalog=toy.catalog(), reporter=reporter).result
-    assert ["images.safetensors is damaged" in text for text in reporter.warnings] == [True]
+    assert ["images.safetensors is damaged" in text for text in reporter.warnings] == [True, False]  # few prompts
     assert file.read_bytes() == before
     assert result.matrix.values("likeness")[0] == 1.0
 

@@ -73,7 +73,7 @@ PLANS: dict[str, tuple[str, ...]] = {
     ),
     "evaluate": (
         "shapes",
-        "evaluate={prompts: prompts.txt, images_per_prompt: 3, batch_size: 7, seed: 5, pictures: 1, bootstrap: 50}",
+        "evaluate={prompts: prompts.txt, images_per_prompt: 3, batch_size: 7, seed: 5, pictures: 1}",
         "evaluate.metrics=[sharpness,colorfulness,diversity,png_kb,png_kb]",
         "train.prompts=prompts.txt",
     ),
@@ -100,7 +100,6 @@ evaluate:
   images_per_prompt: 2
   batch_size: 3
   pictures: 1
-  bootstrap: 50
   perturb: [jpeg, blur, shift]
   metrics: [compressibility, png_kb, jpeg_kb, attributes, fid, structure, oracle, clip_score, sharpness, colorfulness,
             diversity]

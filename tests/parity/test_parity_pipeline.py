@@ -55,7 +55,7 @@ tracking: false
 check_memory: false
 model: {{path: {folder}, device: cpu, steps: 2, guidance: {GUIDANCE}, resolution: 64}}
 train: {{samples: 1, batch_size: 1, lr: 0.01, prompts: {place}/prompts.txt}}
-evaluate: {{prompts: {place}/prompts.txt, images_per_prompt: 1, metrics: [], pictures: 1, bootstrap: 10}}
+evaluate: {{prompts: {place}/prompts.txt, images_per_prompt: 1, metrics: [], pictures: 1}}
 """
     )
     made = engine.run(load(str(place / "run.yaml")), catalog=Catalog(), reporter=Reporter(quiet=True))

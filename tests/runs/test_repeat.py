@@ -33,7 +33,7 @@ tracking: false
 model: {path: model, device: cpu, steps: 2, guidance: 1}
 adapter: {rank: 2}
 train: {samples: 4, batch_size: 2, prompts: prompts.txt}
-evaluate: {prompts: prompts.txt, images_per_prompt: 1, metrics: [png_kb], bootstrap: 10}
+evaluate: {prompts: prompts.txt, images_per_prompt: 1, metrics: [png_kb]}
 """
 PROMPTS = "a red circle\na blue square\n"
 AGAIN = """

@@ -126,7 +126,7 @@ tracking: false
 model: {{path: {folder}/pipeline, steps: 4, guidance: 2.0, device: cpu}}
 adapter: {{rank: 2}}
 train: {{samples: 8, batch_size: 2, lr: 0.05, prompts: {prompts}}}
-evaluate: {{prompts: {prompts}, images_per_prompt: 2, batch_size: 4, metrics: [likeness], pictures: 2, bootstrap: 50}}
+evaluate: {{prompts: {prompts}, images_per_prompt: 2, batch_size: 4, metrics: [likeness], pictures: 2}}
 """
         )
     return load(str(file), overrides)

@@ -327,7 +327,7 @@ model: {{path: some/pipeline, revision: {COMMIT}, steps: 4, device: cpu}}
 adapter: {{rank: 2}}
 train: {{samples: 4, batch_size: 2, prompts: "{url(web, "/prompts/train.txt")}"}}
 evaluate:
-  {{prompts: "{url(web, "/prompts/eval.txt")}", images_per_prompt: 2, metrics: [png_kb], pictures: 1, bootstrap: 50}}
+  {{prompts: "{url(web, "/prompts/eval.txt")}", images_per_prompt: 2, metrics: [png_kb], pictures: 1}}
 reward_settings: {{aesthetic: {{clip: {workplace}/clip, head: "{head}"}}}}
 """
     )
