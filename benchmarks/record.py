@@ -8,8 +8,8 @@ Equal runs make equal bytes. Each line is one object; its `kind` says which fiel
 * environment: id; versions, CPU, instructions, BLAS, threads and commit
 * settings: id; values: the settings of a method by dotted key, without those of strategies that take no part
 * metric: name, higher_is_better, unit, target_of
-* stage: id; seconds, updates, and of a trained stage train: its training settings, and gradients: for each update the
-  norm of the gradient before clipping and, where measured, of the gradients of the loss terms
+* stage: id; seconds, updates, and of a trained stage strategy, settings: those of the strategy, train: those of the
+  training, gradients: for each update the norm of the gradient before clipping and, where measured, of the loss terms'
 * evaluation: id; seconds, values, scores: the mean over the images of each prompt, intervals of metrics without scores
 * run: name, label, strategy, rewards, seed, plugins, metrics; ids of settings and environment; rows of the matrix:
   label, rewards, ids of stage and evaluation
@@ -38,6 +38,7 @@ from rilbench.analysis.methods import telling
 from rilbench.analysis.sources import load_environment, load_runs, load_settings
 from rilbench.contracts.result import MetricInfo, ResultMatrix, Row, RunResult
 from rilbench.store import stage_record
+from rilbench.store.checksums import check, reading
 from rilbench.store.layout import RunFiles, Store
 
 Line = dict[str, Any]
@@ -128,15 +129,20 @@ def _stage(store: Store, row: Row) -> Line:
     if not files.record.exists():  # the base model
         return line | {"updates": 0}
     known = stage_record.read(files.folder)
-    log = known["log"]
+    log, document = known["log"], known["document"]
     names = sorted({name for entry in log for name in entry if name.startswith("gradient")})
     gradients = {name: [_rounded(entry.get(name, math.nan), SCORES) for entry in log] for name in names}
-    return line | {"updates": len(log), "train": known["document"]["train"], "gradients": gradients}
+    own = document.get("strategy", {})
+    how = {"train": document["train"], "strategy": own.get("name", ""), "settings": own.get("settings", {})}
+    return line | {"updates": len(log), "gradients": gradients} | how
 
 
 def _evaluation(store: Store, row: Row) -> Line:
     files = store.evaluation(row.evaluation)
-    scores = {name: [_rounded(v, SCORES) for v in each.mean(1)] for name, each in load_file(files.scores).items()}
+    with reading(files.scores):
+        check(files.scores)
+        images = load_file(files.scores)
+    scores = {name: [_rounded(v, SCORES) for v in each.mean(1)] for name, each in images.items()}
     return {
         "kind": "evaluation",
         "id": row.evaluation,

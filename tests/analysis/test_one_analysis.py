@@ -1,13 +1,11 @@
-"""compare, the report and the findings give one answer to one question; the overview of a study is compare's."""
+"""compare and the report give one answer to one question; the overview of a study is compare's."""
 
 from __future__ import annotations
 
 import itertools
-import sys
 from pathlib import Path
 
 import pytest
-from checkout import ROOT
 from stores import BACKWARDS, FORWARDS, A, C, H, save
 
 from rilbench.analysis.comparison import compare
@@ -16,9 +14,6 @@ from rilbench.analysis.sources import load_runs
 from rilbench.contracts.result import RunResult
 from rilbench_compare.records import records
 from rilbench_report.study import QUANTITIES, Study
-
-sys.path.insert(0, str(ROOT / "benchmarks"))
-import findings
 
 MEASURED = [(Quantity.AVERAGE, "average"), *((Quantity.FINAL, name) for name in (A, H, C, "png_kb", "fid", "oracle"))]
 LEARNED = (Quantity.AVERAGE_LEARNED, "average")
@@ -38,13 +33,10 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> list[RunResult]:
 @pytest.mark.slow
 def test_means(runs: list[RunResult]) -> None:
     compared = {(r["label"], r["quantity"], r["metric"]): r for r in of_compare(runs)["means"]}
-    study, found = Study.about(runs), findings.Runs(runs)
+    study = Study.about(runs)
     for label, (quantity, metric) in itertools.product(study.labels, (*MEASURED, LEARNED)):
         row, spread = compared[label, quantity, metric], study.spread(label, quantity, metric)
         assert (spread.n, spread.mean, spread.high) == (row["n"], row["mean"], pytest.approx(row["high"], nan_ok=True))
-        scale = 100 if metric == "average" else 1
-        text = found.means(label, quantity, [metric])[0]
-        assert text.split(" ±")[0] == findings.number(scale * row["mean"])
     assert compared["soup", "final", A]["n"] == 3  # seeds
 
 
@@ -55,13 +47,11 @@ def test_differences(runs: list[RunResult]) -> None:
     compared = {(r["quantity"], r["metric"]): r for r in of_compare(two)["differences"]}
     study = Study.about(two)
     reported = {(q, metric): test for q in QUANTITIES for (_, metric), test in study.tests(q).items()}
-    found = dict(zip(MEASURED, findings.Runs(two).tests("baseline", "rid", MEASURED), strict=True))
     assert 0 < min(compared[key]["p_holm"] for key in MEASURED) < 0.5
     for key in MEASURED:
         row = compared[key]
         for name in ("n", "p", "p_holm"):
             assert reported[key][name] == pytest.approx(row[name])
-            assert found[key][name] == pytest.approx(row[name])
 
 
 def of_compare(runs: list[RunResult]) -> dict[str, list[dict[str, object]]]:

@@ -1,0 +1,104 @@
+"""What can be said of two methods that gain differently: drift at an equal gain, exchange rates between rewards."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+
+import numpy as np
+from findings_study import POINTS, Effect, Measure, Study, Values, averaged
+
+
+@dataclass(frozen=True)
+class Matched:
+    """A method minus a family's front at the method's gain. seeds: in how many the method has been measured; the front
+    reaches its gain in as many as `effect` has."""
+
+    seeds: int
+    effect: Effect
+
+
+def matched(study: Study, label: str, family: str, gain: Measure, measure: Measure) -> Matched:
+    """The difference of a measure at the gain of `label`, by seed.
+
+    The front of a family goes in straight lines from the base model through its points, from little to much; its place
+    is where it drifts least of all that gain as much.
+    """
+    own = [study.by_seed(label, of) for of in (gain, measure)]
+    points = [point for point in POINTS[family] if point in study.labels]
+    curves = [[study.by_seed(point, of) for of in (gain, measure, study.drift)] for point in points]
+    seeds = [seed for seed in own[0] if points and all(seed in values for curve in (own, *curves) for values in curve)]
+    start = (0.0, _untouched(study, measure), 0.0)
+    found: dict[int, np.ndarray] = {}
+    for seed in seeds:
+        front = [start, *(tuple(_mean(values[seed]) for values in curve) for curve in curves)]
+        reached = least_drift(front, _mean(own[0][seed]))
+        if not math.isnan(reached):
+            found[seed] = np.asarray(_mean(own[1][seed]) - reached)
+    return Matched(len(seeds), Effect.of(found))
+
+
+def least_drift(front: Sequence[tuple[float, ...]], target: float) -> float:
+    """The value of points (gain, value, drift), joined by straight lines, where they drift least of all that have at
+    least a gain; NaN if they have it nowhere.
+    """
+    found = [(drift, value) for gain, value, drift in front if gain >= target]
+    for (x0, *one), (x1, *two) in pairwise(front):
+        if min(x0, x1) < target < max(x0, x1):
+            share = (target - x0) / (x1 - x0)
+            value, drift = (a + share * (b - a) for a, b in zip(one, two, strict=True))
+            found.append((drift, value))
+    return min(found)[1] if found else math.nan
+
+
+def beaten_by(study: Study, gain: Measure) -> dict[str, list[str]]:
+    """For each method those that gain at least as much with at most as much drift, by their means."""
+    place = {name: [study.spread(name, of).mean for of in (gain, study.drift)] for name in study.labels}
+    return {
+        label: [name for name, (a, b) in place.items() if a >= x and b <= y and name != label]
+        for label, (x, y) in place.items()
+    }
+
+
+@dataclass(frozen=True)
+class Explained:
+    """How much later stages change a metric, over all orders; what single stages from the base predict; the rest."""
+
+    later: Effect
+    predicted: Effect
+    rest: Effect
+
+    @property
+    def share(self) -> float:
+        return self.predicted.mean / self.later.mean
+
+
+def explained(study: Study, label: str, metric: str) -> Explained:
+    """The change of a reward after its own stage, of another metric after the base model, and the sum of the exchange
+    rates of the stages that made it. A mean over the orders in which there are any.
+    """
+    rates = {other: study.first_stage(label, other, metric) for other in study.rewards}
+    changes: list[tuple[int, Values]] = []
+    sums: list[tuple[int, Values]] = []
+    for run in study.of(label):
+        own = run.matrix.stage_of(metric)
+        after = [name for row in run.matrix.rows[own + 1 :] for name in row.rewards]
+        if after and all(run.seed in rates[other] for other in after):
+            change = study.better(metric) * (study.at(run, metric, -1) - study.at(run, metric, own))
+            changes.append((run.seed, np.asarray(_mean(change))))
+            sums.append((run.seed, np.asarray(sum(_mean(rates[other][run.seed]) for other in after))))
+    later, predicted = averaged(changes), averaged(sums)
+    rest = {seed: later[seed] - predicted[seed] for seed in later.keys() & predicted.keys()}
+    return Explained(*(Effect.of(each) for each in (later, predicted, dict(sorted(rest.items())))))
+
+
+def _untouched(study: Study, measure: Measure) -> float:
+    """A measure of the base model: of a run that ends before its first stage."""
+    run = study.runs[0]
+    return _mean(measure(replace(run, matrix=replace(run.matrix, rows=run.matrix.rows[:1]))))
+
+
+def _mean(value: np.ndarray) -> float:
+    return float(value.mean())

@@ -1,0 +1,132 @@
+"""Every figure of a page of findings is computed again from the record, by other code; so are REPRODUCIBILITY.md's."""
+
+from __future__ import annotations
+
+import math
+import re
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+import made_record
+import pytest
+from checkout import ROOT
+from recomputed_page import records, strange_figures, tables, wrong
+
+sys.path.insert(0, str(ROOT / "benchmarks"))
+import findings
+import findings_fronts
+
+RECORDS = sorted({file.parent for file in (ROOT / "docs" / "data").glob("*/seed*.jsonl.gz")})
+PAGE = (ROOT / "REPRODUCIBILITY.md").read_text()
+HEADING = "# Reproducibility\n"
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return recorded(tmp_path_factory.mktemp("made"))
+
+
+@pytest.fixture(scope="module")
+def page(made: Path) -> str:
+    return written(made)
+
+
+def recorded(folder: Path, seeds: Iterable[int] = (0, 1, 2), without: Iterable[tuple[str, int, int]] = ()) -> Path:
+    made_record.write(folder / "record", tuple(seeds), tuple(without))
+    return folder / "record"
+
+
+def written(record: Path) -> str:
+    file = record.parent / "page.md"
+    file.write_text(HEADING)
+    findings.main(record, into=file)
+    return file.read_text()
+
+
+@pytest.mark.slow
+def test_every_figure_is_what_other_code_computes(made: Path, page: str) -> None:
+    compared, differ = wrong(page, made)
+    assert compared > 500
+    assert differ == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("title", ["In short", "Gains", "At RID's gain", "Exchange rates", "Teacher"])
+def test_a_wrong_figure_is_found(made: Path, page: str, title: str) -> None:
+    before, after = page.split(f"### {title}\n")
+    (cell, *_) = re.findall(r"(?<=\| )-?\d+\.\d+(?= ±| \|)", after)
+    changed = cell[:-1] + str((int(cell[-1]) + 5) % 10)
+    _, differ = wrong(f"{before}### {title}\n{after.replace(cell, changed, 1)}", made, title)
+    assert len(differ) == 1
+    assert f"{title}: " in differ[0]
+
+
+def test_what_does_not_hold_comes_first(page: str) -> None:
+    _, *rows = tables(page, "record")["In short"]
+    verdicts = [row[1] for row in rows]
+    order = [verdict for verdict in findings.ORDER if verdict in verdicts]
+    assert list(dict.fromkeys(verdicts)) == order
+    assert order[-1] == "holds"
+
+
+@pytest.mark.slow
+def test_a_record_that_is_not_complete_says_so(tmp_path: Path) -> None:
+    """Its figures are of the runs that there are; a method without its reference has no gain in units of it."""
+    without = [("rid", 1, 0), ("rid", 2, 0), ("soup", 0, 1)]
+    without += [("baseline", order, seed) for order in (2, 3) for seed in (0, 1)]
+    record = recorded(tmp_path, (0, 1), without)
+    text = written(record)
+    assert "**The record is not complete: 57 of 64 runs.** Seeds 0, 1; 4 orders; 8 methods." in text
+    missing = {row[0]: row[5] for row in tables(text, "record")["Methods"]}
+    assert (missing["rid"], missing["soup"], missing["baseline"], missing["joint"]) == ("2", "1", "4", "0")
+    compared, differ = wrong(text, record)
+    assert compared > 400
+    assert differ == []
+
+
+@pytest.mark.slow
+def test_one_seed_tests_nothing(tmp_path: Path) -> None:
+    record = recorded(tmp_path, [3])
+    _, *rows = tables(written(record), "record")["In short"]
+    assert {row[1] for row in rows} <= {"not tested", "not reached"}
+    assert wrong(written(record), record)[1] == []
+
+
+def test_a_page_keeps_what_is_around_a_block() -> None:
+    once = findings.replaced("# Title\n\nBefore.\n", "findings it", "1")
+    assert once == "# Title\n\nBefore.\n\n<!-- findings it -->\n1\n<!-- end of findings it -->\n"
+    again = findings.replaced(once + "\nAfter.\n", "findings it", "2")
+    assert again == "# Title\n\nBefore.\n\n<!-- findings it -->\n2\n<!-- end of findings it -->\n\nAfter.\n"
+
+
+def test_a_front_counts_where_it_gains_as_much_with_the_least_drift() -> None:
+    front = [(0.0, 1.0, 0.0), (2.0, 0.8, 0.2), (1.0, 0.2, 0.8)]  # gain, structure, drift
+    assert findings_fronts.least_drift(front, 1.5) == pytest.approx(0.85)
+    assert findings_fronts.least_drift(front, -0.1) == 1.0  # the base model gains more
+    assert math.isnan(findings_fronts.least_drift(front, 2.5))
+
+
+def test_the_page_has_the_findings_of_every_record() -> None:
+    assert records(PAGE) == {folder.name for folder in RECORDS}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("folder", RECORDS, ids=lambda folder: folder.name)
+def test_the_page_shows_what_the_record_says(folder: Path) -> None:
+    compared, differ = wrong(PAGE, folder)
+    assert compared > 500
+    assert differ == []
+
+
+@pytest.mark.skipif(not RECORDS, reason="no study is recorded yet")
+def test_the_text_of_the_page_names_figures_of_its_tables_only() -> None:
+    assert strange_figures(PAGE) == set()
+
+
+def test_a_figure_of_the_text_that_no_table_has_is_found(page: str) -> None:
+    known = tables(page, "record")["Gains"][1][1].split(" ")[0]
+    text = f"{page}\nRID learns {known} at SD v1.5, with torch 2.15.0 and `0.5`, and loses 0.123456.\n"
+    assert strange_figures(text) == {"0.123456"}
+    measured = f"{page}\n## Costs\n\n    python benchmarks/step.py\n\nA step takes 0.123456 s.\n"
+    assert strange_figures(measured) == set()
