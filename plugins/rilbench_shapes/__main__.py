@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+DIFFUSERS = "diffusion_pytorch_model.safetensors"  # weights in a folder of diffusers
+
 
 def train(out: Annotated[Path, typer.Option(help="Folder for the weights")] = Path("recipe"), seed: int = 0) -> None:
     """Train the models of the embedded benchmark (about two hours on two CPU cores) and measure them.
@@ -24,7 +26,7 @@ def train(out: Annotated[Path, typer.Option(help="Folder for the weights")] = Pa
 
 
 def parts(out: Path, seed: int) -> list[tuple[tuple[str, ...], Callable[[], object]]]:
-    """Each part, after those it needs: files of which one shows that it is finished, and how it is made."""
+    """Each part, after those it needs: the file that it writes last, where it may be, and how it is made."""
     from rilbench_shapes import rules
     from rilbench_shapes.recipe import aesthetic, clip, diffusion, hps, probe, reference, vae
     from rilbench_shapes.recipe.measure import load_clip
@@ -33,14 +35,14 @@ def parts(out: Path, seed: int) -> list[tuple[tuple[str, ...], Callable[[], obje
         return lambda: aesthetic.train(out, load_clip(out / "clip"), name=name, seed=seed)
 
     return [
-        (("vae", "pipeline/vae"), lambda: vae.train(out, seed=seed)),
+        ((f"vae/{DIFFUSERS}", f"pipeline/vae/{DIFFUSERS}"), lambda: vae.train(out, seed=seed)),
         (("pipeline/captions.json",), lambda: diffusion.train(out, vae.load(out), seed=seed)),
-        (("clip",), lambda: clip.train(out, seed=seed)),
+        (("clip/tokenizer.json",), lambda: clip.train(out, seed=seed)),
         *(((f"{name}.safetensors",), heads(name)) for name in rules.RATINGS),
-        (("hps",), lambda: hps.train(out, load_clip(out / "clip"), seed=seed)),
+        (("hps/tokenizer.json",), lambda: hps.train(out, load_clip(out / "clip"), seed=seed)),
         (("probe.safetensors",), lambda: probe.train(out, vae.load(out), seed=seed)),
         (("fid.safetensors",), lambda: reference.save_statistics(out, seed=seed)),
-        (("prompts",), lambda: reference.save_prompts(out / "prompts", seed=seed)),
+        (("prompts/search.txt",), lambda: reference.save_prompts(out / "prompts", seed=seed)),
     ]
 
 

@@ -122,9 +122,16 @@ def test_the_recipe_keeps_finished_parts_and_makes_the_missing_one(
     from rilbench_shapes.__main__ import train
     from rilbench_shapes.recipe import measure
 
-    finished = ("vae", "pipeline/captions.json", "clip", "hps", "probe.safetensors", "fid.safetensors")
+    finished = (
+        "pipeline/vae/diffusion_pytorch_model.safetensors",
+        "pipeline/captions.json",
+        "clip/tokenizer.json",
+        "hps/tokenizer.json",
+        "probe.safetensors",
+        "fid.safetensors",
+    )
     for name in (*finished, *(f"{head}.safetensors" for head in rules.RATINGS)):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text("kept")
     monkeypatch.setattr(measure, "measure", lambda folder: "measured")
     train(tmp_path)
