@@ -25,6 +25,7 @@ from findings_markdown import Table, number
 from findings_study import POINTS, Effect, Study, holm
 from findings_tables import families, matched_gains, measures, tables
 
+from rilbench.analysis import methods
 from rilbench.analysis.power import ALPHA
 
 HOLDS, OPPOSITE, OPEN, UNTESTED, BEYOND = "holds", "the opposite holds", "not shown", "not tested", "not reached"
@@ -142,6 +143,8 @@ def missing(study: Study) -> str:
     every = len(cases) * len(study.labels)
     seeds = ", ".join(map(str, sorted({run.seed for run in own})))
     text = f"Seeds {seeds}; {len({run.rewards for run in own})} orders; {len(study.labels)} methods."
+    if some := sorted({info.name for run in own for info in run.matrix.shown} - set(study.metrics)):
+        text += f" Left out, because not every run has them: {', '.join(some)}."
     if len(own) == every:
         return f"Of {len(own)} runs. {text}"
     return (
@@ -173,7 +176,9 @@ def main(
     source = record.read(folder)
     if not source.runs:
         raise typer.BadParameter(f"{folder} has no record; --record STORE makes one")
-    for kind, block in blocks(Study(source)).items():
+    study = Study(source)
+    methods.check(study.runs, source.settings, lambda text: typer.echo(f"warning: {text}", err=True))
+    for kind, block in blocks(study).items():
         if into is None:
             typer.echo(block)
         else:

@@ -84,8 +84,9 @@ class Study:
 
     @cached_property
     def metrics(self) -> list[str]:
-        """The metrics of every run."""
-        every = [[info.name for info in run.matrix.shown] for run in self.runs]
+        """The metrics that every run of the study has, ablations aside."""
+        runs = [run for run in self.runs if run.label in self.labels] or self.runs
+        every = [[info.name for info in run.matrix.shown] for run in runs]
         return [name for name in every[0] if all(name in names for names in every)]
 
     def of(self, label: str) -> list[RunResult]:

@@ -25,7 +25,7 @@ import json
 import math
 import sys
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -62,7 +62,8 @@ def write(folder: Path, sources: Sequence[str]) -> list[Path]:
     """Record the finished runs of stores and study folders, and return the files written."""
     seeds: dict[int, dict[tuple[str, str], Line]] = defaultdict(dict)
     for run in load_runs(sources, lambda address: []):
-        seeds[run.seed] |= {(line["kind"], line.get("id") or line["name"]): line for line in _lines(run)}
+        own = seeds[run.seed]
+        own |= {(line["kind"], line.get("id") or line["name"]): line for line in _lines(run, own)}
     folder.mkdir(parents=True, exist_ok=True)
     return [_write(folder / f"seed{seed}.jsonl.gz", list(lines.values())) for seed, lines in sorted(seeds.items())]
 
@@ -93,18 +94,21 @@ def _write(file: Path, lines: list[Line]) -> Path:
     return file
 
 
-def _lines(run: RunResult) -> Iterable[Line]:
+def _lines(run: RunResult, known: Collection[tuple[str, str]]) -> Iterable[Line]:
+    """Those of a run; stages and evaluations that are known are not read again."""
     assert run.folder is not None  # `load_runs` finds no others without a plugin
     store = RunFiles(run.folder).store
     environment = _named("environment", load_environment(run))
-    known = {key: _portable(value) for key, value in load_settings(run).items()}
-    settings = _named("settings", {"values": telling(known)})
+    portable = {key: _portable(value) for key, value in load_settings(run).items()}
+    settings = _named("settings", {"values": telling(portable)})
     yield environment
     yield settings
     yield from ({"kind": "metric", **asdict(info)} for info in run.matrix.metrics)
     for row in run.matrix.rows:
-        yield _stage(store, row)
-        yield _evaluation(store, row)
+        if ("stage", row.stage_id) not in known:
+            yield _stage(store, row)
+        if ("evaluation", row.evaluation) not in known:
+            yield _evaluation(store, row)
     about: Line = {key: getattr(run, key) for key in ("name", "label", "strategy", "rewards", "seed", "plugins")}
     rows = [[row.label, row.rewards, row.stage_id, row.evaluation] for row in run.matrix.rows]
     names = [info.name for info in run.matrix.metrics]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import json
 import math
 import re
 import sys
@@ -83,6 +85,24 @@ def test_a_record_that_is_not_complete_says_so(tmp_path: Path) -> None:
     compared, differ = wrong(text, record)
     assert compared > 400
     assert differ == []
+
+
+@pytest.mark.slow
+def test_runs_that_cannot_be_compared_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A metric that some runs lack is left out, and named."""
+    record = recorded(tmp_path, (0, 1))
+    file = record / "seed0.jsonl.gz"
+    lines = [json.loads(line) for line in gzip.decompress(file.read_bytes()).splitlines()]
+    runs = [line for line in lines if line["kind"] == "run" and line["label"] == "rid"]
+    runs[0]["metrics"].remove("fid")
+    runs[0]["settings"] = "other"
+    lines.append({"kind": "settings", "id": "other", "values": {"strategy": "rid", "train.lr": 0.123}})
+    file.write_bytes(gzip.compress("".join(json.dumps(line) + "\n" for line in lines).encode()))
+    text = written(record)
+    assert "Left out, because not every run has them: fid." in text
+    assert "fid" not in tables(text, "record")["Gains"][0] + tables(text, "record")["Final values"][0]
+    assert "runs of rid differ in train.lr (0.9 and 0.123)" in capsys.readouterr().err
+    assert wrong(text, record)[1] == []
 
 
 @pytest.mark.slow
