@@ -87,8 +87,9 @@ def claims(study: Study) -> Iterator[Claim]:
 def growth(study: Study) -> Iterator[Claim]:
     text = "the baseline forgets more with every stage"
     known = [name for name in ("structure", *DRIFTS) if name in study.general]
-    for metric in known if "baseline" in study.labels else ():
-        yield Claim(text, "baseline", f"{metric}, 3 minus 1", study.effect("baseline", study.growth(metric)), True)
+    for metric in known if "baseline" in study.labels and study.stages > 1 else ():
+        effect = study.effect("baseline", study.growth(metric))
+        yield Claim(text, "baseline", f"{metric}, {study.stages} minus 1", effect, True)
 
 
 def against(study: Study) -> Iterator[Claim]:

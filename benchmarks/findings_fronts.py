@@ -72,7 +72,8 @@ class Explained:
 
     @property
     def share(self) -> float:
-        return self.predicted.mean / self.later.mean
+        """Of the change; NaN for a change whose interval includes 0."""
+        return math.nan if self.later.low <= 0 <= self.later.high else self.predicted.mean / self.later.mean
 
 
 def explained(study: Study, label: str, metric: str) -> Explained:

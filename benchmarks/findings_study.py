@@ -29,6 +29,7 @@ POINTS = {  # of the methods whose drift is set by one number; from little to mu
 }
 UNITS = SD, SINGLE = ("SD", "single gain")
 REFERENCE = "baseline"  # the method of single gains
+SEQUENCES = ("rid", *POINTS["baseline"], "rid-lam0")
 MAIN = ("rid", *POINTS["baseline"], "rid-lam0", *POINTS["joint"], *POINTS["soup"])
 GENERAL = ("structure", "attributes", "oracle", "fid", "fid_inf", "kid", "clip_score", "diversity")
 NAN = np.asarray(math.nan)
@@ -88,6 +89,11 @@ class Study:
         runs = [run for run in self.runs if run.label in self.labels] or self.runs
         every = [[info.name for info in run.matrix.shown] for run in runs]
         return [name for name in every[0] if all(name in names for names in every)]
+
+    @cached_property
+    def stages(self) -> int:
+        """How many stages every sequence has."""
+        return min((len(run.matrix.rows) - 1 for run in self.runs if run.label in SEQUENCES), default=0)
 
     def of(self, label: str) -> list[RunResult]:
         return [run for run in self.runs if run.label == label]
@@ -159,8 +165,8 @@ class Study:
         return lambda run: np.asarray(_forgetting(run, metric, stage % len(run.matrix.rows)))
 
     def growth(self, metric: str) -> Measure:
-        """By how much forgetting grows from the first stage to the last."""
-        return lambda run: self.forgetting(metric)(run) - self.forgetting(metric, 1)(run)
+        """By how much forgetting grows from the first stage to the last of `stages`."""
+        return lambda run: self.forgetting(metric, self.stages)(run) - self.forgetting(metric, 1)(run)
 
     def by_seed(self, label: str, measure: Measure, stage: int = -1) -> BySeed:
         """The value of every seed. stage: runs with the same model after it count once."""

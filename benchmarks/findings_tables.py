@@ -9,7 +9,7 @@ import numpy as np
 from findings_fronts import beaten_by, explained, matched
 from findings_markdown import Table, number, shown
 from findings_runs import costs, environments, methods, teacher, units
-from findings_study import POINTS, UNITS, Effect, Measure, Study
+from findings_study import POINTS, SEQUENCES, UNITS, Effect, Measure, Study
 from scipy.stats import rankdata
 
 from rilbench.analysis.statistics import Spread
@@ -64,13 +64,15 @@ def forgetting(study: Study, labels: Sequence[str]) -> Table:
 
 
 def by_stage(study: Study) -> Table:
+    labels = [label for label in _sequences(study) if study.stages > 1]
+    stages = range(1, study.stages + 1) if labels else range(0)
     rows = []
-    for label in (name for name in ("rid", *POINTS["baseline"]) if name in study.labels):
-        for metric in study.general:
-            stages = [shown(study.spread(label, study.forgetting(metric, t), t)) for t in (1, 2, 3)]
-            rows.append([label, metric, *stages, shown(study.effect(label, study.growth(metric)))])
+    for label, metric in product(labels, study.general):
+        values = [shown(study.spread(label, study.forgetting(metric, t), t)) for t in stages]
+        rows.append([label, metric, *values, shown(study.effect(label, study.growth(metric)))])
     note = "Eq. 3 of the general metrics, in the metric's own scale."
-    return Table("Forgetting by stage", note, ["method", "metric", "stage 1", "stage 2", "stage 3", "3 minus 1"], rows)
+    head = ["method", "metric", *(f"stage {t}" for t in stages), f"{len(stages)} minus 1"]
+    return Table("Forgetting by stage", note, head, rows)
 
 
 def differences(study: Study, title: str, pairs: Sequence[tuple[str, str]]) -> Table:
@@ -132,7 +134,7 @@ def matched_gains(study: Study) -> dict[str, Measure]:
 
 def exchange_rates(study: Study) -> Table:
     rows = []
-    for label in sequences(study):
+    for label in _sequences(study):
         for reward in study.rewards:
             effects = [Effect.of(study.first_stage(label, reward, metric)) for metric in study.metrics]
             if effects[0].seeds:
@@ -143,7 +145,7 @@ def exchange_rates(study: Study) -> Table:
 
 def explained_by_exchange(study: Study) -> Table:
     rows = []
-    for label, metric in product(sequences(study), [*study.rewards, *study.general]):
+    for label, metric in product(_sequences(study), [*study.rewards, *study.general]):
         found = explained(study, label, metric)
         effects = [shown(each) for each in (found.later, found.predicted, found.rest)]
         if found.later.seeds:
@@ -151,14 +153,14 @@ def explained_by_exchange(study: Study) -> Table:
     note = (
         "Change: of a reward after its own stage, a mean over the orders in which others follow; of another metric "
         "after the base model. Exchange rates: the sum of those of the same stages. Rest: what only a sequence has. "
-        "Positive is better."
+        "Positive is better. Share: that of exchange rates, of a change whose interval excludes 0."
     )
     head = ["method", "metric", "seeds", "change", "exchange rates", "rest", "share %"]
     return Table("Later change, and what exchange rates explain", note, head, rows)
 
 
-def sequences(study: Study) -> list[str]:
-    return [label for label in ("rid", *POINTS["baseline"], "rid-lam0") if label in study.labels]
+def _sequences(study: Study) -> list[str]:
+    return [label for label in SEQUENCES if label in study.labels]
 
 
 def tables(study: Study) -> Iterator[Table]:

@@ -116,8 +116,9 @@ def _compared(known: Recomputed, compared: str, measure: str) -> dict[int, Any]:
     if " minus " in compared:
         return known.minus(*compared.split(" minus "), known.measure(measure))
     name, _, which = measure.partition(", ")
-    if which == "3 minus 1":
-        return known.seeds(compared, lambda run: known.forgotten(run, name, -1) - known.forgotten(run, name, 1))
+    if match := re.fullmatch(r"(\d) minus 1", which):
+        last = int(match[1])
+        return known.seeds(compared, lambda run: known.forgotten(run, name, last) - known.forgotten(run, name, 1))
     assert which == "rest"
     real, sums = known.later(compared, name)
     return {seed: real[seed] - sums[seed] for seed in real}
@@ -194,9 +195,11 @@ def _forgetting(known: Recomputed, head: list[str], rows: list[list[str]]) -> li
 def _by_stage(known: Recomputed, head: list[str], rows: list[list[str]]) -> list[Expected]:
     found = []
     for label, metric, *_ in rows:
-        after = [lambda run, t=t, metric=metric: known.forgotten(run, metric, t) for t in (1, 2, 3)]
+        numbers = range(1, len(head) - 2)
+        assert head[2:] == [*(f"stage {t}" for t in numbers), f"{numbers[-1]} minus 1"]
+        after = [lambda run, t=t, metric=metric: known.forgotten(run, metric, t) for t in numbers]
         stages = [known.spread(label, of, t) for t, of in enumerate(after, 1)]
-        growth = known.spread(label, lambda run, after=after: after[2](run) - after[0](run))
+        growth = known.spread(label, lambda run, after=after: after[-1](run) - after[0](run))
         found.append([label, metric, *stages, growth])
     return found
 
@@ -247,7 +250,8 @@ def _later(known: Recomputed, head: list[str], rows: list[list[str]]) -> list[Ex
         real, sums = known.later(label, reward)
         rest = [real[seed] - sums[seed] for seed in real]
         effects = [student(list(real.values())), student(list(sums.values())), student(rest)]
-        found.append([label, reward, str(len(real)), *effects, 100 * effects[1][0] / effects[0][0]])
+        share = NAN if abs(effects[0][0]) <= effects[0][1] else effects[1][0] / effects[0][0]
+        found.append([label, reward, str(len(real)), *effects, 100 * share])
     return found
 
 
