@@ -59,7 +59,7 @@ class Claim:
 
     def verdict(self, p: float) -> str:
         if math.isnan(p):
-            return UNTESTED if self.effect.seeds else BEYOND
+            return BEYOND if math.isnan(self.effect.mean) else UNTESTED
         if p >= ALPHA:
             return OPEN
         return HOLDS if (self.effect.mean > 0) == self.positive else OPPOSITE
@@ -108,7 +108,7 @@ def at_equal_gain(study: Study) -> Iterator[Claim]:
     for family in families(study):
         for name, gain in matched_gains(study).items():
             found = matched(study, "rid", family, gain, study.drift)
-            if found.seeds:
+            if found.effect.seeds:
                 yield Claim(text, f"rid minus front of {family}", f"drift at {name}", found.effect, False)
 
 
@@ -132,7 +132,7 @@ def in_short(study: Study) -> Table:
         "What does not hold comes first. Not shown: p is 0.05 or more. p is corrected by Holm over the rows of a "
         "finding; intervals are not. Where prompts are given, seeds and prompts are both drawn at random; otherwise "
         "seeds alone. Seeds needed: to find a difference of this size in 80 % of studies, by a test that is not "
-        "corrected. Not reached: no point of the front has RID's gain in any seed."
+        "corrected. Not reached: the front has RID's gain nowhere."
     )
     return Table("In short", note, HEAD, sorted(rows, key=lambda row: ORDER.index(row[1])))
 

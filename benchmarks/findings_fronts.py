@@ -13,31 +13,39 @@ from findings_study import POINTS, Effect, Measure, Study, Values, averaged
 
 @dataclass(frozen=True)
 class Matched:
-    """A method minus a family's front at the method's gain. seeds: in how many the method has been measured; the front
-    reaches its gain in as many as `effect` has."""
+    """A method minus a family's front at the method's gain. reached: of the means that leave out one seed, in how many
+    the front has that gain; the effect has no interval unless all have, and no mean if not even that of all seeds has.
+    """
 
-    seeds: int
+    reached: int
     effect: Effect
 
 
 def matched(study: Study, label: str, family: str, gain: Measure, measure: Measure) -> Matched:
-    """The difference of a measure at the gain of `label`, by seed.
+    """The difference of a measure at the gain of `label`, of the means over the seeds that all methods have.
 
     The front of a family goes in straight lines from the base model through its points, from little to much; its place
-    is where it drifts least of all that gain as much.
+    is where it drifts least of all that gain as much. The interval is that of the jackknife over seeds: a front that is
+    matched in every seed by itself leaves out those in which it falls short, and its interval is too narrow.
     """
-    own = [study.by_seed(label, of) for of in (gain, measure)]
     points = [point for point in POINTS[family] if point in study.labels]
-    curves = [[study.by_seed(point, of) for of in (gain, measure, study.drift)] for point in points]
-    seeds = [seed for seed in own[0] if points and all(seed in values for curve in (own, *curves) for values in curve)]
-    start = (0.0, _untouched(study, measure), 0.0)
-    found: dict[int, np.ndarray] = {}
-    for seed in seeds:
-        front = [start, *(tuple(_mean(values[seed]) for values in curve) for curve in curves)]
-        reached = least_drift(front, _mean(own[0][seed]))
-        if not math.isnan(reached):
-            found[seed] = np.asarray(_mean(own[1][seed]) - reached)
-    return Matched(len(seeds), Effect.of(found))
+    places = [[study.by_seed(name, of) for of in (gain, measure, study.drift)] for name in (*points, label)]
+    seeds = [seed for seed in places[-1][0] if points and all(seed in values for place in places for values in place)]
+    known = np.array([[[_mean(values[seed]) for values in place] for place in places] for seed in seeds])
+    if not seeds:
+        return Matched(0, Effect.of({}))
+    return at_equal_gain(known, (0.0, _untouched(study, measure), 0.0))
+
+
+def at_equal_gain(known: Values, start: tuple[float, ...]) -> Matched:
+    """Of gain, value and drift (S, points + 1, 3) by seed, the method last; `start`: those of the base model."""
+
+    def difference(some: Values) -> float:
+        *front, (gain, value, _) = some.mean(axis=0).tolist()
+        return float(value - least_drift([start, *front], gain))
+
+    without = [difference(np.delete(known, i, axis=0)) for i in range(len(known))] if len(known) > 1 else []
+    return Matched(int(np.isfinite(without).sum()), Effect.jackknife(difference(known), without))
 
 
 def least_drift(front: Sequence[tuple[float, ...]], target: float) -> float:

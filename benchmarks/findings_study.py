@@ -11,9 +11,9 @@ from typing import NamedTuple
 import numpy as np
 import record
 from numpy.typing import NDArray
-from scipy.special import stdtr
+from scipy.special import stdtr, stdtrit
 
-from rilbench.analysis.crossed import crossed
+from rilbench.analysis.crossed import LEVEL, crossed
 from rilbench.analysis.power import seeds_needed
 from rilbench.analysis.statistics import Spread
 from rilbench.analysis.table import model_of
@@ -59,6 +59,17 @@ class Effect(NamedTuple):
         t = -abs(spread.mean) * math.sqrt(spread.n) / spread.sd if spread.sd else math.nan
         p = float(2 * stdtr(spread.n - 1, t)) if spread.n > 1 else math.nan
         return cls(spread.n, 0, spread.mean, spread.low, spread.high, p, spread.sd)
+
+    @classmethod
+    def jackknife(cls, mean: float, without: Sequence[float]) -> Effect:
+        """Of an estimate, and those that leave out one seed each; none for a single seed."""
+        n = len(without)
+        if n < 2 or not np.isfinite([mean, *without]).all():
+            return cls(max(n, 1), 0, mean, *[math.nan] * 4)
+        error = math.sqrt((n - 1) * np.var(without))
+        half = float(stdtrit(n - 1, (1 + LEVEL) / 2)) * error
+        p = float(2 * stdtr(n - 1, -abs(mean) / error)) if error else math.nan
+        return cls(n, 0, mean, mean - half, mean + half, p, error * math.sqrt(n))
 
     @property
     def needed(self) -> float:

@@ -109,17 +109,18 @@ def fronts(study: Study) -> Table:
 def at_matched_gain(study: Study) -> Table:
     columns = {"drift": study.drift} | {name: study.final(name) for name in study.general if name != "structure"}
     rows = []
-    for family in families(study):
-        for name, gain in matched_gains(study).items():
-            found = [matched(study, "rid", family, gain, of) for of in columns.values()]
-            reached = f"{found[0].effect.seeds} of {found[0].seeds}"
-            rows.append([family, name, reached, *(shown(each.effect) for each in found)])
+    for family, (name, gain) in product(families(study), matched_gains(study).items()):
+        found = [matched(study, "rid", family, gain, of) for of in columns.values()]
+        if seeds := found[0].effect.seeds:
+            cells = [shown(each.effect) for each in found]
+            rows.append([family, name, str(seeds), f"{found[0].reached} of {seeds}", *cells])
     note = (
-        "RID minus the front of the others, by seed. A front goes in straight lines from the base model through its "
-        "methods, from the least to the largest step; its place is where it drifts least of all that gain at least as "
-        "much as RID, which is the base model if RID gains nothing. Seeds in which it never does are left out."
+        "RID minus the front of the others, of means over seeds. A front goes in straight lines from the base model "
+        "through its methods, from the least to the largest step; its place is where it drifts least of all that gain "
+        "at least as much as RID, which is the base model if RID gains nothing. Reached: in how many means that leave "
+        "out one seed. The interval is that of the jackknife over seeds; there is none unless all reach RID's gain."
     )
-    return Table("At RID's gain", note, ["front", "equal", "seeds reached", *columns], rows)
+    return Table("At RID's gain", note, ["front", "equal", "seeds", "reached", *columns], rows)
 
 
 def families(study: Study) -> list[str]:

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import made_record
+import numpy as np
 import pytest
 from checkout import ROOT
 from recomputed_page import records, strange_figures, tables, wrong
@@ -125,6 +126,25 @@ def test_a_front_counts_where_it_gains_as_much_with_the_least_drift() -> None:
     assert findings_fronts.least_drift(front, 1.5) == pytest.approx(0.85)
     assert findings_fronts.least_drift(front, -0.1) == 1.0  # the base model gains more
     assert math.isnan(findings_fronts.least_drift(front, 2.5))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("shared", [0.0, 0.7])  # of the deviations of a seed, by all methods
+def test_the_interval_at_an_equal_gain_covers_what_more_seeds_would_show(shared: float) -> None:
+    """Five seeds, a front of three points and a method between them."""
+    numbers = np.random.default_rng(3)
+    means = np.array([[0.4, 0.10, 0.10], [0.8, 0.25, 0.25], [1.1, 0.45, 0.45], [0.7, 0.15, 0.15]])
+    sizes = np.array([0.1, 0.02, 0.02]) * np.array([0.5, 1.0, 1.5, 1.0])[:, None]
+    start = (0.0, 0.0, 0.0)
+    truth = 0.15 - findings_fronts.least_drift([start, *means[:-1].tolist()], 0.7)
+    covered = []
+    for _ in range(1000):
+        common, own = numbers.standard_normal((5, 1, 3)), numbers.standard_normal((5, 4, 3))
+        deviations = shared * common + math.sqrt(1 - shared**2) * own
+        deviations[..., 2] = deviations[..., 1]  # the value is the drift
+        found = findings_fronts.at_equal_gain(means + sizes * deviations, start)
+        covered.append(found.effect.low <= truth <= found.effect.high)
+    assert 0.93 < np.mean(covered) < 0.97
 
 
 def test_the_page_has_the_findings_of_every_record() -> None:

@@ -122,25 +122,34 @@ class Recomputed:
         both = [(a, b) for a, b in pairs if b is not None]
         return mean_by_seed({(a["seed"], self.model(a), self.model(b)): of(a) - of(b) for a, b in both})
 
-    def matched(self, family: str, gain: Of, of: Of) -> tuple[dict[int, float], int]:
-        """RID minus a front at RID's gain, by seed, and how many seeds both have."""
-        points = [name for name in FAMILIES[family] if self.labelled(name)]
-        own = {seed: float(np.mean(v)) for seed, v in self.seeds("rid", gain).items()}
-        value = {seed: float(np.mean(v)) for seed, v in self.seeds("rid", of).items()}
-        curves = [[self.seeds(name, each) for each in (gain, self.measure("drift"), of)] for name in points]
-        base = {**self.runs[0], "rows": self.runs[0]["rows"][:1]}
-        both = [seed for seed in own if all(seed in curve[0] for curve in curves)]
-        found = {}
-        for seed in both:
-            front = [(0.0, 0.0, float(np.mean(of(base))))]
-            front += [tuple(float(np.mean(each[seed])) for each in curve) for curve in curves]
-            there = [(d, v) for g, d, v in front if g >= own[seed]]
+    def matched(self, family: str, gain: Of, of: Of) -> dict[str, float]:
+        """RID minus a front at RID's gain, of means over seeds, with its jackknife; as `tested`, and how many reach."""
+        names = [name for name in FAMILIES[family] if self.labelled(name)]
+        drift = self.measure("drift")
+        curves = {name: [self.seeds(name, each) for each in (gain, drift, of)] for name in [*names, "rid"]}
+        seeds = sorted(set.intersection(*(set(values) for curve in curves.values() for values in curve)))
+        base = float(np.mean(of({**self.runs[0], "rows": self.runs[0]["rows"][:1]})))
+
+        def estimate(some: Sequence[int]) -> float:
+            place = {n: [np.mean([np.mean(v[seed]) for seed in some]) for v in curve] for n, curve in curves.items()}
+            target, _, value = place["rid"]
+            front = [(0.0, 0.0, base), *(place[name] for name in names)]
+            there = [(d, v) for g, d, v in front if g >= target]
             for (g0, d0, v0), (g1, d1, v1) in pairwise(front):
-                if g0 != g1 and 0 <= (share := (own[seed] - g0) / (g1 - g0)) <= 1:
+                if g0 != g1 and 0 <= (share := (target - g0) / (g1 - g0)) <= 1:
                     there.append((d0 + share * (d1 - d0), v0 + share * (v1 - v0)))
-            if there:
-                found[seed] = value[seed] - min(there)[1]
-        return found, len(both)
+            return value - min(there)[1] if there else NAN
+
+        n, whole = len(seeds), estimate(seeds) if seeds else NAN
+        parts = [estimate([other for other in seeds if other != seed]) for seed in seeds] if n > 1 else []
+        reached = sum(not math.isnan(part) for part in parts)
+        error = math.sqrt((n - 1) / n * sum((part - np.mean(parts)) ** 2 for part in parts)) if parts else NAN
+        half = error * stats.t.ppf(0.975, n - 1) if n > 1 else NAN
+        p = 2 * stats.t.sf(abs(whole) / error, n - 1) if error == error else NAN
+        known = {"half": half, "p": p, "sd": error * math.sqrt(n)}
+        if math.isnan(whole):
+            known = dict.fromkeys(known, NAN)
+        return {"mean": whole, **known, "seeds": n, "prompts": 0, "reached": reached}
 
     def rate(self, label: str, reward: str, metric: str) -> dict[int, Any]:
         """The change by one stage from the base."""

@@ -90,7 +90,7 @@ def wrong(text: str, folder: Path, only: str = "") -> tuple[int, list[str]]:
 
 
 def _short(known: Recomputed, head: list[str], rows: list[list[str]]) -> list[Expected]:
-    effects = [tested(_compared(known, row[2], row[3])) for row in rows]
+    effects = [_compared(known, row[2], row[3]) for row in rows]
     corrected = [NAN] * len(rows)
     for finding in {row[0] for row in rows}:
         own = [i for i, row in enumerate(rows) if row[0] == finding]
@@ -99,9 +99,9 @@ def _short(known: Recomputed, head: list[str], rows: list[list[str]]) -> list[Ex
     found = []
     for row, effect, p in zip(rows, effects, corrected, strict=True):
         interval = Between(effect["mean"] - effect["half"], effect["mean"] + effect["half"])
-        verdict = _verdict(known, row, effect["mean"], p) if effect["seeds"] else "not reached"
+        verdict = "not reached" if math.isnan(effect["mean"]) else _verdict(known, row, effect["mean"], p)
         counts = [str(effect["seeds"]), str(effect["prompts"] or "-")]
-        seeds = needed(effect["mean"], effect["sd"]) if effect["seeds"] else NAN
+        seeds = needed(effect["mean"], effect["sd"])
         metric = re.split(r",? ", row[3])[0]
         own = known.lines["metric"].get(metric, {"unit": "1 - SSIM"})["unit"] or "score"
         unit = next((name for name in UNITS if row[3] in (f"learned, {name}", f"left, {name}")), own)
@@ -110,18 +110,20 @@ def _short(known: Recomputed, head: list[str], rows: list[list[str]]) -> list[Ex
     return found
 
 
-def _compared(known: Recomputed, compared: str, measure: str) -> dict[int, Any]:
+def _compared(known: Recomputed, compared: str, measure: str) -> dict[str, float]:
     if match := re.fullmatch(r"rid minus front of (\w+)", compared):
-        return known.matched(match[1], known.measure(measure.removeprefix("drift at ")), known.measure("drift"))[0]
+        return known.matched(match[1], known.measure(measure.removeprefix("drift at ")), known.measure("drift"))
     if " minus " in compared:
-        return known.minus(*compared.split(" minus "), known.measure(measure))
+        return tested(known.minus(*compared.split(" minus "), known.measure(measure)))
     name, _, which = measure.partition(", ")
     if match := re.fullmatch(r"(\d) minus 1", which):
         last = int(match[1])
-        return known.seeds(compared, lambda run: known.forgotten(run, name, last) - known.forgotten(run, name, 1))
+        return tested(
+            known.seeds(compared, lambda run: known.forgotten(run, name, last) - known.forgotten(run, name, 1))
+        )
     assert which == "rest"
     real, sums = known.later(compared, name)
-    return {seed: real[seed] - sums[seed] for seed in real}
+    return tested({seed: real[seed] - sums[seed] for seed in real})
 
 
 def _verdict(known: Recomputed, row: list[str], mean: float, p: float) -> str:
@@ -230,9 +232,10 @@ def _fronts(known: Recomputed, head: list[str], rows: list[list[str]]) -> list[E
 def _matched(known: Recomputed, head: list[str], rows: list[list[str]]) -> list[Expected]:
     found = []
     for family, equal, *_ in rows:
-        each = [known.matched(family, known.measure(equal), known.measure(name)) for name in head[3:]]
-        reached = f"{len(each[0][0])} of {each[0][1]}"
-        found.append([family, equal, reached, *(student(list(values.values())) for values, _ in each)])
+        each = [known.matched(family, known.measure(equal), known.measure(name)) for name in head[4:]]
+        seeds = int(each[0]["seeds"])
+        reached = f"{int(each[0]['reached'])} of {seeds}"
+        found.append([family, equal, str(seeds), reached, *((e["mean"], e["half"]) for e in each)])
     return found
 
 
