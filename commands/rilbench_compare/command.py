@@ -33,6 +33,10 @@ Wanted = Annotated[
     Quantity, typer.Option("--quantity", "-q", help="The quantity to compare; final includes forgetting")
 ]
 Against = Annotated[str | None, typer.Option(help="The strategy to test the others against [default: rid]")]
+SingleGain = Annotated[
+    str | None,
+    typer.Option(help="The strategy whose single-stage gains are a unit of averages [default: baseline, or --against]"),
+]
 Strategies = Annotated[str | None, typer.Option(help="Show only these strategies, in this order: rid,baseline")]
 Rewards = Annotated[str | None, typer.Option("--rewards", "-r", help="Show only runs of this order: aesthetic,hps")]
 Means = Annotated[bool, typer.Option("--means", help="Show only the means over orders and seeds")]
@@ -45,6 +49,7 @@ def compare(
     sources: Sources,
     quantity: Wanted = Quantity.FINAL,
     against: Against = None,
+    single_gain_of: SingleGain = None,
     strategies: Strategies = None,
     rewards: Rewards = None,
     means: Means = False,
@@ -68,6 +73,7 @@ def compare(
         load_runs(sources, _find_runs),
         quantities=(quantity, *([Quantity.FORGETTING] if quantity is Quantity.FINAL else [])),
         against=against,
+        single_gain_of=single_gain_of,
         strategies=split_names(strategies) if strategies else None,
         rewards=split_names(rewards) if rewards else None,
         warn=warn,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -61,6 +62,11 @@ class Sheet:
         """The caption; it explains bold if a cell is bold."""
         has_bold = any(cell.bold for row in self.rows for cell in row)
         return f"Bold: the best mean. {self.caption}" if has_bold else self.caption
+
+
+def rank(value: float) -> str:
+    """A mean rank; `-` where a method is not ranked."""
+    return "-" if math.isnan(value) else f"{value:.2f}".rstrip("0").rstrip(".")
 
 
 def show(sheet: Sheet, console: Console) -> None:

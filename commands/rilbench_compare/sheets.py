@@ -6,13 +6,13 @@ import math
 from collections.abc import Sequence
 
 from rilbench.analysis.comparison import Comparison, Row
-from rilbench.analysis.quantities import TITLES, Quantity
+from rilbench.analysis.quantities import AVERAGES, TITLES, Quantity
 from rilbench.analysis.statistics import Spread, chance
 from rilbench.cli.templates import filled
 from rilbench.contracts.result import MetricInfo
 from rilbench.store.tables import header, number
 from rilbench_compare import paper
-from rilbench_compare.formats import DAGGER, STAR, Cell, Sheet
+from rilbench_compare.formats import DAGGER, STAR, Cell, Sheet, rank
 
 
 def sheets(comparison: Comparison, *, only_means: bool = False, published: bool = False) -> list[Sheet]:
@@ -34,21 +34,24 @@ def values_sheet(
     by_order: a row for every strategy and order, a final value with its forgetting in brackets.
     """
     infos, final = comparison.columns(quantity), quantity is Quantity.FINAL
+    ranked = quantity in AVERAGES and bool(infos) and not by_order
     rows = [[*map(Cell, ("base", "", "")), *_base(comparison, infos)]] if final else []
     for label in comparison.labels:
         orders = dict.fromkeys(run.order for run in comparison.of(label))
         for order in orders if by_order else [""]:
             n = comparison.seeds_of(label, order)
             cells = [_value(comparison, label, quantity, info.name, order, n) for info in infos]
+            cells += [_rank(comparison, label, quantity, infos)] if ranked else []
             rows.append([*map(Cell, (label, order or str(len(orders)), str(n))), *cells])
     with_paper = published and (by_order or final)  # the paper reports no mean forgetting
     if with_paper:
         given = paper.rows(comparison)
         chosen = [*(given["base"] if final else []), *given["orders" if by_order else "means"]]
         rows += paper.cells(chosen, infos, quantity)
+    names = ["strategy", "order" if by_order else "orders", "seeds"]
     return Sheet(
         title=f"{TITLES[quantity]}; {'by strategy and order' if by_order else 'mean over orders and seeds'}",
-        head=["strategy", "order" if by_order else "orders", "seeds", *map(header, infos)],
+        head=[*names, *map(header, infos), *(["rank ↓"] if ranked else [])],
         rows=rows,
         names=3,
         caption=_caption("orders" if by_order else "means", comparison, quantity, rows, published=with_paper),
@@ -66,7 +69,7 @@ def differences_sheet(comparison: Comparison, quantity: Quantity) -> Sheet:
     for (label, metric), test in tests.items():
         rows += [[]] if above not in ("", label) else []
         names = [f"{label} - {comparison.against}", header(infos[metric])]
-        cells = _difference(test, comparison.base(metric))
+        cells = _difference(test, comparison.like(metric))
         rows.append([*map(Cell, names), *cells[: len(head) - 2 + 2 * prompts]])
         above = label
     return Sheet(
@@ -96,8 +99,12 @@ def _value(comparison: Comparison, label: str, quantity: Quantity, metric: str, 
         lost = comparison.row(label, Quantity.FORGETTING, metric, order)
         notes.append(", ".join(filter(None, (Spread.read(lost).text(comparison.base(metric)), _fewer(lost, n)))))
     note = "; ".join(filter(None, notes))
-    text = Spread.read(row).text(comparison.base(metric))
+    text = Spread.read(row).text(comparison.like(metric))
     return Cell(text, f"({note})" if note else "", bold=not order and row["best"], mark=mark)
+
+
+def _rank(comparison: Comparison, label: str, quantity: Quantity, infos: Sequence[MetricInfo]) -> Cell:
+    return Cell(rank(comparison.row(label, quantity, infos[0].name)["rank"]))
 
 
 def _difference(test: Row, base: float) -> list[Cell]:
@@ -135,8 +142,20 @@ def _caption(
         "marked": any(cell.mark for cell in cells),
         "others": _not_comparable(comparison, quantity),
         "paper": paper.document() if published else None,
+        "units": _units(comparison) if quantity in AVERAGES else [],
     }
     return " ".join(filled("rilbench_compare", "captions.j2", **content).split())
+
+
+def _units(comparison: Comparison) -> list[str]:
+    """What each unit is, with its size for every reward, and why one is not shown."""
+    units, run = comparison.units, comparison.of(comparison.against)[0]
+    sizes = {unit: {r: units.size(run, unit, r) for r in comparison.rewards} for unit in units.shown(comparison.runs)}
+    texts = [
+        f"{unit}: {comparison.unit_name(unit)} ({', '.join(f'{r} {number(size)}' for r, size in of.items())})"
+        for unit, of in sizes.items()
+    ]
+    return [*texts, *units.notes(comparison.runs)]
 
 
 def _not_comparable(comparison: Comparison, quantity: Quantity) -> list[str]:

@@ -13,11 +13,12 @@ from numpy.typing import NDArray
 
 from rilbench.analysis.quantities import Quantity
 from rilbench.analysis.statistics import Spread, per_seed
+from rilbench.analysis.units import SD
 from rilbench.contracts.result import RunResult
 from rilbench.store.tables import number
 from rilbench_compare.formats import Cell, Sheet
 from rilbench_report.study import Study
-from rilbench_report.words import SPACE, percent_spread
+from rilbench_report.words import SPACE
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -65,9 +66,10 @@ def _change(study: Study, gains: pd.DataFrame, strategy: str, name: str) -> str:
     own = gains[(gains["label"] == strategy) & (gains["metric"] == name) & gains["run"].isin(runs)]
     if own.empty:
         return "-"
-    relative = own.assign(value=own["value"] / own["base"].abs().replace(0, math.nan))
-    absolute, shares = (Spread.of(per_seed(table, ["label", "metric"])) for table in (own, relative))
-    return f"{absolute.text(study.base(name), signed=True)} ({percent_spread(shares)})"
+    found = Spread.of(per_seed(own, ["label", "metric"]))
+    size = study.units.size(study.of(strategy)[0], SD, name)
+    in_sds = "" if math.isnan(size) else f" ({number(found.mean / size)}{SPACE}{SD})"
+    return f"{found.text(study.base(name), signed=True)}{in_sds}"
 
 
 def _diversity(study: Study, strategy: str, name: str) -> str:

@@ -10,8 +10,8 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rilbench.analysis.figures import Style, all_stage_curves, gain_drift, heat_map
-from rilbench.analysis.quantities import Quantity
+from rilbench.analysis.figures import Style, all_stage_curves, gain_drift, heat_map, learned_forgotten
+from rilbench.analysis.quantities import AVERAGES, Quantity
 from rilbench.analysis.sources import load_runs
 from rilbench.analysis.statistics import Spread, chance
 from rilbench.analysis.table import long_table
@@ -33,7 +33,8 @@ if TYPE_CHECKING:
 
 LINES = {"l": 60, "r": 22, "t": 8, "b": 40}  # margins in pixels
 FILES = {"style": "css", "script": "js"}
-MARGINS = {"heat": {"l": 20, "r": 20, "t": 8, "b": 40}, "pareto": {"l": 70, "r": 15, "t": 15, "b": 65}}
+POINTS = {"l": 70, "r": 15, "t": 15, "b": 65}
+MARGINS = {"heat": {"l": 20, "r": 20, "t": 8, "b": 40}, "drift": POINTS, "pareto": POINTS}
 
 
 def write_report(
@@ -63,7 +64,8 @@ def write_report(
 def _content(study: Study, catalog: Catalog, pictures: Album) -> dict[str, Any]:
     panels = _panels(study)
     heat = heat_map(study.table, {strategy: study.mark(strategy) for strategy in study.labels})
-    plots = {"heat": heat, "pareto": gain_drift(study.table, study.ranked(Quantity.AVERAGE_FORGOTTEN))}
+    trade_offs = {"drift": _drifts(study), "pareto": _forgotten(study)}
+    plots = {"heat": heat} | {f"{k}-{i}": figure for k, of in trade_offs.items() for i, (_, figure) in enumerate(of)}
     return {
         "date": date,
         "study": study,
@@ -77,7 +79,11 @@ def _content(study: Study, catalog: Catalog, pictures: Album) -> dict[str, Any]:
         "per_order": [
             tables.final(study, f"{order}: mean ± 95 % interval over seeds", order) for order in study.all_orders
         ],
-        "differences": tables.differences(study),
+        "of_rewards": tables.of_rewards(study, "gain over the base: left at the end, and learned in its own stage"),
+        "in_units": tables.in_units(study, "mean over the trained rewards"),
+        "notes": study.units.notes(study.runs),
+        "differences": tables.differences(study, (Quantity.FINAL,)),
+        "unit_differences": tables.differences(study, tuple(AVERAGES)),
         "orders": [*study.all_orders, *(["mean over all orders"] if len(study.all_orders) > 1 else [])],
         "styles": [(s, Style.of(i)) for i, s in enumerate(study.labels)],
         "checks": checks(study),
@@ -89,8 +95,9 @@ def _content(study: Study, catalog: Catalog, pictures: Album) -> dict[str, Any]:
             facts(study, "Environments", environment),
         ],
         "alts": {name: figure.layout.meta["alt"] for name, figure in plots.items()},
+        "trade_offs": {name: [title for title, _ in of] for name, of in trade_offs.items()},
         "data": {
-            "figures": {name: _drawn(figure, MARGINS[name]) for name, figure in plots.items()}
+            "figures": {name: _drawn(figure, MARGINS[name.partition("-")[0]]) for name, figure in plots.items()}
             | {name: [_drawn(figure, LINES) for figure in panel] for name, panel in panels.items()},
             "alts": {name: [figure.layout.meta["alt"] for figure in panel] for name, panel in panels.items()},
             "pictures": {"uris": pictures.uris, "runs": pictures.runs},
@@ -117,6 +124,20 @@ def _panels(study: Study) -> dict[str, list[Figure]]:
     views = [table[table["order"] == order] for order in study.all_orders]
     panels = [all_stage_curves(view, study.metrics) for view in (*views, *([table] if len(views) > 1 else []))]
     return {f"lines-{i}": [panel[info.name] for panel in panels] for i, info in enumerate(study.metrics)}
+
+
+def _drifts(study: Study) -> list[tuple[str, Figure]]:
+    """Title and figure: gain against drift for every reward and unit."""
+    quantities = dict.fromkeys(study.rewards, Quantity.LEFT) | dict.fromkeys(study.shown_units, Quantity.AVERAGE)
+    comparable = {m: [s for s in study.labels if study.row(s, q, m)["comparable"]] for m, q in quantities.items()}
+    titles = {unit: f"mean over the rewards, {study.unit_name(unit)}" for unit in study.shown_units}
+    return [(titles.get(m, m), gain_drift(study.table, m, comparable[m])) for m in quantities if study.has_drift]
+
+
+def _forgotten(study: Study) -> list[tuple[str, Figure]]:
+    """Title and figure: learned against forgotten for every unit."""
+    ranked = {unit: study.ranked(Quantity.AVERAGE_FORGOTTEN, unit) for unit in study.shown_units}
+    return [(study.unit_name(unit), learned_forgotten(study.table, unit, ranked[unit])) for unit in ranked]
 
 
 def _drawn(figure: Figure, margin: dict[str, int]) -> dict[str, Any]:

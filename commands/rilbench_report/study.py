@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rilbench.analysis.comparison import Comparison, Row, Warn, compare
+from rilbench.analysis.figures import DRIFT
 from rilbench.analysis.methods import measured_otherwise, method_settings, told_apart
-from rilbench.analysis.quantities import Quantity, is_merge, is_sequence
+from rilbench.analysis.quantities import AVERAGES, Quantity, is_merge, is_sequence
 from rilbench.analysis.sources import load_environment
 from rilbench.analysis.statistics import Spread
 from rilbench.analysis.table import quantity_table
@@ -26,13 +27,12 @@ from rilbench.store.picture_files import opened
 if TYPE_CHECKING:
     import pandas as pd
 
-SUMMARY = (Quantity.AVERAGE, Quantity.AVERAGE_LEARNED, Quantity.AVERAGE_FORGOTTEN)
-QUANTITIES = (*SUMMARY, Quantity.FINAL, Quantity.FORGETTING)
+QUANTITIES = (Quantity.FINAL, Quantity.FORGETTING, *AVERAGES)
 HASH = re.compile(r"\b([0-9a-f]{8})[0-9a-f]{8,}\b")
 
 
 class Study(Comparison):
-    """A comparison of the summary columns, final values and forgetting; strategies are in the order of their runs."""
+    """A comparison of final values, forgetting and gains; strategies are in the order of their runs."""
 
     @classmethod
     def about(cls, results: Sequence[RunResult], warn: Warn = lambda text: None) -> Study:
@@ -54,11 +54,6 @@ class Study(Comparison):
         names = dict.fromkeys(info.name for run in self.runs for info in run.matrix.metrics)
         return [name for name in names if "@" in name and name.partition("@")[0] in self.rewards]
 
-    @cached_property
-    def rewards(self) -> list[str]:
-        """The rewards any run trained, in the order of the first run."""
-        return list(dict.fromkeys(name for run in self.runs for name in run.rewards))
-
     def texts(self, run: RunResult) -> dict[str, str]:
         """The settings of a run, key.of.setting to text."""
         return texts(self.settings[run.name])
@@ -71,7 +66,7 @@ class Study(Comparison):
         """The orders and seeds a strategy has."""
         return {(run.order, run.seed) for run in self.of(strategy)}
 
-    def spread(self, strategy: str, quantity: Quantity, metric: str = "average", order: str = "") -> Spread:
+    def spread(self, strategy: str, quantity: Quantity, metric: str, order: str = "") -> Spread:
         """Mean and 95 % interval over a strategy's seeds, or those of an order."""
         return Spread.read(self.row(strategy, quantity, metric, order))
 
@@ -83,14 +78,24 @@ class Study(Comparison):
         """The paired tests against the reference by strategy and metric, of two seeds or more."""
         return {key: test for key, test in super().tests(quantity).items() if test["n"] > 1}
 
-    def ranked(self, quantity: Quantity) -> list[str]:
-        """The strategies that can be ranked by a summary column, the best first; none unless there are two, with two
-        seeds. Only sequences are ranked by what they forget."""
-        means = {s: row["mean"] for s in self.labels if (row := self.row(s, quantity))["comparable"]}
-        forgotten = quantity is Quantity.AVERAGE_FORGOTTEN
+    def ranked(self, quantity: Quantity, metric: str) -> list[str]:
+        """The strategies that can be ranked by a reward or in a unit, the best first; none unless there are two, with
+        two seeds. Only sequences are ranked by what they forget."""
+        means = {s: row["mean"] for s in self.labels if (row := self.row(s, quantity, metric))["comparable"]}
+        forgotten = quantity in (Quantity.FORGETTING, Quantity.AVERAGE_FORGOTTEN)
         chosen = [s for s, mean in means.items() if mean == mean and (not forgotten or self.is_sequence(s))]
         order = sorted(chosen, key=lambda s: means[s] if forgotten else -means[s])
         return order if len(order) > 1 and self.seeds_of(self.against) > 1 else []
+
+    @property
+    def shown_units(self) -> list[str]:
+        """The units of the averages."""
+        return self.units.shown(self.runs)
+
+    @property
+    def has_drift(self) -> bool:
+        """Whether gain can be drawn against drift."""
+        return any(info.name == DRIFT for info in self.metrics)
 
     def is_sequence(self, strategy: str) -> bool:
         """Whether it trains one stage after another."""

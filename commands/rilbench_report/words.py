@@ -18,28 +18,11 @@ ELSEWHERE = {  # what `rilbench evaluate` names as strategies
 }
 
 
-def percent_spread(spread: Spread, unit: str = f"{SPACE}%") -> str:
-    """Mean ± half-width of shares, as per cent."""
-    half = "" if math.isnan(spread.half) else f" ±{100 * spread.half:.1f}"
-    return "-" if math.isnan(spread.mean) else f"{100 * spread.mean:+.1f}{half}{unit}"
-
-
-def points(spread: Spread) -> str:
-    """Mean ± half-width of differences of shares, in percentage points."""
-    return percent_spread(spread, unit="")
-
-
 def from_zero(spread: Spread, like: float, unit: str = "") -> str:
     """Mean [low, high] of values that cannot be negative, with the decimals of `like`."""
     low, high = (number(max(0.0, v), like) for v in (spread.low, spread.high))
     interval = "" if math.isnan(spread.half) else f" [{low},{SPACE}{high}]"
     return "-" if math.isnan(spread.mean) else f"{number(spread.mean, like)}{unit}{interval}"
-
-
-def percent_from_zero(spread: Spread) -> str:
-    """Mean [low, high] of shares that cannot be negative, as per cent."""
-    shares = spread._replace(mean=100 * spread.mean, low=100 * spread.low, high=100 * spread.high)
-    return from_zero(shares, 100, f"{SPACE}%")
 
 
 def listed(names: Sequence[object]) -> str:

@@ -7,7 +7,7 @@ run_started      label, strategy, rewards, seed, command, plugins
 update           stage, label, update (counted from 1 in each stage), values: the training curves
 stage_finished   stage (0 is the base model), label, rewards, values, forgetting (as tables show it, without masked
                  metrics), train_seconds, evaluate_seconds
-run_finished     values after the last stage, forgetting over the whole run, average
+run_finished     values after the last stage, forgetting over the whole run
 run_failed       stages (how many rows are finished), error (its class), message
 
 Values are those of `result.json`; non-finite values are null. A stage and its updates are logged once, even if the
@@ -65,7 +65,7 @@ class JsonLog:
     def run_finished(self, folder: Path, result: RunResult) -> None:
         """Log the final numbers."""
         final = result.to_json()
-        end = {"values": final["stages"][-1]["values"], "forgetting": final["forgetting"], "average": final["average"]}
+        end = {"values": final["stages"][-1]["values"], "forgetting": final["forgetting"]}
         log(folder, result, {"event": "run_finished"} | end)
 
     @hookimpl

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import isfinite
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,7 +14,6 @@ from rilbench.contracts.result import MetricInfo, RunResult
 from rilbench.store.files import read_json
 from rilbench.store.layout import Store
 
-AVERAGE = "summary/average gain percent - higher is better"
 LOWER, HIGHER = "lower is better", "higher is better"
 START = "start"  # the section of the base model's values; MLflow sorts sections; this one comes after `final`
 LARGEST = 10**9  # factor
@@ -55,6 +54,11 @@ def factor(base: float) -> int:
     return power
 
 
+def gain_key(reward: Shown) -> str:
+    """The name of a reward's gain from the base to the last stage: higher is better for every reward."""
+    return Shown(replace(reward.info, higher_is_better=True), reward.factor).key("gain")
+
+
 def clean(key: str) -> str:
     """A name as MLflow allows it: other characters become underscores."""
     return re.sub(r"[^\w./ -]", "_", key)
@@ -82,14 +86,14 @@ def stage_points(store: Path, result: RunResult, stage: int) -> list[Point]:
 
 
 def final_points(store: Path, result: RunResult) -> list[Point]:
-    """The base, the last row, the forgetting over the whole run and the average, at step 0: MLflow shows single values
-    as bars."""
+    """The base, the last row, the forgetting over the whole run and the gain of every trained reward, at step 0: MLflow
+    shows single values as bars."""
     matrix, shown = result.matrix, shown_as(result)
     values: dict[str, float] = {}
     for section, row in ((START, matrix.rows[0]), ("final", matrix.rows[-1])):
         values |= {shown[name].key(section): shown[name].of(value) for name, value in row.values.items()}
     values |= _forgotten(result, len(matrix.rows) - 1, "final_forgetting")
-    values[AVERAGE] = 100 * matrix.average()
+    values |= {gain_key(shown[name]): shown[name].of(matrix.left(name)) for name in matrix.trained_rewards()}
     return list(_points(values, 0, _measured(store, result, -1)))
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from rilbench.contracts.result import RunResult
 from rilbench_mlflow.pictures import AFTER_EACH, AFTER_LAST
-from rilbench_mlflow.points import AVERAGE, START, Shown, shown_as
+from rilbench_mlflow.points import START, Shown, gain_key, shown_as
 
 NAMES = ("table", "final", "forgetting", "stages", "pictures")
 Card = dict[str, Any]
@@ -42,7 +42,13 @@ class Study:
         """Columns of the list of runs: differing parameters, then every metric at the end and of the base."""
         params = [f"params.`{name}`" for name in self.params]
         keys = [metric.key(section) for section in ("final", START) for metric in self.metrics]
-        return [*params, *(f"metrics.`{key}`" for key in (*keys, AVERAGE))]
+        return [*params, *(f"metrics.`{key}`" for key in (*keys, *self.gains))]
+
+    @property
+    def gains(self) -> list[str]:
+        """The gains of the rewards that a run trained."""
+        trained = {name for result in self.results for name in result.matrix.trained_rewards()}
+        return [gain_key(metric) for metric in self.metrics if metric.info.name in trained]
 
     @property
     def metrics(self) -> list[Shown]:
@@ -85,8 +91,8 @@ def views(study: Study) -> dict[str, dict[str, Any]]:
 def _final(study: Study) -> list[Section]:
     """Base and final values side by side, one metric per row."""
     bars = [_bar(metric.key(section)) for metric in study.metrics for section in (START, "final")]
-    average = Section(title="Mean gain over the rewards", cards=[_bar(AVERAGE)])
-    return [Section(title="Base model (start) and after the last stage (final)", cards=bars), average]
+    gains = Section(title="Gain of each reward", cards=[_bar(key) for key in study.gains])
+    return [Section(title="Base model (start) and after the last stage (final)", cards=bars), gains]
 
 
 def _forgetting(study: Study) -> list[Section]:

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from rilbench.analysis import methods
 from rilbench.analysis.methods import Settings, settings_of
-from rilbench.analysis.quantities import Quantity, columns, metrics_of
+from rilbench.analysis.quantities import AVERAGES, Quantity, columns, metrics_of, trained
+from rilbench.analysis.units import REFERENCE as BASELINE
+from rilbench.analysis.units import SD, UNITS, Units
 from rilbench.contracts.errors import UsageError, unknown
 
 if TYPE_CHECKING:
@@ -21,6 +23,7 @@ Warn = Callable[[str], None]
 Row = Mapping[str, Any]
 KEYS = ("label", "quantity", "metric", "order")
 REFERENCE = "rid"
+ONE = 1.0  # unit
 TEST = ("quantity", "label", "metric")
 
 
@@ -28,10 +31,12 @@ TEST = ("quantity", "label", "metric")
 class Comparison:
     """Runs compared; `against` is the method the others are tested against, labels are the methods in their order.
 
-    bases: of each run the number of its base model (`methods.base_models`). table: `quantity_table` of the quantities.
-    orders: `means` by method and order. means: by method, with `comparable`: a mean over the same orders and seeds, and
-    on the same base model, as that of `against`; `best`: the best of these, where there are two with two seeds each.
-    differences: the paired tests of all methods on the base model of `against`.
+    quantities: an average over rewards comes after its quantity of single rewards. bases: of each run the number of its
+    base model (`methods.base_models`). units: of the averages. table: `quantity_table` of the quantities. orders:
+    `means` by method and order. means: by method, with `comparable`: a mean over the same orders and seeds, and on the
+    same base model, as that of `against`; `best`: the best of these, where there are two with two seeds each; `rank`:
+    among these, 1 is the best, equal means share the mean of their ranks; of an average: the mean of the ranks in
+    single rewards. differences: the paired tests of all methods on the base model of `against`.
     """
 
     runs: list[RunResult]
@@ -41,6 +46,7 @@ class Comparison:
     labels: list[str]
     against: str
     bases: dict[str, int]
+    units: Units
     table: pd.DataFrame
     orders: pd.DataFrame
     means: pd.DataFrame
@@ -51,7 +57,7 @@ class Comparison:
         tables = (self.means.assign(order=""), self.orders)
         return {tuple(row[key] for key in KEYS): row for table in tables for row in table.to_dict("records")}
 
-    def row(self, label: str, quantity: Quantity, metric: str = "average", order: str = "") -> Row:
+    def row(self, label: str, quantity: Quantity, metric: str, order: str = "") -> Row:
         """The row of `means`, or of `orders`."""
         return self._rows[label, quantity, metric, order]
 
@@ -71,8 +77,26 @@ class Comparison:
         return len({run.seed for run in self.of(label) if order in ("", run.order)})
 
     def columns(self, quantity: Quantity) -> list[MetricInfo]:
-        """The columns of a quantity."""
-        return columns(self.metrics, self.runs, quantity)
+        """The columns of a quantity; of an average, the units that every reward has."""
+        return columns(self.metrics, self.runs, quantity, self.units.shown(self.runs))
+
+    @cached_property
+    def rewards(self) -> list[str]:
+        """The rewards that any run trained, in the order of the metrics."""
+        names = trained(self.runs)
+        return [info.name for info in self.metrics if info.name in names]
+
+    def like(self, metric: str) -> float:
+        """A number with the decimals of a column: the base model's value, or one unit."""
+        return ONE if metric in UNITS else self.base(metric)
+
+    def unit_name(self, unit: str) -> str:
+        """What a unit is, in words."""
+        return (
+            "standard deviations between the base model's prompts"
+            if unit == SD
+            else f"single gains of {self.units.reference}"
+        )
 
     def of(self, label: str) -> list[RunResult]:
         return [run for run in self.runs if run.label == label]
@@ -95,28 +119,37 @@ def compare(
     against: str | None = None,
     strategies: Sequence[str] | None = None,
     rewards: Sequence[str] | None = None,
+    single_gain_of: str | None = None,
     warn: Warn,
 ) -> Comparison:
     """Compare finished runs.
 
     against: default: rid, or the first method when there is no rid. strategies: compare these only, in this order;
-    default: all, by name. rewards: compare runs of this order only.
+    default: all, by name. rewards: compare runs of this order only. single_gain_of: the method whose first stages are
+    the unit `single gain`, also if it is not compared; default: baseline, or `against` when there is no baseline.
 
     Runs of a strategy with the same order and seed, or on several base models, are told apart by the settings in which
     they differ; a strategy then means all of its labels. Raises UsageError for a strategy without runs.
     """
+    from rilbench.analysis.scores import prompt_means
     from rilbench.analysis.statistics import differences, means
-    from rilbench.analysis.table import prompt_means, quantity_table
+    from rilbench.analysis.table import quantity_table
 
     settings = settings_of(runs)
-    chosen, labels, reference = _choice(runs, methods.told_apart(runs, settings), strategies, rewards, against)
+    named = methods.told_apart(runs, settings)
+    chosen, labels, reference = _choice(runs, named, strategies, rewards, against)
+    quantities = tuple(dict.fromkeys(each for q in quantities for each in (*_single(q), q)))
     infos = metrics_of(chosen, settings)
     chosen = sorted(
         (run for run in chosen if run.label in labels), key=lambda r: (labels.index(r.label), r.rewards, r.seed)
     )
     methods.check(chosen, settings, warn)
     bases = methods.base_models(chosen)
-    table = quantity_table(chosen, quantities, metrics=infos)
+    whose = _labels(single_gain_of or BASELINE, runs, named)[0]
+    if single_gain_of and whose not in {run.label for run in named}:
+        raise UsageError(unknown("strategy among the runs", single_gain_of, {run.label for run in named}))
+    units = Units.of(named, reference=(whose, reference), seeds={run.seed for run in chosen})
+    table = quantity_table(chosen, quantities, metrics=infos, units=units)
     own = {bases[run.name] for run in chosen if run.label == reference}
     masked = table["merge"] & (table["quantity"] == Quantity.AVERAGE_FORGOTTEN)  # a merge leaves out no reward
     alike = table[table["run"].isin([run.name for run in chosen if bases[run.name] in own]) & ~masked]
@@ -124,11 +157,12 @@ def compare(
     comparison = Comparison(
         runs=chosen,
         settings=settings,
-        quantities=tuple(quantities),
+        quantities=quantities,
         metrics=infos,
         labels=labels,
         against=reference,
         bases=bases,
+        units=units,
         table=table,
         orders=means(table, ("label", "order")),
         means=means(table),
@@ -165,8 +199,13 @@ def _choice(
     return chosen, labels, reference
 
 
+def _single(quantity: Quantity) -> tuple[Quantity, ...]:
+    """The quantity of single rewards that an average is shown with."""
+    return (AVERAGES[quantity],) if quantity in AVERAGES else ()
+
+
 def _ranked(comparison: Comparison, alike: pd.DataFrame) -> pd.DataFrame:
-    """The means, and which are comparable and best."""
+    """The means, and which are comparable and best, with their ranks."""
     found = comparison.means.copy()
     cases: dict[tuple[str, ...], set[tuple[str, int]]] = {}
     for *test, order, seed in alike.loc[alike["value"].notna(), [*TEST, "order", "seed"]].itertuples(index=False):
@@ -175,15 +214,35 @@ def _ranked(comparison: Comparison, alike: pd.DataFrame) -> pd.DataFrame:
         cases.get((quantity, label, metric)) == cases.get((quantity, comparison.against, metric))
         for quantity, label, metric in zip(*(found[name] for name in TEST), strict=True)
     ]
-    found["best"] = False
+    found = found.assign(best=False, rank=float("nan"))
     for quantity in comparison.quantities:
         for info in comparison.columns(quantity):
             own = (found["quantity"] == quantity) & (found["metric"] == info.name) & found["comparable"]
             means = found.loc[own, "mean"]
+            if means.count() > 1:
+                found.loc[means.index, "rank"] = means.rank(ascending=not info.higher_is_better)
             several = len({seed for _, seed in cases.get((quantity, comparison.against, info.name), ())}) > 1
             if several and means.count() > 1:
                 found.loc[means.index, "best"] = means == (means.max() if info.higher_is_better else means.min())
+    for quantity in (q for q in comparison.quantities if q in AVERAGES and comparison.columns(q)):
+        own = found["quantity"] == quantity
+        found.loc[own, "rank"] = (
+            found.loc[own, "label"].astype(str).map(_mean_ranks(found, quantity, comparison.rewards))
+        )
     return found
+
+
+def _mean_ranks(means: pd.DataFrame, quantity: Quantity, rewards: Sequence[str]) -> pd.Series:
+    """The mean over rewards of the ranks of the methods that are comparable in an average and in each reward.
+
+    A reward that none of them has, as the forgetting of one that all trained last, is left out.
+    """
+    labels = set(means.loc[(means["quantity"] == quantity) & means["comparable"], "label"])
+    own = means[(means["quantity"] == AVERAGES[quantity]) & means["metric"].isin(rewards) & means["label"].isin(labels)]
+    wide = own.assign(mean=own["mean"].where(own["comparable"])).astype({"label": str, "metric": str})
+    wide = wide.pivot(index="label", columns="metric", values="mean").dropna(axis=1, how="all").dropna()
+    ranks = wide.rank(ascending=quantity is Quantity.AVERAGE_FORGOTTEN).mean(axis=1)
+    return ranks if len(wide) > 1 else ranks * float("nan")
 
 
 def _labels(name: str, before: Sequence[RunResult], runs: Sequence[RunResult]) -> list[str]:

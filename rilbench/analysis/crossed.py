@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy.special import stdtr, stdtrit
 
 if TYPE_CHECKING:
-    from rilbench.analysis.table import Scores
+    from rilbench.analysis.scores import Scores
 
 LEVEL = 0.95
 ROUNDING = 1e-9  # relative spread that only rounding makes

@@ -1,4 +1,4 @@
-"""Figures of finished runs: stage curves, what is learned against what is forgotten, and a heat map of forgetting.
+"""Figures of finished runs: stage curves, learned against forgotten, gain against drift, a heat map of forgetting.
 
 They are plotly figures for a notebook or a page. `layout.meta["alt"]` describes a figure in words; a trace's
 `meta` says what it is: `role` (line, points, band, runs, mean, front, heat) and `strategy`, the method's number.
@@ -17,6 +17,7 @@ import numpy as np
 
 from rilbench.analysis.quantities import Quantity
 from rilbench.analysis.statistics import means, over_seeds
+from rilbench.analysis.units import UNITS
 from rilbench.contracts.result import MetricInfo
 from rilbench.store.tables import header, number
 
@@ -41,7 +42,10 @@ TICKS = 50  # characters of the labels of all ticks
 FEW = 3  # seeds, below which an interval says nothing
 ROW = 34  # pixels
 
+DRIFT = "structure"  # the metric of which drift is the distance to 1
+
 Trace = dict[str, Any]
+Asked = tuple[Quantity, str]  # and the metric
 Point = tuple[float, float]
 plain = partial(escape, quote=False)  # plotly reads tags, and of entities only a few
 
@@ -106,21 +110,42 @@ def _curves(title: str, traces: Sequence[Trace], names: Sequence[str], means: Ma
     return _figure(traces, alt, xaxis=xaxis, yaxis=yaxis)
 
 
-def gain_drift(table: pd.DataFrame, ranked: Collection[str] | None = None) -> Figure:
-    """Learned against forgotten, from a quantity table with both averages: small points are models, large ones methods.
+def learned_forgotten(table: pd.DataFrame, unit: str, ranked: Collection[str] | None = None) -> Figure:
+    """Learned against forgotten, means over the trained rewards in a unit, from a quantity table with both averages.
 
-    x: forgotten, y: learned, means over the trained rewards in per cent of the base values. The dotted line joins the
-    methods that no other beats on both, among those `ranked`; default: all that are no merges.
+    Small points are models, large ones methods. The dotted line joins the methods that no other beats on both axes,
+    among those `ranked`; default: all that are no merges.
     """
-    names = {Quantity.AVERAGE_FORGOTTEN.value: "x", Quantity.AVERAGE_LEARNED.value: "y"}
-    own = table[table["quantity"].isin(names)].drop_duplicates(["label", "model", "quantity"])
-    models = own.assign(axis=own["quantity"].map(names).astype(str), value=100 * own["value"])
-    models = models.pivot(index=["label", "run", "order", "seed"], columns="axis", values="value").reset_index()
-    centre = models.groupby("label", observed=True)[["x", "y"]].mean()
+    x, y = (Quantity.AVERAGE_FORGOTTEN, unit), (Quantity.AVERAGE_LEARNED, unit)
+    chosen = set(table.loc[~table["merge"], "label"]) if ranked is None else ranked
+    titles = (f"forgotten, {unit}<br>(left is better)", f"learned, {unit} (up is better)")
+    return _trade_off(table, x, y, chosen, titles)
+
+
+def gain_drift(table: pd.DataFrame, metric: str, ranked: Collection[str] | None = None) -> Figure:
+    """The gain of a reward, or in a unit the mean over rewards, against drift: 1 - structure, from a quantity table
+    with `FINAL` and `LEFT` or `AVERAGE`. Points and line as in `learned_forgotten`; default: all methods are ranked.
+    """
+    y = (Quantity.AVERAGE if metric in UNITS else Quantity.LEFT, metric)
+    drift = table["value"].where(table["metric"] != DRIFT, 1 - table["value"])
+    chosen = set(table["label"]) if ranked is None else ranked
+    gain = "mean gain over the rewards, " if metric in UNITS else "gain of "
+    titles = (f"drift, 1 - {DRIFT}<br>(left is better)", f"{gain}{metric} (up is better)")
+    return _trade_off(table.assign(value=drift), (Quantity.FINAL, DRIFT), y, chosen, titles)
+
+
+def _trade_off(table: pd.DataFrame, x: Asked, y: Asked, ranked: Collection[str], titles: tuple[str, str]) -> Figure:
+    """Two columns of a quantity table against each other."""
+    axes = [(table["quantity"] == quantity.value) & (table["metric"] == metric) for quantity, metric in (x, y)]
+    own = table.assign(axis=np.select(axes, ["x", "y"], ""))[axes[0] | axes[1]]
+    models = own.drop_duplicates(["label", "model", "axis"])
+    models = models.pivot(index=["label", "run", "order", "seed"], columns="axis", values="value")
+    models = models.reindex(columns=["x", "y"]).reset_index()
+    centre = means(own, ("label", "axis")).pivot(index="label", columns="axis", values="mean")
+    centre = centre.reindex(columns=["x", "y"])
     labels = list(table["label"].cat.categories)
-    chosen = set(table.loc[~table["merge"], "label"]) if ranked is None else set(ranked)
     points = {label: (float(row["x"]), float(row["y"])) for label, row in centre.iterrows()}
-    candidates = [label for label in labels if label in chosen and label in points]
+    candidates = [label for label in labels if label in ranked and label in points]
     best = [candidates[i] for i in front([points[label] for label in candidates])]
     edge = {"mode": "lines", "line": {"shape": "hv", "width": 2, "dash": "dot"}, "hoverinfo": "skip"}
     traces = [_at([points[label] for label in best]) | edge | {"meta": {"role": "front"}, "name": "no other is better"}]
@@ -128,41 +153,41 @@ def gain_drift(table: pd.DataFrame, ranked: Collection[str] | None = None) -> Fi
         texts = [f"{label}, {order}, seed {seed}" for order, seed in zip(group["order"], group["seed"], strict=True)]
         traces.append(_marked(labels.index(label), "runs", list(zip(group["x"], group["y"], strict=True)), texts))
     traces += [_marked(labels.index(label), "mean", [point], [label]) for label, point in points.items()]
-    texts = [f"{s}: forgotten {x:.1f} %, learned {y:.1f} %" for s, (x, y) in points.items() if not math.isnan(x + y)]
+    across, up = (title.partition("<br>")[0].partition(" (")[0] for title in titles)
+    texts = [f"{s}: {across} {number(x)}, {up} {number(y)}" for s, (x, y) in points.items() if not math.isnan(x + y)]
     beaten_by_none = f" On the Pareto front: {', '.join(best)}." if best else ""
-    titles = ("forgotten, % of base<br>(left is better)", "learned, % of base (up is better)")
-    xaxis, yaxis = ({"title": {"text": title}, "ticksuffix": " %", "zeroline": False} for title in titles)
+    xaxis, yaxis = ({"title": {"text": title}, "zeroline": False} for title in titles)
     return _figure(traces, f"{'; '.join(texts)}.{beaten_by_none}", xaxis=xaxis, yaxis=yaxis, height=460)
 
 
 def heat_map(table: pd.DataFrame, marks: Mapping[str, str] | None = None) -> Figure:
-    """Forgetting in per cent of the base value, of a quantity table: methods by metrics, means over seeds.
+    """Forgetting of a quantity table: methods by metrics, means over seeds.
 
-    Colour goes by the square root, so that little and much can both be told apart. marks: to add to labels.
+    Colours compare within a column only, from 0 to its largest value; they go by the square root, so that little and
+    much can both be told apart. marks: to add to labels.
     """
-    own = table[table["quantity"] == Quantity.FORGETTING.value]
-    shares = means(own.assign(value=100 * own["value"] / own["base"].abs().mask(own["base"] == 0)))
-    wide = shares.pivot(index="label", columns="metric", values="mean")
-    percents = wide.to_numpy().tolist()
+    own = means(table[table["quantity"] == Quantity.FORGETTING.value])
+    wide = own.pivot(index="label", columns="metric", values="mean")
+    shares = wide / wide.max().mask(wide.max() == 0)
     trace = {
         "type": "heatmap",
         "x": [plain(name) for name in wide.columns],
         "y": [plain(f"{label}{(marks or {}).get(label, '')}") for label in wide.index],
-        "z": np.sqrt(wide.to_numpy()).tolist(),
-        "customdata": percents,
-        "text": [["-" if math.isnan(p) else f"{p:.1f}\N{NO-BREAK SPACE}%" for p in row] for row in percents],
+        "z": np.sqrt(shares.fillna(0).where(wide.notna())).to_numpy().tolist(),
+        "text": [[number(value) for value in row] for row in wide.to_numpy().tolist()],
         "texttemplate": "%{text}",
-        "hovertemplate": "%{y}, %{x}: %{customdata:.2f} % of the base value<extra></extra>",
+        "hovertemplate": "%{y}, %{x}: %{text}<extra></extra>",
         "zmin": 0,
+        "zmax": 1,
         "xgap": 2,
         "ygap": 2,
         "showscale": False,
         "meta": {"role": "heat"},
     }
     axis = {"automargin": True, "showgrid": False, "ticks": ""}
-    worst = wide.stack().idxmax() if wide.notna().any(axis=None) else None
-    most = f"; the most: {worst[0]} on {worst[1]}, {wide.loc[worst]:.1f} %" if worst else ""
-    alt = f"Forgetting relative to the base value, a row per method, a column per metric{most}."
+    worst = [f"{wide[name].idxmax()} on {name}, {number(wide[name].max())}" for name in wide if wide[name].max() > 0]
+    most = f"; the most: {'; '.join(worst)}" if worst else ""
+    alt = f"Forgetting, a row per method, a column per metric{most}."
     yaxis = axis | {"autorange": "reversed", "ticksuffix": " "}
     return _figure([trace], alt, xaxis=axis, yaxis=yaxis, height=70 + ROW * len(wide))
 
@@ -216,7 +241,7 @@ def _points(i: int, stages: int) -> Trace:
 
 
 def _marked(i: int, role: str, points: Sequence[Point], texts: Sequence[str]) -> Trace:
-    hover = "%{text}: forgotten %{x:.2f} %, learned %{y:.2f} %<extra></extra>"
+    hover = "%{text}: %{x:.4g}, %{y:.4g}<extra></extra>"
     size, opacity = (15, 1.0) if role == "mean" else (6, 0.4)
     marker = {"size": size, "symbol": Style.of(i).symbol, "color": PALETTE[i % COLOURS]}
     about = {"mode": "markers", "text": list(map(plain, texts)), "meta": {"role": role, "strategy": i}}

@@ -9,6 +9,7 @@ from enum import StrEnum
 from statistics import fmean
 
 from rilbench.analysis.methods import Settings
+from rilbench.analysis.units import UNITS, Units
 from rilbench.contracts.result import MetricInfo, ResultMatrix, RunResult
 
 
@@ -16,14 +17,14 @@ class Quantity(StrEnum):
     """a^0 is the base model's value, a^T the final one, a^t the one after the stage that last trained the reward.
 
     All but FINAL, FORGETTING and AVERAGE_FORGOTTEN are differences in the direction of the metric: positive is better.
-    The averages are means over the trained rewards, relative to abs(a^0).
+    The averages are means over the trained rewards, in a unit (`units.UNITS`) that is their column.
     """
 
     FINAL = "final"  # a^T of a metric
     FORGETTING = "forgetting"  # F of a metric, Eq. 3 of the paper, where tables do not mask it; never negative
-    AVERAGE = "average"  # of what is left: (a^T - a^0) / |a^0|
-    AVERAGE_LEARNED = "average_learned"  # (a^t - a^0) / |a^0|
-    AVERAGE_FORGOTTEN = "average_forgotten"  # F / |a^0|, of the rewards whose F is not masked
+    AVERAGE = "average"  # of LEFT
+    AVERAGE_LEARNED = "average_learned"  # of LEARNED
+    AVERAGE_FORGOTTEN = "average_forgotten"  # of FORGETTING, over the rewards whose F is not masked
     LEFT = "left"  # a^T - a^0 of a reward
     LEARNED = "learned"  # a^t - a^0 of a reward
     BACKWARD = "backward"  # a^T - a^t of a reward, not for one trained last
@@ -34,16 +35,20 @@ class Quantity(StrEnum):
 TITLES = {
     Quantity.FINAL: "Final value",
     Quantity.FORGETTING: "Forgetting F (Eq. 3)",
-    Quantity.AVERAGE: "Relative gain over the base, mean over the trained rewards",
-    Quantity.AVERAGE_LEARNED: "Relative gain of a reward in its own stage, mean over the trained rewards",
-    Quantity.AVERAGE_FORGOTTEN: "Relative forgetting, mean over the trained rewards",
+    Quantity.AVERAGE: "Left, mean over the trained rewards in units",
+    Quantity.AVERAGE_LEARNED: "Learned, mean over the trained rewards in units",
+    Quantity.AVERAGE_FORGOTTEN: "Forgetting F, mean over the trained rewards in units",
     Quantity.LEFT: "Left: gain of a reward from the base to the last stage",
     Quantity.LEARNED: "Learned: gain of a reward from the base to the stage that trained it",
     Quantity.BACKWARD: "Backward transfer: gain of a reward from the stage that trained it to the last",
     Quantity.FORWARD: "Forward transfer: gain of a reward from the base to the stage before its own",
     Quantity.PLASTICITY: "Plasticity: gain of a reward in the stage that trained it",
 }
-AVERAGES = (Quantity.AVERAGE, Quantity.AVERAGE_LEARNED, Quantity.AVERAGE_FORGOTTEN)
+AVERAGES = {  # of which quantity of single rewards
+    Quantity.AVERAGE: Quantity.LEFT,
+    Quantity.AVERAGE_LEARNED: Quantity.LEARNED,
+    Quantity.AVERAGE_FORGOTTEN: Quantity.FORGETTING,
+}
 OF_REWARDS = {
     Quantity.LEFT: ResultMatrix.left,
     Quantity.LEARNED: ResultMatrix.learned,
@@ -64,29 +69,46 @@ def metrics_of(runs: Sequence[RunResult], settings: Settings | None = None) -> l
     return sorted(infos.values(), key=lambda info: order.index(info.name) if info.name in order else -1)
 
 
-def columns(infos: Sequence[MetricInfo], runs: Iterable[RunResult], quantity: Quantity) -> list[MetricInfo]:
-    """The metrics to which a quantity applies, with the direction in which the quantity is better."""
+def trained(runs: Iterable[RunResult]) -> list[str]:
+    """The rewards that runs trained, each once."""
+    return list(dict.fromkeys(name for run in runs for name in run.matrix.trained_rewards()))
+
+
+def columns(
+    infos: Sequence[MetricInfo], runs: Sequence[RunResult], quantity: Quantity, units: Sequence[str] = UNITS
+) -> list[MetricInfo]:
+    """The metrics to which a quantity applies, with the direction in which the quantity is better; of an average, the
+    units."""
     if quantity in AVERAGES:
-        return [MetricInfo(name="average", higher_is_better=quantity is not Quantity.AVERAGE_FORGOTTEN)]
+        return [MetricInfo(name=unit, higher_is_better=quantity is not Quantity.AVERAGE_FORGOTTEN) for unit in units]
     if quantity is Quantity.FINAL:
         return list(infos)
     if quantity is Quantity.FORGETTING:
         return [replace(info, higher_is_better=False) for info in infos]
-    trained = {name for run in runs for name in run.matrix.trained_rewards()}
-    return [replace(info, higher_is_better=True) for info in infos if info.name in trained]
+    rewards = trained(runs)
+    return [replace(info, higher_is_better=True) for info in infos if info.name in rewards]
+
+
+def average(run: RunResult, quantity: Quantity, units: Units, unit: str) -> float:
+    """The mean of one of `AVERAGES` over the rewards that a run trained, in a unit.
+
+    NaN if one of them was not measured or has no such unit. Rewards whose forgetting a table masks are left out.
+    """
+    rewards = run.matrix.trained_rewards()
+    values = [value(run, AVERAGES[quantity], reward) / units.size(run, unit, reward) for reward in rewards]
+    if quantity is Quantity.AVERAGE_FORGOTTEN:
+        last = len(run.matrix.rows) - 1
+        values = [of for of, reward in zip(values, rewards, strict=True) if not run.matrix.masked(reward, last)]
+    return fmean(values) if values else math.nan
 
 
 def value(run: RunResult, quantity: Quantity, column: str, stage: int = -1) -> float:
-    """The quantity of a run in a column; NaN where the run did not measure or train it, or a table masks it.
+    """The quantity of a run in a column; NaN where the run did not measure or train it, or a table masks it. `average`
+    computes those over rewards.
 
     stage: the stage after which FINAL and FORGETTING are taken; the others apply to the whole run.
     """
     matrix = run.matrix
-    if quantity is Quantity.AVERAGE:
-        return matrix.average()
-    if quantity in AVERAGES:
-        of = Quantity.LEARNED if quantity is Quantity.AVERAGE_LEARNED else Quantity.FORGETTING
-        return _mean([value(run, of, r) / abs(base) for r in matrix.trained_rewards() if (base := matrix.values(r)[0])])
     if quantity is Quantity.FINAL:
         return matrix.rows[stage].values.get(column, math.nan)
     if column not in {info.name for info in matrix.metrics}:
@@ -117,9 +139,3 @@ def _without(run: RunResult, quantity: Quantity, reward: str) -> bool:
     nothing_after = quantity is Quantity.BACKWARD and stage == len(rows) - 1
     merged = quantity in (Quantity.FORWARD, Quantity.PLASTICITY) and is_merge(run)
     return stage == 0 or nothing_before or nothing_after or merged
-
-
-def _mean(values: Sequence[float]) -> float:
-    """Of the values that are not NaN."""
-    known = [value for value in values if not math.isnan(value)]
-    return fmean(known) if known else math.nan

@@ -27,7 +27,7 @@ from rilbench.analysis.power import ALPHA, seeds_needed
 from rilbench.store.tables import number
 
 if TYPE_CHECKING:
-    from rilbench.analysis.table import Scores
+    from rilbench.analysis.scores import Scores
 
 NO_PAIR, ONE_SEED, EQUAL = "no pair", "one seed", "equal differences"  # why there is no test
 

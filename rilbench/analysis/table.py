@@ -3,25 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
-from safetensors.numpy import load_file
 
-from rilbench.analysis.quantities import Quantity, columns, is_merge, metrics_of, value
-from rilbench.contracts.untrusted import inside
-from rilbench.store.checksums import check, reading
-from rilbench.store.layout import RunFiles
+from rilbench.analysis.quantities import AVERAGES, Quantity, average, columns, is_merge, metrics_of, value
+from rilbench.analysis.units import Units
 
 if TYPE_CHECKING:
     from rilbench.contracts.result import MetricInfo, RunResult
 
 ABOUT = ("run", "label", "order", "seed", "model", "merge")  # order: `a > b`; model: the same for equal models
 TEXTS = {"run", "label", "order", "model", "strategy", "trained", "metric", "unit", "quantity"}
-Scores = Mapping[str, Mapping[str, NDArray[np.float64]]]  # run -> metric -> (P,)
 
 
 def long_table(runs: Sequence[RunResult]) -> pd.DataFrame:
@@ -41,42 +35,38 @@ def quantity_table(
     metrics: Sequence[MetricInfo] | None = None,
     names: Sequence[str] = (),
     stage: int = -1,
+    units: Units | None = None,
 ) -> pd.DataFrame:
-    """A row for every run, quantity and metric.
+    """A row for every run, quantity and metric; the metric of an average is its unit.
 
     metrics: default all of the runs, without those of perturbed images; a quantity uses those it applies to. names:
-    these metrics instead, for every quantity. stage: of final values and forgetting, after which stage.
+    these metrics instead, for every quantity but averages. stage: of final values and forgetting, after which stage.
+    units: of averages, by default those of the runs.
 
     Columns: those of `ABOUT`, quantity, metric, base (the value of the untouched model; NaN for averages), value (NaN
     where the quantity has no meaning).
     """
     infos = metrics_of(runs) if metrics is None else metrics
-    of = {quantity: names or [info.name for info in columns(infos, runs, quantity)] for quantity in quantities}
+    known = Units.of(runs) if units is None and not AVERAGES.keys().isdisjoint(quantities) else units
+    shown = known.shown(runs) if known else []
+    of = {
+        quantity: (quantity not in AVERAGES and names) or [i.name for i in columns(infos, runs, quantity, shown)]
+        for quantity in quantities
+    }
+
+    def number(run: RunResult, quantity: Quantity, name: str) -> float:
+        if known and quantity in AVERAGES:
+            return average(run, quantity, known, name)
+        return value(run, quantity, name, stage)
+
     rows = (
-        (*about, quantity.value, name, run.matrix.rows[0].values.get(name, math.nan), value(run, quantity, name, stage))
+        (*about, quantity.value, name, run.matrix.rows[0].values.get(name, math.nan), number(run, quantity, name))
         for run in runs
         for quantity in quantities
         for about in [_about(run, stage if quantity in (Quantity.FINAL, Quantity.FORGETTING) else -1)]
         for name in of[quantity]
     )
     return _table(rows, (*ABOUT, "quantity", "metric", "base", "value"))
-
-
-def prompt_means(run: RunResult) -> dict[str, NDArray[np.float64]]:
-    """Metric to the mean score of every prompt's images (P,) after the last stage.
-
-    Without the metrics that score no single image, such as FID; empty if the run's scores are not on this disk.
-    Raises DamagedError for a damaged file.
-    """
-    if run.folder is None or not (evaluation := run.matrix.rows[-1].evaluation):
-        return {}
-    store = RunFiles(run.folder).store
-    file = inside(store.folder, store.evaluation(evaluation).scores)
-    if file is None:
-        return {}
-    with reading(file):
-        check(file)
-        return {name: scores.astype("float64").mean(1) for name, scores in load_file(file).items()}
 
 
 def model_of(run: RunResult, stage: int = -1) -> str:

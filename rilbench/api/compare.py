@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from rilbench.api.stages import Run
 
 TEST = ["quantity", "label", "metric"]
-REACHED = [*TEST, "n", "mean", "sd", "low", "high", "best"]
+REACHED = [*TEST, "n", "mean", "sd", "low", "high", "best", "rank"]
 DIFFERENCE = {"mean": "difference", "low": "difference_low", "high": "difference_high"}
 TESTED = ["against", "matched", *DIFFERENCE.values(), "p", "p_holm", "significant", "seeds_needed", "untested"]
 
@@ -27,17 +27,21 @@ def compare(
     quantities: Sequence[str] = ("final", "forgetting"),
     strategies: Sequence[str] | None = None,
     rewards: Sequence[str] | None = None,
+    single_gain_of: str | None = None,
 ) -> pd.DataFrame:
     """A row for each quantity, method and metric, with the numbers of `rilbench compare`.
 
     against: the method the others are tested against; default: rid, or the first when there is no rid. quantities:
-    those of `rilbench compare --quantity`. strategies: compare these only, in this order. rewards: compare runs of
-    this order only. Methods of one name that differ in settings are told apart by these.
+    those of `rilbench compare --quantity`; an average over rewards comes with its quantity of single rewards, and its
+    metric is a unit, `SD` or `single gain`. strategies: compare these only, in this order. rewards: compare runs of
+    this order only. single_gain_of: the method of the single gains; default: baseline, or `against` without it. Methods
+    of one name that differ in settings are told apart by these.
 
-    Columns: `n` seeds and their mean, sd and 95 % interval `low`, `high`; `best`: the best comparable mean; then the
-    difference to `against` over `matched` runs of the same order and seed, its interval over seeds, `p` of the paired
-    test, `p_holm`, corrected over all methods and metrics of a quantity, `seeds_needed` to find this difference, and
-    why there is no p (`untested`). They are NaN for `against` itself.
+    Columns: `n` seeds and their mean, sd and 95 % interval `low`, `high`; `best`: the best comparable mean; `rank`:
+    among these, 1 is the best, equal means share the mean of their ranks, and an average has the mean of the ranks in
+    its rewards; then the difference to `against` over `matched` runs of the same order and seed, its interval over
+    seeds, `p` of the paired test, `p_holm`, corrected over all methods and metrics of a quantity, `seeds_needed` to
+    find this difference, and why there is no p (`untested`). They are NaN for `against` itself.
 
     Raises UsageError for an unknown quantity, and for a strategy or an order that none of the runs has.
     """
@@ -49,6 +53,7 @@ def compare(
         against=against,
         strategies=strategies,
         rewards=rewards,
+        single_gain_of=single_gain_of,
         warn=Reporter().warn,
     )
     tests = found.differences.rename(columns=DIFFERENCE)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,11 @@ class MetricInfo:
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """A stage. Row 0 is the untouched base model, without rewards. Metrics not measured are absent."""
+    """A stage. Row 0 is the untouched base model, without rewards. Metrics not measured are absent.
+
+    sds: the standard deviation (n - 1) between prompts, whose value is the mean over their images; absent for metrics
+    that score no single image, and for a single prompt.
+    """
 
     label: str
     rewards: tuple[str, ...] = ()
@@ -36,6 +40,7 @@ class Row:
     evaluation: str = ""  # folder of scores and sample images, relative to the store
     values: Mapping[str, float] = field(default_factory=dict)
     intervals: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    sds: Mapping[str, float] = field(default_factory=dict)
     train_seconds: float = 0.0
     evaluate_seconds: float = 0.0
     training: Mapping[str, float] = field(default_factory=dict)  # medians of its gradients: `rilbench.training.summary`
@@ -75,33 +80,29 @@ class ResultMatrix:
         nothing_to_forget = bool(targets) and not targets & before
         return stage == 0 or nothing_to_forget or bool(rewards and rewards <= targets)
 
-    def average(self) -> float:
-        """Mean over the trained rewards of the change from base to last stage, relative to the base; + is better."""
-        changes = [self._gain(r, 0, -1) / abs(self.values(r)[0]) for r in self.trained_rewards() if self.values(r)[0]]
-        return _mean(changes)
-
     def backward_transfer(self, reward: str) -> float:
         """Change of a reward's mean from the stage that last trained it to the last one; negative is forgetting."""
-        return self._gain(reward, self.stage_of(reward), -1)
+        return self.gain(reward, self.stage_of(reward), -1)
 
     def forward_transfer(self, reward: str) -> float:
         """Change of a reward's mean from the base to the stage before its first training: other rewards' effect."""
         first = next((i for i, row in enumerate(self.rows) if reward in row.rewards), 1)
-        return self._gain(reward, 0, first - 1)
+        return self.gain(reward, 0, first - 1)
 
     def left(self, reward: str) -> float:
         """Change of a reward's mean from the base to the last stage."""
-        return self._gain(reward, 0, -1)
+        return self.gain(reward, 0, -1)
 
     def learned(self, reward: str) -> float:
         """Change of a reward's mean from the base to the stage that last trained it."""
-        return self._gain(reward, 0, self.stage_of(reward))
+        return self.gain(reward, 0, self.stage_of(reward))
 
     def plasticity(self, reward: str) -> float:
         """Change of a reward's mean in the stage that last trained it, from the stage before: what it added."""
-        return self._gain(reward, self.stage_of(reward) - 1, self.stage_of(reward))
+        return self.gain(reward, self.stage_of(reward) - 1, self.stage_of(reward))
 
-    def _gain(self, metric: str, start: int, end: int) -> float:
+    def gain(self, metric: str, start: int, end: int) -> float:
+        """The change of a metric from one row to another; positive is better."""
         values = self.values(metric)
         return self._sign(metric) * (values[end] - values[start])
 
@@ -159,7 +160,6 @@ class RunResult:
             for t, row in enumerate(m.rows)
         ]
         values["forgetting"] = {info.name: m.forgetting(info.name, last) for info in m.metrics}
-        values["average"] = m.average()
         for name in ("learned", "backward_transfer", "forward_transfer"):
             values[name] = {r: getattr(m, name)(r) for r in m.trained_rewards()}
         return values
@@ -192,6 +192,7 @@ def _row(stage: Mapping[str, Any], where: str) -> Row:
         evaluation=untrusted.relative(stage["evaluation"], where),
         values={k: NAN if v is None else float(v) for k, v in stage["values"].items()},
         intervals={k: (float(v[0]), float(v[1])) for k, v in stage["intervals"].items()},
+        sds={k: float(v) for k, v in stage.get("sds", {}).items()},  # the first record of the study has none
         train_seconds=float(stage["train_seconds"]),
         evaluate_seconds=float(stage["evaluate_seconds"]),
         training={str(k): float(v) for k, v in stage.get("training", {}).items()},
@@ -217,7 +218,3 @@ def _texts(values: object) -> tuple[str, ...]:
     if not isinstance(values, list | tuple):
         raise TypeError(f"{values!r:.80} is not a list")
     return tuple(map(_text, values))
-
-
-def _mean(values: Sequence[float]) -> float:
-    return sum(values) / len(values) if values else NAN

@@ -59,6 +59,7 @@ class Session:
             evaluation=self.loaded.store.relative(kept.files.folder),
             values={k: float("nan") if v is None else v for k, v in numbers["values"].items()},
             intervals={k: (v[0], v[1]) for k, v in numbers["intervals"].items()},
+            sds=kept.sds(),
             train_seconds=seconds,
             evaluate_seconds=numbers["seconds"],
             training=training,

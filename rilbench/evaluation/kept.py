@@ -34,6 +34,11 @@ class KeptEvaluation:
         numbers: Mapping[str, Any] = read_json(self.files.numbers, like=like, remedy=AGAIN)
         return numbers
 
+    def sds(self) -> dict[str, float]:
+        """The standard deviation between prompts of every metric with scores; empty for a single prompt."""
+        means = {name: scores.double().mean(1) for name, scores in load_tensors(self.files.scores, AGAIN).items()}
+        return {name: float(of.std()) for name, of in means.items() if len(of) > 1}
+
     def damage(self) -> str:
         """What is wrong with the numbers and scores of a finished evaluation; empty if they are usable."""
         try:

@@ -45,8 +45,10 @@ def compared(store: Path, quantity: Quantity = Quantity.FINAL, **options: Any) -
 
 
 def shown(quantity: Quantity) -> tuple[Quantity, ...]:
-    """What `rilbench compare` shows: a final value comes with its forgetting."""
-    return (Quantity.FINAL, Quantity.FORGETTING) if quantity is Quantity.FINAL else (quantity,)
+    """What `rilbench compare` shows: a final value comes with its forgetting, an average with its single rewards."""
+    if quantity is Quantity.FINAL:
+        return (Quantity.FINAL, Quantity.FORGETTING)
+    return (AVERAGES[quantity], quantity) if quantity in AVERAGES else (quantity,)
 
 
 def the(table: pd.DataFrame, **wanted: str) -> dict[str, Any]:
@@ -73,7 +75,8 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def raw(store: Path, strategy: str, rewards: tuple[str, ...] | None = None) -> list[Raw]:
     """The result files of a strategy, and an order."""
-    found = [json.loads(file.read_text()) for file in sorted(store.glob(f"{strategy}-*/result.json"))]
+    files = sorted(store.glob(f"{strategy}-*/result.json"))
+    found = [{**json.loads(file.read_text()), "store": store} for file in files]
     return [run for run in found if rewards is None or tuple(run["rewards"]) == rewards]
 
 
@@ -91,13 +94,11 @@ def forgetting(run: Raw, metric: str) -> float:
     return math.nan if run["rewards"][-1] in TARGETS[metric] else float((a - a[-1]).max())
 
 
-def average(run: Raw, metric: str) -> float:
-    return float(np.mean([(values(run, r)[-1] - values(run, r)[0]) / abs(values(run, r)[0]) for r in run["rewards"]]))
-
-
-def relative(run: Raw, of: Callable[[str], float]) -> float:
-    """Mean over the rewards that have the number."""
-    return float(np.nanmean([of(reward) / abs(values(run, reward)[0]) for reward in run["rewards"]]))
+def in_units(run: Raw, unit: str, of: Callable[[str], float]) -> float:
+    """Mean over the rewards that have the number, each by the spread of the base model's prompts."""
+    assert unit == "SD"
+    scores = load_file(run["store"] / run["stages"][0]["evaluation"] / "scores.safetensors")
+    return float(np.nanmean([of(r) / scores[r].mean(1).std(ddof=1) for r in run["rewards"]]))
 
 
 def between(run: Raw, metric: str, start: int, end: int) -> float:
@@ -108,9 +109,9 @@ def between(run: Raw, metric: str, start: int, end: int) -> float:
 EXPECTED: dict[Quantity, Callable[[Raw, str], float]] = {
     Quantity.FINAL: lambda run, m: values(run, m)[-1],
     Quantity.FORGETTING: forgetting,
-    Quantity.AVERAGE: average,
-    Quantity.AVERAGE_LEARNED: lambda run, m: relative(run, lambda r: between(run, r, 0, stage_of(run, r))),
-    Quantity.AVERAGE_FORGOTTEN: lambda run, m: relative(run, lambda r: forgetting(run, r)),
+    Quantity.AVERAGE: lambda run, m: in_units(run, m, lambda r: between(run, r, 0, 3)),
+    Quantity.AVERAGE_LEARNED: lambda run, m: in_units(run, m, lambda r: between(run, r, 0, stage_of(run, r))),
+    Quantity.AVERAGE_FORGOTTEN: lambda run, m: in_units(run, m, lambda r: forgetting(run, r)),
     Quantity.LEFT: lambda run, m: between(run, m, 0, 3),
     Quantity.BACKWARD: lambda run, m: between(run, m, stage_of(run, m), 3),
     Quantity.FORWARD: lambda run, m: between(run, m, 0, stage_of(run, m) - 1),
@@ -118,7 +119,16 @@ EXPECTED: dict[Quantity, Callable[[Raw, str], float]] = {
     Quantity.PLASTICITY: lambda run, m: between(run, m, stage_of(run, m) - 1, stage_of(run, m)),
 }
 ALL = (*SCORED[:4], "fid", "oracle")
-COLUMNS = {Quantity.FINAL: ALL, Quantity.FORGETTING: ALL} | dict.fromkeys(AVERAGES, ("average",))
+COLUMNS = {Quantity.FINAL: ALL, Quantity.FORGETTING: ALL} | dict.fromkeys(AVERAGES, ("SD",))
+
+
+def columns_of(quantity: Quantity) -> tuple[str, ...]:
+    return COLUMNS.get(quantity, (A, H, C))
+
+
+def rows_of(quantity: Quantity, *labels: str) -> list[tuple[str, str, str]]:
+    """Quantity, method and metric of every row, in order."""
+    return [row for each in shown(quantity) for row in itertools.product([each.value], labels, columns_of(each))]
 
 
 def assert_spread(record: Record, sample: list[float]) -> None:
@@ -158,11 +168,10 @@ def test_every_number_of_orders_and_means(store: Path, quantity: Quantity) -> No
         expected = EXPECTED[Quantity(record["quantity"])]
         runs = raw(store, record["label"])
         assert_spread(record, by_seed({case(run): expected(run, record["metric"]) for run in runs}))
-    metrics = COLUMNS.get(quantity, (A, H, C))
-    rows = {(r["label"], *r["order"], r["metric"]) for r in tables["orders"]}
-    assert len(rows) == 5 * len(metrics)
-    assert [(r["quantity"], r["label"], r["metric"]) for r in tables["means"]] == list(
-        itertools.product(shown(quantity), ("baseline", "rid", "soup"), metrics)
+    rows = {(r["quantity"], r["label"], *r["order"], r["metric"]) for r in tables["orders"]}
+    assert len(rows) == 5 * sum(len(columns_of(each)) for each in shown(quantity))
+    assert [(r["quantity"], r["label"], r["metric"]) for r in tables["means"]] == rows_of(
+        quantity, "baseline", "rid", "soup"
     )
     base = raw(store, "rid")[0]["stages"][0]["values"]
     assert {r["metric"]: r["mean"] for r in tables["base"]} == base
@@ -226,11 +235,9 @@ def test_every_number_of_the_differences(store: Path, quantity: Quantity, agains
     found = records(compared(store, quantity, against=against))["differences"]
     reference = against or "rid"
     others = sorted({"rid", "baseline", "soup"} - {reference})
-    metrics = COLUMNS.get(quantity, (A, H, C))
-    assert [(d["quantity"], d["label"], d["metric"]) for d in found] == list(
-        itertools.product(shown(quantity), others, metrics)
-    )
+    assert [(d["quantity"], d["label"], d["metric"]) for d in found] == rows_of(quantity, *others)
     for each in shown(quantity):
+        metrics = columns_of(each)
         tests = {(d["label"], d["metric"]): d for d in found if d["quantity"] == each}
         expected = {}
         for other, metric in itertools.product(others, metrics):

@@ -15,8 +15,8 @@ import toy
 from PIL import Image
 from small_runs import write_run
 
+from rilbench.analysis.scores import prompt_means
 from rilbench.analysis.sources import load_runs, load_settings
-from rilbench.analysis.table import prompt_means
 from rilbench.api.saved import open_run
 from rilbench.cli.output import echo
 from rilbench.contracts.errors import ConfigError, RilbenchError, UsageError

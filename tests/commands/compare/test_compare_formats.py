@@ -342,7 +342,7 @@ def test_the_page_describes_every_quantity_and_table(store: Path) -> None:
 @pytest.mark.slow
 def test_means_only(store: Path) -> None:
     assert set(json.loads(printed(store, "--json", "--means"))) == {"base", "means"}
-    assert printed(store, "--markdown", "--means", "-q", "average").count("| strategy |") == 1
+    assert printed(store, "--markdown", "--means", "-q", "average").count("| strategy |") == 2  # by reward, in units
 
 
 def test_one_seed_has_no_interval(tmp_path: Path) -> None:

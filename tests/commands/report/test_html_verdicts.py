@@ -10,15 +10,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy import stats
 
-from rilbench.analysis.figures import Style, gain_drift, stage_curves
+from rilbench.analysis.figures import Style, learned_forgotten, stage_curves
 from rilbench.analysis.methods import told_apart
-from rilbench.analysis.quantities import Quantity, value
+from rilbench.analysis.quantities import Quantity, average
 from rilbench.analysis.sources import load_runs
-from rilbench.analysis.statistics import Spread
+from rilbench.analysis.statistics import Spread, holm
 from rilbench.analysis.table import long_table
+from rilbench.analysis.units import SD, Units
 from rilbench.contracts.result import MetricInfo, ResultMatrix, Row, RunResult
 from rilbench.host.catalog import Catalog
 from rilbench.store.files import write_json, write_text
@@ -27,8 +29,9 @@ from rilbench_report import tables
 from rilbench_report.checks import checks, ratio
 from rilbench_report.page import sentences, write_report
 from rilbench_report.study import Study, environment
-from rilbench_report.words import percent_from_zero
+from rilbench_report.words import from_zero
 
+SDS = {"a": 0.5, "b": 4.0}  # between the base model's prompts
 NAMES = ("a", "b", "a@jpeg", "compressibility@jpeg")
 METRICS = tuple(MetricInfo(name=name, higher_is_better=True, target_of=(name,)) for name in NAMES[:2]) + tuple(
     MetricInfo(name=name, higher_is_better=True) for name in NAMES[2:]
@@ -49,6 +52,7 @@ def made(
             rewards=rewards,
             stage_id=f"{name}-{i}" if i else "base",
             values=dict(zip(NAMES, numbers[i], strict=False)),
+            sds=SDS,
         )
         for i, rewards in enumerate(stages)
     )
@@ -80,17 +84,17 @@ def study(*results: RunResult) -> Study:
 
 
 def front_of(one: Study) -> Any:
-    figure = gain_drift(one.table, one.ranked(Quantity.AVERAGE_FORGOTTEN))
+    figure = learned_forgotten(one.table, SD, one.ranked(Quantity.AVERAGE_FORGOTTEN, SD))
     (trace,) = [trace for trace in figure.data if trace.meta["role"] == "front"]
     return trace
 
 
 def learned(run: RunResult) -> float:
-    return value(run, Quantity.AVERAGE_LEARNED, "average")
+    return average(run, Quantity.AVERAGE_LEARNED, Units.of([run]), SD)
 
 
 def forgotten(run: RunResult) -> float:
-    return value(run, Quantity.AVERAGE_FORGOTTEN, "average")
+    return average(run, Quantity.AVERAGE_FORGOTTEN, Units.of([run]), SD)
 
 
 @pytest.fixture
@@ -104,11 +108,11 @@ def numbers(one: Study, label: str) -> np.ndarray:
 
 
 def shares(one: Study, label: str) -> tuple[np.ndarray, np.ndarray]:
-    """Change and forgetting of each run by hand: the reward trained first is the only one that can be forgotten."""
-    a = numbers(one, label)[..., :2]
+    """Change and forgetting of each run in SD by hand: only the reward that was trained first can be forgotten."""
+    a = numbers(one, label)[..., :2] / list(SDS.values())
     first = [0 if run.rewards[0] == "a" else 1 for run in one.of(label)]
-    change = ((a[:, -1] - a[:, 0]) / a[:, 0]).mean(1)
-    fallen = (a.max(1) - a[:, -1]) / a[:, 0]
+    change = (a[:, -1] - a[:, 0]).mean(1)
+    fallen = a.max(1) - a[:, -1]
     return change, fallen[range(len(first)), first]
 
 
@@ -124,14 +128,15 @@ def test_verdicts_are_paired_t_tests_with_holm(three: Study) -> None:
         own = shares(three, "rid")[which]
         gaps = {s: (shares(three, s)[which] - own).reshape(2, 3).mean(0) for s in ("baseline", "other")}  # over orders
         tests = {s: stats.ttest_1samp(gap, 0) for s, gap in gaps.items()}
-        low, high = sorted(t.pvalue for t in tests.values())
-        adjusted = {low: min(1, 2 * low), high: max(min(1, 2 * low), high)}
-        found = {label: test for (label, _), test in three.tests(quantity).items()}
+        every = {key: test["p"] for key, test in three.tests(quantity).items()}  # in both units
+        adjusted = holm(pd.Series(every))
+        found = {label: test for (label, unit), test in three.tests(quantity).items() if unit == SD}
         assert set(found) == set(tests)
         for name, test in tests.items():
             interval = test.confidence_interval(0.95)
             assert (found[name]["low"], found[name]["high"]) == pytest.approx((interval.low, interval.high))
-            assert found[name]["p_holm"] == pytest.approx(adjusted[test.pvalue])
+            assert every[name, SD] == pytest.approx(test.pvalue)
+            assert found[name]["p_holm"] == pytest.approx(adjusted[name, SD])
             assert found[name]["n"] == 3
 
 
@@ -145,8 +150,8 @@ def test_a_model_of_several_orders_is_one_observation() -> None:
             soup.append(run)
     one = study(*drawn("rid", 0.3), *soup)
     own = shares(one, "rid")[0].reshape(2, 3)  # orders, seeds
-    expected = 0.1 - own.mean(0)  # (1.1 - 1) / 1 and (2.2 - 2) / 2
-    test = one.tests(Quantity.AVERAGE)["soup", "average"]
+    expected = (0.1 / 0.5 + 0.2 / 4) / 2 - own.mean(0)
+    test = one.tests(Quantity.AVERAGE)["soup", SD]
     interval = stats.ttest_1samp(expected, 0).confidence_interval(0.95)
     assert (test["n"], test["mean"]) == (3, pytest.approx(expected.mean()))
     assert (test["low"], test["high"]) == pytest.approx((interval.low, interval.high))
@@ -154,20 +159,31 @@ def test_a_model_of_several_orders_is_one_observation() -> None:
 
 def test_the_headline_ranks_and_tells_the_paired_difference(three: Study) -> None:
     text = " ".join(sentences(three)).replace("\xa0", " ")
-    mean = {s: shares(three, s)[0].mean() for s in three.labels}
-    first, second = sorted(mean, key=lambda s: -mean[s])[:2]
+    for i, reward in enumerate(("a", "b")):
+        left = {s: (numbers(three, s)[:, -1, i] - numbers(three, s)[:, 0, i]).mean() for s in three.labels}
+        first, second, third = sorted(left, key=lambda s: -left[s])
+        listed = (
+            rf"\({first} \{left[first]:+.3f} ±\S+, {second} \{left[second]:+.3f} ±\S+, {third} \{left[third]:+.3f} ±"
+        )
+        assert re.search(rf"{reward}: of the 3 .* {first} has gained most over the base at the end {listed}", text)
+    difference = shares(three, "other")[0] - shares(three, "rid")[0]
     assert (
-        f"{first} has the best average: at the end its trained rewards have changed by {100 * mean[first]:+.1f} ±"
-        in text
+        f"in standard deviations between the base model's prompts rid {shares(three, 'rid')[0].mean():+.3f} ±" in text
     )
-    assert f"Next is {second} with {100 * mean[second]:+.1f} ±" in text
-    assert "overlap" not in text
-    compared = first if first != "rid" else second
-    difference = shares(three, compared)[0] - shares(three, "rid")[0]
-    assert f"{compared} minus rid is {100 * difference.mean():+.1f} ±" in text
-    lost = {s: shares(three, s)[1].mean() for s in three.labels}
-    least = min(lost, key=lambda s: lost[s])
-    assert f"{least} forgets least: the rewards trained before the last stage end {100 * lost[least]:.1f} % [" in text
+    assert text.index("Gain over the base at the end, mean over the rewards") > text.index("b: of the 3")
+    assert difference.mean() < 0
+
+
+def test_the_headline_tells_that_the_units_disagree() -> None:
+    """One unit of a reward is 1 and 10 SD: what gains most of it is first in single gains only."""
+    runs = [
+        made(label, order, seed, [[1, 2, 1], [1 + (order[0] == "a"), 2 + (order[0] == "b"), 1], [1 + a, 2 + b, 1]])
+        for label, a, b in (("baseline", 0.5 + 0.01, 1.0), ("rid", 0.7, 0.2))
+        for order in ORDERS
+        for seed in range(2)
+    ]
+    text = " ".join(sentences(study(*runs)))
+    assert "The order of the strategies depends on the unit." in text
 
 
 @pytest.mark.slow
@@ -175,17 +191,17 @@ def test_what_has_other_runs_or_one_run_is_not_ranked() -> None:
     lucky = made("lucky", ("a", "b"), 0, [[1, 2, 1], [9, 9, 1], [9, 9, 1]])
     one = study(*drawn("rid", 0.3), *drawn("baseline", 0.0), lucky)
     text = " ".join(sentences(one))
-    assert "lucky has the best" not in text
-    assert "lucky forgets least" not in text
+    assert "lucky has gained most" not in text
+    assert "lucky has forgotten least" not in text
     assert "Not ranked" in text
     assert "lucky (1 run)" in text
     row = next(row for row in tables.final(one, "").rows if row[0].text == "lucky (1)")
     assert not any(cell.bold for cell in row)
     alone = " ".join(sentences(study(*drawn("rid", 0.3))))
-    assert "best" not in alone
+    assert "most" not in alone
     assert "least" not in alone
     single = " ".join(sentences(study(drawn("rid", 0.3)[0], drawn("baseline", 0.0)[0])))
-    assert "best" not in single
+    assert "most" not in single
     assert "nothing is ranked" in single
 
 
@@ -193,22 +209,23 @@ def test_merges_and_single_stages_are_not_ranked_in_forgetting() -> None:
     still = [made("still", o, s, [[1, 2, 1]] * 4, merged=True) for o in ORDERS for s in range(3)]
     one = study(*drawn("rid", 0.3), *drawn("baseline", 0.0), *still)
     text = " ".join(sentences(one))
-    assert "still forgets least" not in text
-    assert "Of the 2 strategies" in text
-    cell = next(row for row in tables.final(one, "").rows if row[0].text == "still (3)")[3]
-    assert (cell.text.replace("\xa0", " "), cell.note, cell.bold) == ("0.0 %", "(merge)", False)
-    table = tables.differences(one)
+    assert "still has forgotten least" not in text
+    assert "has forgotten least of it" in text
+    units = tables.in_units(one, "")
+    assert units is not None
+    column = units.head.index("forgotten, SD ↓")
+    cell, _, rank = next(row for row in units.rows if row[0].text == "still (merge)")[column : column + 3]
+    assert (float(cell.text), cell.bold, rank.text) == (0, False, "-")
+    table = tables.differences(one, [Quantity.AVERAGE_FORGOTTEN])
     assert table is not None
-    assert [row[3].text for row in table.rows if row[0].text == "still minus rid"] == ["-"]
+    assert "still minus rid" not in [row[0].text for row in table.rows]
     assert 0.0 not in front_of(one).x
 
 
 def test_the_front_joins_the_ranked_sequences_that_none_beats(three: Study) -> None:
     lucky = made("lucky", ("a", "b"), 0, [[1, 2, 1], [9, 9, 1], [9, 9, 1]])
     one = study(*three.runs, lucky)
-    points = [
-        (100 * shares(one, s)[1].mean(), 100 * np.mean([learned(run) for run in one.of(s)])) for s in three.labels
-    ]
+    points = [(shares(one, s)[1].mean(), np.mean([learned(run) for run in one.of(s)])) for s in three.labels]
     unbeaten = [p for p in points if not any(q[0] < p[0] and q[1] > p[1] for q in points)]
     assert list(front_of(one).x) == pytest.approx(sorted(x for x, _ in unbeaten))
 
@@ -216,10 +233,11 @@ def test_the_front_joins_the_ranked_sequences_that_none_beats(three: Study) -> N
 def test_what_a_merge_learned_is_what_its_stages_reached() -> None:
     """As in `result.json`; what the merged model has is its average."""
     scaled = made("x0.5", ("a", "b"), 0, [[1, 2], [3, 2], [2, 4], [1.5, 2.2]], merged=True)
-    assert learned(scaled) == pytest.approx((2 + 1) / 2)
-    assert value(scaled, Quantity.AVERAGE, "average") == pytest.approx((0.5 + 0.1) / 2)
+    assert learned(scaled) == pytest.approx((2 / 0.5 + 2 / 4) / 2)
+    left = average(scaled, Quantity.AVERAGE, Units.of([scaled]), SD)
+    assert left == pytest.approx((0.5 / 0.5 + 0.2 / 4) / 2)
     plain = made("plain", ("a", "b"), 0, [[1, 2], [3, 2], [2, 4]])
-    assert learned(plain) == pytest.approx((2 + 1) / 2)
+    assert learned(plain) == pytest.approx((2 / 0.5 + 2 / 4) / 2)
 
 
 def test_points_of_a_merge_are_not_joined_and_have_no_band() -> None:
@@ -238,7 +256,7 @@ def test_points_of_a_merge_are_not_joined_and_have_no_band() -> None:
 def test_intervals_of_forgetting_end_at_0() -> None:
     spread = Spread.of([0.0, 0.01, 0.05])
     assert spread.low < 0
-    assert percent_from_zero(spread).replace("\xa0", " ") == f"2.0 % [0.0, {100 * spread.high:.1f}]"
+    assert from_zero(spread, 0.1).replace("\xa0", " ") == f"0.020 [0.000, {spread.high:.3f}]"
 
 
 def test_ratio_has_the_interval_of_fieller() -> None:
@@ -310,7 +328,7 @@ def test_each_base_model_has_a_row_and_methods_on_another_are_marked(tmp_path: P
     assert len(warnings) == 1
     assert "rid-trailing" in warnings[0]
     assert "model.spacing (leading and trailing), so their numbers are not comparable" in warnings[0]
-    compared = tables.differences(one)
+    compared = tables.differences(one, [Quantity.FINAL])
     assert compared is not None
     assert [row[0].text for row in compared.rows] == ["baseline minus rid"]
 
