@@ -67,9 +67,9 @@ def allowed(path: tuple[str, ...], old: float, levels: Mapping[str, float]) -> f
 
 
 def levels_of(run: Mapping[str, Any]) -> dict[str, float]:
-    """The largest value of each metric; `average` is itself a share."""
+    """The largest value of each metric."""
     values = [stage["values"] for stage in run["stages"]]
-    return {name: max(abs(v[name]) for v in values) for name in values[0]} | {"average": 1.0}
+    return {name: max(abs(v[name]) for v in values) for name in values[0]}
 
 
 def told(lines: list[str]) -> str:
