@@ -21,6 +21,7 @@ The rule, the same for all and written before the first trial:
 4. The choice: for each value of the own knob, gain and structure (SSIM to the base model's images) are interpolated
    along the logarithm of the learning rate to where the gain meets the target. The value with the most structure there
    wins, with that learning rate. So all strategies learn the same in a first stage, and what they lose may differ.
+5. The points beside it on a strategy's front: the same choice at 0.6 and at 1.3 times the target.
 """
 
 from __future__ import annotations
@@ -48,6 +49,7 @@ SCALES = {"aesthetic": (0.002, 0.006, 0.018), "hps": (0.05, 0.15, 0.45), "compre
 OWN = {"baseline": "weight_decay", "rid": "reward_scale", "joint": "weight_decay"}
 FIRST = len(RATES) * len(DECAYS)
 SHARE = 2 / 3  # of the largest gain: the target
+FRONT = {"low": 0.6, "chosen": 1.0, "high": 1.3}  # targets of the points of a front
 STEP = 3.0  # factor between values of the own knob
 FARTHEST = 4.0  # factor by which the learning rates are extended at most
 CLOSE = 0.05  # relative difference of learning rates that is not tried again
@@ -157,13 +159,16 @@ def choose() -> None:
             for row, trial in zip(rows, trials, strict=True):
                 shown = f"{trial.gain / target:.2f} | {trial.structure:.3f} | {row['after']['oracle']:.1f}"
                 typer.echo(f"| {strategy} | {reward} | {trial.rate:g} | {OWN[strategy]} {trial.own:g} | {shown} |")
-            chosen.append((strategy, reward, target, best(trials, target)))
-    typer.echo("\n| strategy | reward | target | choice | structure there | other values of the own knob |")
-    typer.echo("|---|---|---:|---|---:|---|")
-    for strategy, reward, target, points in chosen:
-        first, *others = [f"lr {p.rate:.2g}, {OWN[strategy]} {p.own:g} | {p.structure:.3f}" for p in points]
+            for name, share in FRONT.items():
+                chosen.append((strategy, reward, name, share * target, best(trials, share * target)))
+    typer.echo("\n| strategy | reward | point | gain | choice | structure | the other values of the own knob |")
+    typer.echo("|---|---|---|---:|---|---:|---|")
+    for strategy, reward, name, target, points in chosen:
+        first, *others = [f"lr {p.rate:.2g}, {OWN[strategy]} {p.own:g} | {p.structure:.3f}" for p in points] or [
+            "- | -"
+        ]
         rest = "; ".join(other.replace(" | ", ": ") for other in others)
-        typer.echo(f"| {strategy} | {reward} | {target:.4g} | {first} | {rest} |")
+        typer.echo(f"| {strategy} | {reward} | {name} | {target:.4g} | {first} | {rest} |")
 
 
 def judged(strategy: str, reward: str, made: Record) -> tuple[list[Trial], float]:
