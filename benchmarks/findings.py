@@ -35,12 +35,14 @@ FINDINGS = {
     "baseline": {
         "learned": "RID learns more than the baseline",
         "left": "RID has more left at the end than the baseline",
-        "forgets": "RID drifts less than the baseline",
+        "forgotten": "RID forgets less of a reward than the baseline",
+        "drift": "RID drifts less than the baseline",
     },
     "teacher": {
         "learned": "RID learns more with its teacher",
         "left": "RID has more left at the end with its teacher",
-        "forgets": "RID drifts less with its teacher",
+        "forgotten": "RID forgets less of a reward with its teacher",
+        "drift": "RID drifts less with its teacher",
     },
 }
 HEAD = ["finding", "verdict", "compared", "measure", "difference", "95 % interval", "unit"]
@@ -97,9 +99,9 @@ def against(study: Study) -> Iterator[Claim]:
     for other in (label for label in (*POINTS["baseline"], "rid-lam0") if {label, "rid"} <= set(study.labels)):
         texts = FINDINGS["teacher" if other == "rid-lam0" else "baseline"]
         for name, of in measures(study).items():
-            kind = next((word for word in ("learned", "left") if word in name), "forgets" if name in DRIFTS else "")
+            kind = next((word for word in texts if word in name), "drift" if name in DRIFTS else "")
             if kind:
-                positive = kind != "forgets" or study.rises(name)
+                positive = kind in ("learned", "left") or (kind == "drift" and study.rises(name))
                 yield Claim(texts[kind], f"rid minus {other}", name, study.minus("rid", other, of), positive)
 
 

@@ -20,6 +20,7 @@ def measures(study: Study) -> dict[str, Measure]:
     found: dict[str, Measure] = {}
     for reward in study.rewards:
         found |= {f"{reward} learned": study.learned(reward), f"{reward} left": study.left(reward)}
+        found |= {f"{reward} forgotten": study.forgetting(reward)}
     for unit in UNITS:
         found |= {f"learned, {unit}": study.gain_learned(unit), f"left, {unit}": study.gain(unit)}
     return found | {"drift": study.drift} | {name: study.final(name) for name in study.general if name != "structure"}

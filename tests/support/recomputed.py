@@ -92,6 +92,8 @@ class Recomputed:
         """By its name in the tables."""
         if name == "drift":
             return lambda run: 1 - self.at(run, "structure", -1)
+        if name.endswith(" forgotten"):
+            return lambda run: self.forgotten(run, name.removesuffix(" forgotten"), -1)
         if match := re.fullmatch(r"(\w+) (learned|left)", name):
             reward, which = match.groups()
             return lambda run: self.gain(run, reward, -1 if which == "left" else self.own_stage(run, reward))

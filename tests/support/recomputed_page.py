@@ -130,6 +130,7 @@ def _verdict(known: Recomputed, row: list[str], mean: float, p: float) -> str:
     finding, _, _, measure, *_ = row
     fall = ["at an equal gain RID drifts less", "a reward loses more than exchange rates explain"]
     drift = ["RID drifts less than the baseline", "RID drifts less with its teacher"]
+    fall += ["RID forgets less of a reward than the baseline", "RID forgets less of a reward with its teacher"]
     positive = finding not in fall and not (finding in drift and (measure == "drift" or known.sign(measure) < 0))
     if math.isnan(p):
         return "not tested"
