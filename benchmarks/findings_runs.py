@@ -9,10 +9,11 @@ from typing import Any
 
 import numpy as np
 from findings_markdown import Table, number, shown
-from findings_study import REFERENCE, SINGLE, Study
+from findings_study import Study
 
 from rilbench.analysis.statistics import Spread
 from rilbench.analysis.table import model_of
+from rilbench.analysis.units import SINGLE
 from rilbench.store.tables import escaped
 
 
@@ -57,7 +58,7 @@ def units(study: Study) -> Table:
     ]
     note = (
         "Of the base model. SD: between the means of its prompts. Single gain: the mean gain of a first stage of "
-        f"`{REFERENCE}` that trains the reward alone, over seeds."
+        f"`{study.units.reference}` that trains the reward alone, over seeds."
     )
     return Table("Base values and units", note, ["metric", "better", "base", "SD", "single gain"], rows)
 

@@ -17,6 +17,7 @@ from rilbench.analysis.crossed import LEVEL, crossed
 from rilbench.analysis.power import seeds_needed
 from rilbench.analysis.statistics import Spread
 from rilbench.analysis.table import model_of
+from rilbench.analysis.units import UNITS, Units
 from rilbench.contracts.result import RunResult
 
 Values = NDArray[np.float64]  # (P,) of prompts, or () of a metric that scores no single image
@@ -27,8 +28,6 @@ POINTS = {  # of the methods whose drift is set by one number; from little to mu
     "joint": ("joint-half", "joint", "joint-double"),
     "soup": ("soup", "soup-x2"),
 }
-UNITS = SD, SINGLE = ("SD", "single gain")
-REFERENCE = "baseline"  # the method of single gains
 SEQUENCES = ("rid", *POINTS["baseline"], "rid-lam0")
 MAIN = ("rid", *POINTS["baseline"], "rid-lam0", *POINTS["joint"], *POINTS["soup"])
 GENERAL = ("structure", "attributes", "oracle", "fid", "fid_inf", "kid", "clip_score", "diversity")
@@ -87,6 +86,7 @@ class Study:
         self.labels = [label for label in MAIN if label in names]
         self.others = sorted(names - set(MAIN))
         trained = {reward for run in self.runs for reward in run.matrix.trained_rewards()}
+        self.units = Units.of(self.runs)
         self.rewards = [name for name in self.metrics if name in trained]
 
     @cached_property
@@ -123,12 +123,8 @@ class Study:
         return aggregate if aggregate in UNITS else infos[metric.partition(" ")[0]]
 
     def size(self, unit: str, reward: str) -> float:
-        """Of a unit, in the reward's own scale: the standard deviation between the base model's prompts, or the mean
-        gain of a first stage of the reference that trained the reward alone. NaN if there is none."""
-        if unit == SD:
-            return float(self.at(self.runs[0], reward, 0).std(ddof=1))
-        gains = [value.mean() for value in self.first_stage(REFERENCE, reward, reward).values()]
-        return float(np.mean(gains)) if gains else math.nan
+        """Of a unit, in the reward's own scale; NaN if it has none."""
+        return self.units.size(self.runs[0], unit, reward)
 
     def first_stage(self, label: str, reward: str, metric: str) -> BySeed:
         """The change of a metric by a first stage that trained a reward alone; positive is better."""

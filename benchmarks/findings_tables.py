@@ -9,10 +9,11 @@ import numpy as np
 from findings_fronts import beaten_by, explained, matched
 from findings_markdown import Table, number, shown
 from findings_runs import costs, environments, methods, teacher, units
-from findings_study import POINTS, SEQUENCES, UNITS, Effect, Measure, Study
+from findings_study import POINTS, SEQUENCES, Effect, Measure, Study
 from scipy.stats import rankdata
 
 from rilbench.analysis.statistics import Spread
+from rilbench.analysis.units import UNITS
 
 
 def measures(study: Study) -> dict[str, Measure]:

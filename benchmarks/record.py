@@ -176,6 +176,7 @@ def _row(
     label: str, rewards: list[str], stage: str, evaluation: str, *, found: Mapping[str, Mapping[str, Line]]
 ) -> Row:
     measured = found["evaluation"][evaluation]
+    scores = {name: np.asarray(each, float) for name, each in measured["scores"].items()}
     return Row(
         label=label,
         rewards=tuple(rewards),
@@ -183,6 +184,7 @@ def _row(
         evaluation=evaluation,
         values={name: math.nan if v is None else v for name, v in measured["values"].items()},
         intervals={name: (low, high) for name, (low, high) in measured["intervals"].items()},
+        sds={name: float(each.std(ddof=1)) for name, each in scores.items() if len(each) > 1},
         train_seconds=found["stage"][stage]["seconds"],
         evaluate_seconds=measured["seconds"],
     )

@@ -15,8 +15,8 @@ from rilbench.contracts.result import RunResult
 from rilbench_compare.records import records
 from rilbench_report.study import QUANTITIES, Study
 
-MEASURED = [(Quantity.AVERAGE, "average"), *((Quantity.FINAL, name) for name in (A, H, C, "png_kb", "fid", "oracle"))]
-LEARNED = (Quantity.AVERAGE_LEARNED, "average")
+MEASURED = [(Quantity.AVERAGE, "SD"), *((Quantity.FINAL, name) for name in (A, H, C, "png_kb", "fid", "oracle"))]
+LEARNED = (Quantity.AVERAGE_LEARNED, "SD")
 
 
 @pytest.fixture(scope="module")

@@ -18,15 +18,15 @@ sys.path.insert(0, str(ROOT / "benchmarks"))
 import record
 from findings_study import Study
 
-QUANTITIES = (Quantity.FINAL, Quantity.LEFT, Quantity.LEARNED)
+QUANTITIES = (Quantity.FINAL, Quantity.LEFT, Quantity.LEARNED, Quantity.AVERAGE, Quantity.AVERAGE_LEARNED)
 
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder: Path = tmp_path_factory.mktemp("store")
-    for rewards, seed in itertools.product((FORWARDS, BACKWARDS), range(3)):
+    for rewards, seed in itertools.product((FORWARDS, BACKWARDS, (H, A, C)), range(3)):
         save(folder, "rid", rewards, seed)
-        save(folder, "baseline", rewards, seed, shift=-0.03)
+        save(folder, "baseline", rewards, seed, shift=0.05)
     return folder
 
 
@@ -55,6 +55,16 @@ def test_means(compared: Comparison, study: Study) -> None:
             (Quantity.LEARNED, study.learned(reward)),
         ):
             row, spread = compared.row(label, quantity, reward), study.spread(label, measure)
+            assert (spread.n, spread.mean, spread.high) == (row["n"], near(row["mean"]), near(row["high"]))
+
+
+def test_aggregates(compared: Comparison, study: Study) -> None:
+    for unit in ("SD", "single gain"):
+        for quantity, measure in (
+            (Quantity.AVERAGE, study.gain(unit)),
+            (Quantity.AVERAGE_LEARNED, study.gain_learned(unit)),
+        ):
+            row, spread = compared.row("rid", quantity, unit), study.spread("rid", measure)
             assert (spread.n, spread.mean, spread.high) == (row["n"], near(row["mean"]), near(row["high"]))
 
 

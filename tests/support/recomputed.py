@@ -86,7 +86,8 @@ class Recomputed:
         for run in self.labelled("baseline"):
             if run["rows"][1][1] == [reward]:
                 seeds[run["seed"]].add(self.sign(reward) * (self.mean(run, reward, 1) - self.mean(run, reward, 0)))
-        return float(np.mean([np.mean(list(gains)) for gains in seeds.values()])) if seeds else NAN
+        size = float(np.mean([np.mean(list(gains)) for gains in seeds.values()])) if seeds else NAN
+        return size if size > 0 else NAN
 
     def measure(self, name: str) -> Of:
         """By its name in the tables."""
