@@ -1,12 +1,12 @@
 """How often the intervals of `rilbench compare` and `report` contain the true value, in simulated studies.
 
-    python benchmarks/interval_coverage.py [REPEATS]       # default 10000, about three minutes
+    python benchmarks/coverage_seeds.py [REPEATS]       # default 4000, about one minute of a CPU
 
 A study is six orders of three rewards: a tree of 15 stages, in which orders with a common beginning share stages. A
 stage's effect has a part of its seed, partly common to both methods, a part of the prompt, skewed and the same for all
 seeds, and a part of both. All are in units of the SD between prompts of a final score, and of the size they have in
-docs/data/study_shapes_2026-11.jsonl.gz: the SD between the seeds of an order is 0.3 to 0.6, that of a difference 0.6
-to 1.0, that between orders about as large.
+docs/data/study_shapes_2026-11.jsonl.gz: the SD between the seeds of an order is 0.2 to 0.6, that of a difference 0.6
+to 1.0, that between orders 0.4 to 1.9.
 
 Every repeat is a metric of one quantity table, so that the functions of rilbench.analysis are tested as they are.
 """
@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy.special import stdtrit
 
 from rilbench.analysis.statistics import differences, means, per_seed, spreads
 from rilbench_report.checks import ratio
@@ -52,6 +53,7 @@ class Case:
 
 CASES = {
     "5 seeds": Case(),
+    "2 seeds": Case(seeds=2),
     "3 seeds": Case(seeds=3),
     "10 seeds": Case(seeds=10),
     "orders alike": Case(kept=1.0, orders=0.0),
@@ -168,7 +170,7 @@ def other_prompts(final: Array) -> dict[str, float]:
     }
     found = differences(table, "rid", scores)
     truth = final.mean((0, 2, 3, 4))
-    of_models = (final[:, 1] - final[:, 0]).mean((1, 2))  # (R, P)
+    cells = (final[:, 1] - final[:, 0]).mean(2)  # (R, S, P)
     return {
         "difference, seeds x prompts": contains(
             of(found, label="baseline"), truth[1] - truth[0], "low_crossed", "high_crossed"
@@ -176,8 +178,27 @@ def other_prompts(final: Array) -> dict[str, float]:
         "difference to one model a seed, seeds x prompts": contains(
             of(found, label="joint"), truth[2] - truth[0], "low_crossed", "high_crossed"
         ),
-        "(prompts as the unit) difference": contains(spread(of_models), truth[1] - truth[0]),
-    }
+        "(prompts as the unit) difference": contains(spread(cells.mean(1)), truth[1] - truth[0]),
+    } | {f"({name}) difference": contains(way, truth[1] - truth[0]) for name, way in alternatives(cells).items()}
+
+
+def alternatives(cells: Array) -> dict[str, pd.DataFrame]:
+    """Other intervals of the mean of cells (R, S, P) with Satterthwaite's degrees of freedom."""
+    _, s, p = cells.shape
+    seeds, prompts, mean = cells.mean(2), cells.mean(1), cells.mean((1, 2))
+    rest = cells - seeds[:, :, None] - prompts[:, None] + mean[:, None, None]
+    freedom = np.array([s - 1, p - 1, (s - 1) * (p - 1)])
+    squares = np.array(
+        [p * seeds.var(1, ddof=1), s * prompts.var(1, ddof=1), (rest**2).sum((1, 2)) / freedom[2]]
+    )  # MS of seeds, prompts and cells, (3, R)
+    ways = {"unbiased variance, no bounds": np.array([1, 1, -1]), "MS_seed + MS_prompt": np.array([1, 1, 0])}
+    found = {}
+    for name, signs in ways.items():
+        total = (signs[:, None] * squares).sum(0).clip(min=1e-12)
+        half = stdtrit(total**2 / ((signs**2)[:, None] * squares**2 / freedom[:, None]).sum(0), 0.975)
+        half *= np.sqrt(total / (s * p))
+        found[name] = pd.DataFrame({"low": mean - half, "high": mean + half})
+    return found
 
 
 def coverage(repeats: int, case: Case, number: int = 0) -> dict[str, float]:
@@ -201,4 +222,4 @@ def main(repeats: int) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 10_000)
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else 4000)

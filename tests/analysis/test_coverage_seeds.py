@@ -10,7 +10,7 @@ import pytest
 from checkout import ROOT
 
 sys.path.insert(0, str(ROOT / "benchmarks"))
-from interval_coverage import BATCH, LIMITS, NODES, ORDERS, PATHS, Case, coverage, studies
+from coverage_seeds import BATCH, LIMITS, NODES, ORDERS, PATHS, Case, coverage, studies
 
 
 @pytest.mark.slow
