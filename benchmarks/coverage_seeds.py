@@ -1,6 +1,6 @@
 """How often the intervals of `rilbench compare` and `report` contain the true value, in simulated studies.
 
-    python benchmarks/coverage_seeds.py [REPEATS]       # default 4000, about one minute of a CPU
+    python benchmarks/coverage_seeds.py [REPEATS]       # default 10000, about four minutes
 
 A study is six orders of three rewards: a tree of 15 stages, in which orders with a common beginning share stages. A
 stage's effect has a part of its seed, partly common to both methods, a part of the prompt, skewed and the same for all
@@ -43,11 +43,12 @@ BATCH, AT_ONCE = 2000, 200  # repeats, to bound the memory
 @dataclass(frozen=True, kw_only=True)
 class Case:
     """What is simulated. kept: of a stage's effect after another stage. orders: SD between the stages' mean effects.
-    skewed: the effects of seeds are exponential, else normal."""
+    whole: SD of an effect of the seed that all its stages have. skewed: effects of seeds are exponential, not normal."""
 
     seeds: int = 5
     kept: float = 0.6
     orders: float = 0.4
+    whole: float = 0.0
     skewed: bool = False
 
 
@@ -57,7 +58,8 @@ CASES = {
     "3 seeds": Case(seeds=3),
     "10 seeds": Case(seeds=10),
     "orders alike": Case(kept=1.0, orders=0.0),
-    "skewed seeds": Case(skewed=True),
+    "whole seeds": Case(whole=0.4),
+    "skewed seeds": Case(whole=0.4, skewed=True),
 }
 
 
@@ -79,6 +81,7 @@ def studies(repeats: int, case: Case, rng: np.random.Generator, *, same_prompts:
         shape = (r, len(LABELS), case.seeds, len(NODES))
         own, common = draw(rng, shape), draw(rng, (r, 1, *shape[2:]))
         of_seeds = effects[:, None] + STAGE * (np.sqrt(1 - COMMON) * own + np.sqrt(COMMON) * common)
+        of_seeds = of_seeds + case.whole * draw(rng, (*shape[:3], 1))
         of_prompts = fixed if same_prompts else skewed(rng, (r, len(LABELS), 1, len(NODES), PROMPTS))
         scores = of_seeds[..., None] + PROMPT * of_prompts + CELL * rng.standard_normal((*shape, PROMPTS))
         for i, node in enumerate(NODES):
@@ -222,4 +225,4 @@ def main(repeats: int) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 4000)
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else 10_000)
