@@ -43,7 +43,7 @@ BATCH, AT_ONCE = 2000, 200  # repeats, to bound the memory
 @dataclass(frozen=True, kw_only=True)
 class Case:
     """What is simulated. kept: of a stage's effect after another stage. orders: SD between the stages' mean effects.
-    whole: SD of an effect of the seed that all its stages have. skewed: effects of seeds are exponential, not normal."""
+    whole: SD of the effect that all stages of a seed share. skewed: effects of seeds are exponential, not normal."""
 
     seeds: int = 5
     kept: float = 0.6
