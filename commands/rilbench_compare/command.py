@@ -40,6 +40,9 @@ SingleGain = Annotated[
 Strategies = Annotated[str | None, typer.Option(help="Show only these strategies, in this order: rid,baseline")]
 Rewards = Annotated[str | None, typer.Option("--rewards", "-r", help="Show only runs of this order: aesthetic,hps")]
 Means = Annotated[bool, typer.Option("--means", help="Show only the means over orders and seeds")]
+Exchange = Annotated[
+    bool, typer.Option("--exchange", help="Show the effect of one stage of every reward on every metric instead")
+]
 Paper = Annotated[bool, typer.Option("--paper", help="Also show the paper's numbers (different base model)")]
 Chosen = Annotated[Format | None, typer.Option("--format", "-f", help="Output format [default: terminal]")]
 AsMarkdown = Annotated[bool, typer.Option("--markdown", help="Print Markdown")]
@@ -53,6 +56,7 @@ def compare(
     strategies: Strategies = None,
     rewards: Rewards = None,
     means: Means = False,
+    exchange: Exchange = False,
     paper: Paper = False,
     format: Chosen = None,
     as_json: AsJson = False,
@@ -67,6 +71,8 @@ def compare(
     asked = {f for f in (format, as_json and Format.JSON, as_markdown and Format.MARKDOWN) if f}
     if len(asked) > 1:
         raise UsageError(f"choose one format, not {' and '.join(sorted(asked))}")
+    if exchange and (means or paper):
+        raise UsageError("--exchange is a table of its own; leave out --means and --paper")
     if paper and quantity not in PUBLISHED:
         raise UsageError(f"--paper: the paper does not report {quantity}; choose {' or '.join(PUBLISHED)}")
     comparison = compared(
@@ -78,7 +84,7 @@ def compare(
         rewards=split_names(rewards) if rewards else None,
         warn=warn,
     )
-    _print(comparison, next(iter(asked), Format.TERMINAL), means=means, paper=paper)
+    _print(comparison, next(iter(asked), Format.TERMINAL), means=means, exchange=exchange, paper=paper)
 
 
 def _find_runs(source: str) -> Sequence[RunResult]:
@@ -89,14 +95,16 @@ def _find_runs(source: str) -> Sequence[RunResult]:
     return HookCaller(catalog(), warn).find_runs(source)
 
 
-def _print(comparison: Comparison, chosen: Format, *, means: bool, paper: bool) -> None:
+def _print(comparison: Comparison, chosen: Format, *, means: bool, exchange: bool, paper: bool) -> None:
+    from rilbench_compare import exchange as rates
     from rilbench_compare import formats, records, sheets
 
     if chosen in (Format.JSON, Format.CSV):
-        tables = records.records(comparison, only_means=means, published=paper)
+        whole = {"exchange": rates.records(comparison)} if exchange else None
+        tables = whole or records.records(comparison, only_means=means, published=paper)
         print_json(tables) if chosen is Format.JSON else echo(records.as_csv(tables), nl=False)
         return
-    shown = sheets.sheets(comparison, only_means=means, published=paper)
+    shown = rates.sheets(comparison) if exchange else sheets.sheets(comparison, only_means=means, published=paper)
     if chosen is Format.TERMINAL:
         console = stdout()
         for sheet in shown:

@@ -13,7 +13,7 @@ from rilbench_compare import paper
 
 Record = dict[str, Any]
 FIELDS = (  # of all tables, in order; a record has those of its table
-    *("label", "against", "order", "quantity", "metric", "unit", "higher_is_better"),
+    *("label", "against", "order", "quantity", "reward", "scale", "metric", "unit", "higher_is_better"),
     *("n", "mean", "sd", "low", "high", "best", "rank", "matched", "p", "p_holm", "significant", "seeds_needed"),
     *("untested", "prompts", "low_crossed", "high_crossed", "p_crossed", "p_crossed_holm", "significant_crossed"),
 )

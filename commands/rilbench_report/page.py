@@ -21,6 +21,7 @@ from rilbench.host.catalog import Catalog
 from rilbench.host.hook_caller import HookCaller, Warn
 from rilbench.store.files import finite, write_text
 from rilbench.store.tables import header
+from rilbench_compare import exchange
 from rilbench_compare.formats import Cell, Sheet
 from rilbench_report import tables, words
 from rilbench_report.checks import checks, without
@@ -81,6 +82,8 @@ def _content(study: Study, catalog: Catalog, pictures: Album) -> dict[str, Any]:
         ],
         "of_rewards": tables.of_rewards(study, "gain over the base: left at the end, and learned in its own stage"),
         "in_units": tables.in_units(study, "mean over the trained rewards"),
+        "exchange": exchange.sheets(study),
+        "exchange_text": exchange.CAPTION,
         "notes": study.units.notes(study.runs),
         "differences": tables.differences(study, (Quantity.FINAL,)),
         "unit_differences": tables.differences(study, tuple(AVERAGES)),

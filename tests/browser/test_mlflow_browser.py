@@ -104,7 +104,7 @@ def test_the_final_view_has_a_bar_a_strategy_for_every_metric(
             "start/red x100",
             "final/red x100",
             "final/kb kB - lower",
-            "summary/average",
+            "gain/red x100",
         )
     )
     assert all(f"Group: {name}" in text for name in STRATEGIES)
