@@ -25,7 +25,7 @@ def reference(
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
-    """Compute reference statistics for `fid` from a folder of images."""
+    """Compute reference statistics for `fid`, `fid_inf` and `kid` from a folder of images."""
     asked = requested(config, settings, quiet=quiet)
     with prints_on_stderr():
         record = _made(folder, asked, output, size=size, batch_size=batch_size)
@@ -44,19 +44,19 @@ def _made(folder: Path, asked: Request, output: Path | None, *, size: int, batch
     from rilbench.model.loading import pick_device
     from rilbench.store.files import replacing
     from rilbench_metrics.extractors import make_extractor
-    from rilbench_metrics.fid import FIDSettings
+    from rilbench_metrics.feature_sets import FeatureSettings
     from rilbench_metrics.folder import images_in
     from rilbench_metrics.reference import measure
 
-    fid = build(FIDSettings, asked.config.metric_settings.get("fid") or {}, "metric_settings.fid")
+    fid = build(FeatureSettings, asked.config.metric_settings.get("fid") or {}, "metric_settings.fid")
     path = output or _writable(fid.reference)
     files = images_in(folder, asked.reporter.warn)
     extractor = make_extractor(fid, pick_device(asked.config.model.device))
     with asked.reporter.work("measuring images", "image") as on_batch:
-        moments = measure(files, extractor, size=size, batch_size=batch_size, on_batch=on_batch)
+        moments, sample = measure(files, extractor, size=size, batch_size=batch_size, on_batch=on_batch)
     resize = f"short side to {size}, centre crop" if size else "none"
     record = {"images": str(moments.n), "extractor": extractor.label, "resize": resize}
-    tensors = {"mean": moments.mean, "cov": moments.cov, "n": torch.tensor([moments.n])}
+    tensors = {"mean": moments.mean, "cov": moments.cov, "n": torch.tensor([moments.n]), "features": sample}
     with replacing(path) as part:
         save_file({name: value.contiguous() for name, value in tensors.items()}, part, metadata=record)
     return {"file": str(path), **record}

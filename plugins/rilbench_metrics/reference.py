@@ -11,8 +11,11 @@ from PIL import Image
 from torch import Tensor
 
 from rilbench.engine.progress import OnBatch
+from rilbench.model.randomness import generator_for
 from rilbench_metrics.extractors import Extractor
 from rilbench_metrics.folder import read_rgb
+
+SAMPLE = 2000  # images whose features are stored, for kernel distances
 
 
 def read_image(file: Path, size: int) -> Tensor:
@@ -60,16 +63,25 @@ class Moments:
 
 
 @torch.no_grad()
-def measure(files: Sequence[Path], extractor: Extractor, *, size: int, batch_size: int, on_batch: OnBatch) -> Moments:
-    """The moments of the images' features; `on_batch` receives the number of finished images."""
+def measure(
+    files: Sequence[Path], extractor: Extractor, *, size: int, batch_size: int, on_batch: OnBatch
+) -> tuple[Moments, Tensor]:
+    """The moments of the images' features, and the features of a sample, at most `SAMPLE`, (M, D) in half precision.
+
+    `on_batch` receives the number of finished images.
+    """
+    chosen = torch.zeros(len(files), dtype=torch.bool)
+    chosen[torch.randperm(len(files), generator=generator_for("reference"))[:SAMPLE]] = True
+    sample: list[Tensor] = []
     moments: Moments | None = None
     for batch in _batches(files, size, batch_size):
         features = extractor.features(batch)
         moments = moments or Moments(features.shape[1])
+        sample.append(features[chosen[moments.n : moments.n + len(features)].to(features.device)].half().cpu())
         moments.add(features)
         on_batch(moments.n, len(files))
     assert moments is not None
-    return moments
+    return moments, torch.cat(sample)
 
 
 def _batches(files: Sequence[Path], size: int, batch_size: int) -> Iterator[Tensor]:

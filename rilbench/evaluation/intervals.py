@@ -47,7 +47,7 @@ def limits(value: float, influences: np.ndarray) -> tuple[float, float]:
         return value, value
     skewness = (influences**3).mean() / influences.std() ** 3 / count**0.5
     reach = student.ppf(0.975, count - 1)
-    return value - error * _skewed(reach, skewness), value - error * _skewed(-reach, skewness)
+    return float(value - error * _skewed(reach, skewness)), float(value - error * _skewed(-reach, skewness))
 
 
 def _skewed(x: float, skewness: float) -> float:

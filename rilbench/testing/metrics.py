@@ -106,6 +106,16 @@ def computing_twice_gives_the_same(subject: MetricSubject) -> None:
 
 
 @check(the_value_is_finite)
+def the_interval_is_two_limits_or_none(subject: MetricSubject) -> None:
+    """`interval` returns None, or a finite lower and upper limit as Python floats, and leaves the value as it was."""
+    value, bounds = measure(subject), subject.instance.interval()
+    floats = isinstance(bounds, tuple) and [type(limit) for limit in bounds] == [float, float]
+    fine = bounds is None or (floats and math.isfinite(sum(bounds)) and bounds[0] <= bounds[1])
+    require(fine, f"interval returns {bounds!r}, not None or a tuple of a lower and an upper limit")
+    require_alike(value, subject.instance.compute(), "compute returns {}, and {} after interval")
+
+
+@check(the_value_is_finite)
 def instances_agree(subject: MetricSubject) -> None:
     """Two instances with the same settings measure the same value: nothing is random."""
     values = []

@@ -25,7 +25,8 @@ from rilbench_hps import HPS, HPSSettings
 from rilbench_imagereward import ImageReward, ImageRewardSettings
 from rilbench_metrics.clip_features import ClipScore, ClipScoreSettings, Diversity
 from rilbench_metrics.extractors import ExtractorSettings
-from rilbench_metrics.fid import FID, FIDSettings, statistics
+from rilbench_metrics.feature_sets import FeatureSettings
+from rilbench_metrics.fid import FID, statistics
 from rilbench_pickscore import PickScore, PickScoreSettings
 
 ARCHITECTURE = "tiny-test"
@@ -86,7 +87,7 @@ def make(name: str, folder: Path, file: str) -> object:
         "clip": lambda: Clip(ClipSettings(model=ARCHITECTURE, pretrained=file)),
         "clip_score": lambda: ClipScore(ClipScoreSettings(model=ARCHITECTURE, pretrained=file)),
         "diversity": lambda: Diversity(ExtractorSettings(extractor="clip", model=ARCHITECTURE, pretrained=file)),
-        "fid": lambda: FID(FIDSettings(extractor="clip", model=f"{folder}/clip", reference=file)),
+        "fid": lambda: FID(FeatureSettings(extractor="clip", model=f"{folder}/clip", reference=file)),
         "imagereward": lambda: ImageReward(
             ImageRewardSettings(weights=file, config=f"{folder}/med_config.json", tokenizer=f"{folder}/words")
         ),

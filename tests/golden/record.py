@@ -101,8 +101,8 @@ evaluate:
   batch_size: 3
   pictures: 1
   perturb: [jpeg, blur, shift]
-  metrics: [compressibility, png_kb, jpeg_kb, attributes, fid, structure, oracle, clip_score, sharpness, colorfulness,
-            diversity]
+  metrics: [compressibility, png_kb, jpeg_kb, attributes, fid, kid, structure, oracle, clip_score, sharpness,
+            colorfulness, diversity]
 recipes:
   rid: {any: {clip_grad: 1.5e-4}}
   baseline: {any: {batch_size: 4}}

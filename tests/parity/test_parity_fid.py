@@ -16,7 +16,8 @@ from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorIncepti
 from torch_fidelity.metric_fid import fid_features_to_statistics, fid_statistics_to_metric
 
 from rilbench_metrics.extractors import ExtractorSettings, make_extractor
-from rilbench_metrics.fid import FID, FIDSettings, statistics
+from rilbench_metrics.feature_sets import FeatureSettings
+from rilbench_metrics.fid import FID, statistics
 
 REFERENCE = f"torch-fidelity {version('torch-fidelity')}"
 N = 48  # images of a set
@@ -67,7 +68,7 @@ def test_distance(weights: Path, sets: list[Tensor], theirs: list[Tensor], tmp_p
     mean, cov = statistics(theirs[0])
     save_file({"mean": mean, "cov": cov, "n": torch.tensor([N])}, tmp_path / "reference.safetensors")
     settings = {"extractor": "inception", "pretrained": str(weights), "scale": 1.0}
-    metric = FID(FIDSettings(reference=str(tmp_path / "reference.safetensors"), **settings))
+    metric = FID(FeatureSettings(reference=str(tmp_path / "reference.safetensors"), **settings))
     for batch in sets[1].split(8):
         metric.update(batch, [""] * len(batch))
     ours, exact = metric.compute(), by_singular_values(*theirs)

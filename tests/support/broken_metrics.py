@@ -51,6 +51,14 @@ class GivesATensor(GoodMetric):
         return torch.tensor(super().compute())  # type: ignore[return-value]
 
 
+@breaks("the_interval_is_two_limits_or_none")
+class GivesAMargin(GoodSet):
+    """Half the width in place of the limits."""
+
+    def interval(self) -> tuple[float, float] | None:
+        return 0.1  # type: ignore[return-value]
+
+
 @breaks("the_value_is_finite")
 class NeverEnough(GoodMetric):
     """NaN whatever there is."""

@@ -14,7 +14,8 @@ from rilbench import ConfigError, PluginError
 from rilbench.contracts.settings import build
 from rilbench_metrics.clip_features import Diversity
 from rilbench_metrics.extractors import ExtractorSettings, extractor_files, make_extractor
-from rilbench_metrics.fid import FID, FIDSettings, statistics
+from rilbench_metrics.feature_sets import FeatureSettings
+from rilbench_metrics.fid import FID, statistics
 
 QUARTERS = "toy_extractor:Quarters"
 
@@ -38,11 +39,11 @@ def test_fid_compares_the_features_of_a_network_of_a_package(tmp_path: Path) -> 
     torch.testing.assert_close(extractor.features(x), quarters(x))
     assert not any(p.requires_grad for p in extractor.module.parameters())
     reference = save_statistics(tmp_path / "fid.safetensors", x, extractor.label)
-    metric = FID(FIDSettings(extractor=QUARTERS, reference=reference, scale=1.0))
+    metric = FID(FeatureSettings(extractor=QUARTERS, reference=reference, scale=1.0))
     metric.update(x + 0.1, [""] * 40)
     assert metric.compute() == pytest.approx(12 * 0.1**2, rel=1e-3)  # moved by 0.1 in each of 12 features
     with pytest.raises(ConfigError, match=r"made with the extractor quarters \w{64}, configured is quarters"):
-        FID(FIDSettings(extractor=QUARTERS, pretrained="2", reference=reference))
+        FID(FeatureSettings(extractor=QUARTERS, pretrained="2", reference=reference))
 
 
 def test_diversity_compares_directions_of_features() -> None:
@@ -69,4 +70,4 @@ def test_a_wrong_class_is_refused_before_anything_is_loaded(name: str, match: st
 
 def test_an_unknown_name_is_an_error_of_the_setting() -> None:
     with pytest.raises(ConfigError, match=r"metric_settings\.fid\.extractor: unknown extractor 'klip'.*'clip'.*Class"):
-        build(FIDSettings, {"extractor": "klip"}, "metric_settings.fid")
+        build(FeatureSettings, {"extractor": "klip"}, "metric_settings.fid")

@@ -20,7 +20,8 @@ from rilbench.contracts.settings import build
 from rilbench.encoders import ClipEncoder
 from rilbench_jpeg.sizes import JpegSize, JpegSizeSettings, PngSize
 from rilbench_metrics.clip_features import ClipScore, ClipScoreSettings
-from rilbench_metrics.fid import FID, FIDSettings, frechet, statistics
+from rilbench_metrics.feature_sets import FeatureSettings
+from rilbench_metrics.fid import FID, Frechet, statistics
 from rilbench_metrics.structure import Structure
 
 PROMPTS = ["a large red circle", "a small blue square"]
@@ -136,7 +137,10 @@ def test_frechet_of_gaussians_with_commuting_covariances() -> None:
     basis = torch.linalg.qr(torch.randn(4, 4, generator=generator, dtype=torch.float64))[0]
     a, b = torch.tensor([4.0, 1.0, 9.0, 0.0]).double(), torch.tensor([1.0, 1.0, 16.0, 0.25]).double()
     mean, other = torch.tensor([1.0, 0, 0, 2.0]).double(), torch.zeros(4).double()
-    distance = frechet(mean, basis @ a.diag() @ basis.T, other, basis @ b.diag() @ basis.T)
+    white = torch.linalg.qr(torch.randn(9, 5, generator=generator, dtype=torch.float64))[0]  # of 9 rows, columns
+    white = torch.linalg.qr(white - white.mean(0))[0][:, :4]  # of mean 0, and uncorrelated
+    rows = mean + 8**0.5 * white @ a.sqrt().diag() @ basis.T
+    distance = Frechet(rows, other, basis @ b.diag() @ basis.T)(torch.ones(9).bool())
     assert distance == pytest.approx(5 + 1 + 0 + 1 + 0.25, rel=1e-6)
 
 
@@ -160,7 +164,7 @@ def reference(clip: Path, tmp_path: Path) -> str:
 
 
 def made(clip: Path, reference: str, scale: float = 10.0) -> FID:
-    return FID(FIDSettings(extractor="clip", model=str(clip), reference=reference, scale=scale))
+    return FID(FeatureSettings(extractor="clip", model=str(clip), reference=reference, scale=scale))
 
 
 def test_fid_of_the_reference_images_is_zero_in_any_batches(clip: Path, reference: str) -> None:
@@ -228,7 +232,7 @@ def test_fid_refuses_wrong_references_and_settings(clip: Path, tmp_path: Path) -
         other.update(images(2, 3, SIZE, SIZE), PROMPTS)
     for values, match in (({"extractor": "dino"}, "dino"), ({"scale": 0}, "scale")):
         with pytest.raises(ConfigError, match=match):
-            build(FIDSettings, values, "metric_settings.fid")
+            build(FeatureSettings, values, "metric_settings.fid")
 
 
 def test_inception_without_its_package_or_file_is_refused(
@@ -239,7 +243,7 @@ def test_inception_without_its_package_or_file_is_refused(
 
     def refused(match: str, pretrained: str | None) -> None:
         with pytest.raises(ConfigError, match=match):
-            FID(FIDSettings(extractor="inception", pretrained=pretrained, reference=reference))
+            FID(FeatureSettings(extractor="inception", pretrained=pretrained, reference=reference))
 
     refused("missing files: weights-inception.* of url:https://github.com/toshas/torch-fidelity/.*rilbench fetch", None)
     refused("pretrained: no file", str(weights))

@@ -21,7 +21,8 @@ from rilbench import ConfigError
 from rilbench.cli.main import app
 from rilbench.files.published import is_present
 from rilbench_metrics.extractors import ExtractorSettings, make_extractor
-from rilbench_metrics.fid import FID, FIDSettings
+from rilbench_metrics.feature_sets import FeatureSettings
+from rilbench_metrics.fid import FID
 from rilbench_metrics.reference import Moments, read_image
 
 
@@ -116,19 +117,19 @@ def test_fid_takes_its_own_extractors_statistics_only(clip: Path, folder: Path, 
     )
     assert done.exit_code == 0, done.output
     assert "short side to 24, centre crop" in done.stdout
-    FID(FIDSettings(extractor="clip", model=str(clip), reference=str(output)))
+    FID(FeatureSettings(extractor="clip", model=str(clip), reference=str(output)))
     other = save_clip(tmp_path / "other", seed=1)
     with pytest.raises(
         ConfigError, match=r"was made with the extractor clip-square-32 \w{64}, configured is clip-square-32"
     ):
-        FID(FIDSettings(extractor="clip", model=str(other), reference=str(output)))
+        FID(FeatureSettings(extractor="clip", model=str(other), reference=str(output)))
     save_file(load_file(output), tmp_path / "unsigned.safetensors")  # statistics that record no extractor
-    FID(FIDSettings(extractor="clip", model=str(other), reference=str(tmp_path / "unsigned.safetensors")))
+    FID(FeatureSettings(extractor="clip", model=str(other), reference=str(tmp_path / "unsigned.safetensors")))
 
 
 def test_the_reference_is_where_the_configuration_has_it(clip: Path, folder: Path, tmp_path: Path) -> None:
     place = tmp_path / "data" / "coco.safetensors"
-    (needed,) = FID.files(FIDSettings(extractor="clip", model=str(clip), reference=str(place)))
+    (needed,) = FID.files(FeatureSettings(extractor="clip", model=str(clip), reference=str(place)))
     assert not is_present(needed)
     assert "rilbench reference FOLDER" in needed.made_by
     done = reference(
@@ -139,7 +140,7 @@ def test_the_reference_is_where_the_configuration_has_it(clip: Path, folder: Pat
     )
     assert done.exit_code == 0, done.output
     assert is_present(needed)
-    assert FID.files(FIDSettings()) == []  # the embedded benchmark's own
+    assert FID.files(FeatureSettings()) == []  # the embedded benchmark's own
 
 
 def test_mistakes_are_told(clip: Path, folder: Path, tmp_path: Path) -> None:
@@ -158,7 +159,7 @@ def test_mistakes_are_told(clip: Path, folder: Path, tmp_path: Path) -> None:
 
 
 def test_inception_names_its_published_file() -> None:
-    (needed,) = FID.files(FIDSettings(extractor="inception"))
+    (needed,) = FID.files(FeatureSettings(extractor="inception"))
     assert needed.size == 95_628_359
     assert needed.sha256 is not None
     assert needed.sha256.startswith("6726825d")  # as the file's own name says

@@ -18,7 +18,8 @@ from rilbench.model.randomness import evaluation_noise
 from rilbench.model.text_to_image import TextToImage
 from rilbench_metrics.clip_features import Diversity
 from rilbench_metrics.extractors import ExtractorSettings, make_extractor
-from rilbench_metrics.fid import FID, FIDSettings
+from rilbench_metrics.feature_sets import FeatureSettings
+from rilbench_metrics.fid import FID
 from rilbench_shapes import captions
 from rilbench_shapes.attributes import Attributes, AttributesSettings, probabilities
 from rilbench_shapes.probe import Probe
@@ -83,7 +84,7 @@ def test_attributes_refuse_other_prompts() -> None:
 
 
 def test_the_probe_refuses_images_of_another_world() -> None:
-    metric = FID(FIDSettings())
+    metric = FID(FeatureSettings())
     with pytest.raises(ConfigError, match=r"32 x 32 images of `shapes`.*metric_settings\.fid\.extractor"):
         metric.update(torch.zeros(2, 3, 64, 64), ["a cat"] * 2)
 
@@ -109,7 +110,7 @@ def test_features_are_standardised_over_renders(probe: Probe, images: torch.Tens
 
 
 def test_the_reference_set_is_of_the_shipped_probe(tmp_path: Path, images: torch.Tensor) -> None:
-    metric = FID(FIDSettings())
+    metric = FID(FeatureSettings())
     metric.update(images, [""] * len(images))
     renders = metric.compute()
     metric.reset()
@@ -119,7 +120,7 @@ def test_the_reference_set_is_of_the_shipped_probe(tmp_path: Path, images: torch
     state["heads.bias"] += 1
     save_file(state, tmp_path / "other.safetensors")
     with pytest.raises(ConfigError, match="was made with the extractor shapes-probe-32"):
-        FID(FIDSettings(model=str(tmp_path / "other.safetensors")))
+        FID(FeatureSettings(model=str(tmp_path / "other.safetensors")))
     stored = load_file(ROOT / "weights" / "fid.safetensors")
     features = stored["features"].double()
     assert features.shape == (2000, 64)
@@ -139,6 +140,6 @@ def test_diversity_looks_through_the_probe(probe: Probe, scenes: Scenes, images:
 
 def test_clip_as_extractor_needs_its_model() -> None:
     with pytest.raises(ConfigError, match="extractor clip needs a CLIP"):
-        FIDSettings(extractor="clip")
+        FeatureSettings(extractor="clip")
     label = make_extractor(ExtractorSettings("clip", "package:rilbench_shapes/weights/clip"), "cpu").label
     assert label.startswith("clip-square-32 ")
