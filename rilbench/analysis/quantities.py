@@ -22,14 +22,14 @@ class Quantity(StrEnum):
 
     FINAL = "final"  # a^T of a metric
     FORGETTING = "forgetting"  # F of a metric, Eq. 3 of the paper, where tables do not mask it; never negative
-    AVERAGE = "average"  # of LEFT
-    AVERAGE_LEARNED = "average_learned"  # of LEARNED
-    AVERAGE_FORGOTTEN = "average_forgotten"  # of FORGETTING, over the rewards whose F is not masked
     LEFT = "left"  # a^T - a^0 of a reward
     LEARNED = "learned"  # a^t - a^0 of a reward
     BACKWARD = "backward"  # a^T - a^t of a reward, not for one trained last
     FORWARD = "forward"  # a^(f-1) - a^0 of a reward, f the stage that first trained it; not for f = 1, nor for merges
     PLASTICITY = "plasticity"  # a^t - a^(t-1) of a reward: what that stage added; not for merges
+    AVERAGE = "average"  # of LEFT
+    AVERAGE_LEARNED = "average_learned"  # of LEARNED
+    AVERAGE_FORGOTTEN = "average_forgotten"  # of FORGETTING, over the rewards whose F is not masked
 
 
 TITLES = {
