@@ -13,8 +13,10 @@ missing: what they would show is missing too, and the first line says how many. 
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Annotated
 
@@ -31,12 +33,23 @@ from rilbench.analysis.power import ALPHA
 HOLDS, OPPOSITE, OPEN, UNTESTED, BEYOND = "holds", "the opposite holds", "not shown", "not tested", "not reached"
 ORDER = (OPPOSITE, OPEN, UNTESTED, BEYOND, HOLDS)
 DRIFTS = ("drift", "attributes", "oracle", "fid", "kid")  # how far a model is from the base model
-FINDINGS = {
+FINDINGS = {  # of two methods
     "baseline": {
         "learned": "RID learns more than the baseline",
         "left": "RID has more left at the end than the baseline",
         "forgotten": "RID forgets less of a reward than the baseline",
         "drift": "RID drifts less than the baseline",
+    },
+    "baseline-plain": {
+        "learned": "RID learns more than the paper's baseline",
+        "left": "RID has more left at the end than the paper's baseline",
+        "forgotten": "RID forgets less of a reward than the paper's baseline",
+        "drift": "RID drifts less than the paper's baseline",
+    },
+    "decay": {
+        "left": "the baseline has more left at the end with weight decay",
+        "forgotten": "the baseline forgets less of a reward with weight decay",
+        "drift": "the baseline drifts less with weight decay",
     },
     "teacher": {
         "learned": "RID learns more with its teacher",
@@ -87,30 +100,38 @@ def claims(study: Study) -> Iterator[Claim]:
 
 
 def growth(study: Study) -> Iterator[Claim]:
-    text = "the baseline forgets more with every stage"
-    known = [name for name in ("structure", *DRIFTS) if name in study.general]
-    for metric in known if "baseline" in study.labels and study.stages > 1 else ():
-        effect = study.effect("baseline", study.growth(metric))
-        yield Claim(text, "baseline", f"{metric}, {study.stages} minus 1", effect, True)
+    known = [name for name in ("structure", *DRIFTS) if name in study.general and study.stages > 1]
+    names = {"baseline": "the baseline", "baseline-plain": "the paper's baseline"}
+    for label, metric in product([label for label in names if label in study.labels], known):
+        effect = study.effect(label, study.growth(metric))
+        text = f"{names[label]} forgets more with every stage"
+        yield Claim(text, label, f"{metric}, {study.stages} minus 1", effect, True)
 
 
 def against(study: Study) -> Iterator[Claim]:
-    """RID against the points of the baseline's front, and against itself without a teacher."""
-    for other in (label for label in (*POINTS["baseline"], "rid-lam0") if {label, "rid"} <= set(study.labels)):
-        texts = FINDINGS["teacher" if other == "rid-lam0" else "baseline"]
-        for name, of in measures(study).items():
-            kind = next((word for word in texts if word in name), "drift" if name in DRIFTS else "")
-            if kind:
-                positive = kind in ("learned", "left") or (kind == "drift" and study.rises(name))
-                yield Claim(texts[kind], f"rid minus {other}", name, study.minus("rid", other, of), positive)
+    """RID against the baseline's front, the paper's baseline and RID without a teacher; the baseline without decay."""
+    pairs = [("rid", other, "baseline") for other in POINTS["baseline"]]
+    pairs += [("rid", "baseline-plain", "baseline-plain"), ("baseline", "baseline-plain", "decay")]
+    for one, other, texts in [*pairs, ("rid", "rid-lam0", "teacher")]:
+        if {one, other} <= {*study.labels, *study.others}:
+            yield from _compared(study, one, other, FINDINGS[texts])
+
+
+def _compared(study: Study, one: str, other: str, texts: dict[str, str]) -> Iterator[Claim]:
+    for name, of in measures(study).items():
+        kind = next((word for word in texts if word in name), "drift" if name in DRIFTS else "")
+        if kind:
+            positive = kind in ("learned", "left") or (kind == "drift" and study.rises(name))
+            yield Claim(texts[kind], f"{one} minus {other}", name, study.minus(one, other, of), positive)
 
 
 def at_equal_gain(study: Study) -> Iterator[Claim]:
-    text = "at an equal gain RID drifts less"
+    names = {"baseline-plain": "the paper's baseline", "joint": "joint training"}
     for family in families(study):
         for name, gain in matched_gains(study).items():
             found = matched(study, "rid", family, gain, study.drift)
             if found.effect.seeds:
+                text = f"at an equal gain RID drifts less than {names.get(family, f'the {family}')}"
                 yield Claim(text, f"rid minus front of {family}", f"drift at {name}", found.effect, False)
 
 
@@ -122,7 +143,18 @@ def sequence(study: Study) -> Iterator[Claim]:
             yield Claim(text, label, f"{reward}, rest", explained(study, label, reward).rest, False)
 
 
-def in_short(study: Study) -> Table:
+def in_short(every: Table) -> Table:
+    """How often each finding holds; what does so least comes first."""
+    counts = Counter((row[0], row[1]) for row in every.rows)
+    rows = [
+        [finding, *(counts[finding, verdict] for verdict in ORDER)] for finding in {row[0]: 0 for row in every.rows}
+    ]
+    rows.sort(key=lambda row: row[-1] / sum(row[1:]))
+    note = "In how many rows of the next table. What holds least comes first."
+    return Table("In short", note, ["finding", *ORDER], [[row[0], *map(str, row[1:])] for row in rows])
+
+
+def all_findings(study: Study) -> Table:
     """What does not hold first."""
     every = list(claims(study))
     rows = []
@@ -136,7 +168,7 @@ def in_short(study: Study) -> Table:
         "seeds alone. Seeds needed: to find a difference of this size in 80 % of studies, by a test that is not "
         "corrected. Not reached: the front has RID's gain nowhere."
     )
-    return Table("In short", note, HEAD, sorted(rows, key=lambda row: ORDER.index(row[1])))
+    return Table("Findings", note, HEAD, sorted(rows, key=lambda row: ORDER.index(row[1])))
 
 
 def missing(study: Study) -> str:
@@ -157,7 +189,9 @@ def missing(study: Study) -> str:
 
 def blocks(study: Study) -> dict[str, str]:
     """The findings, and the tables behind them."""
-    return {"findings": f"{missing(study)}\n\n{in_short(study)}", "tables": "\n".join(map(str, tables(study)))}
+    every = all_findings(study)
+    findings = f"{missing(study)}\n\n{in_short(every)}\n{every}"
+    return {"findings": findings, "tables": "\n".join(map(str, tables(study)))}
 
 
 def replaced(text: str, name: str, block: str) -> str:

@@ -24,12 +24,13 @@ Values = NDArray[np.float64]  # (P,) of prompts, or () of a metric that scores n
 Measure = Callable[[RunResult], Values]
 BySeed = Mapping[int, Values]
 POINTS = {  # of the methods whose drift is set by one number; from little to much
-    "baseline": ("baseline-half", "baseline", "baseline-double"),
-    "joint": ("joint-half", "joint", "joint-double"),
+    "baseline": ("baseline-low", "baseline", "baseline-high"),
+    "baseline-plain": ("baseline-plain",),
+    "joint": ("joint-low", "joint", "joint-high"),
     "soup": ("soup", "soup-x2"),
 }
-SEQUENCES = ("rid", *POINTS["baseline"], "rid-lam0")
-MAIN = ("rid", *POINTS["baseline"], "rid-lam0", *POINTS["joint"], *POINTS["soup"])
+SEQUENCES = ("rid", *POINTS["baseline"], "baseline-plain")
+MAIN = ("rid", *(label for points in POINTS.values() for label in points))
 GENERAL = ("structure", "attributes", "oracle", "fid", "fid_inf", "kid", "clip_score", "diversity")
 NAN = np.asarray(math.nan)
 
@@ -81,7 +82,9 @@ class Study:
 
     def __init__(self, source: record.Record) -> None:
         self.record = source
-        self.runs = sorted(source.runs, key=lambda run: (run.label, run.rewards, run.seed))
+        self.runs = sorted(
+            _once(source.runs), key=lambda run: (run.label not in MAIN, run.label, run.rewards, run.seed)
+        )
         names = {run.label for run in self.runs}
         self.labels = [label for label in MAIN if label in names]
         self.others = sorted(names - set(MAIN))
@@ -202,6 +205,17 @@ class Study:
             return np.asarray(np.mean(values, axis=0))
 
         return measure
+
+
+def _place(run: RunResult) -> tuple[object, ...]:
+    """Of a run among others: those of ablations, which may have another base model, come last."""
+    return run.label not in MAIN, run.label, run.rewards, run.seed
+
+
+def _once(runs: Iterable[RunResult]) -> Iterable[RunResult]:
+    """Runs of a label that end in the same stage for the same order and seed count once: two studies share them."""
+    most = sorted(runs, key=lambda run: len(run.matrix.shown))
+    return {(run.label, run.rewards, run.seed, run.matrix.rows[-1].stage_id): run for run in most}.values()
 
 
 def averaged(values: Iterable[tuple[int, Values]]) -> BySeed:

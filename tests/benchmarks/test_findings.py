@@ -55,7 +55,7 @@ def test_every_figure_is_what_other_code_computes(made: Path, page: str) -> None
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("title", ["In short", "Gains", "At RID's gain", "Exchange rates", "Teacher"])
+@pytest.mark.parametrize("title", ["Findings", "Gains", "At RID's gain", "Exchange rates", "Teacher"])
 def test_a_wrong_figure_is_found(made: Path, page: str, title: str) -> None:
     before, after = page.split(f"### {title}\n")
     (cell, *_) = re.findall(r"(?<=\| )-?\d+\.\d+(?= ±| \|)", after)
@@ -66,7 +66,7 @@ def test_a_wrong_figure_is_found(made: Path, page: str, title: str) -> None:
 
 
 def test_what_does_not_hold_comes_first(page: str) -> None:
-    _, *rows = tables(page, "record")["In short"]
+    _, *rows = tables(page, "record")["Findings"]
     verdicts = [row[1] for row in rows]
     order = [verdict for verdict in findings.ORDER if verdict in verdicts]
     assert list(dict.fromkeys(verdicts)) == order
@@ -109,7 +109,7 @@ def test_runs_that_cannot_be_compared_are_told(tmp_path: Path, capsys: pytest.Ca
 @pytest.mark.slow
 def test_one_seed_tests_nothing(tmp_path: Path) -> None:
     record = recorded(tmp_path, [3])
-    _, *rows = tables(written(record), "record")["In short"]
+    _, *rows = tables(written(record), "record")["Findings"]
     assert {row[1] for row in rows} <= {"not tested", "not reached"}
     assert wrong(written(record), record)[1] == []
 

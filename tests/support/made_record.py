@@ -18,8 +18,9 @@ SPREAD = {A: 0.9, H: 0.06, C: 2e-4, "png_kb": 0.2, "structure": 0.0, "attributes
 STEP = {A: 0.8, H: 0.05, C: 1e-4, "png_kb": -0.05, "structure": -0.1, "attributes": -5.0, "fid": 9.0}
 LOWER = ("png_kb", "fid")
 SCORED = tuple(name for name in CENTRE if name != "fid")
-SPEED = {"rid": 0.9, "baseline-half": 0.6, "baseline": 1.0, "baseline-double": 1.5, "rid-lam0": 1.6}
-SPEED |= {"joint": 0.7, "soup": 0.4, "soup-x2": 0.8, "rid-alpha0.9": 1.2}
+SPEED = {"rid": 0.9, "baseline-low": 0.6, "baseline": 1.0, "baseline-high": 1.5, "baseline-plain": 1.6}
+SPEED |= {"joint": 0.7, "soup": 0.4, "soup-x2": 0.8, "rid-alpha0.9": 1.2, "rid-lam0": 1.5}
+ABLATIONS = ("rid-alpha0.9", "rid-lam0")
 MERGES, TEACHERS = ("soup", "soup-x2"), ("rid", "rid-alpha0.9")
 Line = dict[str, Any]
 
@@ -30,7 +31,7 @@ def write(folder: Path, seeds: Sequence[int] = (0, 1, 2), without: Sequence[tupl
     for seed in seeds:
         lines: dict[tuple[str, str], Line] = {}
         for label in SPEED:
-            for number, order in enumerate(ORDERS if label != "rid-alpha0.9" else ORDERS[:1]):
+            for number, order in enumerate(ORDERS[:1] if label in ABLATIONS else ORDERS):
                 if (label, number, seed) not in without:
                     made = _run(label, order, seed)
                     lines |= {(line["kind"], line.get("id", line.get("name"))): line for line in made}

@@ -21,11 +21,12 @@ Of = Callable[[Run], Any]  # of a run: an array of prompts, or one number
 Expected = list[Any]  # of a row: texts, numbers, and pairs of mean and half the interval
 NAN = math.nan
 FAMILIES = {
-    "baseline": ["baseline-half", "baseline", "baseline-double"],
-    "joint": ["joint-half", "joint", "joint-double"],
+    "baseline": ["baseline-low", "baseline", "baseline-high"],
+    "baseline-plain": ["baseline-plain"],
+    "joint": ["joint-low", "joint", "joint-high"],
     "soup": ["soup", "soup-x2"],
 }
-MAIN = ["rid", *FAMILIES["baseline"], "rid-lam0", *FAMILIES["joint"], *FAMILIES["soup"]]
+MAIN = ["rid", *(label for points in FAMILIES.values() for label in points)]
 UNITS = ("SD", "single gain")
 
 
@@ -38,7 +39,10 @@ class Recomputed:
             for text in gzip.decompress(file.read_bytes()).decode().splitlines():
                 line = json.loads(text)
                 self.lines[line["kind"]][line["id"] if "id" in line else line["name"]] = line
-        self.runs: list[Run] = list(self.lines["run"].values())
+        ends: dict[Any, Run] = {}  # what two studies share counts once; runs of other base models come last
+        for run in sorted(self.lines["run"].values(), key=lambda run: (run["label"] not in MAIN, len(run["metrics"]))):
+            ends[run["label"], tuple(run["rewards"]), run["seed"], run["rows"][-1][2]] = run
+        self.runs = list(ends.values())
         self.rewards = {reward for run in self.runs for row in run["rows"] for reward in row[1]}
 
     def labelled(self, label: str) -> list[Run]:

@@ -79,7 +79,7 @@ def wrong(text: str, folder: Path, only: str = "") -> tuple[int, list[str]]:
     recomputes is an error."""
     known, compared, found = Recomputed(folder), 0, []
     for title, (head, *rows) in ((t, table) for t, table in tables(text, folder.name).items() if only in ("", t)):
-        expected = EXPECTED[title](known, head, rows)
+        expected = _counts(text, folder.name, head, rows) if title == "In short" else EXPECTED[title](known, head, rows)
         for row, cells in zip(rows, expected, strict=True):
             assert len(head) == len(row) == len(cells), (title, row, cells)
             for column, cell, value in zip(head, row, cells, strict=True):
@@ -89,7 +89,7 @@ def wrong(text: str, folder: Path, only: str = "") -> tuple[int, list[str]]:
     return compared, found
 
 
-def _short(known: Recomputed, head: list[str], rows: list[list[str]]) -> list[Expected]:
+def _findings(known: Recomputed, head: list[str], rows: list[list[str]]) -> list[Expected]:
     effects = [_compared(known, row[2], row[3]) for row in rows]
     corrected = [NAN] * len(rows)
     for finding in {row[0] for row in rows}:
@@ -110,8 +110,18 @@ def _short(known: Recomputed, head: list[str], rows: list[list[str]]) -> list[Ex
     return found
 
 
+def _counts(text: str, name: str, head: list[str], rows: list[list[str]]) -> list[Expected]:
+    """How often each finding has each verdict in the table of findings, those that hold least first."""
+    found = [(row[0], row[1]) for row in tables(text, name)["Findings"][1:]]
+    assert {row[0] for row in rows} == {finding for finding, _ in found}
+    shares = [found.count((row[0], "holds")) / sum(finding == row[0] for finding, _ in found) for row in rows]
+    assert shares == sorted(shares)
+    assert {verdict for _, verdict in found} <= set(head)
+    return [[row[0], *(str(found.count((row[0], verdict))) for verdict in head[1:])] for row in rows]
+
+
 def _compared(known: Recomputed, compared: str, measure: str) -> dict[str, float]:
-    if match := re.fullmatch(r"rid minus front of (\w+)", compared):
+    if match := re.fullmatch(r"rid minus front of ([\w-]+)", compared):
         return known.matched(match[1], known.measure(measure.removeprefix("drift at ")), known.measure("drift"))
     if " minus " in compared:
         return tested(known.minus(*compared.split(" minus "), known.measure(measure)))
@@ -128,10 +138,9 @@ def _compared(known: Recomputed, compared: str, measure: str) -> dict[str, float
 
 def _verdict(known: Recomputed, row: list[str], mean: float, p: float) -> str:
     finding, _, _, measure, *_ = row
-    fall = ["at an equal gain RID drifts less", "a reward loses more than exchange rates explain"]
-    drift = ["RID drifts less than the baseline", "RID drifts less with its teacher"]
-    fall += ["RID forgets less of a reward than the baseline", "RID forgets less of a reward with its teacher"]
-    positive = finding not in fall and not (finding in drift and (measure == "drift" or known.sign(measure) < 0))
+    falls = finding.startswith(("at an equal gain", "a reward loses more")) or " forgets less of a reward " in finding
+    drifts = " drifts less " in finding
+    positive = not falls and not (drifts and (measure == "drift" or known.sign(measure) < 0))
     if math.isnan(p):
         return "not tested"
     return "not shown" if p >= 0.05 else "holds" if (mean > 0) == positive else "the opposite holds"
@@ -286,7 +295,7 @@ def _environments(known: Recomputed, head: list[str], rows: list[list[str]]) -> 
 
 
 EXPECTED: dict[str, Callable[[Recomputed, list[str], list[list[str]]], Sequence[Expected]]] = {
-    "In short": _short,
+    "Findings": _findings,
     "Methods": _methods,
     "Base values and units": _units,
     "Gains": _gains,
