@@ -57,10 +57,15 @@ def units(study: Study) -> Table:
         for name in study.metrics
     ]
     note = (
-        "Of the base model. SD: between the means of its prompts. Single gain: the mean gain of a first stage of "
-        f"`{study.units.reference}` that trains the reward alone, over seeds."
+        f"Of the base model, on {_prompts(study)}. SD: between the means of its prompts. Single gain: the mean gain of "
+        f"a first stage of `{study.units.reference}` that trains the reward alone, over seeds."
     )
     return Table("Base values and units", note, ["metric", "better", "base", "SD", "single gain"], rows)
+
+
+def _prompts(study: Study) -> str:
+    images = study.record.settings[study.runs[0].name].get("evaluate.images_per_prompt", "-")
+    return f"{study.at(study.runs[0], study.rewards[0], 0).size} prompts with {images} images each"
 
 
 def _sd(study: Study, metric: str) -> float:

@@ -65,6 +65,11 @@ def test_a_wrong_figure_is_found(made: Path, page: str, title: str) -> None:
     assert f"{title}: " in differ[0]
 
 
+def test_the_page_says_what_was_measured(page: str) -> None:
+    assert "Of 96 runs. Seeds 0, 1, 2; 4 orders; 8 methods." in page
+    assert "Of the base model, on 8 prompts with 4 images each." in page
+
+
 def test_what_does_not_hold_comes_first(page: str) -> None:
     _, *rows = tables(page, "record")["Findings"]
     verdicts = [row[1] for row in rows]

@@ -41,7 +41,7 @@ def write(folder: Path, seeds: Sequence[int] = (0, 1, 2), without: Sequence[tupl
 
 def _run(label: str, order: Sequence[str], seed: int) -> list[Line]:
     strategy = "wise_ft" if label == "soup-x2" else label.partition("-")[0]
-    settings = {"strategy": strategy, "train.lr": SPEED[label]}
+    settings = {"strategy": strategy, "train.lr": SPEED[label], "evaluate.images_per_prompt": 4}
     lines: list[Line] = [
         {"kind": "environment", "id": "e", "cpu": "a processor", "threads": 1, "packages.torch": "2.0"},
         {"kind": "settings", "id": f"s-{label}", "values": settings},
