@@ -14,7 +14,8 @@ Equal runs make equal bytes. Each line is one object; its `kind` says which fiel
 * run: name, label, strategy, rewards, seed, plugins, metrics; ids of settings and environment; rows of the matrix:
   label, rewards, ids of stage and evaluation
 
-A stage or evaluation that several runs share is one line. Scores have five significant digits, other numbers seven.
+A stage or evaluation that several runs share is one line. Scores and gradients have six significant digits, the others
+seven.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ from rilbench.store.layout import RunFiles, Store
 Line = dict[str, Any]
 Scores = Mapping[str, NDArray[np.float64]]  # metric -> (P,)
 KINDS = ("environment", "settings", "metric", "stage", "evaluation", "run")  # a line names lines of earlier kinds only
-NUMBERS, SCORES = 7, 5  # significant digits
+NUMBERS, SCORES = 7, 6  # significant digits
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,12 +11,14 @@ from checkout import ROOT
 from stores import BACKWARDS, FORWARDS, A, C, H, save
 
 from rilbench.analysis.comparison import Comparison, Row, compare
+from rilbench.analysis.exchange import RAW, exchange_rates
 from rilbench.analysis.quantities import Quantity
 from rilbench.analysis.sources import load_runs
+from rilbench.analysis.units import Units
 
 sys.path.insert(0, str(ROOT / "benchmarks"))
 import record
-from findings_study import Study
+from findings_study import Effect, Study
 
 QUANTITIES = (Quantity.FINAL, Quantity.LEFT, Quantity.LEARNED, Quantity.AVERAGE, Quantity.AVERAGE_LEARNED)
 
@@ -43,7 +45,7 @@ def study(store: Path) -> Study:
 
 
 def near(value: float) -> object:
-    """Up to the five digits of the record."""
+    """Up to the digits of the record."""
     return pytest.approx(value, rel=2e-3, abs=1e-6)
 
 
@@ -84,3 +86,13 @@ def test_differences(compared: Comparison, study: Study) -> None:
         map(near, (row["mean"], row["low"], row["high"], row["p"]))
     )
     assert effect.needed == row["seeds_needed"]
+
+
+def test_exchange_rates(store: Path, study: Study) -> None:
+    runs = load_runs([str(store)], lambda source: [])
+    rates = exchange_rates(runs, Units.of(runs))
+    rows = rates[rates["scale"] == RAW].to_dict("records")
+    assert len(rows) == 2 * 3 * 6  # methods, rewards and metrics
+    for row in rows:
+        effect = Effect.of(study.first_stage(row["label"], row["reward"], row["metric"]))
+        assert (effect.seeds, effect.mean) == (row["n"], near(row["mean"]))

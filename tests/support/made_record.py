@@ -93,7 +93,7 @@ def _stage(
     for i, name in enumerate(CENTRE):
         shift = shifts.get(name, 0.0)
         noise = SPREAD[name] * of_prompts[i] + 0.2 * abs(shift) * numbers.standard_normal(PROMPTS)
-        scores[name] = [float(f"{v:.5g}") for v in CENTRE[name] + shift + noise]
+        scores[name] = [float(f"{v:.6g}") for v in CENTRE[name] + shift + noise]
     values = {name: float(f"{np.mean(own):.7g}") for name, own in scores.items()}
     stage: Line = {"kind": "stage", "id": identity, "seconds": 3.0 * SPEED[label], "updates": UPDATES if trained else 0}
     if trained:
