@@ -17,7 +17,9 @@ class ModelConfig:
     )
     revision: str | None = setting(None, "commit, tag or branch of a Hub id", longest=200)
     device: str = setting("auto", "auto, cpu, cuda or one GPU, such as cuda:1", longest=60)
-    precision: Literal["fp32", "bf16"] = setting("fp32", "precision of the frozen weights; adapters are always fp32")
+    precision: Literal["fp32", "bf16"] = setting(
+        "fp32", "precision of the frozen weights; adapters and the last denoising steps are always fp32"
+    )
     vae_precision: Literal["fp32", "bf16"] = setting(
         "fp32", "precision of the autoencoder; bf16 needs less memory and rounds small differences of images away"
     )

@@ -64,22 +64,34 @@ class TextToImage:
         return self._denoise(z.to(self.device), prompts, self.config.steps, stop, together=True)
 
     def finish(self, z: Tensor, prompts: Sequence[str], *, last_steps: int) -> Tensor:
-        """z_K to z_0 (B, C, h, w), K = last_steps, with gradient to the adapters.
+        """z_K to z_0 (B, C, h, w), K = last_steps, with gradient to the adapters, in float32 (`rilbench.model.exact`).
 
         It runs the same forwards with and without gradient, so that equal models give equal bits.
         """
-        return self._denoise(z, prompts, last_steps, 0, together=self.config.guidance_gradient)
+        together = self.config.guidance_gradient
+        return self._denoise(z, prompts, last_steps, 0, together=together, precision=torch.float32)
 
     def decode(self, z_0: Tensor) -> Tensor:
         """Latents to images (B, 3, H, W), float32 in [0, 1]; differentiable."""
         images = self.backbone.decode(z_0)
         return (images.float() / 2 + 0.5).clamp(0, 1)
 
-    def _denoise(self, z: Tensor, prompts: Sequence[str], first: int, stop: int, *, together: bool) -> Tensor:
-        condition = self.encode(prompts)
-        nothing = self.encode([None] * len(prompts)) if self.backbone.guided else None
+    def _denoise(
+        self,
+        z: Tensor,
+        prompts: Sequence[str],
+        first: int,
+        stop: int,
+        *,
+        together: bool,
+        precision: torch.dtype | None = None,
+    ) -> Tensor:
+        """precision: of the denoiser's activations; by default that of its weights."""
+        precision = precision or DTYPES[self.config.precision]
+        condition = _cast(self.encode(prompts), precision)
+        nothing = _cast(self.encode([None] * len(prompts)), precision) if self.backbone.guided else None
         for i in range(first, stop, -1):
-            latents = z[:, : self.backbone.channels]
+            latents = z[:, : self.backbone.channels].to(precision)
             z = self.sampler.step(i, z, self._prediction(latents, self.sampler.time(i), condition, nothing, together))
         return z
 
@@ -102,5 +114,8 @@ class TextToImage:
         return unguided + self.config.guidance * (guided - unguided)
 
     def _predict(self, z: Tensor, t: Tensor, condition: Condition) -> Tensor:
-        z = z.to(DTYPES[self.config.precision])
         return self.backbone.predict(z, t.to(z.device), condition).float()
+
+
+def _cast(condition: Condition, precision: torch.dtype) -> Condition:
+    return {key: value.to(precision) if value.is_floating_point() else value for key, value in condition.items()}

@@ -246,6 +246,38 @@ def _flat(gradients: tuple[Tensor, ...]) -> Tensor:
 
 
 @pytest.mark.slow
+def test_the_last_steps_in_half_precision_round_no_activation(family: str, folders: dict[str, Path]) -> None:
+    """They are those of a float32 model with the same rounded weights and texts, also where checkpointing runs them
+    again; the weights stay as they are."""
+    half = TextToImage.load(settings(family, folders, precision="bf16", gradient_checkpointing=True))
+    whole = TextToImage.load(settings(family, folders))
+    for (name, rounded), exact in zip(_tensors(half.network), dict(_tensors(whole.network)).values(), strict=True):
+        assert rounded.dtype in (torch.bfloat16, torch.float32), name
+        exact.data.copy_(rounded)
+    z, outputs = noise(half), []
+    half.encode([*PROMPTS, None])
+    whole._conditions = {k: {n: v.float() for n, v in found.items()} for k, found in half._conditions.items()}
+    before = {name: tensor.clone() for name, tensor in _tensors(half.network)}
+    for model in (half, whole):
+        group = adapter_group(model.network, targets=TARGETS)
+        pair = toy.random_pair(group, 2).trainable()
+        group.start(pair)
+        z_0 = model.finish(z, PROMPTS, last_steps=2)
+        gradient = _flat(torch.autograd.grad(z_0.pow(2).mean(), pair.factors))
+        rolled = model.rollout(z, PROMPTS)
+        outputs.append((z_0.detach(), gradient, rolled))
+    for found, expected in list(zip(*outputs, strict=True))[:2]:
+        assert (found - expected).norm() < 1e-5 * expected.norm()
+    rounding = (outputs[0][2] - outputs[1][2]).norm() / outputs[1][2].norm()
+    assert rounding > 1e-4  # or the test says nothing
+    assert all(torch.equal(tensor, before[name]) for name, tensor in _tensors(half.network))
+
+
+def _tensors(network: Any) -> list[tuple[str, Tensor]]:
+    return [*network.named_parameters(), *network.named_buffers()]
+
+
+@pytest.mark.slow
 def test_an_autoencoder_is_in_float32_unless_set_otherwise(folders: dict[str, Path]) -> None:
     def dtypes(family: str, **changes: Any) -> tuple[torch.dtype, torch.dtype]:
         model = TextToImage.load(settings(family, folders, precision="bf16", **changes))

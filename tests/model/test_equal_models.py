@@ -8,6 +8,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import tiny_pipelines
 import torch
 import toy
 from torch import Tensor
@@ -65,6 +66,36 @@ def distillation(pipeline: Path, rid: RID, model: Mapping[str, object], *, below
 def test_an_equal_teacher_pulls_at_nothing(pipeline: Path, model: dict[str, object], below: int) -> None:
     rid = RID(RIDSettings(lam=1e4))
     assert not distillation(pipeline, rid, model, below=below, carry=False).any()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("family", sorted(tiny_pipelines.FAMILIES))
+def test_an_equal_teacher_of_every_family(family: str, tmp_path: Path) -> None:
+    model = {"precision": "bf16", "resolution": 16, "steps": 4, "guidance": 3.0}
+    folder = tiny_pipelines.save(family, tmp_path / family)
+    assert not distillation(folder, RID(RIDSettings(lam=1e4)), model, below=1, carry=False).any()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("family", ["stable_diffusion_2", "flux"])
+def test_a_teacher_that_is_almost_equal_is_no_further_away_in_half_precision(family: str, tmp_path: Path) -> None:
+    """The distance is what the two learned, not rounding: that of float32 within a few percent."""
+    folder, distances = tiny_pipelines.save(family, tmp_path / family), []
+    for precision in ("fp32", "bf16"):
+        settings: dict[str, Any] = {"path": str(folder), "resolution": 16, "steps": 4, "device": "cpu"}
+        model = TextToImage.load(ModelConfig(**settings, precision=precision))
+        group = adapter_group(model.network, targets=("to_q", "to_v"))
+        student = toy.random_pair(group, 9)
+        teacher = student.copy()
+        for factor in teacher.factors:
+            factor.mul_(1.001)
+        z = torch.randn(2, *model.latent_shape, generator=torch.Generator().manual_seed(1))
+        images = []
+        for pair in (student, teacher):
+            group.start(pair)
+            images.append(model.decode(model.finish(z, PROMPTS, last_steps=1)))
+        distances.append(float((images[0] - images[1]).double().pow(2).mean()))
+    assert distances[1] == pytest.approx(distances[0], rel=0.1)
 
 
 @pytest.mark.slow

@@ -37,6 +37,10 @@ class Memory:
     condition: int  # of one prompt; the model keeps them all
     plain: int  # kept for the backward pass of denoiser and decoder
     checkpointed: int  # the same with gradient checkpointing: inputs of its blocks, and the largest block
+    casts: (
+        int  # weights in float32, of a denoiser in half precision, kept for the backward pass of any number of images
+    )
+    checkpointed_casts: int  # the same with gradient checkpointing, of the block that has most
     rewards: Mapping[str, int]  # kept for each reward's
     denoising: int  # the largest tensor of the denoiser, with guidance
     decoding: int  # the largest tensor of the decoder
@@ -48,8 +52,8 @@ class Memory:
 
     def training(self, images: int, rewards: Iterable[str], *, checkpointing: bool) -> int:
         """What a step on this number of images needs in addition to weights and what stays."""
-        model = self.checkpointed if checkpointing else self.plain
-        return int(SLACK * images * (model + sum(self.rewards[name] for name in rewards)))
+        model, casts = (self.checkpointed, self.checkpointed_casts) if checkpointing else (self.plain, self.casts)
+        return casts + int(SLACK * images * (model + sum(self.rewards[name] for name in rewards)))
 
     def evaluation(self, images: int, *, slicing: bool) -> int:
         """What generating and scoring this number of images without gradient needs in addition to weights and what
@@ -64,6 +68,7 @@ class _Counter:
     def __init__(self, weights: Mapping[int, int]) -> None:
         self.weights = weights  # address to size of storages that are there anyway
         self.outside = self.inside = self.inputs = self.region = self.largest_region = self.largest = 0
+        self.casts = self.casts_of_region = self.most_casts = 0
         self.depth = 0
         self._seen: dict[int, StorageWeakRef] = {}
 
@@ -77,10 +82,17 @@ class _Counter:
         else:
             self.outside += size
 
+    def cast(self, weight: Tensor) -> None:
+        """Count a weight that was cast for this forward and is kept, however many images there are."""
+        size = self._new(weight) if torch.is_grad_enabled() else 0
+        self.casts += size
+        self.casts_of_region += size
+        self.most_casts = max(self.most_casts, self.casts_of_region)
+
     def checkpoint(self, function: Callable[..., Any], *inputs: Any) -> Any:
         """Replaces torch's checkpointing: counts what it would keep and what it would recompute."""
         if not self.depth:
-            self.region = 0
+            self.region = self.casts_of_region = 0
             self.inputs += sum(t.untyped_storage().nbytes() for t in inputs if isinstance(t, Tensor))
         self.depth += 1
         try:
@@ -122,6 +134,7 @@ def count(
     z = torch.zeros(1, channels, *model.latent_shape[1:], device=model.device)
     group.start(pair.trainable())
     backbone.checkpoint(counter.checkpoint)
+    backbone.exact.seen = counter.cast
     try:
         with torch.autograd.graph.saved_tensors_hooks(counter.saved, _never):
             z_0 = model.finish(z, [prompt], last_steps=last_steps)
@@ -136,6 +149,7 @@ def count(
                 of_rewards[name] = counter.outside
     finally:
         backbone.checkpoint(None)
+        backbone.exact.seen = None
         group.load_chain([])
     one_branch = backbone.guided and not model.config.guidance_gradient  # both run at once without gradient
     return Memory(
@@ -144,6 +158,8 @@ def count(
         condition=sum(value.nbytes for value in model.encode([prompt]).values()),
         plain=outside + counter.inside,
         checkpointed=outside + counter.inputs + counter.largest_region,
+        casts=counter.casts,
+        checkpointed_casts=counter.most_casts,
         rewards=of_rewards,
         denoising=denoising * (2 if one_branch else 1),
         decoding=decoding,

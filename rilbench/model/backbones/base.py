@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from rilbench.contracts.errors import ConfigError
 from rilbench.model.config import ModelConfig
+from rilbench.model.exact import Exact
 from rilbench.model.reading import TextInput
 from rilbench.model.samplers import DDIM, Sampler
 
@@ -40,6 +41,8 @@ class Backbone(ABC):
             part.to(device).eval().requires_grad_(False)
         if self.vae.dtype != DTYPES[config.vae_precision]:
             nn.Module.to(self.vae, DTYPES[config.vae_precision])  # diffusers' own warns of parts there are none of
+        self.exact = Exact()
+        self.exact.attach(self.network)
         if config.gradient_checkpointing:
             self.checkpoint(None)
         if config.vae_slicing:

@@ -25,14 +25,14 @@ class UNet(Backbone):
         """True if the guidance weight is an input of the network, as in guidance-distilled models."""
         return self.network.config.time_cond_proj_dim is not None
 
-    def guidance_input(self, batch: int) -> Tensor | None:
+    def guidance_input(self, z: Tensor) -> Tensor | None:
         """(B, D), the guidance weight as an input, or None."""
         if not self._embeds_guidance:
             return None
-        weights = torch.full((batch,), self.config.guidance - 1)
+        weights = torch.full((len(z),), self.config.guidance - 1)
         width = self.network.config.time_cond_proj_dim
         embedded: Tensor = self.pipeline.get_guidance_scale_embedding(weights, embedding_dim=width)
-        return embedded.to(self.device, self.network.dtype)
+        return embedded.to(z)
 
 
 class StableDiffusion(UNet):
@@ -49,5 +49,5 @@ class StableDiffusion(UNet):
         return {"text": encoder(tokens.input_ids.to(self.device)).last_hidden_state[0]}
 
     def predict(self, z: Tensor, t: Tensor, condition: Condition) -> Tensor:
-        predicted: Tensor = self.network(z, t, condition["text"], timestep_cond=self.guidance_input(len(z))).sample
+        predicted: Tensor = self.network(z, t, condition["text"], timestep_cond=self.guidance_input(z)).sample
         return predicted

@@ -34,7 +34,7 @@ class StableDiffusionXL(UNet):
             z,
             t,
             condition["text"],
-            timestep_cond=self.guidance_input(len(z)),
+            timestep_cond=self.guidance_input(z),
             added_cond_kwargs={"text_embeds": condition["pooled"], "time_ids": times.expand(len(z), -1)},
         ).sample
         return predicted
