@@ -44,14 +44,13 @@ class _Layer:
         floating = (x for x in (*inputs, *named.values()) if isinstance(x, Tensor) and x.is_floating_point())
         if next(floating, torch.empty(0, dtype=torch.bfloat16)).dtype != torch.float32:
             return
-        for own in (module._parameters, module._buffers):
-            for name, tensor in own.items():
-                if tensor is not None and tensor.dtype in HALF:
-                    self.kept.append((own, name, tensor))
+        places: tuple[dict[str, Any], ...] = (module._parameters, module._buffers)
+        halves = [(own, name, tensor) for own in places for name, tensor in own.items() if tensor is not None]
+        self.kept = [half for half in halves if half[2].dtype in HALF]
         for own, name, tensor in self.kept:
-            own[name] = tensor.detach().float()
+            cast = own[name] = tensor.detach().float()
             if self.exact.seen:
-                self.exact.seen(own[name])
+                self.exact.seen(cast)
 
     def _restore(self, module: nn.Module, inputs: Any, output: Any) -> None:
         for own, name, tensor in self.kept:
