@@ -13,7 +13,7 @@ from findings_study import Study
 
 from rilbench.analysis.statistics import Spread
 from rilbench.analysis.table import model_of
-from rilbench.analysis.units import SINGLE
+from rilbench.analysis.units import REFERENCE, SINGLE
 from rilbench.store.tables import escaped
 
 
@@ -58,7 +58,7 @@ def units(study: Study) -> Table:
     ]
     note = (
         f"Of the base model, on {_prompts(study)}. SD: between the means of its prompts. Single gain: the mean gain of "
-        f"a first stage of `{study.units.reference}` that trains the reward alone, over seeds."
+        f"a first stage of `{REFERENCE}` that trains the reward alone, over seeds."
     )
     return Table("Base values and units", note, ["metric", "better", "base", "SD", "single gain"], rows)
 

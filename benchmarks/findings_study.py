@@ -17,7 +17,7 @@ from rilbench.analysis.crossed import LEVEL, crossed
 from rilbench.analysis.power import seeds_needed
 from rilbench.analysis.statistics import Spread
 from rilbench.analysis.table import model_of
-from rilbench.analysis.units import UNITS, Units
+from rilbench.analysis.units import REFERENCE, SINGLE, UNITS, Units
 from rilbench.contracts.result import RunResult
 
 Values = NDArray[np.float64]  # (P,) of prompts, or () of a metric that scores no single image
@@ -126,8 +126,9 @@ class Study:
         return aggregate if aggregate in UNITS else infos[metric.partition(" ")[0]]
 
     def size(self, unit: str, reward: str) -> float:
-        """Of a unit, in the reward's own scale; NaN if it has none."""
-        return self.units.size(self.runs[0], unit, reward)
+        """Of a unit, in the reward's own scale; NaN if it has none, as a single gain without runs of the reference."""
+        known = unit != SINGLE or REFERENCE in self.labels
+        return self.units.size(self.runs[0], unit, reward) if known else math.nan
 
     def first_stage(self, label: str, reward: str, metric: str) -> BySeed:
         """The change of a metric by a first stage that trained a reward alone; positive is better."""

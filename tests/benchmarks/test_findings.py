@@ -112,6 +112,18 @@ def test_runs_that_cannot_be_compared_are_told(tmp_path: Path, capsys: pytest.Ca
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("labels", [["rid"], ["joint", "soup"], ["rid", "baseline-plain"]], ids="+".join)
+def test_a_study_may_have_begun_only(tmp_path: Path, labels: list[str]) -> None:
+    """Without the reference there are no single gains."""
+    made_record.write(tmp_path / "record", [0, 1], labels=labels)
+    text = written(tmp_path / "record")
+    assert {row[-1] for row in tables(text, "record")["Base values and units"][1:]} == {"-"}
+    compared, differ = wrong(text, tmp_path / "record")
+    assert compared > 50
+    assert differ == []
+
+
+@pytest.mark.slow
 def test_one_seed_tests_nothing(tmp_path: Path) -> None:
     record = recorded(tmp_path, [3])
     _, *rows = tables(written(record), "record")["Findings"]

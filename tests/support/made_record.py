@@ -25,12 +25,17 @@ MERGES, TEACHERS = ("soup", "soup-x2"), ("rid", "rid-alpha0.9")
 Line = dict[str, Any]
 
 
-def write(folder: Path, seeds: Sequence[int] = (0, 1, 2), without: Sequence[tuple[str, int, int]] = ()) -> None:
+def write(
+    folder: Path,
+    seeds: Sequence[int] = (0, 1, 2),
+    without: Sequence[tuple[str, int, int]] = (),
+    labels: Sequence[str] = tuple(SPEED),
+) -> None:
     """A study of `SPEED`'s methods. without: method, number of the order and seed of runs that are missing."""
     folder.mkdir(parents=True)
     for seed in seeds:
         lines: dict[tuple[str, str], Line] = {}
-        for label in SPEED:
+        for label in labels:
             for number, order in enumerate(ORDERS[:1] if label in ABLATIONS else ORDERS):
                 if (label, number, seed) not in without:
                     made = _run(label, order, seed)
