@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -122,20 +123,31 @@ class FeatureSet(Metric):
     def jackknife(self) -> Jackknife | None:
         """The distance without each block of prompts; None with fewer than 3 prompts."""
         index = self._index()
-        count = int(index.max()) + 1 if len(index) else 0
-        if count < 3:
+        if not len(index) or int(index.max()) < 2:
             return None
-        distance = self.distance(torch.cat(self._features), index)
-        most = min(MOST, count)
-        block = torch.arange(count) * most // count  # of each prompt
-        without = torch.tensor([distance(block != b) for b in range(most)], dtype=torch.float64)
-        shares = torch.bincount(block[index], minlength=most).double() / len(index)
-        return Jackknife(distance(torch.ones(count, dtype=torch.bool)), without, shares)
+        return leave_out(self.distance(torch.cat(self._features), index), index)
 
     def _index(self) -> Tensor:
-        """The prompt of each image, by its place among all prompts in alphabetical order."""
-        numbers = {prompt: i for i, prompt in enumerate(sorted(set(self._prompts)))}
+        """The prompt of each image, by its place in an order that has nothing to do with what prompts say.
+
+        In alphabetical order, blocks of prompts would be of prompts that are alike.
+        """
+        numbers = {prompt: i for i, prompt in enumerate(sorted(set(self._prompts), key=_hash))}
         return torch.tensor([numbers[prompt] for prompt in self._prompts], dtype=torch.long)
+
+
+def leave_out(distance: Distance, prompts: Tensor) -> Jackknife:
+    """The distance without each block of prompts in turn. prompts: the prompt of each image, 0 to P - 1, (N,)."""
+    count = int(prompts.max()) + 1
+    most = min(MOST, count)
+    block = torch.arange(count) * most // count  # of each prompt
+    without = torch.tensor([distance(block != b) for b in range(most)], dtype=torch.float64)
+    shares = torch.bincount(block[prompts], minlength=most).double() / len(prompts)
+    return Jackknife(distance(torch.ones(count, dtype=torch.bool)), without, shares)
+
+
+def _hash(prompt: str) -> bytes:
+    return hashlib.sha256(prompt.encode()).digest()
 
 
 def check_extractor(path: str, extractor: Extractor) -> None:
