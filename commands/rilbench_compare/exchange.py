@@ -23,9 +23,8 @@ def sheets(comparison: Comparison) -> list[Sheet]:
     """A table in the metrics' own scales, and one in SD if the base model's spread over prompts is known."""
     rates = exchange_rates(comparison.runs, comparison.units)
     known = rates[rates["mean"].notna()]
-    return [
-        _sheet(comparison, unit, known[known["unit"] == unit].to_dict("records")) for unit in known["unit"].unique()
-    ]
+    scales = known["scale"].unique()
+    return [_sheet(comparison, scale, known[known["scale"] == scale].to_dict("records")) for scale in scales]
 
 
 def records(comparison: Comparison) -> list[dict[str, Any]]:

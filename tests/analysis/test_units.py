@@ -18,6 +18,7 @@ from rilbench.analysis.sources import load_runs
 from rilbench.analysis.units import SD, SINGLE, Units
 from rilbench.contracts.errors import UsageError
 from rilbench.contracts.result import MetricInfo, ResultMatrix, Row, RunResult
+from rilbench_compare import exchange
 from rilbench_compare.sheets import values_sheet
 
 AESTHETIC, SIZE = "aesthetic", "size"  # the second has a small base value and a large relative gain
@@ -182,6 +183,10 @@ def test_exchange_rates_by_hand() -> None:
     assert found["baseline", AESTHETIC, SD, SIZE] == (2, pytest.approx(-0.02 / 0.2))
     assert found["baseline", SIZE, RAW, AESTHETIC] == (2, pytest.approx(-0.3))
     assert found["rid", SIZE, RAW, SIZE] == (2, pytest.approx(0.03))
+    raw, in_sds = exchange.sheets(compared(runs))
+    cells = [{(row[0].text, row[1].text): row[-1].text for row in sheet.rows} for sheet in (raw, in_sds)]
+    assert [found["baseline", AESTHETIC] for found in cells] == ["-0.020", "-0.100"]  # of size
+    assert [sheet.head[3:] for sheet in (raw, in_sds)] == [list(BASE)] * 2
 
 
 def test_a_first_stage_that_a_merge_shares_with_a_sequence_has_one_row(tmp_path: Path) -> None:
