@@ -29,6 +29,7 @@ from findings_tables import families, matched_gains, measures, tables
 
 from rilbench.analysis import methods
 from rilbench.analysis.power import ALPHA
+from rilbench.contracts.errors import ConfigError, UsageError
 
 HOLDS, OPPOSITE, OPEN, UNTESTED, BEYOND = "holds", "the opposite holds", "not shown", "not tested", "not reached"
 ORDER = (OPPOSITE, OPEN, UNTESTED, BEYOND, HOLDS)
@@ -209,7 +210,10 @@ def main(
 ) -> None:
     """Print the findings of a recorded study and their tables, or replace them in a page."""
     if record_of:
-        record.write(folder, record_of)
+        try:
+            record.write(folder, record_of)
+        except (ConfigError, UsageError) as error:
+            raise typer.BadParameter(str(error)) from None
     source = record.read(folder)
     if not source.runs:
         raise typer.BadParameter(f"{folder} has no record; --record STORE makes one")

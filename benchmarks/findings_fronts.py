@@ -22,14 +22,15 @@ class Matched:
 
 
 def matched(study: Study, label: str, family: str, gain: Measure, measure: Measure) -> Matched:
-    """The difference of a measure at the gain of `label`, of the means over the seeds that all methods have.
+    """The difference of a measure at the gain of `label`, of the means over the orders and seeds that all have.
 
     The front of a family goes in straight lines from the base model through its points, from little to much; its place
     is where it drifts least of all that gain as much. The interval is that of the jackknife over seeds: a front that is
     matched in every seed by itself leaves out those in which it falls short, and its interval is too narrow.
     """
     points = [point for point in POINTS[family] if point in study.labels]
-    places = [[study.by_seed(name, of) for of in (gain, measure, study.drift)] for name in (*points, label)]
+    cases = study.shared([*points, label])
+    places = [[study.by_seed(n, of, cases=cases) for of in (gain, measure, study.drift)] for n in (*points, label)]
     seeds = [seed for seed in places[-1][0] if points and all(seed in values for place in places for values in place)]
     known = np.array([[[_mean(values[seed]) for values in place] for place in places] for seed in seeds])
     if not seeds:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import NamedTuple
 
@@ -23,6 +23,7 @@ from rilbench.contracts.result import RunResult
 Values = NDArray[np.float64]  # (P,) of prompts, or () of a metric that scores no single image
 Measure = Callable[[RunResult], Values]
 BySeed = Mapping[int, Values]
+Case = tuple[tuple[str, ...], int]  # order and seed
 POINTS = {  # of the methods whose drift is set by one number; from little to much
     "baseline": ("baseline-low", "baseline", "baseline-high"),
     "baseline-plain": ("baseline-plain",),
@@ -179,9 +180,14 @@ class Study:
         """By how much forgetting grows from the first stage to the last of `stages`."""
         return lambda run: self.forgetting(metric, self.stages)(run) - self.forgetting(metric, 1)(run)
 
-    def by_seed(self, label: str, measure: Measure, stage: int = -1) -> BySeed:
-        """The value of every seed. stage: runs with the same model after it count once."""
-        models = {(run.seed, model_of(run, stage)): run for run in self.of(label)}
+    def shared(self, labels: Sequence[str]) -> set[Case]:
+        """The orders and seeds that all of these methods have."""
+        return set.intersection(*({(run.rewards, run.seed) for run in self.of(label)} for label in labels))
+
+    def by_seed(self, label: str, measure: Measure, stage: int = -1, cases: Collection[Case] | None = None) -> BySeed:
+        """The value of every seed. stage: runs with the same model after it count once. cases: default all."""
+        runs = [run for run in self.of(label) if cases is None or (run.rewards, run.seed) in cases]
+        models = {(run.seed, model_of(run, stage)): run for run in runs}
         return averaged((run.seed, measure(run)) for run in models.values())
 
     def effect(self, label: str, measure: Measure, stage: int = -1) -> Effect:

@@ -117,10 +117,11 @@ def at_matched_gain(study: Study) -> Table:
             cells = [shown(each.effect) for each in found]
             rows.append([family, name, str(seeds), f"{found[0].reached} of {seeds}", *cells])
     note = (
-        "RID minus the front of the others, of means over seeds. A front goes in straight lines from the base model "
-        "through its methods, from the least to the largest step; its place is where it drifts least of all that gain "
-        "at least as much as RID, which is the base model if RID gains nothing. Reached: in how many means that leave "
-        "out one seed. The interval is that of the jackknife over seeds; there is none unless all reach RID's gain."
+        "RID minus the front of the others, of means over the orders and seeds that all have. A front goes in "
+        "straight lines from the base model through its methods, from the least to the largest step; its place is "
+        "where it drifts least of all that gain at least as much as RID, which is the base model if RID gains nothing. "
+        "Reached: in how many means that leave out one seed. The interval is that of the jackknife over seeds; there "
+        "is none unless all reach RID's gain."
     )
     return Table("At RID's gain", note, ["front", "equal", "seeds", "reached", *columns], rows)
 

@@ -116,8 +116,12 @@ class Recomputed:
         rows = run["rows"]
         return rows[stage][2] if rows[stage][1] else frozenset(row[2] for row in rows[1:] if row[1])
 
-    def seeds(self, label: str, of: Of, stage: int = -1) -> dict[int, Any]:
-        models = {(run["seed"], self.model(run, stage)): of(run) for run in self.labelled(label)}
+    def cases(self, label: str) -> set[Any]:
+        return {(tuple(run["rewards"]), run["seed"]) for run in self.labelled(label)}
+
+    def seeds(self, label: str, of: Of, stage: int = -1, cases: set[Any] | None = None) -> dict[int, Any]:
+        runs = [run for run in self.labelled(label) if cases is None or (tuple(run["rewards"]), run["seed"]) in cases]
+        models = {(run["seed"], self.model(run, stage)): of(run) for run in runs}
         return mean_by_seed(models)
 
     def spread(self, label: str, of: Of, stage: int = -1) -> tuple[float, float]:
@@ -133,7 +137,8 @@ class Recomputed:
         """RID minus a front at RID's gain, of means over seeds, with its jackknife; as `tested`, and how many reach."""
         names = [name for name in FAMILIES[family] if self.labelled(name)]
         drift = self.measure("drift")
-        curves = {name: [self.seeds(name, each) for each in (gain, drift, of)] for name in [*names, "rid"]}
+        cases = set.intersection(*(self.cases(name) for name in [*names, "rid"]))
+        curves = {n: [self.seeds(n, each, cases=cases) for each in (gain, drift, of)] for n in [*names, "rid"]}
         seeds = sorted(set.intersection(*(set(values) for curve in curves.values() for values in curve)))
         base = float(np.mean(of({**self.runs[0], "rows": self.runs[0]["rows"][:1]})))
 
