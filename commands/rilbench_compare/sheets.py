@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from rilbench.analysis.comparison import Comparison, Row
 from rilbench.analysis.quantities import AVERAGES, TITLES, Quantity
 from rilbench.analysis.statistics import Spread, chance
+from rilbench.analysis.units import SINGLE
 from rilbench.cli.templates import filled
 from rilbench.contracts.result import MetricInfo
 from rilbench.store.tables import header, number
@@ -150,11 +151,12 @@ def _caption(
 def _units(comparison: Comparison) -> list[str]:
     """What each unit is, with its size for every reward, and why one is not shown."""
     units, run = comparison.units, comparison.of(comparison.against)[0]
-    sizes = {unit: {r: units.size(run, unit, r) for r in comparison.rewards} for unit in units.shown(comparison.runs)}
-    texts = [
-        f"{unit}: {comparison.unit_name(unit)} ({', '.join(f'{r} {number(size)}' for r, size in of.items())})"
-        for unit, of in sizes.items()
-    ]
+    texts = []
+    for unit in units.shown(comparison.runs):
+        sizes = ", ".join(f"{reward} {number(units.size(run, unit, reward))}" for reward in comparison.rewards)
+        seeds = sorted({units.seeds.get((units.bases[run.name], reward), 0) for reward in comparison.rewards})
+        over = f"; over {' or '.join(map(str, seeds))} seeds" if unit == SINGLE else ""
+        texts.append(f"{unit}: {comparison.unit_name(unit)} ({sizes}{over})")
     return [*texts, *units.notes(comparison.runs)]
 
 

@@ -96,7 +96,7 @@ def test_ranks_are_means_over_the_rewards_and_ties_share_them() -> None:
     sheet = values_sheet(found, Quantity.AVERAGE)
     assert sheet.head[3:] == [f"{SD} ↑", f"{SINGLE} ↑", "rank ↓"]
     assert {row[0].text: row[-1].text for row in sheet.rows} == dict.fromkeys(found.labels, "2")
-    assert f"{SINGLE}: single gains of baseline (aesthetic 1.000, size 0.05000)" in sheet.caption
+    assert f"{SINGLE}: single gains of baseline (aesthetic 1.000, size 0.05000; over 2 seeds)" in sheet.caption
 
 
 def test_the_reference_of_single_gains_can_be_chosen_and_is_taken_from_all_runs() -> None:
