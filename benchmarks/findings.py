@@ -94,7 +94,7 @@ class Claim:
 
 
 def claims(study: Study) -> Iterator[Claim]:
-    """Those that have runs, and those of a gain that a front does not reach in any seed."""
+    """Those that have runs, and those of a gain that a front does not reach."""
     found = (*growth(study), *against(study), *sequence(study))
     yield from (claim for claim in found if claim.effect.seeds)
     yield from at_equal_gain(study)
@@ -146,13 +146,13 @@ def sequence(study: Study) -> Iterator[Claim]:
 
 def in_short(every: Table) -> Table:
     """How often each finding holds; what does so least comes first."""
-    counts = Counter((row[0], row[1]) for row in every.rows)
-    rows = [
-        [finding, *(counts[finding, verdict] for verdict in ORDER)] for finding in {row[0]: 0 for row in every.rows}
-    ]
-    rows.sort(key=lambda row: row[-1] / sum(row[1:]))
+    counts: dict[str, Counter[str]] = {}
+    for finding, verdict, *_ in every.rows:
+        counts.setdefault(finding, Counter())[verdict] += 1
+    ordered = sorted(counts, key=lambda finding: counts[finding][HOLDS] / counts[finding].total())
+    rows = [[finding, *(str(counts[finding][verdict]) for verdict in ORDER)] for finding in ordered]
     note = "In how many rows of the next table. What holds least comes first."
-    return Table("In short", note, ["finding", *ORDER], [[row[0], *map(str, row[1:])] for row in rows])
+    return Table("In short", note, ["finding", *ORDER], rows)
 
 
 def all_findings(study: Study) -> Table:
@@ -178,13 +178,13 @@ def missing(study: Study) -> str:
     cases = {(run.rewards, run.seed) for run in own}
     every = len(cases) * len(study.labels)
     seeds = ", ".join(map(str, sorted({run.seed for run in own})))
-    text = f"Seeds {seeds}; {len({run.rewards for run in own})} orders; {len(study.labels)} methods."
+    text = f"Seeds: {seeds}. Orders: {len({run.rewards for run in own})}. Methods: {len(study.labels)}."
     if some := sorted({info.name for run in own for info in run.matrix.shown} - set(study.metrics)):
         text += f" Left out, because not every run has them: {', '.join(some)}."
     if len(own) == every:
-        return f"Of {len(own)} runs. {text}"
+        return f"Runs: {len(own)}. {text}"
     return (
-        f"**The record is not complete: {len(own)} of {every} runs.** {text} The table of methods says what is missing."
+        f"**The record is not complete: {len(own)} of {every} runs.** {text} The table of methods has what is missing."
     )
 
 

@@ -66,7 +66,7 @@ def test_a_wrong_figure_is_found(made: Path, page: str, title: str) -> None:
 
 
 def test_the_page_says_what_was_measured(page: str) -> None:
-    assert "Of 96 runs. Seeds 0, 1, 2; 4 orders; 8 methods." in page
+    assert "Runs: 96. Seeds: 0, 1, 2. Orders: 4. Methods: 8." in page
     assert "Of the base model, on 8 prompts with 4 images each." in page
 
 
@@ -85,7 +85,7 @@ def test_a_record_that_is_not_complete_says_so(tmp_path: Path) -> None:
     without += [("baseline", order, seed) for order in (2, 3) for seed in (0, 1)]
     record = recorded(tmp_path, (0, 1), without)
     text = written(record)
-    assert "**The record is not complete: 57 of 64 runs.** Seeds 0, 1; 4 orders; 8 methods." in text
+    assert "**The record is not complete: 57 of 64 runs.** Seeds: 0, 1. Orders: 4. Methods: 8." in text
     missing = {row[0]: row[5] for row in tables(text, "record")["Methods"]}
     assert (missing["rid"], missing["soup"], missing["baseline"], missing["joint"]) == ("2", "1", "4", "0")
     compared, differ = wrong(text, record)
