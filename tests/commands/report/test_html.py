@@ -26,6 +26,7 @@ from selenium.webdriver.support.wait import WebDriverWait
 from rilbench.analysis.figures import front
 from rilbench.contracts.errors import UsageError
 from rilbench.store.files import read_json, read_text, write_json, write_text
+from rilbench.store.tables import number as decimals
 from rilbench_report import pictures
 from rilbench_report.command import report
 from rilbench_report.page import write_report
@@ -126,7 +127,7 @@ def parsed(text: str) -> Tables:
 
 @pytest.mark.slow
 def test_lines_are_means_and_intervals(data: Any, results: list[Any], parsed: Tables) -> None:
-    columns = [name.split()[0] for name in parsed.tables[0][0][4:]]
+    columns = [name.split()[0] for name in parsed.tables[0][0][1:]]
     assert set(columns) == {"red", "dark", "toy_contrast", "likeness", "sharpness"}
     for i, metric in enumerate(columns):
         dark_red, red_dark, every = data["figures"][f"lines-{i}"]
@@ -147,21 +148,21 @@ def test_lines_are_means_and_intervals(data: Any, results: list[Any], parsed: Ta
 
 
 def rewards_of(result: Any, what: str) -> float:
-    """Mean over red and dark of what was learned or forgotten, in per cent of the base value."""
-    shares = []
+    """Mean over red and dark of what was learned or forgotten, in SD between the base model's prompts."""
+    found = []
     for reward in ("red", "dark"):
         a = values(result, reward)
         trained = max(i for i, stage in enumerate(result["stages"]) if reward in stage["rewards"])
         if what == "forgotten" and trained == len(a) - 1:
             continue
         amount = a[trained] - a[0] if what == "learned" else a.max() - a[-1]
-        shares.append(100 * amount / abs(a[0]))
-    return float(np.mean(shares)) if shares else math.nan
+        found.append(amount / result["stages"][0]["sds"][reward])
+    return float(np.mean(found)) if found else math.nan
 
 
 @pytest.mark.slow
 def test_pareto_points(data: Any, results: list[Any]) -> None:
-    traces = data["figures"]["pareto"]["data"]
+    traces = data["figures"]["pareto-0"]["data"]
     means = {t["meta"]["strategy"]: (t["x"][0], t["y"][0]) for t in traces if t["meta"]["role"] == "mean"}
     assert means[1][0] is None  # joint, of one stage, has nothing to forget
     for number, strategy in ((0, "baseline"), (2, "rid")):
@@ -179,22 +180,18 @@ def test_front_keeps_what_nothing_beats() -> None:
 
 
 @pytest.mark.slow
-def test_heat_is_forgetting_in_per_cent_of_the_base(data: Any, results: list[Any]) -> None:
+def test_heat_is_forgetting_coloured_by_column(data: Any, results: list[Any]) -> None:
     (trace,) = data["figures"]["heat"]["data"]
     names = [name.split()[0] for name in trace["x"]]
-    for row, strategy in enumerate(NAMES):
-        for column, metric in enumerate(names):
-            found = [forgetting(r, metric) / abs(values(r, metric)[0]) for r in chosen(results, strategy)]
-            known = [100 * f for f in found if not math.isnan(f)]
-            shown = trace["customdata"][row][column]
-            if known:
-                assert shown == pytest.approx(np.mean(known))
-                assert trace["z"][row][column] == pytest.approx(math.sqrt(shown))
-                assert trace["text"][row][column] == f"{shown:.1f}\N{NO-BREAK SPACE}%"
-            else:
-                assert (shown, trace["text"][row][column]) == (None, "-")
-    assert trace["customdata"][0][names.index("dark")] is None
-    assert trace["customdata"][0][names.index("red")] is not None
+    for column, metric in enumerate(names):
+        found = [[forgetting(r, metric) for r in chosen(results, strategy)] for strategy in NAMES]
+        means = [float(np.nanmean(each)) if not np.isnan(each).all() else math.nan for each in found]
+        assert [row[column] for row in trace["text"]] == [decimals(mean) for mean in means]
+        largest = np.nanmax([*means, 0])
+        colours = [None if math.isnan(m) else math.sqrt(m / largest) if largest else 0 for m in means]
+        assert [row[column] for row in trace["z"]] == pytest.approx(colours)
+    assert trace["z"][0][names.index("dark")] is None
+    assert trace["z"][0][names.index("red")] is not None
 
 
 def forgetting(result: Any, metric: str) -> float:
@@ -218,12 +215,14 @@ def test_table_has_means_intervals_and_forgetting(parsed: Tables, results: list[
         expected = f"{last.mean():.3f} ±{half:.3f}({1 - last.mean():.3f} [{low:.3f}, {high:.3f}])"
         assert plain(row[column]) == expected
     assert not any("★" in cell for row in (baseline, joint, rid) for cell in row)  # not the same orders and seeds
-    changes = [
-        np.mean([(values(r, n)[-1] / values(r, n)[0] - 1) * np.sign(values(r, n)[0]) for n in ("red", "dark")])
+    units = next(table for table in parsed.tables if "left, SD ↑" in table[0])
+    left = [
+        np.mean([(values(r, n)[-1] - values(r, n)[0]) / r["stages"][0]["sds"][n] for n in ("red", "dark")])
         for r in chosen(results, "joint")
     ]
-    assert plain(joint[1]) == f"{100 * changes[0]:+.1f} %"
-    assert joint[3] == "-"
+    joint = next(row for row in units if row[0] == "joint")
+    assert float(joint[units[0].index("left, SD ↑")]) == pytest.approx(left[0], abs=6e-4)
+    assert joint[units[0].index("forgotten, SD ↓")] == "-"
 
 
 def plain(text: str) -> str:
@@ -263,7 +262,7 @@ def test_checks_show_what_is_measured_and_name_the_setting_of_what_is_not(
     (result,) = chosen(results, "joint")
     a = values(result, "sharpness")
     assert held_out[2][0] == "joint"
-    assert plain(held_out[2][1]).endswith(f"({100 * (a[-1] - a[0]) / a[0]:+.1f} %)")
+    assert plain(held_out[2][1]).endswith(f"({decimals((a[-1] - a[0]) / result['stages'][0]['sds']['sharpness'])} SD)")
     assert "evaluate.metrics=[likeness,sharpness,diversity]" in text
     assert "evaluate.perturb=[jpeg,blur,shift]" in text
 
@@ -308,7 +307,7 @@ def test_the_summary_says_what_was_compared(text: str) -> None:
     assert "on 3 prompts with 2 images each" in shown
     assert "Base model: " in shown
     assert "16 x 16 pixels, 4 denoising steps" in shown
-    assert "best average" not in shown  # no two have the same orders and seeds
+    assert "has gained most" not in shown  # no two have the same orders and seeds
     assert re.search(r"Not ranked.* baseline \(2 runs\): joint \(1 run\) and rid", shown)
     assert "The adapted baseline of the paper (Sec. 4.1), AlignProp and DRaFT over the LoRA adapter group." in shown
     assert "<dt>red ↑</dt><dd>Mean of the red channel.</dd>" in shown

@@ -168,7 +168,7 @@ def test_the_headline_ranks_and_tells_the_paired_difference(three: Study) -> Non
         assert re.search(rf"{reward}: of the 3 .* {first} has gained most over the base at the end {listed}", text)
     difference = shares(three, "other")[0] - shares(three, "rid")[0]
     assert (
-        f"in standard deviations between the base model's prompts rid {shares(three, 'rid')[0].mean():+.3f} ±" in text
+        f"in standard deviations between the base model's prompts: rid {shares(three, 'rid')[0].mean():+.3f} ±" in text
     )
     assert text.index("Gain over the base at the end, mean over the rewards") > text.index("b: of the 3")
     assert difference.mean() < 0
