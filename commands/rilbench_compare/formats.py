@@ -13,8 +13,8 @@ from rich.text import Text
 
 from rilbench.store.tables import Marked, escaped, markdown_table
 
-STAR = "*"  # the test over runs
-DAGGER = "†"  # the test over prompts
+STAR = "*"  # the test over seeds
+DAGGER = "†"  # the test over seeds x prompts
 WIDE = 7  # columns from which a LaTeX table is scaled to the width of the text
 STACK = 16  # characters; a longer note is printed below its value in a terminal
 ORDER = 20  # characters; a longer label is wrapped in a terminal

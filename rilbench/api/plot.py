@@ -60,7 +60,7 @@ def gain_drift(runs: Sequence[Run], metric: str = SD) -> Figure:
 
 
 def heat_map(runs: Sequence[Run]) -> Figure:
-    """Forgetting: methods x metrics, means over models; colours compare within a metric."""
+    """Forgetting: methods x metrics, means over seeds; colours compare within a metric."""
     return figures.heat_map(quantity_table(_told_apart(runs), (Quantity.FORGETTING,)))
 
 
