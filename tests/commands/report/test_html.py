@@ -292,7 +292,7 @@ def test_settings_that_differ_are_a_table_and_others_are_listed_once(parsed: Tab
     (differing,) = [
         t for t in parsed.tables if t[0] == ["", "baseline", "joint", f"rid {EVIL}"] and t[1][0] == "rewards"
     ]
-    assert ["seed", "0 | 1", "0", "0 | 1"] in differing
+    assert ["seed", "0 | 1", "0", "2 | 0 | 1"] in differing
     assert ["rewards", "red, dark", "red, dark", "dark, red | red, dark"] in differing
     assert text.count("<dt>adapter.rank</dt><dd>2</dd>") == 1
     assert "<dt>packages.torch</dt>" in text
@@ -303,7 +303,7 @@ def test_settings_that_differ_are_a_table_and_others_are_listed_once(parsed: Tab
 def test_the_summary_says_what_was_compared(text: str) -> None:
     shown = re.sub(r"\s+", " ", unescape(text[: text.index('id="tables"')]))
     assert f"3 strategies (baseline, joint and rid {EVIL})" in shown
-    assert "6 runs over 2 orders of rewards (dark > red; red > dark) and 2 seeds (0 and 1)" in shown
+    assert "6 runs over 2 orders of rewards (dark > red; red > dark) and 3 seeds (0, 1 and 2)" in shown
     assert "on 3 prompts with 2 images each" in shown
     assert "Base model: " in shown
     assert "16 x 16 pixels, 4 denoising steps" in shown
