@@ -10,6 +10,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+import yaml
 
 FILE = Path(__file__).parents[2] / "benchmarks" / "search.py"
 
@@ -92,3 +93,18 @@ def test_every_recorded_strategy_has_the_same_trials_and_a_choice_inside_them(se
             owns, rates = sorted({t.own for t in trials}), [t.rate for t in trials if t.own == chosen.own]
             assert min(rates) <= chosen.rate <= max(rates)
             assert chosen.own in (0.0, *owns[1:-1])
+
+
+def test_the_page_shows_the_recorded_trials(search: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
+    search.choose()
+    assert capsys.readouterr().out.strip() in (FILE.parents[1] / "docs" / "evidence.md").read_text("utf-8")
+
+
+def test_the_configuration_has_the_choices(search: ModuleType) -> None:
+    recipes = yaml.safe_load((FILE.parents[1] / "configs" / "shapes.yaml").read_text())["recipes"]
+    for strategy, own in search.OWN.items():
+        for reward, rows in search.recorded(strategy).items():
+            first = search.best(*search.judged(strategy, reward, {reward: rows}))[0]
+            recipe = recipes[strategy]["any" if strategy == "joint" else reward]
+            assert float(recipe["lr"]) == search.round_to(first.rate, 2)
+            assert recipe[own] == first.own
