@@ -24,6 +24,7 @@ from rilbench.files.published import MissingFilesError, is_present, place_of
 from rilbench.host.catalog import Catalog
 from rilbench.model.loading import pick_device
 from rilbench.training.config import TrainConfig
+from rilbench_explain import influence
 from rilbench_study.probe import PROBE, Cost, measure
 from rilbench_study.timings import MEASURED, PROBED, Timings
 
@@ -54,6 +55,9 @@ def explain(
     measured = all(stage.pop("measured") for stage in stages)
     fit = check.fit(loaded, trained, memory, free)
     how = MEASURED if measured else PROBED if probed else UNKNOWN
+    if fit.needed <= free:
+        for stage, found in zip(stages, influence.of_stages(loaded, plan, cost), strict=True):
+            stage["gradients"] = found
     return _asked(config, components) | {
         "parameters": {"frozen": cost.parameters, "trainable": trainable, "adapted_layers": len(layers)},
         "evaluation_images": images,
@@ -114,6 +118,7 @@ def _described(stage: Stage, train: TrainConfig | None, by: str) -> dict[str, An
         "trainable_parameters": None,
         "in_store": None,
         "seconds": None,
+        "gradients": None,
         "train": asdict(train) if train else None,
     }
 

@@ -40,9 +40,7 @@ class StageTraining(Trainer):
 
     def run(self) -> LoraPair:
         """Train the stage's pair and return it detached."""
-        pair = (self.initial or self._new_pair()).trainable()
-        self.group.start(pair)
-        self._strategy.begin(self.stage, pair, self.carry)
+        pair = self.begin()
         optimiser, total = make_optimiser(pair.factors, self.config), self.config.updates
         for number in range(self._resume(pair, optimiser), total):  # Alg. 1, line 1
             try:
@@ -65,6 +63,13 @@ class StageTraining(Trainer):
             self.warn(f"{where}: {text}")
         for text in summary.notes(self.log, self.config):
             self.say(f"{where}: {text}")
+
+    def begin(self) -> LoraPair:
+        """Start the stage's pair and return it."""
+        pair = (self.initial or self._new_pair()).trainable()
+        self.group.start(pair)
+        self._strategy.begin(self.stage, pair, self.carry)
+        return pair
 
     def carry_left(self) -> dict[str, Tensor]:
         """The tensors that the strategy passes to the next stage."""

@@ -11,6 +11,7 @@ import toy
 
 from rilbench.engine import run as engine
 from rilbench_explain.explain import explain
+from rilbench_explain.view import show
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # in diffusers' Euler
 
@@ -26,3 +27,24 @@ def test_time_and_memory_are_estimated(family: str, tmp_path: Path) -> None:
     assert told["memory"]["needed_gb"] > 0
     assert 0 < told["estimate"]["seconds"] < 60_000
     assert [stage["seconds"] > 0 for stage in told["stages"]] == [True, True, True]
+    base, *trained = [stage["gradients"] for stage in told["stages"]]
+    assert base is None
+    assert all(found.keys() == {"distillation / reward"} for found in trained)
+
+
+@pytest.mark.slow
+def test_the_influence_of_a_teacher_is_tried_or_read(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def ratios(*overrides: str) -> list[float]:
+        config = toy.config(workplace, *overrides)
+        told = explain(config, *engine.prepare(config, toy.catalog(), print))
+        show(told)
+        return [stage["gradients"]["distillation / reward"] for stage in told["stages"] if stage["gradients"]]
+
+    weak, strong = (ratios(f"strategy_settings.rid.lam={lam}") for lam in (1.0, 100.0))
+    assert min(weak) > 0
+    assert strong[0] == pytest.approx(100 * weak[0], rel=0.5)
+    assert f"1 red: distillation / reward {weak[0]:.2g}, in the first updates" in capsys.readouterr().out
+    assert ratios("strategy=baseline") == []
+    outcome = toy.run(workplace, "strategy_settings.rid.lam=100")
+    trained = [row.training["ratio/distillation"] for row in outcome.result.matrix.rows[1:] if row.training]
+    assert ratios("strategy_settings.rid.lam=100") == trained
