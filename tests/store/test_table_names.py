@@ -71,6 +71,7 @@ def test_the_plan(capsys: pytest.CaptureFixture[str]) -> None:
         "updates": 0,
         "in_store": True,
         "seconds": 0.0,
+        "gradients": None,
     }
     told = {"strategy": LABEL, "rewards": [METRIC], "stages": [stage], "settings": {}, "device": "cpu"}
     told |= {"parameters": {"trainable": 1, "adapted_layers": 1, "frozen": 1}, "evaluation_images": 1}
