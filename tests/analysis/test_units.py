@@ -13,6 +13,7 @@ from stores import FORWARDS, A, C, H, save
 
 from rilbench.analysis.comparison import Comparison, compare
 from rilbench.analysis.exchange import RAW, exchange_rates
+from rilbench.analysis.figures import DRIFT, gain_drift
 from rilbench.analysis.quantities import Quantity, average
 from rilbench.analysis.sources import load_runs
 from rilbench.analysis.units import SD, SINGLE, Units
@@ -198,3 +199,21 @@ def test_a_first_stage_that_a_merge_shares_with_a_sequence_has_one_row(tmp_path:
     rates = exchange_rates(runs, Units.of(runs))
     assert set(rates["label"]) == {"wise"}
     assert set(rates["n"]) <= {0, 2}
+
+
+def test_gain_is_drawn_against_one_minus_structure() -> None:
+    """rid keeps .9 of the structure, the baseline .6 and gains less of aesthetic: only rid is on the front."""
+    kept = {"rid": 0.9, "baseline": 0.6}
+    infos = (*INFOS, MetricInfo(name=DRIFT, higher_is_better=True))
+    runs = [
+        replace(each, matrix=ResultMatrix(tuple(_structured(row, kept[each.label]) for row in each.matrix.rows), infos))
+        for each in store()
+    ]
+    table = compare(runs, quantities=(Quantity.FINAL, Quantity.AVERAGE), warn=pytest.fail).table
+    for metric, gain in ((AESTHETIC, 1.0), (SD, (1.0 / 0.5 + 0.04 / 0.2) / 2)):
+        (front,) = [trace for trace in gain_drift(table, metric).data if trace.meta["role"] == "front"]
+        assert (*front.x, *front.y) == pytest.approx((0.1, gain))
+
+
+def _structured(row: Row, kept: float) -> Row:
+    return replace(row, values={**row.values, DRIFT: kept if row.rewards else 1.0})
