@@ -39,10 +39,6 @@ class WeightedReward:
     rewards: Mapping[str, Reward]
     weights: Mapping[str, float]
 
-    def __call__(self, images: Tensor, prompts: Sequence[str]) -> Tensor:
-        """Scores (B,) of images (B, 3, H, W)."""
-        return self.weighted(self.each(images, prompts))
-
     def each(self, images: Tensor, prompts: Sequence[str]) -> dict[str, Tensor]:
         """Scores (B,) of every reward."""
         scores = {}
@@ -76,6 +72,7 @@ class TrainingStep:
     z: Tensor
     z_N: Tensor
     terms: dict[str, Tensor] = field(default_factory=dict)
+    shares: dict[str, Tensor] = field(default_factory=dict)  # of several rewards in the scaled sum, scalars
     scores: Tensor | None = None  # (B,) unscaled, of the images the strategy rewarded
 
     @property
@@ -103,9 +100,13 @@ class TrainingStep:
         return self.model.decode(z_0)
 
     def reward(self, images: Tensor) -> Tensor:
-        scores = self.batch_reward(images, self.prompts)
+        by_name, scale = self.batch_reward.each(images, self.prompts), self.config.reward_scale
+        scores = self.batch_reward.weighted(by_name)
         self.scores = scores.detach()
-        return self.config.reward_scale * scores.mean()
+        if len(by_name) > 1:
+            weights = {name: scale * weight for name, weight in self.batch_reward.weights.items() if weight}
+            self.shares = {name: weight * by_name[name].mean() for name, weight in weights.items()}
+        return scale * scores.mean()
 
     def rewards_by_name(self, images: Tensor) -> dict[str, Tensor]:
         scores = self.batch_reward.each(images, self.prompts)

@@ -16,12 +16,12 @@ FAR = 100  # how many times eps a gradient must be, so that eps changes AdamW's 
 def summarised(log: Log, config: TrainConfig) -> dict[str, float]:
     """Medians over the updates that measured them.
 
-    `gradient/TERM` is the gradient norm of a term, `ratio/TERM` that norm over the first term's, `gradient_median` the
-    median size of a number of the gradient, `gradient` the norm of the whole, and `clipped` the share of updates that
-    clipping changed, if it is on. Updates at which a term has no gradient, as an equal teacher's distance has none, are
-    left out unless there are no others.
+    `gradient/TERM` is the gradient norm of a term, or of a reward, with its weight, in a sum of several; `ratio/TERM`
+    is that norm over the first term's, `gradient_median` the median size of a number of the gradient, `gradient` the
+    norm of the whole, and `clipped` the share of updates that clipping changed, if it is on. Updates at which a term
+    has no gradient, as an equal teacher's distance has none, are left out unless there are no others.
     """
-    names = [key for key in next((entry for entry in log if _terms(entry)), {}) if key.startswith(NORM)]
+    names = list(dict.fromkeys(key for entry in log for key in entry if key.startswith(NORM)))
     values = {name: _typical([entry[name] for entry in log if name in entry]) for name in names}
     for name in names[1:]:
         ratios = [entry[name] / entry[names[0]] for entry in log if name in entry and entry[names[0]]]
@@ -72,10 +72,6 @@ def notes(log: Log, config: TrainConfig) -> list[str]:
         why = f"the smallest gradient norm was {min(norms):.2g}, so all gradients had the same length"
         return [f"train.clip_grad={config.clip_grad:g} clipped every update: {why}; raise it, or turn it off with 0"]
     return []
-
-
-def _terms(entry: Mapping[str, float]) -> bool:
-    return any(key.startswith(NORM) for key in entry)
 
 
 def _typical(values: Sequence[float]) -> float:

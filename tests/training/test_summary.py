@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 import toy
 
 from rilbench.contracts.components import NoSettings
-from rilbench.contracts.strategy import Strategy
+from rilbench.contracts.strategy import Stage, Strategy
 from rilbench.model.attach import adapter_group
 from rilbench.model.config import ModelConfig
 from rilbench.model.text_to_image import TextToImage
@@ -18,6 +19,7 @@ from rilbench.training.config import TrainConfig
 from rilbench.training.stage import StageTraining
 from rilbench.training.step import WeightedReward
 from rilbench.training.summary import notes, summarised, warnings
+from rilbench_baseline import Baseline, BaselineSettings
 from rilbench_joint import Joint, JointSettings
 from rilbench_rid import RID, RIDSettings
 
@@ -126,7 +128,8 @@ def test_a_stage_warns_of_a_distillation_that_does_nothing(train: Any) -> None:
     assert said == []
     log, warned, _ = train(RID(RIDSettings(lam=1e9)))
     assert all(entry["gradient/distillation"] > entry["gradient/reward"] for entry in log[1:])
-    assert all("distillation has" not in text for text in warned)
+    assert [text.partition(" is ")[0] for text in warned] == ["stage 1 (red): the gradient of reward"]
+    assert warned[0].endswith("lower lam in strategy_settings.rid, or raise train.reward_scale")
 
 
 def test_a_stage_tells_what_clipping_and_eps_did(train: Any) -> None:
@@ -143,3 +146,32 @@ def test_terms_that_are_balanced_may_differ(train: Any) -> None:
     expected = ["gradient/dark", "gradient/red", "ratio/red", "gradient_median", "gradient"]
     assert list(summarised(log, TrainConfig())) == expected
     assert warned == []
+
+
+class WeightedSum(Baseline):
+    """The baseline on a sum of rewards, as `joint` plans it."""
+
+    def __init__(self, **weights: float) -> None:
+        super().__init__(BaselineSettings())
+        self.weights = weights
+
+    def plan(self, rewards: Sequence[str]) -> list[Stage]:
+        return [Stage(rewards=self.weights)]
+
+
+def test_the_influence_of_each_reward_in_a_sum_is_measured(train: Any) -> None:
+    (first, *_), warned, _ = train(WeightedSum(red=2.0, dark=3.0), reward_scale=0.5)
+    assert warned == []
+    for name, weight in {"red": 2.0, "dark": 3.0}.items():
+        (alone, *_), *_ = train(WeightedSum(**{name: weight}), reward_scale=0.5)
+        assert first[f"gradient/{name}"] == pytest.approx(alone["gradient"], rel=1e-4)
+        assert "gradient/dark" not in alone
+
+
+def test_a_reward_without_influence_in_a_sum_is_warned_of(train: Any) -> None:
+    log, (text,), _ = train(WeightedSum(red=1.0, dark=1e-5))
+    assert text.startswith("stage 1 (red+dark): the gradient of dark is ")
+    assert text.endswith("raise the weight of dark")
+    assert 0 < summarised(log, TrainConfig())["ratio/dark"] < 1e-4
+    log, warned, _ = train(WeightedSum(red=1.0, dark=0.0))  # a weight of 0 is on purpose
+    assert (warned, [key for key in log[0] if key.startswith("gradient/")]) == ([], [])
