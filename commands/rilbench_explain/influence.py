@@ -1,4 +1,4 @@
-"""How strongly each term of a loss pulls, from the first updates of a stage on the base model."""
+"""The influence of each term of a loss, from the first updates of a stage on the base model."""
 
 from __future__ import annotations
 
@@ -51,6 +51,7 @@ def probe(loaded: LoadedModel, planned: PlannedStage, train: TrainConfig) -> dic
     """The same from a few updates of one image; empty for a loss of one term, and where training fails, which a run
     reports."""
     weights, components = planned.stage.rewards, loaded.components
+    config = replace(train, batch_size=1, samples=train.updates, log_gradients_every=1)
     loaded.group.load_chain([])
     training = StageTraining(
         model=loaded.model,
@@ -59,7 +60,7 @@ def probe(loaded: LoadedModel, planned: PlannedStage, train: TrainConfig) -> dic
         stage=planned.stage,
         index=planned.index,
         reward=WeightedReward({name: components.reward(name) for name in weights}, weights),
-        config=(config := replace(train, batch_size=1, samples=train.updates, log_gradients_every=1)),
+        config=config,
         prompts=read_prompts(train.prompts),
         rank=loaded.config.adapter.rank,
         init=loaded.config.adapter.init,

@@ -24,7 +24,7 @@ def show(plan: dict[str, Any]) -> None:
     )
     found = [f"{i} {stage['label']}: {_ratios(stage)}" for i, stage in enumerate(plan["stages"]) if stage["gradients"]]
     if found:
-        lines["gradients"] = "\n".join(found)
+        lines["gradient norms"] = "\n".join(found)
     if missing := plan.get("missing"):
         sizes = [f", {decimal(file['size'])}" if file["size"] else "" for file in missing]
         named = [f"{file['name']} of {file['source']}{size}" for file, size in zip(missing, sizes, strict=True)]
@@ -50,9 +50,9 @@ def _row(number: int, stage: dict[str, Any]) -> list[str]:
 
 
 def _ratios(stage: dict[str, Any]) -> str:
-    """Of a stage that is not trained yet those of its first updates, from which a distance grows."""
+    """Of a stage that is not trained yet those of its first updates, after which the distance from a teacher grows."""
     ratios = ", ".join(f"{name} {ratio:.2g}" for name, ratio in stage["gradients"].items())
-    return ratios if stage["in_store"] else f"{ratios}, in the first updates; a distance from a teacher grows"
+    return ratios if stage["in_store"] else f"{ratios}, in the first updates from the base model; training changes it"
 
 
 def _estimates(plan: dict[str, Any]) -> dict[str, str]:

@@ -50,6 +50,8 @@ class ExtractorSettings:
     )
 
     def __post_init__(self) -> None:
+        if self.extractor == "inception" and self.model != PROBE:
+            raise ConfigError("model: extractor inception does not use it; name its weight file as `pretrained`")
         if self.extractor == "clip" and self.model == PROBE:
             raise ConfigError("model: extractor clip needs a CLIP, for example package:rilbench_shapes/weights/clip")
         if self.extractor not in BUILT_IN and not BROUGHT.fullmatch(self.extractor):

@@ -47,9 +47,9 @@ class Probe(nn.Module):
         size."""
         if images.shape[-2:] != (RESOLUTION, RESOLUTION):
             raise ConfigError(
-                f"the probe supports only {RESOLUTION} x {RESOLUTION} images of `shapes`; for other images set "
-                "metric_settings.fid.extractor and metric_settings.diversity.extractor, for example to inception, and "
-                "leave attributes out of evaluate.metrics"
+                f"the probe supports only {RESOLUTION} x {RESOLUTION} images of `shapes`; for other images remove "
+                "attributes, fid, fid_inf, kid and diversity from evaluate.metrics, or give all but attributes another "
+                "extractor, such as metric_settings.fid.extractor=inception, with a reference of it"
             )
         found: Tensor = self.standard(self.penultimate(self.body(2 * images - 1)))
         return found
@@ -72,11 +72,13 @@ class Probe(nn.Module):
 
 
 class ProbeExtractor(Extractor):
-    """The probe's features, for `fid` and `diversity`: `model` is the file of its weights."""
+    """The probe's features, for `fid`, `fid_inf`, `kid` and `diversity`: `model` is the file of its weights."""
 
     kind = f"shapes-probe-{RESOLUTION}"
 
     def __init__(self, settings: ExtractorSettings, device: str) -> None:
+        if settings.pretrained is not None:
+            raise ConfigError("pretrained: the probe does not use it; name the file of its weights as `model`")
         self.probe = Probe.load(settings.model, device=device)
         self.module = self.probe
 

@@ -58,7 +58,7 @@ def print_outcome(outcome: Outcome) -> None:
     print_result(outcome.result)
     files = RunFiles(outcome.folder)
     ratios = "\n".join(tables.ratios(outcome.result))
-    lines: dict[str, object] = {"gradients": ratios} if ratios else {}
+    lines: dict[str, object] = {"gradient norms": ratios} if ratios else {}
     lines |= {"result": files.result, "images": files.pictures, "repeat": outcome.result.command}
     print_fields(lines | outcome.summary)
 

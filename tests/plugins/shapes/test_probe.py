@@ -89,6 +89,18 @@ def test_the_probe_refuses_images_of_another_world() -> None:
         metric.update(torch.zeros(2, 3, 64, 64), ["a cat"] * 2)
 
 
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"pretrained": "tag"}, "pretrained: the probe does not use it; .* as `model`"),
+        ({"extractor": "inception", "model": "ViT-B-32"}, "model: extractor inception does not use it; .*`pretrained`"),
+    ],
+)
+def test_settings_without_effect_are_refused(settings: dict[str, str], told: str) -> None:
+    with pytest.raises(ConfigError, match=told):
+        make_extractor(ExtractorSettings(**settings), "cpu")
+
+
 def test_a_saved_probe_is_the_same_and_another_file_is_refused(tmp_path: Path, images: torch.Tensor) -> None:
     torch.manual_seed(0)
     made = Probe().eval()
