@@ -25,6 +25,8 @@ def parse(text: str, where: str) -> Any:
     try:
         _check_depth(text, where)
         node = yaml.compose(text, Loader=Loader)
+    except UnicodeEncodeError:
+        raise ConfigError(f"{where}: {text!r} is not text that UTF-8 can encode") from None
     except yaml.YAMLError as error:
         raise ConfigError(f"{where}: {' '.join(str(error).split())}") from None
     return None if node is None else _Reader(where).value(node, 0)

@@ -96,7 +96,7 @@ def opened(browser: Chrome, link: str, drawn: str, count: int) -> str:
 def test_the_final_view_has_a_bar_a_strategy_for_every_metric(
     browser: Chrome, study: tuple[dict[str, str], list[RunResult]]
 ) -> None:
-    text = opened(browser, study[0]["mlflow final"], ".barlayer .point path", 7 * len(STRATEGIES))
+    text = opened(browser, study[0]["mlflow final"], ".barlayer .point path", 8 * len(STRATEGIES))
     assert all(
         title in text
         for title in (
@@ -109,7 +109,7 @@ def test_the_final_view_has_a_bar_a_strategy_for_every_metric(
     )
     assert all(f"Group: {name}" in text for name in STRATEGIES)
     assert "train/loss" not in text, "a chart nobody asked for"
-    assert [text.splitlines().count(name) for name in STRATEGIES] == [7] * 3, "a legend a chart"
+    assert [text.splitlines().count(name) for name in STRATEGIES] == [8] * 3, "a legend a chart"
     bars = [bar.size["width"] for bar in browser.find_elements(By.CSS_SELECTOR, ".barlayer .point path")]
     assert min(bars) > 0
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import toy
+import yaml
 from checkout import ROOT
 from command import rilbench
 
@@ -21,6 +22,7 @@ from rilbench_study import definition
 README = (ROOT / "README.md").read_text()
 COMMANDS = sorted(set(re.findall(r"^    (rilbench .*?)(?:  +#.*)?$", README, re.M)))
 SHORT = ["train.samples=8", "evaluate.prompts=few.txt", "evaluate.images_per_prompt=1", "tracking=false"]
+METRICS = yaml.safe_load((ROOT / "configs/shapes.yaml").read_text())["evaluate"]["metrics"]
 NUMBER = r"\d+\.\d+"
 
 
@@ -38,7 +40,7 @@ def test_main_commands_run_on_the_embedded_benchmark(tmp_path: Path) -> None:
         stages = json.loads(done.out)["stages"]
         assert [s["label"] for s in stages] == ["base", "aesthetic", "hps"]
         assert stages[1]["values"]["aesthetic"] != stages[0]["values"]["aesthetic"]
-        assert len(stages[-1]["values"]) == 9
+        assert set(stages[-1]["values"]) == set(METRICS)
     assert "rilbench compare runs" in COMMANDS
     done = rilbench("compare", "runs", cwd=tmp_path)
     assert done.code == 0, done.err

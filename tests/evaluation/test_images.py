@@ -136,7 +136,7 @@ def test_images_are_kept_for_metrics_that_need_them(workplace: Path, monkeypatch
 def test_the_structure_of_the_untouched_model_is_exactly_1(pipeline: Path) -> None:
     """Both images of a comparison are in 8 bits: those of the model, and the base model's that were kept."""
     model = TextToImage.load(ModelConfig(path=str(pipeline), device="cpu", steps=2))
-    config = EvaluateConfig(images_per_prompt=3, batch_size=4, bootstrap=10)
+    config = EvaluateConfig(images_per_prompt=3, batch_size=4)
     kept: list[torch.Tensor] = []
 
     def measured(base: torch.Tensor | None) -> evaluation.Evaluation:

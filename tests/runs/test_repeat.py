@@ -35,7 +35,7 @@ adapter: {rank: 2}
 train: {samples: 4, batch_size: 2, prompts: prompts.txt}
 evaluate: {prompts: prompts.txt, images_per_prompt: 1, metrics: [png_kb]}
 """
-PROMPTS = "a red circle\na blue square\n"
+PROMPTS = "".join(f"{chr(97 + i % 26)} {chr(97 + i // 26)}\n" for i in range(30))  # fewer are warned of
 AGAIN = """
 import sys
 from rilbench.cli.main import main

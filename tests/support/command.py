@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import logging
 import os
+import re
 import signal
 import sys
 import warnings
@@ -17,6 +18,9 @@ from unittest import mock
 import pytest
 
 from rilbench.cli import main
+
+# the warning of every toy run, which has few prompts
+FEW = re.compile(r"warning: .* different prompts; 95 % intervals are not reliable with fewer than 30\n")
 
 
 @dataclass(frozen=True)
