@@ -6,8 +6,10 @@
 
 A page has the findings between the comments `findings study_shapes` and `end of findings study_shapes`, their tables
 between `tables study_shapes` and its end. The last command updates the record first (benchmarks/record.py). Runs may be
-missing: what they would show is missing too, and the first line says how many. Quantities and tests are those of
-`rilbench compare` (docs/results.md).
+missing: what they would show is missing too, and the first line says how many.
+
+Quantities are those of `rilbench compare` (docs/results.md). Tests differ in two ways: Holm's correction of p is over
+the rows of one finding, and of metrics with scores of prompts only the test over seeds x prompts is shown.
 """
 
 from __future__ import annotations

@@ -10,14 +10,15 @@ Knobs: each strategy has two that trade gain for drift, the learning rate and on
 this is weight decay, which pulls a stage's weight change to zero; for `rid` it is the reward's scale, as lambda only
 counts relative to it.
 
-The rule, the same for all and written before the first trial:
+The rule, the same for all. Points 1 to 4 were written before the first trial, point 5 after those of the baseline:
 
 1. The target is two thirds of the largest gain of the baseline without weight decay in the first nine trials (for
    joint: of its own first nine; its gain is the mean over rewards of gain / target).
 2. First nine trials: three learning rates x three values of the own knob.
 3. Then, until the trials are used up: the lowest learning rate is halved, or the highest doubled, for an own knob whose
    gains do not enclose the target, up to a factor of 4; the own knob is extended by a factor of 3 where the best value
-   is its last one; otherwise the best point known is tried itself, then the point between the two best own knobs.
+   is its first or last one, but for 0; otherwise the best point known is tried itself, then the point between the two
+   best own knobs, each further time at 1.5 times the learning rate.
 4. The choice: for each value of the own knob, gain and structure (SSIM to the base model's images) are interpolated
    along the logarithm of the learning rate to where the gain meets the target. The value with the most structure there
    wins, with that learning rate. So all strategies learn the same in a first stage, and what they lose may differ.
@@ -106,6 +107,8 @@ def following(trials: Sequence[Trial], target: float) -> tuple[float, float]:
         if meets(trials, own, target) is None and RATES[0] / FARTHEST <= rate <= RATES[-1] * FARTHEST:
             return rate, own
     points = best(trials, target)
+    if not points:
+        raise typer.BadParameter(f"no value of the own knob meets the target of {target:.4g}; widen the first trials")
     first = points[0]
     if first.own in (known[0], known[-1]) and first.own != 0.0:
         own = first.own / STEP if first.own == known[0] else first.own * STEP

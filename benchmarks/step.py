@@ -146,7 +146,7 @@ class Bench:
         """N forward passes, the last with gradient to its input, one decode, one reward, one backward; no adapters."""
         z = self.model.rollout(self.zeros(), self.prompts(), stop=1).requires_grad_()
         images = self.model.decode(self.model.finish(z, self.prompts(), last_steps=1))
-        self.reward(images, self.prompts()).mean().backward()  # type: ignore[no-untyped-call]
+        self.reward.each(images, self.prompts())[self.name].mean().backward()  # type: ignore[no-untyped-call]
 
     def zeros(self) -> torch.Tensor:
         """A batch of latents."""

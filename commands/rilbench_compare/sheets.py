@@ -64,7 +64,7 @@ def differences_sheet(comparison: Comparison, quantity: Quantity) -> Sheet:
     infos = {info.name: info for info in comparison.columns(quantity)}
     tests = comparison.tests(quantity)
     head = ["strategies", "metric", "difference", "seeds", "p", "seeds needed"]
-    prompts = any(test.get("prompts", 0) > 0 for test in tests.values())
+    prompts = any(test.get("p_crossed", math.nan) >= 0 for test in tests.values())
     rows: list[list[Cell]] = []
     above = ""
     for (label, metric), test in tests.items():
@@ -138,7 +138,8 @@ def _caption(
         "table": table,
         "quantity": quantity,
         "against": comparison.against,
-        "prompts": sorted({int(test["prompts"]) for test in tests if test.get("prompts", 0) > 0}),
+        "prompts": sorted({int(test["prompts"]) for test in tests if test.get("p_crossed", math.nan) >= 0}),
+        "seeds": len({run.seed for run in comparison.runs}),
         "has_n": any("n=" in cell.note for cell in cells),
         "marked": any(cell.mark for cell in cells),
         "others": _not_comparable(comparison, quantity),
