@@ -42,6 +42,7 @@ def unread() -> Iterator[TextIO]:
 def test_tables_on_a_narrow_terminal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, encoding: str) -> None:
     small_runs.write_run(tmp_path, "rid")
     small_runs.write_run(tmp_path, "baseline")
+    small_runs.write_run(tmp_path, "rid", seed=1)
     text = io.BytesIO()
     code = called(monkeypatch, "compare", str(tmp_path), out=io.TextIOWrapper(text, encoding=encoding))
     shown = text.getvalue().decode(encoding)

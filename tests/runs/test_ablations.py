@@ -94,7 +94,7 @@ def test_a_result_tells_the_influence_of_the_distillation(workplace: Path, capsy
     print_outcome(outcome)
     first, second = (f"{row.training['ratio/distillation']:.2g} of reward" for row in (red, dark))
     printed = " ".join(capsys.readouterr().out.split())
-    assert f"gradients 1 red: distillation {first} 2 dark: distillation {second} result" in printed
+    assert f"gradient norms 1 red: distillation {first} 2 dark: distillation {second} result" in printed
 
 
 def test_a_scaled_sequence_lies_between_base_and_end(workplace: Path) -> None:

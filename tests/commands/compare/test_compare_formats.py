@@ -278,7 +278,7 @@ def test_six_orders_of_one_seed_have_no_interval_and_no_star(tmp_path: Path) -> 
     assert {(m["n"], m["low"], m["best"]) for m in tables["means"]} == {(1, None, False)}
     text = printed(tmp_path, "--markdown")
     assert "±0" not in text
-    assert "over seeds (Student's t); one seed has none." in text
+    assert "There is a single seed, so there are no intervals and no tests." in text
     assert "| 1 | one seed | - |" in text
 
 
