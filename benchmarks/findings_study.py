@@ -214,11 +214,6 @@ class Study:
         return measure
 
 
-def _place(run: RunResult) -> tuple[object, ...]:
-    """Of a run among others: those of ablations, which may have another base model, come last."""
-    return run.label not in MAIN, run.label, run.rewards, run.seed
-
-
 def _once(runs: Iterable[RunResult]) -> Iterable[RunResult]:
     """Runs of a label that end in the same stage for the same order and seed count once: two studies share them."""
     most = sorted(runs, key=lambda run: len(run.matrix.shown))
