@@ -22,15 +22,17 @@ from itertools import product
 from pathlib import Path
 from typing import Annotated
 
+import pandas as pd
 import record
 import typer
 from findings_fronts import explained, matched
 from findings_markdown import Table, number
-from findings_study import Effect, Study, holm
+from findings_study import Effect, Study
 from findings_tables import families, matched_gains, measures, tables
 
 from rilbench.analysis import methods
 from rilbench.analysis.power import ALPHA
+from rilbench.analysis.statistics import holm
 from rilbench.contracts.errors import ConfigError, UsageError
 
 HOLDS, OPPOSITE, OPEN, UNTESTED, BEYOND = "holds", "the opposite holds", "not shown", "not tested", "not reached"
@@ -162,7 +164,7 @@ def all_findings(study: Study) -> Table:
     rows = []
     for finding in dict.fromkeys(claim.finding for claim in every):
         own = [claim for claim in every if claim.finding == finding]
-        corrected = holm([claim.effect.p for claim in own])
+        corrected = holm(pd.Series([claim.effect.p for claim in own], dtype=float))
         rows += [claim.row(p, study.unit(claim.measure)) for claim, p in zip(own, corrected, strict=True)]
     note = (
         "What does not hold comes first. Not shown: p is 0.05 or more. p is corrected by Holm over the rows of a "

@@ -33,7 +33,6 @@ POINTS = {  # of the methods whose drift is set by one number; from little to mu
 SEQUENCES = ("rid", *POINTS["baseline"], "baseline-plain")
 MAIN = ("rid", *(label for points in POINTS.values() for label in points))
 GENERAL = ("structure", "attributes", "oracle", "fid", "fid_inf", "kid", "clip_score", "diversity")
-NAN = np.asarray(math.nan)
 
 
 class Effect(NamedTuple):
@@ -231,12 +230,3 @@ def averaged(values: Iterable[tuple[int, Values]]) -> BySeed:
 
 def _forgetting(run: RunResult, metric: str, stage: int) -> float:
     return math.nan if run.matrix.masked(metric, stage) else run.matrix.forgetting(metric, stage)
-
-
-def holm(p: Sequence[float]) -> list[float]:
-    """Holm's step-down adjustment; NaN is no test and stays NaN."""
-    import pandas as pd
-
-    from rilbench.analysis.statistics import holm
-
-    return [float(value) for value in holm(pd.Series(p, dtype=float))]

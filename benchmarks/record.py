@@ -33,13 +33,12 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors.numpy import load_file
 
 from rilbench.analysis.methods import telling
+from rilbench.analysis.scores import prompt_means
 from rilbench.analysis.sources import load_environment, load_runs, load_settings
 from rilbench.contracts.result import MetricInfo, ResultMatrix, Row, RunResult
 from rilbench.store import stage_record
-from rilbench.store.checksums import check, reading
 from rilbench.store.layout import RunFiles, Store
 
 Line = dict[str, Any]
@@ -105,11 +104,11 @@ def _lines(run: RunResult, known: Collection[tuple[str, str]]) -> Iterable[Line]
     yield environment
     yield settings
     yield from ({"kind": "metric", **asdict(info)} for info in run.matrix.metrics)
-    for row in run.matrix.rows:
+    for i, row in enumerate(run.matrix.rows):
         if ("stage", row.stage_id) not in known:
             yield _stage(store, row)
         if ("evaluation", row.evaluation) not in known:
-            yield _evaluation(store, row)
+            yield _evaluation(row, prompt_means(run, i))
     about: Line = {key: getattr(run, key) for key in ("name", "label", "strategy", "rewards", "seed", "plugins")}
     rows = [[row.label, row.rewards, row.stage_id, row.evaluation] for row in run.matrix.rows]
     names = [info.name for info in run.matrix.metrics]
@@ -142,19 +141,14 @@ def _stage(store: Store, row: Row) -> Line:
     return line | {"updates": len(log), "gradients": gradients} | how
 
 
-def _evaluation(store: Store, row: Row) -> Line:
-    files = store.evaluation(row.evaluation)
-    with reading(files.scores):
-        check(files.scores)
-        images = load_file(files.scores)
-    scores = {name: [_rounded(v, SCORES) for v in each.mean(1)] for name, each in images.items()}
+def _evaluation(row: Row, scores: Scores) -> Line:
     return {
         "kind": "evaluation",
         "id": row.evaluation,
         "seconds": _rounded(row.evaluate_seconds),
         "values": {name: _rounded(value) for name, value in row.values.items()},
         "intervals": {n: [*map(_rounded, ends)] for n, ends in row.intervals.items() if n not in scores},
-        "scores": {name: each for name, each in scores.items() if "@" not in name},
+        "scores": {name: [_rounded(v, SCORES) for v in each] for name, each in scores.items() if "@" not in name},
     }
 
 

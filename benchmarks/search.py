@@ -141,7 +141,7 @@ def run(strategy: Annotated[str, typer.Option(help="baseline, rid or joint")], s
         made[reward] = []
         for number in range(TRIALS):
             owns = SCALES[reward] if strategy == "rid" else DECAYS
-            rate, own = RATES[number % 3], owns[number // 3 % 3]
+            rate, own = RATES[number % len(RATES)], owns[number // len(RATES) % len(owns)]
             if number >= FIRST:
                 trials, target = judged(strategy, reward, made)
                 rate, own = following(trials, target)

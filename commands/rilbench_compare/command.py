@@ -99,10 +99,11 @@ def _print(comparison: Comparison, chosen: Format, *, means: bool, exchange: boo
     from rilbench_compare import exchange as rates
     from rilbench_compare import formats, records, sheets
 
-    if exchange and not rates.records(comparison):
+    effects = rates.records(comparison) if exchange else []
+    if exchange and not effects:
         raise UsageError("--exchange: no run has a first stage that trained one reward alone")
     if chosen in (Format.JSON, Format.CSV):
-        whole = {"exchange": rates.records(comparison)} if exchange else None
+        whole = {"exchange": effects} if exchange else None
         tables = whole or records.records(comparison, only_means=means, published=paper)
         print_json(tables) if chosen is Format.JSON else echo(records.as_csv(tables), nl=False)
         return

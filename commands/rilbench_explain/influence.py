@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 from rilbench.contracts.errors import RilbenchError
 from rilbench.engine.loaded_model import LoadedModel
 from rilbench.engine.plan import PlannedStage
-from rilbench.files.prompts import read_prompts
+from rilbench.engine.training import stage_training
 from rilbench.store import stage_record
 from rilbench.training.config import TrainConfig
-from rilbench.training.stage import StageTraining, make_optimiser
-from rilbench.training.step import WeightedReward
+from rilbench.training.stage import make_optimiser
 from rilbench.training.summary import NORM, RATIO, Log, summarised
 from rilbench_study.probe import Cost
 
@@ -50,23 +48,9 @@ def _ratios(log: Log, train: TrainConfig) -> dict[str, float]:
 def probe(loaded: LoadedModel, planned: PlannedStage, train: TrainConfig) -> dict[str, float]:
     """The same from a few updates of one image; empty for a loss of one term, and where training fails, which a run
     reports."""
-    weights, components = planned.stage.rewards, loaded.components
     config = replace(train, batch_size=1, samples=train.updates, log_gradients_every=1)
     loaded.group.load_chain([])
-    training = StageTraining(
-        model=loaded.model,
-        group=loaded.group,
-        strategy=components.strategy(planned.by),
-        stage=planned.stage,
-        index=planned.index,
-        reward=WeightedReward({name: components.reward(name) for name in weights}, weights),
-        config=config,
-        prompts=read_prompts(train.prompts),
-        rank=loaded.config.adapter.rank,
-        init=loaded.config.adapter.init,
-        seed=loaded.config.seed,
-        checkpoint=Path(),
-    )
+    training = stage_training(loaded, planned, config)
     try:
         pair = training.begin()
         optimiser = make_optimiser(pair.factors, config)

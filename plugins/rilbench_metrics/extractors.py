@@ -126,7 +126,7 @@ class InceptionExtractor(Extractor):
                 f"extractor: cannot load inception from {resolve(weights)} ({brief(error)}); pip install "
                 "torch-fidelity, and leave `pretrained` out for the published weights, or use extractor clip"
             ) from None
-        self.module = model.to(device).requires_grad_(False)
+        self.module = model.to(device)
         self._device = device
 
     def features(self, images: Tensor) -> Tensor:

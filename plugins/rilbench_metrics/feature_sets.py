@@ -95,6 +95,7 @@ class FeatureSet(Metric):
     def reset(self) -> None:
         self._features: list[Tensor] = []
         self._prompts: list[str] = []
+        self._left_out: Jackknife | None = None  # of these
 
     def update(self, images: Tensor, prompts: Sequence[str], *, base_images: Tensor | None = None) -> None:
         if not len(images):
@@ -108,24 +109,31 @@ class FeatureSet(Metric):
             )
         self._features.append(features)
         self._prompts.extend(prompts)
+        self._left_out = None
 
     def compute(self) -> float:
         if not self._prompts:
             return float("nan")
+        if found := self.jackknife():
+            return self.estimate(found)
         index = self._index()
         return self.distance(torch.cat(self._features), index)(torch.ones(int(index.max()) + 1, dtype=torch.bool))
 
     def interval(self) -> tuple[float, float] | None:
         """From the jackknife, corrected for skewness; None with fewer than 3 prompts."""
         found = self.jackknife()
-        return limits(self.compute(), found.influences.numpy()) if found else None
+        return limits(self.estimate(found), found.influences.numpy()) if found else None
+
+    def estimate(self, found: Jackknife) -> float:
+        """The metric's value."""
+        return found.value
 
     def jackknife(self) -> Jackknife | None:
-        """The distance without each block of prompts; None with fewer than 3 prompts."""
-        index = self._index()
-        if not len(index) or int(index.max()) < 2:
-            return None
-        return leave_out(self.distance(torch.cat(self._features), index), index)
+        """The distance without each block of prompts, computed once; None with fewer than 3 prompts."""
+        if self._left_out is None and len(set(self._prompts)) > 2:
+            index = self._index()
+            self._left_out = leave_out(self.distance(torch.cat(self._features), index), index)
+        return self._left_out
 
     def _index(self) -> Tensor:
         """The prompt of each image, by its place in an order that has nothing to do with what prompts say.

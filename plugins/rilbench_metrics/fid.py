@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from rilbench import ConfigError
-from rilbench_metrics.feature_sets import Distance, FeatureSet
+from rilbench_metrics.feature_sets import Distance, FeatureSet, Jackknife
 
 
 class FID(FeatureSet):
@@ -56,9 +56,11 @@ class UnbiasedFID(FID):
     """
 
     def compute(self) -> float:
-        super().compute()  # warns
-        found = self.jackknife()
-        return found.corrected if found else float("nan")
+        value = super().compute()
+        return value if self.jackknife() else float("nan")
+
+    def estimate(self, found: Jackknife) -> float:
+        return found.corrected
 
     def interval(self) -> tuple[float, float] | None:
         return FeatureSet.interval(self)

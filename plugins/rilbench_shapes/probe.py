@@ -16,13 +16,7 @@ from rilbench_metrics.extractors import PROBE, Extractor, ExtractorSettings
 from rilbench_shapes.world import CONTENT, RESOLUTION, STYLE
 
 FEATURES = 64
-LAYERS = (
-    (32, 5, 2),
-    (64, 3, 1),
-    (96, 3, 2),
-    (128, 3, 1),
-    (128, 3, 2),
-)  # channels, kernel, stride: 32 to 4 pixels a side
+LAYERS = ((32, 5, 2), (64, 3, 1), (96, 3, 2), (128, 3, 1), (128, 3, 2))  # channels, kernel, stride: 32 to 4 pixels
 
 
 class Probe(nn.Module):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from torch import Tensor
 
@@ -84,21 +85,10 @@ class Training:
         return pair
 
     def _prepared(self, planned: PlannedStage, train: TrainConfig, on_update: OnUpdate) -> StageTraining:
-        loaded, weights = self.loaded, planned.stage.rewards
+        loaded = self.loaded
         before = loaded.store.stage(planned.initial or (planned.below[-1][0] if planned.below else ""))
-        return StageTraining(
-            model=loaded.model,
-            group=loaded.group,
-            strategy=loaded.components.strategy(planned.by),
-            stage=planned.stage,
-            index=planned.index,
-            reward=WeightedReward({name: loaded.components.reward(name) for name in weights}, weights),
-            config=train,
-            prompts=read_prompts(train.prompts),
-            rank=self.adapter.rank,
-            init=self.adapter.init,
-            seed=loaded.config.seed,
-            checkpoint=loaded.files(planned).checkpoint,
+        return replace(
+            stage_training(loaded, planned, train),
             warn=self.warn,
             say=loaded.reporter.say,
             initial=load_pair(before.folder, loaded.model.device) if planned.initial else None,
@@ -127,6 +117,25 @@ class Training:
             log=log,
             carry=carry,
         )
+
+
+def stage_training(loaded: LoadedModel, planned: PlannedStage, train: TrainConfig) -> StageTraining:
+    """A planned stage on the chain of pairs that is loaded, with a new pair and nothing handed on to it."""
+    weights, adapter = planned.stage.rewards, loaded.config.adapter
+    return StageTraining(
+        model=loaded.model,
+        group=loaded.group,
+        strategy=loaded.components.strategy(planned.by),
+        stage=planned.stage,
+        index=planned.index,
+        reward=WeightedReward({name: loaded.components.reward(name) for name in weights}, weights),
+        config=train,
+        prompts=read_prompts(train.prompts),
+        rank=adapter.rank,
+        init=adapter.init,
+        seed=loaded.config.seed,
+        checkpoint=loaded.files(planned).checkpoint,
+    )
 
 
 def _has_pair(planned: PlannedStage) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from scipy.stats import t as student
+from scipy.special import stdtrit  # scipy.stats takes most of a second to import
 from torch import Tensor
 
 FEW = 30  # prompts, below which coverage of skewed scores is not reliable
@@ -46,7 +46,7 @@ def limits(value: float, influences: np.ndarray) -> tuple[float, float]:
     if not error:
         return value, value
     skewness = (influences**3).mean() / influences.std() ** 3 / count**0.5
-    reach = student.ppf(0.975, count - 1)
+    reach = stdtrit(count - 1, 0.975)
     return float(value - error * _skewed(reach, skewness)), float(value - error * _skewed(-reach, skewness))
 
 

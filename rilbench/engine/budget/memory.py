@@ -37,9 +37,7 @@ class Memory:
     condition: int  # of one prompt; the model keeps them all
     plain: int  # kept for the backward pass of denoiser and decoder
     checkpointed: int  # the same with gradient checkpointing: inputs of its blocks, and the largest block
-    casts: (
-        int  # weights in float32, of a denoiser in half precision, kept for the backward pass of any number of images
-    )
+    casts: int  # weights of a denoiser in half precision that are kept in float32 for the backward pass, in all
     checkpointed_casts: int  # the same with gradient checkpointing, of the block that has most
     rewards: Mapping[str, int]  # kept for each reward's
     denoising: int  # the largest tensor of the denoiser, with guidance

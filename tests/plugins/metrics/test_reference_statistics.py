@@ -71,13 +71,17 @@ def reference(*arguments: str) -> Any:
     return CliRunner().invoke(app, ["reference", *arguments])
 
 
+def through(clip: Path) -> tuple[str, str]:
+    """The settings that choose an extractor."""
+    return "metric_settings.fid.extractor=clip", f"metric_settings.fid.model={clip}"
+
+
 @pytest.mark.slow
 def test_the_command_writes_what_numpy_computes(clip: Path, folder: Path, tmp_path: Path) -> None:
     output = tmp_path / "stats" / "val.safetensors"
     done = reference(
         str(folder),
-        "metric_settings.fid.extractor=clip",
-        f"metric_settings.fid.model={clip}",
+        *through(clip),
         "--output",
         str(output),
         "--batch-size",
@@ -108,8 +112,7 @@ def test_fid_takes_its_own_extractors_statistics_only(clip: Path, folder: Path, 
     output = tmp_path / "val.safetensors"
     done = reference(
         str(folder),
-        "metric_settings.fid.extractor=clip",
-        f"metric_settings.fid.model={clip}",
+        *through(clip),
         "--output",
         str(output),
         "--size",
@@ -134,8 +137,7 @@ def test_the_reference_is_where_the_configuration_has_it(clip: Path, folder: Pat
     assert "rilbench reference FOLDER" in needed.made_by
     done = reference(
         str(folder),
-        "metric_settings.fid.extractor=clip",
-        f"metric_settings.fid.model={clip}",
+        *through(clip),
         f"metric_settings.fid.reference={place}",
     )
     assert done.exit_code == 0, done.output
@@ -145,9 +147,7 @@ def test_the_reference_is_where_the_configuration_has_it(clip: Path, folder: Pat
 
 def test_mistakes_are_told(clip: Path, folder: Path, tmp_path: Path) -> None:
     def refused(*arguments: str) -> str:
-        return str(
-            reference(*arguments, "metric_settings.fid.extractor=clip", f"metric_settings.fid.model={clip}").exception
-        )
+        return str(reference(*arguments, *through(clip)).exception)
 
     (tmp_path / "empty").mkdir()
     assert "0 images" in refused(str(tmp_path / "empty"), "--output", "x")
