@@ -96,14 +96,14 @@ def _find_runs(source: str) -> Sequence[RunResult]:
 
 
 def _print(comparison: Comparison, chosen: Format, *, means: bool, exchange: bool, paper: bool) -> None:
+    from rilbench.analysis.units import first_reward
     from rilbench_compare import exchange as rates
     from rilbench_compare import formats, records, sheets
 
-    effects = rates.records(comparison) if exchange else []
-    if exchange and not effects:
+    if exchange and not any(map(first_reward, comparison.runs)):
         raise UsageError("--exchange: no run has a first stage that trained one reward alone")
     if chosen in (Format.JSON, Format.CSV):
-        whole = {"exchange": effects} if exchange else None
+        whole = {"exchange": rates.records(comparison)} if exchange else None
         tables = whole or records.records(comparison, only_means=means, published=paper)
         print_json(tables) if chosen is Format.JSON else echo(records.as_csv(tables), nl=False)
         return

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from rilbench.analysis.comparison import Comparison, Row
 from rilbench.analysis.exchange import RAW, exchange_rates
 from rilbench.analysis.statistics import Spread
 from rilbench.analysis.units import SD
+from rilbench.store.tables import named
 from rilbench_compare.formats import Cell, Sheet
 
 TITLES = {RAW: "in each metric's own scale", SD: "in SD between the base model's prompts"}
@@ -21,10 +23,9 @@ CAPTION = (
 
 def sheets(comparison: Comparison) -> list[Sheet]:
     """A table in the metrics' own scales, and one in SD if the base model's spread over prompts is known."""
-    rates = exchange_rates(comparison.runs, comparison.units)
-    known = rates[rates["mean"].notna()]
-    scales = known["scale"].unique()
-    return [_sheet(comparison, scale, known[known["scale"] == scale].to_dict("records")) for scale in scales]
+    rates = [row for row in records(comparison) if not math.isnan(row["mean"])]
+    scales = dict.fromkeys(row["scale"] for row in rates)
+    return [_sheet(comparison, scale, [row for row in rates if row["scale"] == scale]) for scale in scales]
 
 
 def records(comparison: Comparison) -> list[dict[str, Any]]:
@@ -42,7 +43,7 @@ def _sheet(comparison: Comparison, scale: str, rates: list[Row]) -> Sheet:
         cells = [Cell(_text(row, comparison.base(name) if scale == RAW else 1.0)) for name, row in own.items()]
         seeds = max(int(row["n"]) for row in own.values() if row)
         rows.append([Cell(label), Cell(reward), Cell(str(seeds)), *cells])
-    head = ["strategy", "trained", "seeds", *(info.name for info in infos)]
+    head = ["strategy", "trained", "seeds", *(named(info) if scale == RAW else info.name for info in infos)]
     title = f"Effect of one stage of every reward on every metric, {TITLES[scale]}"
     return Sheet(title, head, rows, names=3, caption=CAPTION)
 

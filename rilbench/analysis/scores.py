@@ -31,11 +31,3 @@ def prompt_means(run: RunResult, stage: int = -1) -> dict[str, NDArray[np.float6
     with reading(file):
         check(file)
         return {name: scores.astype("float64").mean(1) for name, scores in load_file(file).items()}
-
-
-def prompt_sds(run: RunResult, stage: int = 0) -> dict[str, float]:
-    """Metric to the standard deviation between prompts at a stage, by default of the base model: as recorded, or from
-    the scores on this disk."""
-    if recorded := run.matrix.rows[stage].sds:
-        return dict(recorded)
-    return {name: float(means.std(ddof=1)) for name, means in prompt_means(run, stage).items() if len(means) > 1}

@@ -7,12 +7,11 @@ single    the mean gain of a reference method in a first stage that trained this
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
 from rilbench.analysis.methods import base_models
-from rilbench.analysis.scores import prompt_sds
 from rilbench.contracts.result import RunResult
 
 SD = "SD"
@@ -57,7 +56,7 @@ class Units:
         return cls(
             reference=name,
             bases=bases,
-            sds=dict(_sds(runs, bases)),
+            sds={(bases[run.name], name): sd for run in reversed(runs) for name, sd in run.matrix.rows[0].sds.items()},
             singles={key: fmean(fmean(of.values()) for of in by_seed.values()) for key, by_seed in gains.items()},
             seeds={key: len(by_seed) for key, by_seed in gains.items()},
         )
@@ -104,10 +103,3 @@ def first_stage(run: RunResult) -> str:
     """The same for runs whose first stage is the same model."""
     row = run.matrix.rows[1]
     return f"{row.stage_id} {row.evaluation}" if row.stage_id else run.name
-
-
-def _sds(runs: Sequence[RunResult], bases: Mapping[str, int]) -> Iterator[tuple[Size, float]]:
-    """Of the base models; runs of one store share the evaluation of theirs, which is read once."""
-    last = {(bases[run.name], run.folder and run.folder.parent, run.matrix.rows[0].evaluation): run for run in runs}
-    for (base, *_), run in reversed(last.items()):  # the first runs have the last word
-        yield from (((base, name), sd) for name, sd in prompt_sds(run).items())

@@ -192,7 +192,7 @@ def _row(stage: Mapping[str, Any], where: str) -> Row:
         evaluation=untrusted.relative(stage["evaluation"], where),
         values={k: NAN if v is None else float(v) for k, v in stage["values"].items()},
         intervals={k: (float(v[0]), float(v[1])) for k, v in stage["intervals"].items()},
-        sds={k: float(v) for k, v in stage.get("sds", {}).items()},  # the first record of the study has none
+        sds={k: float(v) for k, v in stage["sds"].items()},
         train_seconds=float(stage["train_seconds"]),
         evaluate_seconds=float(stage["evaluate_seconds"]),
         training={str(k): float(v) for k, v in stage.get("training", {}).items()},

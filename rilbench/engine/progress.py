@@ -22,9 +22,9 @@ SOON, LATER = 5.0, 30.0  # seconds from one plain line to the next: of the first
 class Reporter:
     """Prints what the engine is doing."""
 
-    def __init__(self, *, stages: int = 0, quiet: bool = False) -> None:
+    def __init__(self, *, quiet: bool = False) -> None:
         self.console = Terminal(stderr=True)
-        self.stages, self.quiet, self.warned = stages, quiet, False
+        self.quiet, self.warned = quiet, False
 
     def say(self, text: str) -> None:
         """Print a progress line, unless quiet."""

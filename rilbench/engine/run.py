@@ -85,7 +85,6 @@ def run(
     memo = memo or Memo(config, catalog, given or {})
     config = identity.pinned(config)
     components, plan = prepare(config, catalog, reporter.warn, given)
-    reporter.stages = sum(planned.train is not None for planned in plan)
     if hooks is None:
         hooks = HookCaller(catalog, reporter.warn, enabled=config.tracking)
     used = components.parts.versions(strategies_of(config, plan), list(hooks.plugins))

@@ -68,7 +68,8 @@ class Training:
         """Train the pair of a stage; write its record and the tensors that its strategy passes on."""
         loaded, files = self.loaded, self.loaded.files(planned)
         loaded.load(planned.below)
-        doing = f"stage {planned.index} of {loaded.reporter.stages}: {planned.stage.label}"
+        trained = [each.id for each in loaded.plan if each.train]
+        doing = f"stage {trained.index(planned.id) + 1} of {len(trained)}: {planned.stage.label}"
         with loaded.reporter.work(doing, "update", planned.id) as advance:
 
             def on_update(update: int, total: int, values: Mapping[str, float]) -> None:

@@ -8,19 +8,28 @@ from collections.abc import Sequence
 
 from rilbench.contracts.result import MetricInfo, ResultMatrix, RunResult
 
+MOST_DECIMALS = 9  # of a table's cell
+
 
 def header(info: MetricInfo) -> str:
     """Name, unit and direction of a column."""
+    return f"{named(info)} {'↑' if info.higher_is_better else '↓'}"
+
+
+def named(info: MetricInfo) -> str:
+    """Name and unit of a column."""
     unit = f" {info.unit}" if info.unit and info.unit.lower() not in info.name.lower() else ""
-    return f"{info.name}{unit} {'↑' if info.higher_is_better else '↓'}"
+    return f"{info.name}{unit}"
 
 
 def number(value: float, like: float | None = None) -> str:
-    """Four significant digits; `like` fixes the decimals, so that a column lines up."""
+    """Three or four significant digits; `like` fixes the decimals, so that a column lines up."""
     if math.isnan(value):
         return "-"
     size = abs(value if like is None or math.isnan(like) else like)
     decimals = 1 if size >= 100 else 2 if size >= 10 else 3 if size >= 0.1 else 5
+    if 0 < size < 1e-3:
+        decimals = min(2 - math.floor(math.log10(size)), MOST_DECIMALS)
     return f"{value:z.{decimals}f}"
 
 

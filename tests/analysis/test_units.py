@@ -134,19 +134,6 @@ def test_a_store_without_scores_has_single_gains_only() -> None:
     assert compared(bare).means["quantity"].unique().tolist() == [Quantity.LEFT.value]
 
 
-def test_the_spread_is_read_from_scores_where_the_result_has_none(tmp_path: Path) -> None:
-    """Of the means over a prompt's images, with n - 1."""
-    save(tmp_path, "rid")
-    (result,) = load_runs([str(tmp_path)], lambda source: [])
-    assert not result.matrix.rows[0].sds
-    units = Units.of([result])
-    numbers = np.random.default_rng(0)  # as stores.save draws them
-    scores = {name: centre + abs(centre) * 0.1 * numbers.standard_normal((12, 3)) for name, centre in CENTRES.items()}
-    sizes = {name: units.size(result, SD, name) for name in (A, H, C)}
-    assert sizes == pytest.approx({name: scores[name].mean(1).std(ddof=1) for name in (A, H, C)})
-    assert math.isnan(units.size(result, SD, "fid"))
-
-
 def test_a_recorded_spread_survives_the_file_and_needs_no_scores() -> None:
     one = run("rid", ORDERS[0], 0, (1, 1))
     read = RunResult.from_json(one.to_json())
@@ -188,6 +175,13 @@ def test_exchange_rates_by_hand() -> None:
     cells = [{(row[0].text, row[1].text): row[-1].text for row in sheet.rows} for sheet in (raw, in_sds)]
     assert [found["baseline", AESTHETIC] for found in cells] == ["-0.020", "-0.100"]  # of size
     assert [sheet.head[3:] for sheet in (raw, in_sds)] == [list(BASE)] * 2
+
+
+def test_the_exchange_rates_in_a_metrics_own_scale_have_its_unit() -> None:
+    infos = (INFOS[0], replace(INFOS[1], unit="kB"))
+    runs = [replace(each, matrix=ResultMatrix(each.matrix.rows, infos)) for each in store()]
+    raw, in_sds = exchange.sheets(compared(runs))
+    assert (raw.head[-1], in_sds.head[-1]) == (f"{SIZE} kB", SIZE)
 
 
 def test_a_first_stage_that_a_merge_shares_with_a_sequence_has_one_row(tmp_path: Path) -> None:

@@ -13,6 +13,8 @@ import toy
 
 from rilbench.cli.output import print_outcome
 from rilbench.contracts.result import RunResult
+from rilbench.engine import run as engine_run
+from rilbench.engine.progress import Reporter
 from rilbench.model.files import load_pair
 from rilbench.testing import check_component
 from rilbench_joint import Joint
@@ -108,6 +110,14 @@ def test_a_scaled_sequence_lies_between_base_and_end(workplace: Path) -> None:
     between = sorted((base, half.matrix.values("red")[-1], last))[1]
     assert between == half.matrix.values("red")[-1]
     assert half.matrix.rows[1].stage_id == run(workplace, "strategy=baseline").matrix.rows[1].stage_id
+
+
+def test_the_stages_of_a_soup_are_counted(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Both begin at the base model, so both have the index 1."""
+    engine_run.run(toy.config(workplace, "strategy=soup"), catalog=toy.catalog(), reporter=Reporter())
+    said = capsys.readouterr().err
+    assert "stage 1 of 2: red: update 4 of 4" in said
+    assert "stage 2 of 2: dark: update 4 of 4" in said
 
 
 def test_the_soup_of_factors_is_made_once_and_is_another(workplace: Path) -> None:

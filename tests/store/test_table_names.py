@@ -95,6 +95,22 @@ def test_in_markdown(tmp_path: Path) -> None:
         assert r"kb\|\[red]" in text
 
 
+@pytest.mark.parametrize(
+    ("value", "like", "text"),
+    [
+        (123.456, None, "123.5"),
+        (0.056912, None, "0.05691"),
+        (-0.00036049, None, "-0.000360"),
+        (0.00000012, None, "0.000000120"),
+        (0.0, None, "0.00000"),
+        (0.0, -0.00036, "0.000000"),
+        (float("nan"), 1.0, "-"),
+    ],
+)
+def test_small_numbers_have_three_digits(value: float, like: float | None, text: str) -> None:
+    assert tables.number(value, like) == text
+
+
 def test_in_latex_and_csv(tmp_path: Path) -> None:
     comparison = compare([named(tmp_path)], warn=pytest.fail)
     text = formats.latex(sheets(comparison)[0])

@@ -94,4 +94,5 @@ def _row(
     (store / folder).mkdir(parents=True, exist_ok=True)
     save_file(scores, store / folder / "scores.safetensors")
     label = rewards[0] if rewards else "base"
-    return Row(label=label, rewards=rewards, stage_id=identity, evaluation=folder, values=values)
+    sds = {name: float(score.mean(1).std(ddof=1)) for name, score in scores.items()}
+    return Row(label=label, rewards=rewards, stage_id=identity, evaluation=folder, values=values, sds=sds)
