@@ -57,7 +57,7 @@ class RewardIncrementalDistillation(Strategy):
     Settings = MethodSettings
     settings: MethodSettings
     remedies: ClassVar[Mapping[str, str]] = {
-        "distillation": "raise lam or set distance=sum in strategy_settings.rid, or lower train.reward_scale",
+        "distillation": "raise lam or alpha or set distance=sum in strategy_settings.rid, or lower train.reward_scale",
         "reward": "lower lam in strategy_settings.rid, or raise train.reward_scale",
     }
     teacher: LoraPair  # theta_T, on the student's frozen pairs

@@ -124,7 +124,7 @@ def train(pipeline: Path, tmp_path: Path) -> Any:
 def test_a_stage_warns_of_a_distillation_that_does_nothing(train: Any) -> None:
     _, warned, said = train(RID(RIDSettings(lam=1e-9)))
     assert [text.partition(" is ")[0] for text in warned] == ["stage 1 (red): the gradient of distillation"]
-    assert "raise lam or set distance=sum in strategy_settings.rid, or lower train.reward_scale" in warned[0]
+    assert "raise lam or alpha or set distance=sum in strategy_settings.rid, or lower train.reward_scale" in warned[0]
     assert said == []
     log, warned, _ = train(RID(RIDSettings(lam=1e9)))
     assert all(entry["gradient/distillation"] > entry["gradient/reward"] for entry in log[1:])
