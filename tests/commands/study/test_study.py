@@ -211,7 +211,7 @@ def test_the_shipped_ablations_share_their_first_runs_with_the_study() -> None:
     for label in ("rid", "baseline"):
         assert of["study_shapes"][label].name == of["study_ablations"][label].name
     stages = {cell.plan[-1].id for cell in of["study_ablations"].values()}
-    assert len(stages) == len(of["study_ablations"]) == 21
+    assert len(stages) == len(of["study_ablations"]) == 12
 
 
 @pytest.mark.slow
