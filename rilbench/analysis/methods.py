@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from rilbench.analysis.sources import load_settings, some
 from rilbench.contracts.result import RunResult
-from rilbench.engine.config import ANY
+from rilbench.engine.config import ANY, added_defaults
 
 T = TypeVar("T")
 Settings = Mapping[str, Mapping[str, Any]]  # of each run by name, by dotted key
@@ -60,17 +60,19 @@ def settings_of(runs: Sequence[RunResult]) -> Settings:
 
 def telling(settings: Mapping[str, T], strategies: Iterable[str] = ()) -> dict[str, T]:
     """The settings, by dotted key, in which two runs of one method agree; those of strategies that take no part in the
-    run are left out.
+    run are left out, and so are defaults of settings that earlier runs did not have.
 
     strategies: those that take part, in addition to those that the settings name: `by` has a default.
     """
     strategy = str(settings.get("strategy", ""))
+    added = added_defaults()
     involved = {*strategies, ANY, strategy, str(settings.get(f"strategy_settings.{strategy}.by", ""))}
 
     def tells(key: str, value: T) -> bool:
         section, _, rest = key.partition(".")
         others = strategy and section in ("strategy_settings", "recipes") and rest.partition(".")[0] not in involved
-        return str(value) != "{}" and key not in NEUTRAL and section not in FREE and not others
+        unset = key in added and _text(value) == _text(added[key])
+        return str(value) != "{}" and key not in NEUTRAL and section not in FREE and not others and not unset
 
     return {key: value for key, value in settings.items() if tells(key, value)}
 
@@ -143,7 +145,11 @@ def method_settings(run: RunResult, settings: Settings) -> dict[str, str]:
     known = settings[run.name]
     used = [key.removeprefix("strategy/") for key in run.plugins if key.startswith("strategy/")]
     own = telling({"strategy": run.strategy, **known}, used) if known else {}
-    return {key: ",".join(map(str, v)) if isinstance(v, list) else str(v) for key, v in own.items()}
+    return {key: _text(value) for key, value in own.items()}
+
+
+def _text(value: object) -> str:
+    return ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
 
 
 def _longer(label: str, own: Mapping[str, str]) -> str:

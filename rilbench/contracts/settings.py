@@ -47,6 +47,7 @@ class Declared:
     path: bool = False
     secret: bool = False
     raw: bool = False
+    added: bool = False
 
     @property
     def allowed(self) -> str:
@@ -94,15 +95,17 @@ def setting(
     path: bool = False,
     secret: bool = False,
     raw: bool = False,
+    added: bool = False,
 ) -> T:
     """A field of a settings dataclass: its default, what it means (one line, with the unit) and its range.
 
     Numbers have bounds, which are never NaN or infinite; a text has at most `longest` characters, and choices are
     annotated as `Literal["a", "b"]`. path: the text is a file, folder or reference. secret: the value is never
     written, printed or hashed, and is best given as `env:NAME`. raw: values inside keep the form they were given in,
-    because another dataclass declares them.
+    because another dataclass declares them. added: the setting was added later; at its default it is left out of
+    identities, so that earlier results keep theirs.
     """
-    about = Declared(meaning, at_least, above, at_most, below, longest, path, secret, raw)
+    about = Declared(meaning, at_least, above, at_most, below, longest, path, secret, raw, added)
     metadata = {DECLARED: about}
     if isinstance(default, dict | list):
         made: Any = dataclasses.field(default_factory=lambda: type(default)(default), metadata=metadata)
@@ -125,6 +128,11 @@ def declared(field: dataclasses.Field[Any]) -> Declared:
 def default_of(field: dataclasses.Field[Any]) -> Any:
     """A field's default; MISSING when it must be given."""
     return field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
+
+
+def is_unset(field: dataclasses.Field[Any], value: Any) -> bool:
+    """Whether a setting that was added later has its default, which identities leave out."""
+    return declared(field).added and bool(value == default_of(field))
 
 
 def flat(values: Mapping[Any, Any], prefix: str = "") -> dict[str, Any]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from functools import cache
 from typing import Any
 
 from rilbench.contracts import redact, settings
@@ -107,6 +108,21 @@ def _typed_recipes(by: str, parts: Any) -> dict[str, Any]:
     if not isinstance(parts, Mapping):
         raise ConfigError(f"recipes.{by}: must map a reward, or any, to settings of `train`")
     return {on: settings.typed(TrainConfig, part, f"recipes.{by}.{on}") for on, part in parts.items()}
+
+
+@cache
+def added_defaults() -> Mapping[str, Any]:
+    """Dotted key to default of the settings that were added later, which earlier records lack."""
+    return dict(_added(RunConfig, ""))
+
+
+def _added(cls: type, where: str) -> Iterator[tuple[str, Any]]:
+    for each in fields(cls):
+        default, key = settings.default_of(each), f"{where}{each.name}"
+        if is_dataclass(default):
+            yield from _added(type(default), f"{key}.")
+        elif settings.declared(each).added:
+            yield key, default
 
 
 def check_name(key: str, name: str) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 from rilbench.contracts import redact
 from rilbench.contracts.errors import ConfigError
 from rilbench.contracts.files import SCHEMES
-from rilbench.contracts.settings import declared, types_of
+from rilbench.contracts.settings import declared, is_unset, types_of
 from rilbench.contracts.values import choices
 from rilbench.files.fingerprints import resolved_fingerprint
 from rilbench.files.hub import commit_of, is_hub_id
@@ -34,6 +34,8 @@ def settings_document(settings: Any, read: Read | None = None) -> dict[str, Any]
     cls: type = type(settings)
     for field in (field for field in dataclasses.fields(settings) if not declared(field).secret):
         value, kind = getattr(settings, field.name), types_of(cls)[field.name]
+        if is_unset(field, value):
+            continue
         if declared(field).path and isinstance(value, str):
             document[field.name] = read(value)
         else:

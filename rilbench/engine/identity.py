@@ -6,17 +6,17 @@ import hashlib
 import json
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
+from rilbench.contracts.settings import is_unset
 from rilbench.engine.config import RunConfig
 from rilbench.files.fingerprints import fingerprint, walked
 from rilbench.files.hub import commit_of, is_hub_id
 from rilbench.files.pipelines import half_parts
 from rilbench.files.resources import resolve
 from rilbench.model.config import ModelConfig
-from rilbench.training.config import TrainConfig
 
 VERSION = 2  # raised when a change of the engine changes the numbers
 BOOKKEEPING = ("log_gradients_every", "checkpoint_every")  # settings that change no weight
@@ -61,9 +61,11 @@ def merge_document(base: Mapping[str, Any], chain: Sequence[tuple[str, float]], 
     return {**base, "merge": [list(link) for link in chain], "average": average}
 
 
-def without(section: ModelConfig | TrainConfig, names: Sequence[str]) -> dict[str, Any]:
-    """The settings of a section that determine weights."""
-    return {key: value for key, value in asdict(section).items() if key not in names}
+def without(section: Any, names: Sequence[str] = ()) -> dict[str, Any]:
+    """The settings of a section that determine weights or numbers: all but these, and but those added later that have
+    their default."""
+    unset = [field.name for field in fields(section) if is_unset(field, getattr(section, field.name))]
+    return {key: value for key, value in asdict(section).items() if key not in (*names, *unset)}
 
 
 def source(component: type) -> str:

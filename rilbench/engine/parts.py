@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -97,8 +97,8 @@ class Parts:
     @cached_property
     def evaluation_document(self) -> dict[str, Any]:
         """What determines an evaluation's numbers, in addition to the model."""
-        evaluate = asdict(self.config.evaluate) | {"prompts": resolved_fingerprint(self.config.evaluate.prompts)}
-        del evaluate["batch_size"], evaluate["metrics"], evaluate["pictures"]
+        evaluate = identity.without(self.config.evaluate, ("batch_size", "metrics", "pictures"))
+        evaluate["prompts"] = resolved_fingerprint(self.config.evaluate.prompts)
         return {"evaluate": evaluate, "metrics": [self.column(n).document for n in sorted(self.metric_names())]}
 
     def metric_kind(self, name: str) -> str:

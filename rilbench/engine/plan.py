@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from rilbench.contracts.errors import ConfigError, PluginError
@@ -93,7 +93,7 @@ def _trained(stage: Stage, plan: Sequence[PlannedStage], config: RunConfig, part
     rewards = [parts.get("reward", name).document | {"weight": w} for name, w in stage.rewards.items()]
     document = {  # all that determines the pair
         **plan[0].document,
-        "adapter": asdict(config.adapter),
+        "adapter": identity.without(config.adapter),
         "train": identity.without(train, BOOKKEEPING) | {"prompts": resolved_fingerprint(train.prompts)},
         "strategy": parts.get("strategy", by).document,
         "rewards": rewards,

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 from huggingface_hub import constants
 
+from rilbench.contracts.settings import setting
 from rilbench.engine.config import load
+from rilbench.engine.documents import settings_document
 from rilbench.engine.identity import base_document
 
 COMMIT = "c" * 40
@@ -29,3 +32,16 @@ def test_what_was_read_in_half_is_not_what_is_read_in_full(tmp_path: Path, monke
     assert (before["half"], model(*changes)) == ([], before | {"half": ["unet"]})
     (folder / "unet/diffusion_pytorch_model.safetensors").touch()
     assert model(*changes) == before
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Of a plugin."""
+
+    old: float = setting(1.0, "is in every identity")
+    new: tuple[int, ...] = setting((), "was added later", added=True)
+
+
+def test_a_plugin_may_add_a_setting_too() -> None:
+    assert settings_document(Settings()) == {"old": 1.0}
+    assert settings_document(Settings(new=(3,))) == {"old": 1.0, "new": [3]}
