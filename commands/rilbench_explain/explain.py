@@ -17,7 +17,8 @@ from rilbench.engine.components import Components
 from rilbench.engine.config import RunConfig
 from rilbench.engine.loaded_model import LoadedModel
 from rilbench.engine.parts import Parts
-from rilbench.engine.plan import PlannedStage, planned_stages
+from rilbench.engine.plan import planned_stages
+from rilbench.engine.planned import PlannedStage
 from rilbench.engine.progress import Reporter
 from rilbench.files.prompts import evaluation_prompts
 from rilbench.files.published import MissingFilesError, is_present, place_of

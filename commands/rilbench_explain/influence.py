@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from rilbench.contracts.errors import RilbenchError
 from rilbench.engine.loaded_model import LoadedModel
-from rilbench.engine.plan import PlannedStage
+from rilbench.engine.planned import PlannedStage
 from rilbench.engine.training import stage_training
 from rilbench.store import stage_record
 from rilbench.training.config import TrainConfig

@@ -6,12 +6,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from rilbench.api.saved import SavedRun
 from rilbench.cli.templates import filled
 from rilbench.contracts.errors import ConfigError
 from rilbench.contracts.redact import redacted, values
 from rilbench.contracts.yaml_text import dump
 from rilbench.engine.config import RunConfig
+from rilbench.engine.saved import SavedRun
 from rilbench.files.prompts import evaluation_prompts
 from rilbench.store.tables import markdown, markdown_table
 from rilbench_release.models import hub_id, scheduler_of

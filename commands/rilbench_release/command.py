@@ -14,7 +14,7 @@ from rilbench.cli.output import echo, print_json, print_outcome, prints_on_stder
 from rilbench.contracts.errors import UsageError
 
 if TYPE_CHECKING:
-    from rilbench.api.saved import SavedRun
+    from rilbench.engine.saved import SavedRun
 
 
 class Format(StrEnum):
@@ -139,7 +139,7 @@ def export(
 
 def _saved(run: str, settings: Sequence[str] | None, plugins: Sequence[str] | None, command: str) -> SavedRun:
     """A run to read models from, with the settings that the command may change."""
-    from rilbench.api.saved import open_run
+    from rilbench.engine.saved import open_run
     from rilbench.engine.unused_settings import require_read
 
     require_read(settings or (), READ[command], command)

@@ -10,12 +10,12 @@ from pathlib import Path
 
 from safetensors import SafetensorError
 
-from rilbench.api.saved import SavedRun
 from rilbench.contracts.errors import ConfigError, RilbenchError, UsageError, reason
 from rilbench.contracts.pair import LoraPair
 from rilbench.contracts.untrusted import inside
 from rilbench.engine import secret_settings
 from rilbench.engine.config import RunConfig, to_yaml
+from rilbench.engine.saved import SavedRun
 from rilbench.files.prompts import evaluation_prompts
 from rilbench.store import temporary
 from rilbench.store.files import read_json, share, write_json, write_text

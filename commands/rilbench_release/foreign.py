@@ -12,7 +12,7 @@ from rilbench.contracts.strategy import Stage
 from rilbench.engine import identity, secret_settings, unused_settings
 from rilbench.engine.config import RunConfig
 from rilbench.engine.loaded_model import LoadedModel
-from rilbench.engine.plan import Chain, PlannedStage
+from rilbench.engine.planned import Chain, PlannedStage
 from rilbench.engine.progress import Reporter
 from rilbench.engine.run import begun, checked
 from rilbench.engine.run_folder import RunFolder

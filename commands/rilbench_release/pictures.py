@@ -9,9 +9,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from rilbench.api.drawing import draw
-from rilbench.api.saved import SavedRun
 from rilbench.contracts.errors import UsageError
 from rilbench.engine.progress import Reporter
+from rilbench.engine.saved import SavedRun
 from rilbench.evaluation.config import EvaluateConfig
 from rilbench.store.files import in_the_way, replacing, write_json
 from rilbench.store.grid import CELL, save_grid, save_picture

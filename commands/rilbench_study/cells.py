@@ -14,7 +14,7 @@ from rilbench.engine import identity, unused_settings
 from rilbench.engine import run as engine
 from rilbench.engine.components import Components
 from rilbench.engine.config import RunConfig
-from rilbench.engine.plan import PlannedStage
+from rilbench.engine.planned import PlannedStage
 from rilbench.host.catalog import Catalog
 from rilbench.host.hook_caller import Warn
 from rilbench.store.layout import RunFiles, Store

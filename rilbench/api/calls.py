@@ -18,7 +18,7 @@ from rilbench.host.hook_caller import HookCaller
 from rilbench.store.layout import Store
 
 if TYPE_CHECKING:
-    from rilbench.engine.plan import PlannedStage
+    from rilbench.engine.planned import PlannedStage
     from rilbench.engine.request import Request
 
 Names = str | Sequence[str]

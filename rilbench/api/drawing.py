@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 
 from torch import Tensor
 
-from rilbench.api.saved import SavedRun
 from rilbench.engine.progress import Reporter
+from rilbench.engine.saved import SavedRun
 from rilbench.evaluation.config import EvaluateConfig
 from rilbench.evaluation.evaluate import Origin, batches, generate, to_pixels
 from rilbench.model.attach import adapter_group

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     import pandas as pd
     from PIL.Image import Image
 
-    from rilbench.api.saved import SavedRun
     from rilbench.contracts.pair import LoraPair
+    from rilbench.engine.saved import SavedRun
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -75,7 +75,7 @@ class Run:
 
     @cached_property
     def _saved(self) -> SavedRun:
-        from rilbench.api.saved import open_run
+        from rilbench.engine.saved import open_run
 
         return open_run(str(self.folder), self.catalog, self.settings)
 

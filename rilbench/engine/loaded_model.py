@@ -12,7 +12,7 @@ from rilbench.contracts.pair import LoraPair
 from rilbench.engine.budget import available
 from rilbench.engine.components import Components
 from rilbench.engine.config import RunConfig
-from rilbench.engine.plan import Chain, PlannedStage
+from rilbench.engine.planned import Chain, PlannedStage
 from rilbench.engine.progress import Reporter
 from rilbench.evaluation.evaluate import LOADED, Origin
 from rilbench.files.prompts import evaluation_prompts, read_prompts

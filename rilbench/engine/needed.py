@@ -12,7 +12,8 @@ from rilbench.contracts.settings import flat
 from rilbench.engine.config import as_mapping
 from rilbench.engine.documents import paths_in
 from rilbench.engine.parts import Parts
-from rilbench.engine.plan import PlannedStage, strategies_of
+from rilbench.engine.plan import strategies_of
+from rilbench.engine.planned import PlannedStage
 from rilbench.files import pipelines as pipeline_files
 from rilbench.files.hub import branch_file, is_hub_id
 from rilbench.files.model_path import check_local

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
 
 from rilbench.contracts.errors import ConfigError, PluginError
 from rilbench.contracts.strategy import Stage, Strategy
@@ -13,26 +11,9 @@ from rilbench.engine.components import Components
 from rilbench.engine.config import RunConfig
 from rilbench.engine.identity import BOOKKEEPING
 from rilbench.engine.parts import Parts
+from rilbench.engine.planned import Chain, PlannedStage
 from rilbench.files.fingerprints import resolved_fingerprint
 from rilbench.host.guard import blamed
-from rilbench.training.config import TrainConfig
-
-Chain = tuple[tuple[str, float], ...]  # (stage identity, coefficient): the pairs that make the model
-
-
-@dataclass(frozen=True, kw_only=True)
-class PlannedStage:
-    """A stage with all that is needed to train it or find it in the store. `train` is None if nothing is trained."""
-
-    stage: Stage
-    id: str
-    document: dict[str, Any]
-    below: Chain  # the frozen pairs it trains on
-    chain: Chain  # the model after it
-    by: str = ""
-    initial: str | None = None  # the stage whose pair it continues; None starts a new pair
-    index: int = 0  # how many stages were trained to get here, this one included
-    train: TrainConfig | None = None
 
 
 def make_plan(config: RunConfig, components: Components) -> list[PlannedStage]:

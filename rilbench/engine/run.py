@@ -16,7 +16,8 @@ from rilbench.engine.loaded_model import LoadedModel
 from rilbench.engine.memo import Memo, Outcome
 from rilbench.engine.needed import inputs, require
 from rilbench.engine.parts import Parts
-from rilbench.engine.plan import PlannedStage, make_plan, strategies_of
+from rilbench.engine.plan import make_plan, strategies_of
+from rilbench.engine.planned import PlannedStage
 from rilbench.engine.progress import Reporter
 from rilbench.engine.run_folder import RunFolder
 from rilbench.engine.session import Session

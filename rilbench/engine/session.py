@@ -13,7 +13,7 @@ from rilbench.contracts.errors import DamagedError
 from rilbench.contracts.result import Row, RunResult
 from rilbench.engine import identity
 from rilbench.engine.loaded_model import LoadedModel
-from rilbench.engine.plan import PlannedStage
+from rilbench.engine.planned import PlannedStage
 from rilbench.engine.training import Training
 from rilbench.evaluation.evaluate import evaluate, first_images
 from rilbench.evaluation.images import KeptImages, written

@@ -11,7 +11,7 @@ from torch import Tensor
 from rilbench.contracts.pair import LoraPair
 from rilbench.contracts.result import RunResult
 from rilbench.engine.loaded_model import LoadedModel
-from rilbench.engine.plan import PlannedStage
+from rilbench.engine.planned import PlannedStage
 from rilbench.files.prompts import read_prompts
 from rilbench.model.files import has_config, has_pair, load_pair, save_config, save_pair, why_no_pair
 from rilbench.store import stage_record

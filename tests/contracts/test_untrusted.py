@@ -17,10 +17,10 @@ from small_runs import write_run
 
 from rilbench.analysis.scores import prompt_means
 from rilbench.analysis.sources import load_runs, load_settings
-from rilbench.api.saved import open_run
 from rilbench.cli.output import echo
 from rilbench.contracts.errors import ConfigError, RilbenchError, UsageError
 from rilbench.contracts.untrusted import inside, name, printable, relative
+from rilbench.engine.saved import open_run
 from rilbench.engine.terminal import Terminal
 from rilbench.store.results import load_result
 from rilbench_fetch.download import _Counted

@@ -25,7 +25,7 @@ from rilbench.engine import config
 from rilbench.engine import run as engine
 from rilbench.engine.components import Components
 from rilbench.engine.layers import values_of
-from rilbench.engine.plan import PlannedStage
+from rilbench.engine.planned import PlannedStage
 from rilbench.host.catalog import Catalog
 from rilbench_explain.reference import setting_infos
 from rilbench_study import definition

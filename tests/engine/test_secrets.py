@@ -13,13 +13,13 @@ import toy
 from torch import Tensor
 
 from rilbench import Reward, setting
-from rilbench.api.saved import open_run
 from rilbench.contracts.errors import ConfigError, PluginError
 from rilbench.engine import run as engine
 from rilbench.engine.config import load
 from rilbench.engine.documents import settings_document
 from rilbench.engine.parts import Parts
 from rilbench.engine.progress import Reporter
+from rilbench.engine.saved import open_run
 from rilbench.engine.secret_settings import command_line, hidden
 from rilbench.host.catalog import Catalog
 from rilbench_explain.explain import explain

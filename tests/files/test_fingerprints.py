@@ -17,11 +17,11 @@ import toy
 from huggingface_hub import constants
 from safetensors.torch import load_file, save_file
 
-from rilbench.api.saved import SavedRun
 from rilbench.contracts.errors import ConfigError
 from rilbench.engine.config import load
 from rilbench.engine.documents import settings_document
 from rilbench.engine.progress import Reporter
+from rilbench.engine.saved import SavedRun
 from rilbench.files.fingerprints import fingerprint, resolved_fingerprint
 from rilbench.files.pipelines import read_files
 from rilbench.model.text_to_image import TextToImage

@@ -14,10 +14,10 @@ from parity_records import Figure, Figures
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from rilbench.api.saved import open_run
 from rilbench.engine import run as engine
 from rilbench.engine.config import load
 from rilbench.engine.progress import Reporter
+from rilbench.engine.saved import open_run
 from rilbench.host.catalog import Catalog
 from rilbench.model.attach import adapter_group
 from rilbench.model.config import ModelConfig

@@ -18,11 +18,11 @@ from safetensors.torch import load_file
 
 from rilbench.analysis.comparison import compare
 from rilbench.analysis.sources import load_runs
-from rilbench.api.saved import open_run
 from rilbench.cli.main import main
 from rilbench.contracts.errors import RilbenchError
 from rilbench.engine import run as engine
 from rilbench.engine.progress import Reporter
+from rilbench.engine.saved import open_run
 from rilbench_release.export import Export
 from rilbench_release.pictures import Pictures
 from rilbench_report.page import write_report

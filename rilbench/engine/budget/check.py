@@ -14,7 +14,7 @@ from rilbench.engine.budget import available
 from rilbench.engine.budget.memory import Memory, count, under
 from rilbench.engine.config import RunConfig
 from rilbench.engine.loaded_model import LoadedModel
-from rilbench.engine.plan import PlannedStage
+from rilbench.engine.planned import PlannedStage
 from rilbench.files.prompts import read_prompts
 from rilbench.model.config import ModelConfig
 

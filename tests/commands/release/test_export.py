@@ -20,9 +20,9 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from rilbench.api.saved import SavedRun, open_run
 from rilbench.contracts.errors import ConfigError, RilbenchError, UsageError
 from rilbench.contracts.pair import LoraPair
+from rilbench.engine.saved import SavedRun, open_run
 from rilbench.model.attach import adapter_group
 from rilbench.model.randomness import evaluation_noise
 from rilbench.model.text_to_image import TextToImage

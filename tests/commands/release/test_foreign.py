@@ -14,10 +14,10 @@ from peft import LoraConfig
 from safetensors.torch import load_file, save_file
 
 from rilbench.analysis.comparison import compare
-from rilbench.api.saved import SavedRun, open_run
 from rilbench.contracts.errors import ConfigError, UsageError
 from rilbench.contracts.result import RunResult
 from rilbench.engine.progress import Reporter
+from rilbench.engine.saved import SavedRun, open_run
 from rilbench.evaluation.evaluate import generate, to_pixels
 from rilbench.model.attach import adapter_group
 from rilbench.model.randomness import evaluation_noise

@@ -11,10 +11,10 @@ import toy
 from PIL import Image
 from typer.testing import CliRunner
 
-from rilbench.api.saved import SavedRun, open_run
 from rilbench.cli.group import INTERRUPTED
 from rilbench.cli.main import app
 from rilbench.contracts.errors import UsageError
+from rilbench.engine.saved import SavedRun, open_run
 from rilbench_release.command import _numbers, generate
 
 PROMPTS = ["a red circle", "a blue square", "a green ring"]
@@ -120,6 +120,6 @@ def test_interrupted(monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupt(*arguments: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("rilbench.api.saved.open_run", interrupt)
+    monkeypatch.setattr("rilbench.engine.saved.open_run", interrupt)
     done = CliRunner().invoke(app, ["generate", "run", "--prompt", "a"])
     assert (done.exit_code, done.stderr, done.stdout) == (130, f"{INTERRUPTED}\n", "")

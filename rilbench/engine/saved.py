@@ -15,7 +15,8 @@ from rilbench.engine import identity
 from rilbench.engine.components import Components
 from rilbench.engine.config import RunConfig, load
 from rilbench.engine.parts import Parts
-from rilbench.engine.plan import Chain, merged_chain, planned_stages
+from rilbench.engine.plan import merged_chain, planned_stages
+from rilbench.engine.planned import Chain
 from rilbench.host.catalog import Catalog
 from rilbench.store import stage_record
 from rilbench.store.files import read_text
