@@ -35,8 +35,9 @@ from rilbench.analysis.power import ALPHA
 from rilbench.analysis.statistics import holm
 from rilbench.contracts.errors import ConfigError, UsageError
 
-HOLDS, OPPOSITE, OPEN, UNTESTED, BEYOND = "holds", "the opposite holds", "not shown", "not tested", "not reached"
-ORDER = (OPPOSITE, OPEN, UNTESTED, BEYOND, HOLDS)
+HOLDS, OPPOSITE, OPEN, UNTESTED = "holds", "the opposite holds", "not shown", "not tested"
+NO_GAIN, BEYOND = "no gain", "not reached"
+ORDER = (OPPOSITE, OPEN, UNTESTED, NO_GAIN, BEYOND, HOLDS)
 DRIFTS = ("drift", "attributes", "oracle", "fid", "kid")  # how far a model is from the base model
 FINDINGS = {  # of two methods
     "baseline": {
@@ -69,17 +70,18 @@ HEAD += ["seeds", "prompts", "p (Holm)", "seeds needed"]
 
 @dataclass(frozen=True)
 class Claim:
-    """A difference, and whether the finding says that it is positive."""
+    """A difference, and whether the finding says that it is positive. absent: the verdict where there is none."""
 
     finding: str
     compared: str
     measure: str
     effect: Effect
     positive: bool
+    absent: str = BEYOND
 
     def verdict(self, p: float) -> str:
         if math.isnan(p):
-            return BEYOND if math.isnan(self.effect.mean) else UNTESTED
+            return self.absent if math.isnan(self.effect.mean) else UNTESTED
         if p >= ALPHA:
             return OPEN
         return HOLDS if (self.effect.mean > 0) == self.positive else OPPOSITE
@@ -136,7 +138,8 @@ def at_equal_gain(study: Study) -> Iterator[Claim]:
             found = matched(study, "rid", family, gain, study.drift)
             if found.effect.seeds:
                 text = f"at an equal gain RID drifts less than {names.get(family, f'the {family}')}"
-                yield Claim(text, f"rid minus front of {family}", f"drift at {name}", found.effect, False)
+                absent = BEYOND if found.gain > 0 else NO_GAIN
+                yield Claim(text, f"rid minus front of {family}", f"drift at {name}", found.effect, False, absent)
 
 
 def sequence(study: Study) -> Iterator[Claim]:
@@ -170,7 +173,7 @@ def all_findings(study: Study) -> Table:
         "What does not hold comes first. Not shown: p is 0.05 or more. p is corrected by Holm over the rows of a "
         "finding; intervals are not. Where prompts are given, seeds and prompts are both drawn at random; otherwise "
         "seeds alone. Seeds needed: to find a difference of this size in 80 % of studies, by a test that is not "
-        "corrected. Not reached: the front has RID's gain nowhere."
+        "corrected. No gain: RID itself gains nothing. Not reached: the front has RID's gain nowhere."
     )
     return Table("Findings", note, HEAD, sorted(rows, key=lambda row: ORDER.index(row[1])))
 

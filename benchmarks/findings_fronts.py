@@ -14,10 +14,12 @@ from findings_study import POINTS, Effect, Measure, Study, Values, averaged
 @dataclass(frozen=True)
 class Matched:
     """A method minus a family's front at the method's gain. reached: of the means that leave out one seed, in how many
-    the front has that gain; the effect has no interval unless all have, and no mean if not even that of all seeds has.
+    the front has that gain; the effect has no interval unless all have, and no mean if not even that of all seeds has,
+    or if the method gains nothing. gain: the method's own.
     """
 
     reached: int
+    gain: float
     effect: Effect
 
 
@@ -34,7 +36,7 @@ def matched(study: Study, label: str, family: str, gain: Measure, measure: Measu
     seeds = [seed for seed in places[-1][0] if points and all(seed in values for place in places for values in place)]
     known = np.array([[[_mean(values[seed]) for values in place] for place in places] for seed in seeds])
     if not seeds:
-        return Matched(0, Effect.of({}))
+        return Matched(0, math.nan, Effect.of({}))
     return at_equal_gain(known, (0.0, _untouched(study, measure), 0.0))
 
 
@@ -43,10 +45,11 @@ def at_equal_gain(known: Values, start: tuple[float, ...]) -> Matched:
 
     def difference(some: Values) -> float:
         *front, (gain, value, _) = some.mean(axis=0).tolist()
-        return float(value - least_drift([start, *front], gain))
+        return float(value - least_drift([start, *front], gain)) if gain > 0 else math.nan
 
     without = [difference(np.delete(known, i, axis=0)) for i in range(len(known))] if len(known) > 1 else []
-    return Matched(int(np.isfinite(without).sum()), Effect.jackknife(difference(known), without))
+    effect = Effect.jackknife(difference(known), without)
+    return Matched(int(np.isfinite(without).sum()), float(known[:, -1, 0].mean()), effect)
 
 
 def least_drift(front: Sequence[tuple[float, ...]], target: float) -> float:

@@ -119,9 +119,9 @@ def at_matched_gain(study: Study) -> Table:
     note = (
         "RID minus the front of the others, of means over the orders and seeds that all have. A front goes in "
         "straight lines from the base model through its methods, from the least to the largest step; its place is "
-        "where it drifts least of all that gain at least as much as RID, which is the base model if RID gains nothing. "
-        "Reached: in how many means that leave out one seed. The interval is that of the jackknife over seeds; there "
-        "is none unless all reach RID's gain."
+        "where it drifts least of all that gain at least as much as RID; there is none if RID gains nothing. Reached: "
+        "in how many means that leave out one seed. The interval is that of the jackknife over seeds; there is none "
+        "unless all reach RID's gain."
     )
     return Table("At RID's gain", note, ["front", "equal", "seeds", "reached", *columns], rows)
 

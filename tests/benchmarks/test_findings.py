@@ -127,7 +127,7 @@ def test_a_study_may_have_begun_only(tmp_path: Path, labels: list[str]) -> None:
 def test_one_seed_tests_nothing(tmp_path: Path) -> None:
     record = recorded(tmp_path, [3])
     _, *rows = tables(written(record), "record")["Findings"]
-    assert {row[1] for row in rows} <= {"not tested", "not reached"}
+    assert {row[1] for row in rows} <= {"not tested", "not reached", "no gain"}
     assert wrong(written(record), record)[1] == []
 
 
@@ -141,8 +141,15 @@ def test_a_page_keeps_what_is_around_a_block() -> None:
 def test_a_front_counts_where_it_gains_as_much_with_the_least_drift() -> None:
     front = [(0.0, 1.0, 0.0), (2.0, 0.8, 0.2), (1.0, 0.2, 0.8)]  # gain, structure, drift
     assert findings_fronts.least_drift(front, 1.5) == pytest.approx(0.85)
-    assert findings_fronts.least_drift(front, -0.1) == 1.0  # the base model gains more
     assert math.isnan(findings_fronts.least_drift(front, 2.5))
+
+
+@pytest.mark.parametrize("gain", [-0.1, 0.0, 2.5])
+def test_a_method_without_a_gain_of_the_front_is_not_compared(gain: float) -> None:
+    seeds = np.array([[[1.0, 0.2, 0.2], [gain, 0.5, 0.5]]] * 3)
+    found = findings_fronts.at_equal_gain(seeds, (0.0, 0.0, 0.0))
+    assert (found.reached, found.gain) == (0, pytest.approx(gain))
+    assert math.isnan(found.effect.mean)
 
 
 @pytest.mark.slow

@@ -145,6 +145,8 @@ class Recomputed:
         def estimate(some: Sequence[int]) -> float:
             place = {n: [np.mean([np.mean(v[seed]) for seed in some]) for v in curve] for n, curve in curves.items()}
             target, _, value = place["rid"]
+            if target <= 0:
+                return NAN
             front = [(0.0, 0.0, base), *(place[name] for name in names)]
             there = [(d, v) for g, d, v in front if g >= target]
             for (g0, d0, v0), (g1, d1, v1) in pairwise(front):
@@ -161,7 +163,8 @@ class Recomputed:
         known = {"half": half, "p": p, "sd": error * math.sqrt(n)}
         if math.isnan(whole):
             known = dict.fromkeys(known, NAN)
-        return {"mean": whole, **known, "seeds": n, "prompts": 0, "reached": reached}
+        own = float(np.mean([np.mean(curves["rid"][0][seed]) for seed in seeds])) if seeds else NAN
+        return {"mean": whole, **known, "seeds": n, "prompts": 0, "reached": reached, "gain": own}
 
     def rate(self, label: str, reward: str, metric: str) -> dict[int, Any]:
         """The change by one stage from the base."""

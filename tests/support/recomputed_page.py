@@ -99,7 +99,8 @@ def _findings(known: Recomputed, head: list[str], rows: list[list[str]]) -> list
     found = []
     for row, effect, p in zip(rows, effects, corrected, strict=True):
         interval = Between(effect["mean"] - effect["half"], effect["mean"] + effect["half"])
-        verdict = "not reached" if math.isnan(effect["mean"]) else _verdict(known, row, effect["mean"], p)
+        absent = "no gain" if effect.get("gain", 1.0) <= 0 else "not reached"
+        verdict = absent if math.isnan(effect["mean"]) else _verdict(known, row, effect["mean"], p)
         counts = [str(effect["seeds"]), str(effect["prompts"] or "-")]
         seeds = needed(effect["mean"], effect["sd"])
         metric = re.split(r",? ", row[3])[0]
