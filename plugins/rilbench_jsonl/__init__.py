@@ -4,20 +4,23 @@ Every line has `time` (when it was written, ISO 8601 in UTC), `event` and `run` 
 event:
 
 run_started      label, strategy, rewards, seed, command, plugins
-update           stage, label, update (counted from 1 in each stage), values: the training curves
+update           stage, label, update (counted from 1 in each stage), step (of all stages), values: the training curves
+validated        stage, label, update, step, values, pictures (their files)
 stage_finished   stage (0 is the base model), label, rewards, values, forgetting (as tables show it, without masked
                  metrics), train_seconds, evaluate_seconds
 run_finished     values after the last stage, forgetting over the whole run
 run_failed       stages (how many rows are finished), error (its class), message
 
-Values are those of `result.json`; non-finite values are null. A stage and its updates are logged once, even if the
-run is resumed or repeated; the start and the end of every attempt are logged.
+Values are those of `result.json`; non-finite values are null. Updates are logged while a stage trains, at most
+`SECONDS` late, with its learning rate, speed and memory. A stage and its updates are logged once, even if the run is
+resumed or repeated; the start and the end of every attempt are logged.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import time
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,40 +29,63 @@ from typing import Any, BinaryIO
 from filelock import FileLock
 
 from rilbench import hookimpl
+from rilbench.contracts.progress import Picture, Progress
 from rilbench.contracts.redact import redacted
 from rilbench.contracts.result import RunResult
 from rilbench.contracts.untrusted import open_own
+from rilbench.store import stage_record
 from rilbench.store.files import finite, read_json
 from rilbench.store.layout import Store
 
 FILE = "log.jsonl"
 LOCK_SECONDS = 60
+SECONDS = 5.0  # that updates wait to be logged together: the file is read each time
 STAGE = ("label", "rewards", "values", "forgetting", "train_seconds", "evaluate_seconds")
 
 
 class JsonLog:
-    """The hook plugin. It has no state: what was already logged is read from the file."""
+    """The hook plugin. What was logged is read from the file; `waiting` are updates that are not written yet."""
 
     api_version = 1
+
+    def __init__(self) -> None:
+        self.waiting: list[Mapping[str, Any]] = []
+        self.written = 0.0  # when updates were, in seconds of a clock
 
     @hookimpl
     def run_started(self, folder: Path, result: RunResult) -> None:
         """Log the start of a run."""
+        self.waiting = []
         names = ("label", "strategy", "rewards", "seed", "command", "plugins")
         log(folder, result, {"event": "run_started"} | {name: getattr(result, name) for name in names})
 
     @hookimpl
+    def update_finished(self, folder: Path, result: RunResult, progress: Progress) -> None:
+        """Log an update, together with those after it of the next seconds."""
+        self.waiting.append(_moment("update", progress))
+        if time.monotonic() > self.written + SECONDS:
+            self._flush(folder, result)
+
+    @hookimpl
+    def validated(self, folder: Path, result: RunResult, progress: Progress, pictures: Sequence[Picture]) -> None:
+        """Log the numbers of a validation, and where its images are."""
+        files = {"pictures": [str(picture.path) for picture in pictures]}
+        self._flush(folder, result, _moment("validated", progress) | files)
+
+    @hookimpl
     def stage_finished(self, folder: Path, result: RunResult, stage: int) -> None:
         """Log a row, preceded by its training curves (not for the base model and merged stages)."""
-        row = result.to_json()["stages"][stage]
-        record = Store(folder.parent).stage(row["stage_id"]).record
+        store, row = Store(folder.parent), result.to_json()["stages"][stage]
+        record = store.stage(row["stage_id"]).record
         curves = read_json(record)["log"] if record.exists() else []
+        before = sum(stage_record.updates(store.stage(row.stage_id).folder) for row in result.matrix.rows[:stage])
         updates = [
-            {"event": "update", "stage": stage, "update": int(entry.pop("update")), "label": row["label"]}
-            | {"values": entry}
+            {"event": "update", "stage": stage, "label": row["label"], "update": (number := int(entry.pop("update")))}
+            | {"step": before + number, "values": entry}
             for entry in curves
         ]
-        log(folder, result, *updates, {"event": "stage_finished", "stage": stage} | {name: row[name] for name in STAGE})
+        end = {"event": "stage_finished", "stage": stage} | {name: row[name] for name in STAGE}
+        self._flush(folder, result, *updates, end)
 
     @hookimpl
     def run_finished(self, folder: Path, result: RunResult) -> None:
@@ -72,12 +98,22 @@ class JsonLog:
     def run_failed(self, folder: Path, result: RunResult, error: BaseException) -> None:
         """Log the reason why the run stopped."""
         why = {"error": type(error).__name__, "message": redacted(str(error))}
-        log(folder, result, {"event": "run_failed", "stages": len(result.matrix.rows)} | why)
+        self._flush(folder, result, {"event": "run_failed", "stages": len(result.matrix.rows)} | why)
 
     @hookimpl
     def summary(self, folder: Path) -> dict[str, str]:
         """The path of the log."""
         return {"log": str(folder / FILE)}
+
+    def _flush(self, folder: Path, result: RunResult, *more: Mapping[str, Any]) -> None:
+        """Log the updates that wait, and more."""
+        log(folder, result, *self.waiting, *more)
+        self.waiting, self.written = [], time.monotonic()
+
+
+def _moment(event: str, progress: Progress) -> dict[str, Any]:
+    names = ("stage", "label", "update", "step", "values")
+    return {"event": event} | {name: getattr(progress, name) for name in names}
 
 
 def log(folder: Path, result: RunResult, *entries: Mapping[str, Any]) -> None:
@@ -97,6 +133,7 @@ def log(folder: Path, result: RunResult, *entries: Mapping[str, Any]) -> None:
             if "stage" not in entry or _key(text) not in logged:
                 file.write(text + b"\n")
                 file.flush()
+                logged.add(_key(text))
 
 
 def _whole_lines(file: BinaryIO) -> list[bytes]:

@@ -14,6 +14,7 @@ import pluggy
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from rilbench.contracts.progress import Picture, Progress
     from rilbench.contracts.result import RunResult
 
 hookspec = pluggy.HookspecMarker("rilbench")
@@ -27,6 +28,21 @@ class Hooks:
     @hookspec
     def run_started(self, folder: Path, result: RunResult) -> None:
         """The plan is made; `config.yaml` and `environment.json` are in the folder, nothing is measured yet."""
+
+    @hookspec
+    def update_finished(self, folder: Path, result: RunResult, progress: Progress) -> None:
+        """A stage has been trained for one more update; `result` has the rows before it.
+
+        A resumed run repeats the updates since its last checkpoint. A stage that is in the store has no updates.
+        """
+
+    @hookspec
+    def validated(self, folder: Path, result: RunResult, progress: Progress, pictures: Sequence[Picture]) -> None:
+        """Images of the validation prompts are drawn and measured (`train.validate_every`); their files stay in the
+        store.
+
+        A resumed run repeats the validations since its last checkpoint.
+        """
 
     @hookspec
     def stage_finished(self, folder: Path, result: RunResult, stage: int) -> None:

@@ -12,6 +12,7 @@ from rilbench.engine import identity, secret_settings
 from rilbench.engine.budget import available
 from rilbench.engine.components import Components
 from rilbench.engine.config import RunConfig
+from rilbench.engine.live import Listened
 from rilbench.engine.loaded_model import LoadedModel
 from rilbench.engine.memo import Memo, Outcome
 from rilbench.engine.needed import inputs, require
@@ -93,7 +94,8 @@ def run(
     read = inputs(components.parts, plan)
     folder = RunFolder.at(Path(config.store) / result.name, reporter.warn)
     loaded = LoadedModel(config, components, plan, reporter)
-    session = Session(loaded, earlier=folder.finished)
+    live = Listened(hooks, folder.path, loaded, result)
+    session = Session(loaded, earlier=folder.finished, live=live)
     with components.discreet():
         _check_memory(loaded, map(Path, read))
     public = secret_settings.public(config, catalog)
@@ -104,7 +106,7 @@ def run(
         for i, planned in enumerate(plan):
             with components.discreet():
                 rows.append(session.row(planned))
-            result = replace(result, matrix=ResultMatrix(tuple(rows), result.matrix.metrics))
+            live.result = result = replace(result, matrix=ResultMatrix(tuple(rows), result.matrix.metrics))
             folder.write(result)
             hooks.call("stage_finished", folder=folder.path, result=result, stage=i)
         result = folder.finish(result, loaded.prompts[: config.evaluate.pictures])

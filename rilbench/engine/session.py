@@ -12,6 +12,7 @@ from torch import Tensor
 from rilbench.contracts.errors import DamagedError
 from rilbench.contracts.result import Row, RunResult
 from rilbench.engine import identity
+from rilbench.engine.live import SILENT, Live
 from rilbench.engine.loaded_model import LoadedModel
 from rilbench.engine.planned import PlannedStage
 from rilbench.engine.training import Training
@@ -31,11 +32,11 @@ LESS = "lower evaluate.batch_size or set model.vae_slicing=true"
 class Session:
     """Trains planned stages, and measures them with every metric on the same prompts and noise.
 
-    earlier: the finished result of the same run, if there is one.
+    earlier: the finished result of the same run, if there is one. live: who hears of a stage while it trains.
     """
 
-    def __init__(self, loaded: LoadedModel, *, earlier: RunResult | None = None) -> None:
-        self.loaded, self.training = loaded, Training(loaded, earlier)
+    def __init__(self, loaded: LoadedModel, *, earlier: RunResult | None = None, live: Live = SILENT) -> None:
+        self.loaded, self.training = loaded, Training(loaded, earlier, live)
         self._counted = False
 
     def row(self, planned: PlannedStage) -> Row:

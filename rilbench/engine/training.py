@@ -10,6 +10,7 @@ from torch import Tensor
 
 from rilbench.contracts.pair import LoraPair
 from rilbench.contracts.result import RunResult
+from rilbench.engine.live import Live
 from rilbench.engine.loaded_model import LoadedModel
 from rilbench.engine.planned import PlannedStage
 from rilbench.files.prompts import read_prompts
@@ -29,7 +30,8 @@ LESS = "lower train.micro_batch (same gradient) or set model.gradient_checkpoint
 class Training:
     """Trains planned stages. earlier: the finished result of the same run, if there is one."""
 
-    def __init__(self, loaded: LoadedModel, earlier: RunResult | None) -> None:
+    def __init__(self, loaded: LoadedModel, earlier: RunResult | None, live: Live) -> None:
+        self.live = live
         self.loaded, self.adapter, self.warn = loaded, loaded.config.adapter, loaded.reporter.warn
         self.seconds = {row.stage_id: row.train_seconds for row in earlier.matrix.rows} if earlier else {}
 
@@ -71,9 +73,11 @@ class Training:
         trained = [each.id for each in loaded.plan if each.train]
         doing = f"stage {trained.index(planned.id) + 1} of {len(trained)}: {planned.stage.label}"
         with loaded.reporter.work(doing, "update", planned.id) as advance:
+            heard = self.live.stage(planned, train)
 
             def on_update(update: int, total: int, values: Mapping[str, float]) -> None:
                 advance(update, total, ", ".join(f"{key} {values[key]:.4g}" for key in SHOWN if key in values))
+                heard.update(update, values)
 
             training = self._prepared(planned, train, on_update)
             start = time.perf_counter()

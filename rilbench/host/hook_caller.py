@@ -40,6 +40,10 @@ class HookCaller:
             except PluginError as error:
                 self._left_out(error)
 
+    def listens(self, hook: str) -> bool:
+        """Whether a plugin implements a hook."""
+        return any(_implements(manager, hook) for _, manager in self.plugins.values())
+
     def call(self, hook: str, **arguments: Any) -> None:
         """Call a hook that returns nothing."""
         self._answers(hook, arguments)
@@ -79,6 +83,8 @@ class HookCaller:
         are for the user."""
         answers = []
         for name, (plugin, manager) in list(self.plugins.items()):
+            if not _implements(manager, hook):
+                continue
             try:
                 with redirect_stdout(sys.stderr), blamed(str(plugin), f"failed in {hook}", passed_on=passed_on):
                     answers += [read(answer) for answer in getattr(manager.hook, hook)(**_own(arguments))]
@@ -102,6 +108,10 @@ def _registered(plugin: Plugin) -> pluggy.PluginManager:
         manager.register(loaded() if isinstance(loaded, type) else loaded, plugin.name)
         manager.check_pending()
     return manager
+
+
+def _implements(manager: pluggy.PluginManager, hook: str) -> bool:
+    return bool(getattr(manager.hook, hook).get_hookimpls())
 
 
 def _own(arguments: dict[str, Any]) -> dict[str, Any]:

@@ -38,6 +38,13 @@ def read(folder: Path) -> dict[str, Any]:
     return values
 
 
+def updates(folder: Path) -> int:
+    """How many updates a stage was trained for; 0 without a record, as the base model's and a merge's."""
+    if not StageFiles(folder).record.exists():
+        return 0
+    return max((int(entry["update"]) for entry in read(folder)["log"]), default=0)
+
+
 def damage(folder: Path) -> str:
     """What is wrong with the record; empty if it is usable."""
     try:

@@ -17,12 +17,14 @@ import toy
 from rilbench import hookimpl
 from rilbench.contracts.errors import PluginError, RilbenchError
 from rilbench.contracts.hooks import NAMES, Hooks
+from rilbench.contracts.progress import Picture, Progress
 from rilbench.contracts.result import ResultMatrix, RunResult
 from rilbench.engine import run as engine
 from rilbench.engine.progress import Reporter
 from rilbench.host.catalog import Catalog
 from rilbench.host.hook_caller import HookCaller
 from rilbench.store.files import read_json
+from rilbench.training.stage import StageTraining
 
 calls: list[tuple[str, dict[str, Any]]] = []
 
@@ -33,6 +35,14 @@ class Recorder:
     @hookimpl
     def run_started(self, folder: Path, result: RunResult) -> None:
         calls.append(("run_started", {"result": result, "files": {p.name for p in folder.iterdir()}}))
+
+    @hookimpl
+    def update_finished(self, result: RunResult, progress: Progress) -> None:
+        calls.append(("update_finished", {"progress": progress, "rows": len(result.matrix.rows)}))
+
+    @hookimpl
+    def validated(self, progress: Progress, pictures: Sequence[Picture]) -> None:
+        calls.append(("validated", {"progress": progress, "pictures": pictures}))
 
     @hookimpl
     def stage_finished(self, folder: Path, result: RunResult, stage: int) -> None:
@@ -125,6 +135,54 @@ def test_hook_stage_finished(heard: Heard) -> None:
         rows = values["result"].matrix.rows
         assert rows == heard.outcome.result.matrix.rows[: values["stage"] + 1]
         assert len(values["disk"]["stages"]) == len(rows), "the row is on disk before the hook hears of it"
+
+
+@pytest.mark.slow
+def test_hook_update_finished(heard: Heard) -> None:
+    moments = [values["progress"] for values in heard.only("update_finished")]
+    assert [(p.stage, p.label, p.update, p.updates, p.step) for p in moments] == [
+        *((1, "red", i, 4, i) for i in range(1, 5)),
+        *((2, "dark", i, 4, 4 + i) for i in range(1, 5)),
+    ]
+    assert [values["rows"] for values in heard.only("update_finished")] == [1] * 4 + [2] * 4
+    (values, *_) = [moment.values for moment in moments]
+    assert values["lr"] == 0.05
+    assert {"loss", "reward", "images_per_second", "memory_gb"} <= values.keys()
+    assert "update" not in values
+    assert [moment.values["seconds_left"] == 0 for moment in moments] == [False, False, False, True] * 2
+
+
+def test_hook_validated(tmp_path: Path) -> None:
+    hooks, _ = with_hooks("Recorder")
+    progress = Progress(stage=1, label="red", update=2, updates=4, step=2, values={"red": 0.5})
+    picture = Picture(prompt="a red circle", path=tmp_path / "0.png")
+    hooks.call("validated", folder=tmp_path, result=a_run("run"), progress=progress, pictures=(picture,))
+    assert only("validated") == [{"progress": progress, "pictures": (picture,)}]
+
+
+@pytest.mark.slow
+def test_the_common_axis_continues_after_an_interruption(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    update = StageTraining.update
+
+    def stop(self: StageTraining, number: int, *arguments: Any) -> dict[str, float]:
+        if self.index == 2 and number == 3:
+            raise KeyboardInterrupt
+        return update(self, number, *arguments)
+
+    monkeypatch.setattr(StageTraining, "update", stop)
+    with pytest.raises(KeyboardInterrupt):
+        recorded(workplace, "train.checkpoint_every=2")
+    calls.clear()
+    monkeypatch.setattr(StageTraining, "update", update)
+    recorded(workplace, "train.checkpoint_every=2")
+    assert [values["progress"].step for values in only("update_finished")] == [7, 8]
+
+
+def test_nothing_is_measured_for_a_plugin_that_does_not_listen() -> None:
+    hooks, _ = with_hooks("Unreliable")
+    assert not hooks.listens("update_finished")
+    hooks, _ = with_hooks("Unreliable", "Recorder")
+    assert hooks.listens("update_finished")
 
 
 @pytest.mark.slow

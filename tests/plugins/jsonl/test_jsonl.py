@@ -87,7 +87,10 @@ def test_updates_are_those_of_the_stage(finished: Path) -> None:
     for stage, label in ((1, "red"), (2, "dark")):
         trained = json.loads((finished.parent / "stages" / stages[stage]["stage_id"] / "stage.json").read_text())["log"]
         logged = [line for line in updates if line["stage"] == stage]
-        assert [{"update": line["update"], **line["values"]} for line in logged] == trained
+        told = [{"update": line["update"], **line["values"]} for line in logged]
+        assert [{key: line[key] for key in entry} for line, entry in zip(told, trained, strict=True)] == trained
+        assert all(line.keys() >= {"lr", "images_per_second", "seconds_left", "memory_gb"} for line in told)
+        assert [line["step"] for line in logged] == [UPDATES * (stage - 1) + i for i in range(1, UPDATES + 1)]
         assert {line["label"] for line in logged} == {label}
 
 
