@@ -42,7 +42,7 @@ def parts(out: Path, seed: int) -> list[tuple[tuple[str, ...], Callable[[], obje
         (("hps/tokenizer.json",), lambda: hps.train(out, load_clip(out / "clip"), seed=seed)),
         (("probe.safetensors",), lambda: probe.train(out, vae.load(out), seed=seed)),
         (("fid.safetensors",), lambda: reference.save_statistics(out, seed=seed)),
-        (("prompts/search.txt",), lambda: reference.save_prompts(out / "prompts", seed=seed)),
+        (("prompts/validate.txt",), lambda: reference.save_prompts(out / "prompts", seed=seed)),
     ]
 
 

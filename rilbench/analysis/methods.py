@@ -23,6 +23,10 @@ NEUTRAL = (  # these change no number beyond rounding
     "train.micro_batch",
     "train.log_gradients_every",
     "train.checkpoint_every",
+    "train.validate_every",
+    "train.validate_prompts",
+    "train.validate_images",
+    "train.validate_metrics",
     "evaluate.batch_size",
     "evaluate.pictures",
     "evaluate.metrics",  # these two add columns

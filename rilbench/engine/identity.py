@@ -19,7 +19,14 @@ from rilbench.files.resources import resolve
 from rilbench.model.config import ModelConfig
 
 VERSION = 2  # raised when a change of the engine changes the numbers
-BOOKKEEPING = ("log_gradients_every", "checkpoint_every")  # settings that change no weight
+BOOKKEEPING = (  # settings that change no weight
+    "log_gradients_every",
+    "checkpoint_every",
+    "validate_every",
+    "validate_prompts",
+    "validate_images",
+    "validate_metrics",
+)
 
 _ROUNDING = ("device", "gradient_checkpointing", "vae_slicing")  # of the model, that change nothing but rounding
 

@@ -73,7 +73,9 @@ def _found(parts: Parts) -> Iterator[tuple[NeededFile, str]]:
 def inputs(parts: Parts, plan: Sequence[PlannedStage]) -> dict[str, str]:
     """The states of all files that a plan depends on, including the places of missing ones."""
     config = parts.config
-    prompts = sorted({planned.train.prompts for planned in plan if planned.train})
+    trains = [planned.train for planned in plan if planned.train]
+    validated = {train.validate_prompts for train in trains if train.validate_every}
+    prompts = sorted({train.prompts for train in trains} | validated)
     named = [config.model.path, config.evaluate.prompts, *prompts]
     for part in parts.used(strategies_of(config, plan)):
         named += paths_in(part.settings)

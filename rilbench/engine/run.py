@@ -64,6 +64,11 @@ def planned(config: RunConfig, components: Components) -> list[PlannedStage]:
     plan = make_plan(config, components)
     for path in {stage.train.prompts for stage in plan if stage.train is not None}:
         read_prompts(path)
+    for train in (stage.train for stage in plan if stage.train is not None and stage.train.validate_every):
+        from rilbench.engine import validation
+
+        validation.metrics(components.parts, train)
+        read_prompts(train.validate_prompts)
     return plan
 
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from torch import Tensor
 
 from rilbench.contracts.pair import LoraPair
 from rilbench.contracts.result import RunResult
-from rilbench.engine.live import Live
+from rilbench.engine.live import Heard, Live
 from rilbench.engine.loaded_model import LoadedModel
 from rilbench.engine.planned import PlannedStage
 from rilbench.files.prompts import read_prompts
@@ -80,6 +80,8 @@ class Training:
                 heard.update(update, values)
 
             training = self._prepared(planned, train, on_update)
+            if train.validate_every:
+                training.validate = self._validation(planned, train, heard)
             start = time.perf_counter()
             pair = training.run()
         seconds = time.perf_counter() - start
@@ -100,6 +102,18 @@ class Training:
             carry=self._carry(before),
             on_update=on_update,
         )
+
+    def _validation(self, planned: PlannedStage, train: TrainConfig, heard: Heard) -> Callable[[int], dict[str, float]]:
+        from rilbench.engine.validation import Validation  # most runs have none
+
+        validation = Validation(self.loaded, planned, train)
+
+        def validate(update: int) -> dict[str, float]:
+            values, pictures = validation.after(update)
+            heard.validated(update, values, pictures)
+            return values
+
+        return validate
 
     def _carry(self, before: StageFiles) -> dict[str, Tensor] | None:
         """The tensors that the strategy passed on at the end of a stage; DamagedError if they are missing.

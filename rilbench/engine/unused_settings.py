@@ -43,6 +43,12 @@ def find(given: Mapping[str, Any], parts: Parts, stages: Iterable[Stage]) -> dic
 def _reason(key: str, parts: Parts, trained: Trained) -> str | None:
     config = parts.config
     match key.split("."):
+        case [*_, name] if (
+            name.startswith("validate_")
+            and key.startswith(("train.", "recipes."))
+            and not any(config.train_for(*each).validate_every for each in trained)
+        ):
+            return "train.validate_every is 0"
         case ["train", _] if not trained:
             return None
         case ["train", name] | ["recipes", _, _, name]:

@@ -18,6 +18,8 @@ from rilbench.model.randomness import evaluation_noise
 from rilbench.model.reading import groups
 from rilbench.model.text_to_image import TextToImage
 
+Noise = Callable[[int, str, range, tuple[int, ...]], Tensor]  # seed, prompt, images of it, shape of each
+
 
 @dataclass(frozen=True)
 class Evaluation:
@@ -56,6 +58,7 @@ def evaluate(
     *,
     origin: Origin,
     base_images: Any = None,
+    noise: Noise = evaluation_noise,
     keep: Callable[[Tensor], None] = lambda pixels: None,
     on_batch: Callable[[int, int], None] = lambda done, total: None,
 ) -> Evaluation:
@@ -64,14 +67,16 @@ def evaluate(
     base_images: the base model's images, anything that slices to (B, 3, H, W) uint8, prompt by prompt; without them the
     images are their own base, which is correct for the base model.
 
+    noise: the initial noise of a prompt's images.
+
     keep: receives the images (B, 3, H, W) uint8 of each batch, in that order.
     """
     columns = [_Column(name, metric, origin) for name, metric in metrics.items()]
     pictures: list[Tensor] = []
     first = range(0, min(config.pictures, len(prompts)) * config.images_per_prompt, config.images_per_prompt)
     done, total = 0, len(prompts) * config.images_per_prompt
-    for batch_prompts, noise in batches(model, prompts, config):
-        pixels = to_pixels(generate(model, batch_prompts, noise, origin))
+    for batch_prompts, z_N in batches(model, prompts, config, noise):
+        pixels = to_pixels(generate(model, batch_prompts, z_N, origin))
         batch = as_seen(pixels, model.device)
         pictures += [pixels[i - done].clone() for i in first if done <= i < done + len(batch)]
         keep(pixels)
@@ -119,13 +124,15 @@ def as_seen(pixels: Tensor, device: str) -> Tensor:
     return pixels.to(device).float() / 255
 
 
-def batches(model: TextToImage, prompts: Sequence[str], config: EvaluateConfig) -> Iterator[tuple[list[str], Tensor]]:
+def batches(
+    model: TextToImage, prompts: Sequence[str], config: EvaluateConfig, noise: Noise = evaluation_noise
+) -> Iterator[tuple[list[str], Tensor]]:
     """Prompts and noise (B, C, h, w) of an evaluation's images, prompt by prompt, in batches of `config.batch_size`."""
     every = [(prompt, i) for prompt in prompts for i in range(config.images_per_prompt)]
     for start in range(0, len(every), config.batch_size):
         part = every[start : start + config.batch_size]
-        noise = [evaluation_noise(config.seed, p, range(i, i + 1), model.latent_shape) for p, i in part]
-        yield [p for p, _ in part], torch.cat(noise)
+        z_N = [noise(config.seed, p, range(i, i + 1), model.latent_shape) for p, i in part]
+        yield [p for p, _ in part], torch.cat(z_N)
 
 
 class RewardMetric(MeanMetric):

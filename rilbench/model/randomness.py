@@ -6,6 +6,7 @@ evaluation, the device, nor what ran before. Keys in use:
     ("init", seed, stage)               initial adapter pair of a stage
     ("train", seed, stage, sample)      prompt and initial noise of a training sample
     ("evaluation", seed, prompt, image) initial noise of one evaluation image
+    ("validation", prompt, image)       initial noise of one validation image, the same for every stage and seed
 """
 
 from __future__ import annotations
@@ -25,3 +26,8 @@ def generator_for(*key: str | int) -> torch.Generator:
 def evaluation_noise(seed: int, prompt: str, images: range, shape: tuple[int, ...]) -> Tensor:
     """Initial noise (len(images), *shape) of images of one prompt; a function of (seed, prompt, image index) only."""
     return torch.stack([torch.randn(shape, generator=generator_for("evaluation", seed, prompt, i)) for i in images])
+
+
+def validation_noise(seed: int, prompt: str, images: range, shape: tuple[int, ...]) -> Tensor:
+    """The same of validation images, which depends on no seed: (prompt, image index) only."""
+    return torch.stack([torch.randn(shape, generator=generator_for("validation", prompt, i)) for i in images])

@@ -3,6 +3,7 @@
     RUN/    result.json  config.yaml  environment.json  plan.json  table.md  samples.png  memo-DIGEST.json
     STUDY/  study.json                                                       its runs are next to it
     stages/STAGE/  stage.json  adapter_model.safetensors  adapter_config.json  carry.safetensors  checkpoint.pt
+    stages/STAGE/validation/UPDATE-NUMBER.png
     stages/STAGE/evaluations/EVALUATION/  metrics.json  scores.safetensors  images.safetensors  sample-0.png ...
 
 STAGE and EVALUATION are hashes of everything that determines their contents, so runs share them.
@@ -116,7 +117,12 @@ class StageFiles(_Folder):
     adapter = _Place(ADAPTER)  # what PEFT reads in addition to the weights
     carry = _Place("carry.safetensors")  # tensors that the strategy passes to the next stage
     checkpoint = _Place("checkpoint.pt")  # the state of an unfinished training
+    validation = _Place("validation")  # the folder of the validation images
     evaluations = _Place("evaluations")  # the folder of all evaluations of the stage
+
+    def validation_picture(self, update: int, number: int) -> Path:
+        """The image of a validation prompt after an update."""
+        return self.validation / f"{update:06}-{number}.png"
 
     def evaluation(self, identity: str) -> EvaluationFiles:
         """An evaluation, by its identity."""

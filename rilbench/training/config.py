@@ -49,6 +49,30 @@ class TrainConfig:
         10, "updates between measurements of each loss term's gradient norm", at_least=1, at_most=10**6
     )
     checkpoint_every: int = setting(100, "updates between checkpoints within a stage", at_least=1, at_most=10**6)
+    validate_every: int = setting(
+        0,
+        "updates between validations, which draw and measure a few images; 0 means none",
+        at_least=0,
+        at_most=10**6,
+        added=True,
+    )
+    validate_prompts: str = setting(
+        "package:rilbench_shapes/prompts/validate.txt",
+        "file of validation prompts, apart from those of training and evaluation",
+        path=True,
+        added=True,
+    )
+    validate_images: int = setting(
+        8, "images of a validation, one for each of the first prompts of the file", at_least=1, at_most=1000, added=True
+    )
+    validate_metrics: tuple[str, ...] = setting(
+        (), "what a validation measures, of the run's rewards and metrics; empty means its rewards", added=True
+    )
+
+    def validates(self, update: int) -> bool:
+        """Whether an update (from 1) is followed by a validation: every n-th and the last one."""
+        every = self.validate_every
+        return bool(every) and update > 0 and (update % every == 0 or update == self.updates)
 
     @property
     def updates(self) -> int:

@@ -22,6 +22,8 @@ from rilbench.training.update import Trainer
 
 OnUpdate = Callable[[int, int, Mapping[str, float]], None]  # update, of how many, its logged values
 
+VALIDATED = "validate/"  # how names of validation metrics begin in the log
+
 
 @dataclass(kw_only=True)
 class StageTraining(Trainer):
@@ -36,6 +38,7 @@ class StageTraining(Trainer):
     warn: Callable[[str], None] = lambda text: None
     say: Callable[[str], None] = lambda text: None
     on_update: OnUpdate = lambda update, total, values: None
+    validate: Callable[[int], Mapping[str, float]] = lambda update: {}  # what is measured after an update
     log: list[dict[str, float]] = field(default_factory=list)
 
     def run(self) -> LoraPair:
@@ -52,8 +55,15 @@ class StageTraining(Trainer):
             self.on_update(number + 1, total, self.log[-1])
             if (number + 1) % self.config.checkpoint_every == 0 and number + 1 < total:
                 self._save(number + 1, pair, optimiser)
+            self._validate(number + 1)
         self._report()
         return pair.copy()
+
+    def _validate(self, update: int) -> None:
+        """Log a validation if it is due; not again if the checkpoint has it."""
+        if self.config.validates(update) and not any(key.startswith(VALIDATED) for key in self.log[-1]):
+            values = self.validate(update)
+            self.log[-1] |= {f"{VALIDATED}{name}": value for name, value in values.items()}
 
     def _report(self) -> None:
         """Warn of terms without influence and of an eps that matters; tell what clipping did."""
@@ -100,6 +110,7 @@ class StageTraining(Trainer):
         optimiser.load_state_dict(saved["optimiser"])
         self._strategy.load_state(saved["strategy"])
         self.log.extend(saved["log"])
+        self._validate(saved["update"])
         return int(saved["update"])
 
     def _save(self, update: int, pair: LoraPair, optimiser: torch.optim.Optimizer) -> None:

@@ -17,7 +17,8 @@ from rilbench_shapes.world import sample_scenes
 
 IMAGES = 20_000
 KEPT = 2_000  # images whose features are stored, for kernel distances
-PROMPTS = {"train": 750, "eval": 50, "search": 50}  # search: settings are chosen on prompts that no table measures
+# search: settings are chosen on prompts that no table measures; validate: shown while a stage trains
+PROMPTS = {"train": 750, "eval": 50, "search": 50, "validate": 8}
 
 
 def save_statistics(folder: Path, *, seed: int = 0) -> None:
