@@ -11,7 +11,7 @@ import typer
 
 from rilbench.cli.options import AsJson, Config, Plugins, Quiet, Settings, catalog, requested
 from rilbench.cli.output import echo, print_json, print_outcome, prints_on_stderr
-from rilbench.contracts.errors import UsageError
+from rilbench.contracts.errors import ConfigError, UsageError
 
 if TYPE_CHECKING:
     from rilbench.engine.saved import SavedRun
@@ -150,8 +150,12 @@ def evaluate(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="A diffusers folder, package: path or Hub id")],
     settings: Settings = None,
     lora: Annotated[
-        str | None,
-        typer.Option("--lora", help="LoRA file or folder, PATH or PATH:SCALE: safetensors of diffusers, PEFT or kohya"),
+        list[str] | None,
+        typer.Option(
+            "--lora",
+            help="LoRA of diffusers, PEFT or kohya: file, folder or hub:OWNER/REPO/FILE, with @SCALE at the end; "
+            "repeatable, all are added",
+        ),
     ] = None,
     rewards: Annotated[
         str | None,
@@ -172,15 +176,14 @@ def evaluate(
     from rilbench.engine.memo import Outcome
     from rilbench.engine.unused_settings import require_read
     from rilbench_release import foreign
-    from rilbench_release.attach import Lora
 
-    given = Lora.parse(lora) if lora else None
+    _check_places(lora or ())
     require_read(settings or (), READ["evaluate"], "evaluate")
     asked = requested(config, settings, plugin, quiet=quiet, rewards=rewards, label=label, model={"path": model})
     with prints_on_stderr():
         folder, result = foreign.evaluate(
             asked.config,
-            given,
+            lora or (),
             catalog=asked.catalog,
             reporter=asked.reporter,
             command=asked.command,
@@ -190,3 +193,15 @@ def evaluate(
         print_json(result.to_json() | {"folder": str(folder)})
     else:
         print_outcome(Outcome(folder, result, {}))
+
+
+def _check_places(loras: Sequence[str]) -> None:
+    """Raises UsageError for a --lora that names no LoRA on this disk; published files are checked later."""
+    from rilbench.files.loras import loras_of
+
+    try:
+        for lora in loras_of(loras, "--lora"):
+            if not lora.needed:
+                lora.file  # noqa: B018 - checks it
+    except ConfigError as error:
+        raise UsageError(str(error)) from None

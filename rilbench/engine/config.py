@@ -33,6 +33,13 @@ class RunConfig:
     label: str = setting("", "name of the method in tables; empty means the strategy's name")
     rewards: tuple[str, ...] = setting(("aesthetic", "hps"), "rewards in training order", longest=200)
     seed: int = setting(0, "seed of initial pairs, training prompts and noise", at_least=0, at_most=MOST)
+    first_stage: int = setting(
+        1,
+        "number of the run's first stage, by which it draws; 2 if the base model contains what one stage trained",
+        at_least=1,
+        at_most=1000,
+        added=True,
+    )
     store: str = setting("runs", "folder of all results", path=True)
     requires: tuple[str, ...] = setting(
         (), "plugin distributions that must be installed, such as rilbench-warmth>=0.1", longest=200

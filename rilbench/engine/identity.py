@@ -14,6 +14,7 @@ from rilbench.contracts.settings import is_unset
 from rilbench.engine.config import RunConfig
 from rilbench.files.fingerprints import fingerprint, walked
 from rilbench.files.hub import commit_of, is_hub_id
+from rilbench.files.loras import loras_of
 from rilbench.files.pipelines import half_parts
 from rilbench.files.resources import resolve
 from rilbench.model.config import ModelConfig
@@ -43,15 +44,16 @@ def base_document(config: RunConfig) -> dict[str, Any]:
 
 
 def weights_document(model: ModelConfig) -> dict[str, Any]:
-    """What determines the weights that loading reads: contents of a folder, or id and commit on the Hub.
+    """What determines the weights that loading reads: contents of a folder, or id and commit on the Hub, and of LoRAs.
 
     half: the parts that the cache has in half precision only; full precision may be fetched later.
     """
     path = resolve(model.path)
+    loras = {"lora": [lora.document for lora in loras_of(model.lora)]} if model.lora else {}
     if not is_hub_id(path):
-        return {"path": fingerprint(path) if Path(path).exists() else path, "revision": None, "half": []}
+        return {"path": fingerprint(path) if Path(path).exists() else path, "revision": None, "half": []} | loras
     commit = commit_of(path, model.revision or "main")
-    return {"path": path, "revision": commit, "half": half_parts(path, commit)}
+    return {"path": path, "revision": commit, "half": half_parts(path, commit)} | loras
 
 
 def pinned(config: RunConfig) -> RunConfig:

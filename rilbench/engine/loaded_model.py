@@ -15,6 +15,7 @@ from rilbench.engine.config import RunConfig
 from rilbench.engine.planned import Chain, PlannedStage
 from rilbench.engine.progress import Reporter
 from rilbench.evaluation.evaluate import LOADED, Origin
+from rilbench.files.loras import loras_of
 from rilbench.files.prompts import evaluation_prompts, read_prompts
 from rilbench.model.adapters import AdapterGroup
 from rilbench.model.attach import adapter_group
@@ -39,7 +40,8 @@ class LoadedModel:
     def model(self) -> TextToImage:
         self.reporter.say("loading the model")
         config, device = self.config.model, self.components.device
-        if self.config.check_memory and not available.is_small(config, [pipeline_folder(config)], 1, device):
+        files = [pipeline_folder(config), *(path for lora in loras_of(config.lora) for path in lora.paths)]
+        if self.config.check_memory and not available.is_small(config, files, 1, device):
             from rilbench.engine.budget.weights import check_weights
 
             check_weights(config, device)

@@ -16,6 +16,7 @@ from rilbench.engine.plan import strategies_of
 from rilbench.engine.planned import PlannedStage
 from rilbench.files import pipelines as pipeline_files
 from rilbench.files.hub import branch_file, is_hub_id
+from rilbench.files.loras import loras_of
 from rilbench.files.model_path import check_local
 from rilbench.files.published import is_present, missing, place_of
 from rilbench.files.resources import resolve
@@ -56,12 +57,17 @@ def require(parts: Parts) -> None:
         unlisted = place and pipeline_files.index_of(*place) in absent
         note = f"model.path: there is no folder {model.path!r} here, so it is read as the id of a repository on the Hub"
         raise missing(absent, note if unlisted else "")
+    for lora in loras_of(model.lora):
+        lora.file  # noqa: B018 - checks it
 
 
 def _found(parts: Parts) -> Iterator[tuple[NeededFile, str]]:
     if place := hub_model(parts.config.model):
         for file in pipeline_files.in_cache(*place):
             yield file, "model"
+    for lora in loras_of(parts.config.model.lora):
+        for file in lora.needed:
+            yield file, "model.lora"
     for key, value in flat(as_mapping(parts.config)).items():
         if key.startswith(SECTIONS) and isinstance(value, str) and is_reference(value):
             yield NeededFile.parse(value), key
@@ -81,7 +87,8 @@ def inputs(parts: Parts, plan: Sequence[PlannedStage]) -> dict[str, str]:
         named += paths_in(part.settings)
     files = [need.file for need in needed(parts)]
     branches = [branch_file(repo, revision) for file in files if file.hub for repo, _, revision in [file.hub]]
-    return states(dict.fromkeys([*map(_located, named), *map(place_of, files), *branches]))
+    loras = [path for lora in loras_of(config.model.lora) for path in lora.paths]
+    return states(dict.fromkeys([*map(_located, named), *loras, *map(place_of, files), *branches]))
 
 
 def _located(text: str) -> Path:

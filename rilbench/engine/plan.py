@@ -20,7 +20,11 @@ def make_plan(config: RunConfig, components: Components) -> list[PlannedStage]:
     """The untouched base first, then every stage of the strategy."""
     stages = planned_stages(config, components)
     document = components.parts.base_document
-    plan = [PlannedStage(stage=Stage(), id=identity.digest(document), document=document, below=(), chain=())]
+    before = config.first_stage - 1
+    base = PlannedStage(
+        stage=Stage(), id=identity.digest(document), document=document, below=(), chain=(), index=before
+    )
+    plan = [base]
     for stage in stages:
         plan.append(_merged(stage, plan) if stage.merge else _trained(stage, plan, config, components.parts))
     return plan

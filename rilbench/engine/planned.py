@@ -30,7 +30,7 @@ class PlannedStage:
     chain: Chain  # the model after it
     by: str = ""
     initial: str | None = None  # the stage whose pair it continues; None starts a new pair
-    index: int = 0  # how many stages were trained to get here, this one included
+    index: int = 0  # how many stages were trained to get here, this one and those in the base model included
     train: TrainConfig | None = None
     kept: bool = False
     trained_with: TrainConfig | None = None

@@ -83,16 +83,23 @@ class SavedRun:
     def check_base(self) -> None:
         """ConfigError if the base model at `model.path` is not the one that the stages were trained and measured on."""
         documents = (self.document(stage) for stage in range(1, len(self.rows)))
-        if not self._is_base(next(filter(None, documents), {})):
-            path = self.config.model.path
-            raise ConfigError(f"{path!r} is not the model this run was trained on; give that model with model.path=...")
+        document = next(filter(None, documents), {})
+        if not self._is_base(document):
+            model = self.config.model
+            loras = " and its LoRAs with model.lora=..." if model.lora or "lora" in document.get("model", {}) else ""
+            named = " with ".join(map(repr, (model.path, *model.lora)))
+            raise ConfigError(
+                f"{named} is not the model this run was trained on; give that model with model.path=...{loras}"
+            )
 
     def _is_base(self, document: Mapping[str, Any]) -> bool:
         """Whether the weights are those of a stage's document, or without one those the first row was measured with."""
         if document:
-            return bool(identity.weights_document(self.config.model).items() <= document["model"].items())
+            weights, trained = identity.weights_document(self.config.model), document["model"]
+            return {key: trained.get(key) for key in {*weights, "lora"}} == {"lora": None} | weights
         recorded, model = load(str(RunFiles(self.folder).settings)), self.config.model
-        measured = replace(recorded, model=replace(recorded.model, path=model.path, revision=model.revision))
+        same = {key: getattr(model, key) for key in ("path", "revision", "lora")}
+        measured = replace(recorded, model=replace(recorded.model, **same))
         return identity.digest(identity.base_document(measured)) == self.rows[0].stage_id
 
     def document(self, stage: int) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from rilbench.contracts.settings import setting
+from rilbench.files.loras import loras_of
 
 
 @dataclass(frozen=True)
@@ -16,6 +17,12 @@ class ModelConfig:
         "package:rilbench_shapes/weights/pipeline", "diffusers folder, `package:` path or Hub id", path=True
     )
     revision: str | None = setting(None, "commit, tag or branch of a Hub id", longest=200)
+    lora: tuple[str, ...] = setting(
+        (),
+        "LoRAs that are part of the base model, each a file, folder or hub:OWNER/REPO/FILE, with @SCALE at the end",
+        path=True,
+        added=True,
+    )
     device: str = setting("auto", "auto, cpu, cuda or one GPU, such as cuda:1", longest=60)
     precision: Literal["fp32", "bf16"] = setting(
         "fp32", "precision of the frozen weights; adapters and the last denoising steps are always fp32"
@@ -45,6 +52,9 @@ class ModelConfig:
         False, "recompute activations of denoiser and autoencoder: less memory, one more forward pass"
     )
     vae_slicing: bool = setting(False, "decode one image at a time, which needs less memory")
+
+    def __post_init__(self) -> None:
+        loras_of(self.lora, "lora")  # checks the scales
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from torch import nn
 
 from rilbench.contracts.errors import ConfigError, RilbenchError, reason
 from rilbench.files.hub import INDEX, is_hub_id
+from rilbench.files.loras import loras_of
 from rilbench.files.model_path import check_local
 from rilbench.files.pipelines import SKIPPED, in_cache, variant_of
 from rilbench.files.published import hub_folder, require_published
@@ -27,13 +28,17 @@ REMEDY = "fetch or make its files again"
 
 
 def load_backbone(config: ModelConfig) -> Backbone:
-    """The pipeline at `config.path` on `config.device`. Raises ConfigError if it is missing, corrupt or of an unknown
-    family.
+    """The pipeline at `config.path` with `config.lora` on `config.device`. Raises ConfigError if it is missing, corrupt
+    or of an unknown family, or does not fit its LoRAs.
 
     Weights are read from safetensors only.
     """
     pipeline = load_pipeline(config, DTYPES[config.precision])
     backbone = family(type(pipeline).__name__)(pipeline, config, device=pick_device(config.device))
+    if config.lora:
+        from rilbench.model.base_loras import attach
+
+        attach(pipeline, loras_of(config.lora))
     try:
         backbone.sampler  # noqa: B018 - checks that one can be made
     except RilbenchError:
@@ -44,7 +49,7 @@ def load_backbone(config: ModelConfig) -> Backbone:
 
 
 def load_pipeline(config: ModelConfig, dtype: torch.dtype) -> Any:
-    """The same as diffusers' own object, on the CPU."""
+    """The same as diffusers' own object, on the CPU and without `config.lora`."""
     import diffusers
     import transformers
 

@@ -12,6 +12,7 @@ import pytest
 import tiny_pipelines
 import torch
 import toy
+from tiny_pipelines import load_plain, theirs
 from torch import Tensor
 
 from rilbench.contracts.errors import ConfigError
@@ -62,44 +63,11 @@ def new_pair(model: TextToImage) -> LoraPair:
     return pair
 
 
-def theirs(pipeline: Any, family: str, z: Tensor, config: ModelConfig, monkeypatch: pytest.MonkeyPatch) -> Tensor:
-    """What diffusers makes of the same noise."""
-    pipeline.set_progress_bar_config(disable=True)
-    scheduler, start = pipeline.scheduler, z[:, :4]
-    if family == "sd_turbo":  # Euler's first state is a little larger than its noise
-        scheduler.set_timesteps(config.steps)
-        start = start * scheduler.init_noise_sigma.pow(-1) * (scheduler.init_noise_sigma**2 + 1).sqrt()
-    if family == "flux":
-        start = pipeline._pack_latents(start, 2, 4, *z.shape[2:])
-    if family == "latent_consistency":  # its later noise
-        later = iter(z[:, 4:].split(4, dim=1))
-        monkeypatch.setattr("diffusers.schedulers.scheduling_lcm.randn_tensor", lambda *a, **k: next(later))
-    options: dict[str, Any] = {"max_sequence_length": 256} if family == "stable_diffusion_3" else {}
-    made: Tensor = pipeline(
-        prompt=PROMPTS,
-        latents=start,
-        num_inference_steps=config.steps,
-        guidance_scale=config.guidance,
-        height=16,
-        width=16,
-        output_type="pt",
-        **options,
-    ).images
-    return made
-
-
-def load_plain(family: str, folders: dict[str, Path]) -> Any:
-    from diffusers import DiffusionPipeline
-
-    options = {} if family in ("stable_diffusion_xl", "stable_diffusion_3", "flux") else tiny_pipelines.UNSAFE
-    return DiffusionPipeline.from_pretrained(folders[family], **options)
-
-
 @pytest.mark.slow
 def test_images_are_those_of_diffusers(family: str, folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
     config = settings(family, folders)
     model = TextToImage.load(config)
-    expected = theirs(load_plain(family, folders), family, noise(model), config, monkeypatch)
+    expected = theirs(load_plain(family, folders[family]), family, noise(model), PROMPTS, config, monkeypatch)
     assert expected.std() > 0.01  # or the test says nothing
     assert torch.allclose(image(model), expected, atol=1e-5)
     assert not torch.allclose(image(model), image(TextToImage.load(settings(family, folders, steps=5))), atol=1e-3)
@@ -118,9 +86,9 @@ def test_a_pair_on_disk_is_a_lora_of_the_pipeline(
     save_pair(tmp_path, pair, AdapterConfig(rank=2, targets=TARGETS), model.backbone.prefix)
     group.load_chain([(pair, 1.0)])
     assert (image(model) - untouched).abs().max() > 1e-3
-    plain = load_plain(family, folders)
+    plain = load_plain(family, folders[family])
     plain.load_lora_weights(tmp_path, weight_name="adapter_model.safetensors")
-    expected = theirs(plain, family, noise(model), config, monkeypatch)
+    expected = theirs(plain, family, noise(model), PROMPTS, config, monkeypatch)
     assert torch.allclose(image(model), expected, atol=1e-5)
 
 
@@ -162,16 +130,16 @@ def test_half_precision_is_that_of_diffusers(
     family: str, folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """No further from its bfloat16 than that is from float32; nothing needs autocast, with pairs or without."""
-    plain = load_plain(family, folders)
+    plain = load_plain(family, folders[family])
     config = settings(family, folders, precision="bf16")
     model = TextToImage.load(config)
-    exact = theirs(plain, family, noise(model), config, monkeypatch)
+    exact = theirs(plain, family, noise(model), PROMPTS, config, monkeypatch)
     error = (image(model) - exact).abs().mean()
     half = plain.to(torch.bfloat16)
     half.vae.to(torch.float32)
     decode = half.vae.decode
     monkeypatch.setattr(half.vae, "decode", lambda z, **options: decode(z.float(), **options))
-    rounded = (theirs(half, family, noise(model).bfloat16(), config, monkeypatch).float() - exact).abs().mean()
+    rounded = (theirs(half, family, noise(model).bfloat16(), PROMPTS, config, monkeypatch).float() - exact).abs().mean()
     assert 0 < error < 1.5 * rounded
     group = adapter_group(model.network, targets=TARGETS)
     assert group.base[next(iter(group.layers))].data_ptr() == next(iter(group.layers.values())).weight.data_ptr()

@@ -24,7 +24,6 @@ from rilbench.files.model_path import check_local
 from rilbench.model.loading import load_backbone
 from rilbench.model.text_to_image import TextToImage
 from rilbench_release import foreign
-from rilbench_release.attach import Lora
 
 
 @pytest.mark.slow
@@ -42,8 +41,8 @@ def test_nan_images_of_a_lora(workplace: Path) -> None:
     file = workplace / "style.safetensors"
     down, up = torch.ones(2, 8, 3, 3), torch.ones(4, 2, 1, 1)
     save_file({"unet.conv_out.lora_A.weight": down, "unet.conv_out.lora_B.weight": up}, file)
-    with pytest.raises(DivergedError, match=r"after adding the LoRA; the LoRA .*style\.safetensors .*at scale "):
-        foreign.evaluate(toy.config(workplace), Lora(file, 1e38), catalog=toy.catalog(), reporter=Reporter(quiet=True))
+    with pytest.raises(DivergedError, match=r"after adding the LoRA; .*style\.safetensors@1e38 causes this; lower"):
+        foreign.evaluate(toy.config(workplace), [f"{file}@1e38"], catalog=toy.catalog(), reporter=Reporter(quiet=True))
 
 
 def test_nan_images_after_training(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:

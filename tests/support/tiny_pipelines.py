@@ -1,14 +1,17 @@
-"""A tiny random pipeline of every family: 16 px images, 8 x 8 latents, one step of code from the published ones."""
+"""A tiny random pipeline of every family: 16 px images, 8 x 8 latents, one step of code from the published ones; and
+the images that diffusers makes with it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 from diffusers import (
     DDIMScheduler,
+    DiffusionPipeline,
     EulerDiscreteScheduler,
     FlowMatchEulerDiscreteScheduler,
     FluxPipeline,
@@ -20,8 +23,10 @@ from diffusers import (
     StableDiffusionPipeline,
     StableDiffusionXLPipeline,
 )
+from torch import Tensor
 from transformers import CLIPTextModel, CLIPTextModelWithProjection, T5Config, T5EncoderModel, T5Tokenizer
 
+from rilbench.model.config import ModelConfig
 from rilbench.testing import tiny
 from rilbench.testing.tiny import WIDTH
 
@@ -144,6 +149,40 @@ def save(family: str, folder: Path) -> Path:
         torch.manual_seed(0)
         FAMILIES[family]().save_pretrained(folder)
     return folder
+
+
+def theirs(
+    pipeline: Any, family: str, z: Tensor, prompts: Sequence[str], config: ModelConfig, monkeypatch: pytest.MonkeyPatch
+) -> Tensor:
+    """What diffusers makes of the same noise z (B, C, h, w), at 16 pixels."""
+    pipeline.set_progress_bar_config(disable=True)
+    scheduler, start = pipeline.scheduler, z[:, :4]
+    if family == "sd_turbo":  # Euler's first state is a little larger than its noise
+        scheduler.set_timesteps(config.steps)
+        start = start * scheduler.init_noise_sigma.pow(-1) * (scheduler.init_noise_sigma**2 + 1).sqrt()
+    if family == "flux":
+        start = pipeline._pack_latents(start, 2, 4, *z.shape[2:])
+    if family == "latent_consistency":  # its later noise
+        later = iter(z[:, 4:].split(4, dim=1))
+        monkeypatch.setattr("diffusers.schedulers.scheduling_lcm.randn_tensor", lambda *a, **k: next(later))
+    options: dict[str, Any] = {"max_sequence_length": 256} if family == "stable_diffusion_3" else {}
+    made: Tensor = pipeline(
+        prompt=list(prompts),
+        latents=start,
+        num_inference_steps=config.steps,
+        guidance_scale=config.guidance,
+        height=16,
+        width=16,
+        output_type="pt",
+        **options,
+    ).images
+    return made
+
+
+def load_plain(family: str, folder: Path) -> Any:
+    """The family's pipeline in a folder, as diffusers loads it."""
+    options = {} if family in ("stable_diffusion_xl", "stable_diffusion_3", "flux") else UNSAFE
+    return DiffusionPipeline.from_pretrained(folder, **options)
 
 
 def _clip(kind: type) -> Any:

@@ -12,6 +12,7 @@ from safetensors import SafetensorError, safe_open
 
 from rilbench.contracts.errors import ConfigError
 from rilbench.engine.budget import available
+from rilbench.files.loras import loras_of
 from rilbench.files.pipelines import read_files
 from rilbench.model.backbones.base import DTYPES
 from rilbench.model.config import ModelConfig
@@ -30,14 +31,16 @@ def check_weights(config: ModelConfig, device: str) -> None:
 
 
 def weight_bytes(config: ModelConfig) -> int:
-    """The size of the pipeline's weights once loaded, from the headers of its files.
+    """The size of the pipeline's weights once loaded, from the headers of its files, and of LoRAs in half precision.
 
     0 for a pipeline that cannot be read: loading it reports why.
     """
     folder = pipeline_folder(config)
     try:
         files = [name for name in read_files(folder) if name.endswith(".safetensors")]
-        return sum(_numbers(folder / name) * _width(config, name.split("/")[0]) for name in files)
+        branches = [] if config.precision == "fp32" else [lora.file for lora in loras_of(config.lora)]
+        size = sum(_numbers(folder / name) * _width(config, name.split("/")[0]) for name in files)
+        return size + sum(_numbers(file) * DTYPES[config.precision].itemsize for file in branches)
     except (ConfigError, OSError, SafetensorError):
         return 0
 

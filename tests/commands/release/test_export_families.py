@@ -14,11 +14,12 @@ from torch import Tensor
 
 from rilbench.contracts.pair import LoraPair
 from rilbench.engine.config import RunConfig
+from rilbench.files.loras import Lora
 from rilbench.model.attach import adapter_group
+from rilbench.model.base_loras import attach
 from rilbench.model.config import ModelConfig
 from rilbench.model.text_to_image import TextToImage
 from rilbench_release import lora, merged
-from rilbench_release.attach import Lora, attach
 from rilbench_release.models import denoiser, scheduler_of
 
 FAMILIES = sorted(tiny_pipelines.FAMILIES)
@@ -62,7 +63,7 @@ def test_out_and_in_again(family: str, folders: dict[str, Path], tmp_path: Path)
     assert web.exists() == (prefix == "unet")
     for file in filter(Path.exists, (tmp_path / "diffusers", tmp_path / "peft", web)):
         other = TextToImage.load(config)
-        attach(other.backbone.pipeline, Lora(file))
+        attach(other.backbone.pipeline, [Lora(str(file))])
         assert (image(other) - expected).abs().max() < 1e-5, file
 
     assert merged.write_merged(tmp_path / "merged", config, chain) == prefix

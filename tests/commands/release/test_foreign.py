@@ -24,7 +24,6 @@ from rilbench.model.randomness import evaluation_noise
 from rilbench.model.text_to_image import TextToImage
 from rilbench.store.results import load_result
 from rilbench_release import command, foreign
-from rilbench_release.attach import Lora, attach
 from rilbench_release.export import Export
 from rilbench_report.page import write_report
 
@@ -46,8 +45,7 @@ def saved(place: Path) -> SavedRun:
 
 def measured(place: Path, lora: str | None = None, *settings: str) -> tuple[Path, RunResult]:
     config = toy.config(place, *settings)
-    given = Lora.parse(lora) if lora else None
-    return foreign.evaluate(config, given, catalog=toy.catalog(), reporter=Reporter(quiet=True))
+    return foreign.evaluate(config, [lora] if lora else [], catalog=toy.catalog(), reporter=Reporter(quiet=True))
 
 
 def close(one: RunResult, row: int, other: RunResult, at: int) -> bool:
@@ -88,10 +86,10 @@ def test_a_merged_model_is_one_row(place: Path, tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_scale(place: Path) -> None:
     """Half the LoRA is the chain with halved coefficients; none of it is the base."""
-    _, none = measured(place, f"{place}/diffusers:0", "label=none")
+    _, none = measured(place, f"{place}/diffusers@0", "label=none")
     for name in ("red", "dark", "toy_contrast"):
         assert none.matrix.values(name)[1] == pytest.approx(none.matrix.values(name)[0], abs=2e-5)
-    _, half = measured(place, f"{place}/diffusers:0.5", "label=half")
+    _, half = measured(place, f"{place}/diffusers@0.5", "label=half")
     run = saved(place)
     model = TextToImage.load(run.config.model)
     group = adapter_group(model.network, targets=run.config.adapter.targets)
@@ -132,7 +130,7 @@ def test_the_command(place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytes
     monkeypatch.setattr("sys.argv", ["rilbench", "evaluate", "it"])
     toy.config(place)
     file, model = str(place / "toy.yaml"), str(place / "pipeline")
-    command.evaluate(model, lora=f"{place}/peft", config=file, rewards="dark,blue", as_json=True)
+    command.evaluate(model, lora=[f"{place}/peft"], config=file, rewards="dark,blue", as_json=True)
     told = json.loads(capsys.readouterr().out)
     assert (told["strategy"], told["label"], told["rewards"]) == ("lora", "lora", ["dark", "blue"])
     assert told["command"] == "rilbench evaluate it"
@@ -181,8 +179,7 @@ def test_layers_that_we_do_not_train_are_used(place: Path, tmp_path: Path) -> No
         pipe.set_progress_bar_config(disable=True)
         kwargs = {"num_inference_steps": 4, "guidance_scale": 2.0, "output_type": "pt"}
         images[scale] = pipe(["a red circle"], latents=noise, **kwargs).images
-        model = TextToImage.load(toy.config(place).model)
-        attach(model.backbone.pipeline, Lora(file, scale))
+        model = TextToImage.load(toy.config(place, f"model.lora={file}@{scale}").model)
         assert (generate(model, ["a red circle"], noise) - images[scale]).abs().max() < 1e-5
     assert (images[1.0] - images[0.5]).abs().max() > 1e-3
     _, result = measured(place, str(file), "label=style")
@@ -222,15 +219,16 @@ def test_a_lora_of_another_model_is_refused(place: Path, tmp_path: Path) -> None
 
 @pytest.mark.slow
 def test_what_is_no_lora_file(place: Path, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="nowhere"):
-        Lora.parse("nowhere")
-    with pytest.raises(UsageError, match="'much'"):
-        Lora.parse(f"{place}/peft:much")
-    with pytest.raises(UsageError, match="0 safetensors files"):
-        Lora.parse(str(tmp_path))
-    (tmp_path / "a.ckpt").write_bytes(b"code")
-    with pytest.raises(UsageError, match="not a safetensors file"):
-        Lora.parse(str(tmp_path / "a.ckpt"))
+    model = str(place / "pipeline")
+    for lora, told in (
+        ("nowhere", "no file or folder 'nowhere'"),
+        (f"{place}/peft@much", "'much' is not a scale"),
+        (str(tmp_path), "contains 0 safetensors files"),
+        (str(tmp_path / "a.ckpt"), "a.ckpt is not a safetensors file"),
+    ):
+        (tmp_path / "a.ckpt").write_bytes(b"code")
+        with pytest.raises(UsageError, match=f"--lora: .*{told}"):
+            command.evaluate(model, lora=[lora])
     (tmp_path / "cut.safetensors").write_bytes(b"not tensors")
     with pytest.raises(ConfigError, match=r"cannot read the LoRA .*download it again"):
         measured(place, str(tmp_path / "cut.safetensors"))
@@ -248,6 +246,5 @@ def test_a_lora_is_measured_with_one_warning_of_each_fault_of_the_prompts(place:
     prompts = tmp_path / "prompts.txt"
     prompts.write_text("a ring\na ring\n")
     config = toy.config(place, f"store={tmp_path}/runs", f"evaluate.prompts={prompts}")
-    lora = Lora.parse(str(place / "diffusers"))
-    foreign.evaluate(config, lora, catalog=toy.catalog(), reporter=Listening(quiet=True))
+    foreign.evaluate(config, [str(place / "diffusers")], catalog=toy.catalog(), reporter=Listening(quiet=True))
     assert [text.partition(": ")[2] for text in told if "repeat" in text] == ["1 of 2 prompts repeat an earlier one"]

@@ -13,12 +13,13 @@ import toy
 from safetensors.torch import save_file
 from torch import Tensor
 
-from rilbench.contracts.errors import ConfigError, UsageError
+from rilbench.contracts.errors import ConfigError
 from rilbench.evaluation.evaluate import generate
+from rilbench.files.loras import Lora
+from rilbench.model.base_loras import attach
 from rilbench.model.config import ModelConfig
 from rilbench.model.randomness import evaluation_noise
 from rilbench.model.text_to_image import TextToImage
-from rilbench_release.attach import Lora, attach
 
 UNET = "down_blocks.0.attentions.0.transformer_blocks.0.attn1.to_q"
 OUT = "up_blocks.0.attentions.1.transformer_blocks.0.attn2.to_out.0"
@@ -67,7 +68,7 @@ def image(model: TextToImage) -> Tensor:
 def check(config: ModelConfig, lora: Lora, layers: Layers) -> None:
     """Every layer, and the image, are those of the merged model, and not those of the untouched one."""
     model, expected, untouched = TextToImage.load(config), merged(config, layers, lora.scale), TextToImage.load(config)
-    attach(model.backbone.pipeline, lora)
+    attach(model.backbone.pipeline, [lora])
     for part, name in layers:
         found, right, bare = (
             getattr(m.backbone.pipeline, part).get_submodule(name) for m in (model, expected, untouched)
@@ -101,7 +102,7 @@ def diffusers(layers: Layers) -> dict[str, Tensor]:
 def test_kohya(config: ModelConfig, tmp_path: Path, alphas: tuple[float | None, ...]) -> None:
     layers, file = factors(config, alphas=alphas), tmp_path / "style.safetensors"
     save_file(kohya(layers), file)
-    check(config, Lora(file, -0.5), layers)
+    check(config, Lora(str(file), -0.5), layers)
 
 
 @pytest.mark.slow
@@ -119,7 +120,7 @@ def test_peft(config: ModelConfig, tmp_path: Path, infix: str, rslora: bool) -> 
     if rslora:
         layers = {k: (down, up, a * len(down) ** 0.5) for k, (down, up, a) in layers.items()}
     for path in (tmp_path, tmp_path / "adapter_model.safetensors"):
-        check(config, Lora(path), layers)
+        check(config, Lora(str(path)), layers)
 
 
 @pytest.mark.slow
@@ -127,7 +128,7 @@ def test_diffusers_with_its_alphas(config: ModelConfig, tmp_path: Path) -> None:
     layers, file = factors(config, alphas=(8,)), tmp_path / "style.safetensors"
     inside = {f"{part}.lora_alpha": 8 for part in ("unet", "text_encoder")}
     save_file(diffusers(layers), file, metadata={"lora_adapter_metadata": json.dumps(inside)})
-    check(config, Lora(file), layers)
+    check(config, Lora(str(file)), layers)
 
 
 @pytest.mark.slow
@@ -146,7 +147,7 @@ def test_old_names(config: ModelConfig, tmp_path: Path) -> None:
         down, up, _ = layers[part, name]
         state |= {f"{part}.{old}.down.weight": down, f"{part}.{old}.up.weight": up}
     save_file(state, file)
-    check(config, Lora(file), layers)
+    check(config, Lora(str(file)), layers)
 
 
 @pytest.mark.slow
@@ -162,7 +163,7 @@ def test_names_that_only_a_converter_knows(tmp_path: Path) -> None:
     state = {f"{prefix}.lora_down.weight": down, f"{prefix}.lora_up.weight": up, f"{prefix}.alpha": torch.tensor(2.0)}
     save_file(state, file)
     layers = {("transformer", n): (down, part, 2.0) for n, part in zip(names, up.chunk(3), strict=True)}
-    check(config, Lora(file), layers)
+    check(config, Lora(str(file)), layers)
 
 
 @pytest.fixture(scope="module")
@@ -176,9 +177,10 @@ def state(config: ModelConfig) -> dict[str, Tensor]:
 
 
 def refused(model: TextToImage, file: Path, told: str) -> None:
+    before = {name: tensor.clone() for name, tensor in model.network.state_dict().items()}
     with pytest.raises(ConfigError, match=told):
-        attach(model.backbone.pipeline, Lora(file))
-    assert not any(module._forward_hooks for module in model.network.modules())  # nothing is half attached
+        attach(model.backbone.pipeline, [Lora(str(file))])
+    assert all(torch.equal(tensor, before[name]) for name, tensor in model.network.state_dict().items())
 
 
 FIRST = "lora_unet_" + UNET.replace(".", "_")
@@ -242,5 +244,5 @@ def test_settings_of_peft_that_ask_for_more_are_refused(
 @pytest.mark.parametrize("scale", ["nan", "inf", "-inf", "1e999"])
 def test_a_scale_is_finite(tmp_path: Path, scale: str) -> None:
     save_file({"a": torch.ones(1)}, tmp_path / "a.safetensors")
-    with pytest.raises(UsageError, match=f"the scale '{scale}' is not a finite number"):
-        Lora.parse(f"{tmp_path}/a.safetensors:{scale}")
+    with pytest.raises(ConfigError, match=rf"model\.lora: .*the scale '{scale}' is not a finite number"):
+        toy.config(tmp_path, f"model.lora={tmp_path}/a.safetensors@{scale}")

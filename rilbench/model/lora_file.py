@@ -1,4 +1,5 @@
-"""Reads a LoRA file: for each layer, the two factors of its weight change, complete, finite and of one rank.
+"""Reads a LoRA file of diffusers, PEFT or kohya: for each layer, the two factors of its weight change, complete,
+finite and of one rank.
 
 Files with any other tensor than factors and alphas are refused; the error names the tensor.
 """

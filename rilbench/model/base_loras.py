@@ -1,0 +1,61 @@
+"""LoRAs from elsewhere as part of the base model: W <- W + sum scale alpha / r up down, before any stage.
+
+In float32 they are folded into the weights, so that they cost nothing. In half precision, where small changes would be
+lost to rounding, each is a branch of its layers, as the pairs of stages are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from rilbench.files.loras import Lora
+from rilbench.model.lora_file import Factors, LoraFile
+from rilbench.model.lora_layers import placed
+
+Placed = list[tuple[str, nn.Module, Factors]]  # part and name of a layer, `unet.mid_block...`, the layer, its factors
+
+
+def factors_of(pipeline: Any, loras: Sequence[Lora]) -> list[tuple[Lora, Placed]]:
+    """The layers of every LoRA. ConfigError, naming tensors or layers, for a damaged one, one that is not a plain LoRA,
+    or one for another model."""
+    return [(lora, placed(pipeline, LoraFile.read(lora.file, lora.config))) for lora in loras]
+
+
+def attach(pipeline: Any, loras: Sequence[Lora]) -> None:
+    """Apply LoRAs to a pipeline's denoiser and text encoders; errors are those of `factors_of`, and nothing is applied
+    then."""
+    for lora, layers in factors_of(pipeline, loras):
+        for _, layer, factors in layers:
+            weight: Any = layer.weight
+            (_fold if weight.dtype == torch.float32 else _branch)(layer, factors, lora.scale)
+
+
+@torch.no_grad()
+def _fold(layer: Any, factors: Factors, scale: float) -> None:
+    """Computed as `AdapterGroup.load_chain` does, so that an exported pair has the same bits as the pair."""
+    down, up = (factor.to(layer.weight.device) for factor in factors)
+    layer.weight.data.add_(scale * (up.flatten(1) @ down.flatten(1)).view_as(layer.weight))
+
+
+def _branch(layer: Any, factors: Factors, scale: float) -> None:
+    """x_o = W x_i + scale up down x_i. The factors are buffers, which the last steps cast to float32 as the weights."""
+    number = sum(name.startswith("lora_down_") for name, _ in layer.named_buffers(recurse=False))
+    down, up = f"lora_down_{number}", f"lora_up_{number}"
+    layer.register_buffer(down, factors.down.to(layer.weight), persistent=False)
+    layer.register_buffer(up, (scale * factors.up).to(layer.weight), persistent=False)
+
+    def add(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
+        return output + _low_rank(layer, inputs[0], getattr(layer, down), getattr(layer, up))
+
+    layer.register_forward_hook(add, prepend=True)  # before the weights are half precision again
+
+
+def _low_rank(layer: Any, x: Tensor, down: Tensor, up: Tensor) -> Tensor:
+    if isinstance(layer, nn.Linear):
+        return F.linear(F.linear(x, down), up)
+    return F.conv2d(F.conv2d(x, down, None, layer.stride, layer.padding, layer.dilation), up)
