@@ -9,8 +9,8 @@ import pytest
 import toy
 from safetensors.torch import load_file
 
-from rilbench.api.saved import SavedRun, open_run
 from rilbench.engine.run import Outcome
+from rilbench.engine.saved import SavedRun, open_run
 from rilbench_release.export import Export
 
 
