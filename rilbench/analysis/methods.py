@@ -23,6 +23,7 @@ NEUTRAL = (  # these change no number beyond rounding
     "train.micro_batch",
     "train.log_gradients_every",
     "train.checkpoint_every",
+    "train.checkpoint_minutes",
     "train.validate_every",
     "train.validate_prompts",
     "train.validate_images",

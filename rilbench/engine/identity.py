@@ -23,6 +23,7 @@ VERSION = 2  # raised when a change of the engine changes the numbers
 BOOKKEEPING = (  # settings that change no weight
     "log_gradients_every",
     "checkpoint_every",
+    "checkpoint_minutes",
     "validate_every",
     "validate_prompts",
     "validate_images",

@@ -13,6 +13,7 @@ from rilbench.contracts.result import RunResult
 from rilbench.engine.live import Heard, Live
 from rilbench.engine.loaded_model import LoadedModel
 from rilbench.engine.planned import PlannedStage
+from rilbench.engine.stopping import Stopping
 from rilbench.files.prompts import read_prompts
 from rilbench.model.files import has_config, has_pair, load_pair, save_config, save_pair, why_no_pair
 from rilbench.store import stage_record
@@ -52,10 +53,8 @@ class Training:
         if has_pair(files.folder) and (why := why_no_pair(files.folder)):
             self.warn(f"{why} This is done now")
             files.weights.unlink()
-        if not has_pair(files.folder):
-            with self.loaded.enough_memory(f"in {self.loaded.origin(planned).after}", LESS):
-                pair = self._averaged(planned) if planned.train is None else self._train(planned, planned.train)
-                save_pair(files.folder, pair, self.adapter, self.loaded.model.backbone.prefix)
+        with Stopping() as stopping:
+            self._make(planned, stopping)
         save_config(files.folder, self.adapter)
         files.checkpoint.unlink(missing_ok=True)
         if planned.train is not None and (why := stage_record.damage(files.folder)):
@@ -63,10 +62,19 @@ class Training:
             seconds = self.seconds.get(planned.id, 0.0)
             self._record(planned, seconds=seconds, log=[], carry=files.carry.exists())
 
+    def _make(self, planned: PlannedStage, stopping: Stopping) -> None:
+        """Make the pair of a stage if the store has none."""
+        files = self.loaded.files(planned)
+        if not has_pair(files.folder):
+            with self.loaded.enough_memory(f"in {self.loaded.origin(planned).after}", LESS):
+                train = planned.train
+                pair = self._averaged(planned) if train is None else self._train(planned, train, stopping)
+                save_pair(files.folder, pair, self.adapter, self.loaded.model.backbone.prefix)
+
     def _averaged(self, planned: PlannedStage) -> LoraPair:
         return LoraPair.averaged(self.loaded.pairs(planned.below))
 
-    def _train(self, planned: PlannedStage, train: TrainConfig) -> LoraPair:
+    def _train(self, planned: PlannedStage, train: TrainConfig, stopping: Stopping) -> LoraPair:
         """Train the pair of a stage; write its record and the tensors that its strategy passes on."""
         loaded, files = self.loaded, self.loaded.files(planned)
         loaded.load(planned.below)
@@ -79,7 +87,7 @@ class Training:
                 advance(update, total, ", ".join(f"{key} {values[key]:.4g}" for key in SHOWN if key in values))
                 heard.update(update, values)
 
-            training = self._prepared(planned, train, on_update)
+            training = replace(self._prepared(planned, train, on_update), between=stopping.between)
             if train.validate_every:
                 training.validate = self._validation(planned, train, heard)
             start = time.perf_counter()

@@ -49,6 +49,9 @@ class TrainConfig:
         10, "updates between measurements of each loss term's gradient norm", at_least=1, at_most=10**6
     )
     checkpoint_every: int = setting(100, "updates between checkpoints within a stage", at_least=1, at_most=10**6)
+    checkpoint_minutes: float = setting(
+        10.0, "minutes after which a checkpoint is due in any case; 0 means never", at_least=0, at_most=1e6, added=True
+    )
     validate_every: int = setting(
         0,
         "updates between validations, which draw and measure a few images; 0 means none",

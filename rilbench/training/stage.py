@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -39,11 +41,13 @@ class StageTraining(Trainer):
     say: Callable[[str], None] = lambda text: None
     on_update: OnUpdate = lambda update, total, values: None
     validate: Callable[[int], Mapping[str, float]] = lambda update: {}  # what is measured after an update
+    between: Callable[[Callable[[], None]], None] = lambda save: None  # called between updates; saves if it ends them
     log: list[dict[str, float]] = field(default_factory=list)
+    _saved: float = field(default=0.0, init=False)  # when the last checkpoint was, or the start
 
     def run(self) -> LoraPair:
         """Train the stage's pair and return it detached."""
-        pair = self.begin()
+        pair, self._saved = self.begin(), time.monotonic()
         optimiser, total = make_optimiser(pair.factors, self.config), self.config.updates
         for number in range(self._resume(pair, optimiser), total):  # Alg. 1, line 1
             try:
@@ -53,17 +57,27 @@ class StageTraining(Trainer):
                 remedy = f"Try a lower learning rate (now {self.config.lr:g}) or check the reward."
                 raise DivergedError(f"{error} {where}. Finished stages are kept. {remedy}") from None
             self.on_update(number + 1, total, self.log[-1])
-            if (number + 1) % self.config.checkpoint_every == 0 and number + 1 < total:
-                self._save(number + 1, pair, optimiser)
-            self._validate(number + 1)
+            save = partial(self._save, number + 1, pair, optimiser)
+            if number + 1 < total and self._due(number + 1):
+                save()
+            self.between(save)
+            if self._validate(number + 1):
+                self.between(save)
         self._report()
         return pair.copy()
 
-    def _validate(self, update: int) -> None:
+    def _due(self, update: int) -> bool:
+        """Whether a checkpoint is due, by updates or by time."""
+        minutes = (time.monotonic() - self._saved) / 60
+        return update % self.config.checkpoint_every == 0 or 0 < self.config.checkpoint_minutes <= minutes
+
+    def _validate(self, update: int) -> bool:
         """Log a validation if it is due; not again if the checkpoint has it."""
-        if self.config.validates(update) and not any(key.startswith(VALIDATED) for key in self.log[-1]):
-            values = self.validate(update)
-            self.log[-1] |= {f"{VALIDATED}{name}": value for name, value in values.items()}
+        if not self.config.validates(update) or any(key.startswith(VALIDATED) for key in self.log[-1]):
+            return False
+        values = self.validate(update)
+        self.log[-1] |= {f"{VALIDATED}{name}": value for name, value in values.items()}
+        return True
 
     def _report(self) -> None:
         """Warn of terms without influence and of an eps that matters; tell what clipping did."""
@@ -117,6 +131,7 @@ class StageTraining(Trainer):
         state: dict[str, Any] = {"update": update, "log": self.log, "optimiser": optimiser.state_dict()}
         state |= {"factors": [f.detach() for f in pair.factors], "strategy": self._strategy.state()}
         save_checkpoint(state, self.checkpoint)
+        self._saved = time.monotonic()
 
 
 def make_optimiser(factors: Sequence[Tensor], config: TrainConfig) -> torch.optim.Optimizer:
