@@ -44,7 +44,8 @@ from rilbench.model.attach import adapter_group
 from rilbench.model.loading import pick_device
 from rilbench.model.randomness import generator_for
 from rilbench.model.text_to_image import TextToImage
-from rilbench.training.stage import StageTraining, make_optimiser
+from rilbench.training.optimiser import make_optimiser
+from rilbench.training.stage import StageTraining
 from rilbench.training.step import WeightedReward
 
 PROMPT = "a large red circle in the middle on a white background"

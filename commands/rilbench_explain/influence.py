@@ -10,7 +10,7 @@ from rilbench.engine.planned import PlannedStage
 from rilbench.engine.training import stage_training
 from rilbench.store import stage_record
 from rilbench.training.config import TrainConfig
-from rilbench.training.stage import make_optimiser
+from rilbench.training.optimiser import make_optimiser
 from rilbench.training.summary import NORM, RATIO, Log, summarised
 from rilbench_study.probe import Cost
 

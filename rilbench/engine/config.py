@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from functools import cache
 from typing import Any
 
@@ -75,7 +75,10 @@ class RunConfig:
             raise ConfigError(f"train.samples: {train.samples} is less than one batch of {train.batch_size}")
         if not 1 <= train.last_steps <= self.model.steps:
             raise ConfigError(f"train.last_steps: {train.last_steps} is not between 1 and model.steps")
-        return train
+        if train.decided_by and not train.validate_every:
+            name = "keep_best" if train.keep_best else "until"
+            raise ConfigError(f"train.{name}: nothing is validated; set train.validate_every too")
+        return _in_parts(train)
 
     def train_layers(
         self, strategies: Sequence[str], rewards: Sequence[str]
@@ -91,6 +94,18 @@ class RunConfig:
             for on, part in sorted((self.recipes.get(by) or {}).items(), key=lambda item: item[0] != ANY):
                 if on == ANY or sorted(on.split("+")) == sorted(rewards):
                     yield f"{RECIPES}.{by}.{on}", part
+
+
+def _in_parts(train: TrainConfig) -> TrainConfig:
+    """The same with `micro_batch` in place of `gradient_accumulation`, so that a stage has one identity."""
+    parts = train.gradient_accumulation
+    if parts == 1:
+        return train
+    if train.micro_batch:
+        raise ConfigError(f"train.gradient_accumulation: train.micro_batch is {train.micro_batch} too; set that to 0")
+    if parts > train.batch_size:
+        raise ConfigError(f"train.gradient_accumulation: {parts} is more than the {train.batch_size} images of a batch")
+    return replace(train, gradient_accumulation=1, micro_batch=-(-train.batch_size // parts))
 
 
 def load(config: str, overrides: Sequence[str] = (), **options: Any) -> RunConfig:

@@ -87,6 +87,10 @@ def _trained(stage: Stage, plan: Sequence[PlannedStage], config: RunConfig, part
         "chain": [list(link) for link in below],
         "initial": initial,
     }
+    if train.decided_by:
+        from rilbench.engine import validation  # most runs have none
+
+        document["validation"] = validation.document(parts, train)
     key = identity.digest(document)
     return PlannedStage(
         stage=stage,

@@ -20,6 +20,7 @@ from rilbench.store import stage_record
 from rilbench.store.files import unwritable
 from rilbench.store.layout import StageFiles
 from rilbench.store.tensors import load_tensors, save_tensors
+from rilbench.training.choice import Best
 from rilbench.training.config import TrainConfig
 from rilbench.training.stage import OnUpdate, StageTraining
 from rilbench.training.step import WeightedReward
@@ -109,7 +110,14 @@ class Training:
             initial=load_pair(before.folder, loaded.model.device) if planned.initial else None,
             carry=self._carry(before),
             on_update=on_update,
+            best=self._best(train),
         )
+
+    def _best(self, train: TrainConfig) -> Best | None:
+        if not train.keep_best:
+            return None
+        (info,) = (info for info in self.loaded.components.parts.metric_infos() if info.name == train.keep_best)
+        return Best(train.keep_best, info.higher_is_better)
 
     def _validation(self, planned: PlannedStage, train: TrainConfig, heard: Heard) -> Callable[[int], dict[str, float]]:
         from rilbench.engine.validation import Validation  # most runs have none

@@ -7,15 +7,18 @@ by bit, with and without it.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 
-from rilbench.contracts.errors import ConfigError
+from rilbench.contracts.errors import ConfigError, unknown
 from rilbench.contracts.progress import Picture
 from rilbench.engine.loaded_model import LoadedModel
 from rilbench.engine.parts import Parts
 from rilbench.engine.planned import PlannedStage
 from rilbench.evaluation.config import EvaluateConfig
 from rilbench.evaluation.evaluate import Origin, evaluate
+from rilbench.files.fingerprints import resolved_fingerprint
 from rilbench.files.prompts import evaluation_prompts
 from rilbench.model.randomness import validation_noise
 from rilbench.store.grid import save_picture
@@ -35,7 +38,21 @@ def metrics(parts: Parts, train: TrainConfig) -> list[str]:
                 f"train.validate_metrics: {name!r} compares with the base model's images, which a validation does not "
                 "have; leave it out"
             )
+    for name in train.decided_by:
+        if name not in chosen:
+            raise ConfigError(unknown("validation metric", name, chosen))
     return chosen
+
+
+def document(parts: Parts, train: TrainConfig) -> dict[str, Any]:
+    """What determines the validations that decide a stage's weights."""
+    decisive = sorted(set(train.decided_by) & set(metrics(parts, train)))
+    return {
+        "every": train.validate_every,
+        "images": train.validate_images,
+        "prompts": resolved_fingerprint(train.validate_prompts),
+        "metrics": [parts.column(name).document for name in decisive],
+    }
 
 
 class Validation:

@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 from rilbench.contracts.settings import setting
+from rilbench.training.choice import Target
 
-Optimiser = Literal["adamw", "adamw8bit"]
+Optimiser = Literal["adamw", "adamw8bit", "sgd", "adafactor"]
+Schedule = Literal["constant", "linear", "cosine"]
 
 
 @dataclass(frozen=True)
@@ -24,17 +26,30 @@ class TrainConfig:
         at_least=0,
         at_most=10_000,
     )
+    gradient_accumulation: int = setting(
+        1,
+        "parts of a batch, one after the other in memory, with accumulated gradient; sets micro_batch",
+        at_least=1,
+        at_most=10_000,
+        added=True,
+    )
     lr: float = setting(1e-3, "learning rate", above=0, at_most=100)
-    optimiser: Optimiser = setting("adamw", "adamw, or adamw8bit if bitsandbytes is installed")
+    lr_schedule: Schedule = setting(
+        "constant", "learning rate over the updates of a stage, falling to 0 unless constant", added=True
+    )
+    lr_warmup: int = setting(
+        0, "first updates of a stage, over which the learning rate rises from 0", at_least=0, at_most=10**6, added=True
+    )
+    optimiser: Optimiser = setting(
+        "adamw", "adamw, adamw8bit if bitsandbytes is installed, sgd (momentum 0.9), or adafactor"
+    )
     eps: float = setting(
         1e-16,
-        "eps of AdamW; must be far below the gradients, which have the unit of the reward",
+        "eps of the optimiser; must be far below the gradients, which have the unit of the reward",
         at_least=1e-30,
         at_most=1,
     )
-    weight_decay: float = setting(
-        0.1, "weight decay of AdamW, multiplied by the learning rate", at_least=0, at_most=100
-    )
+    weight_decay: float = setting(0.1, "weight decay, multiplied by the learning rate", at_least=0, at_most=100)
     clip_grad: float = setting(
         0.0, "maximum gradient norm, in units of the scaled reward; 0 turns clipping off", at_least=0, at_most=1e6
     )
@@ -71,6 +86,22 @@ class TrainConfig:
     validate_metrics: tuple[str, ...] = setting(
         (), "what a validation measures, of the run's rewards and metrics; empty means its rewards", added=True
     )
+    keep_best: str = setting(
+        "", "a validation metric: the stage keeps the pair of the update with its best value, not the last", added=True
+    )
+    until: str = setting(
+        "", "the stage ends when a validation reaches this, METRIC>=NUMBER or METRIC<=NUMBER", added=True
+    )
+
+    @property
+    def is_scheduled(self) -> bool:
+        """Whether the learning rate changes."""
+        return self.lr_schedule != "constant" or self.lr_warmup > 0
+
+    @property
+    def decided_by(self) -> list[str]:
+        """The validation metrics that the stage's weights depend on. ConfigError for a target that is none."""
+        return [*filter(None, [self.keep_best]), *([Target.parse(self.until).metric] if self.until else [])]
 
     def validates(self, update: int) -> bool:
         """Whether an update (from 1) is followed by a validation: every n-th and the last one."""

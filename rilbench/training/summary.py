@@ -42,7 +42,7 @@ def warnings(log: Log, config: TrainConfig, remedies: Mapping[str, str] | None) 
     values = summarised(log, config)
     found = [] if remedies is None else _weak(log, values, remedies)
     typical = values.get(TYPICAL, 0.0)
-    if 0 < typical < FAR * config.eps:
+    if config.optimiser.startswith("adamw") and 0 < typical < FAR * config.eps:
         found.append(
             f"half of the numbers of the gradient are below {typical:.1g}, which is less than {FAR} x train.eps "
             f"({config.eps:g}), so AdamW's steps are too small for them; lower train.eps or raise train.reward_scale"

@@ -55,7 +55,8 @@ def test_training_is_the_same_bit_by_bit_with_and_without(workplace: Path, monke
 @pytest.mark.slow
 def test_twenty_kills_during_validation_and_checkpointing_lose_nothing(workplace: Path) -> None:
     """Before and after each validation, image and checkpoint, and before a written file gets its name."""
-    settings = (*ON, "train.samples=12", "train.checkpoint_every=1", "train.validate_every=1")
+    more = ("train.keep_best=red", "train.lr_schedule=cosine", "train.lr_warmup=2")
+    settings = (*ON, *more, "train.samples=12", "train.checkpoint_every=1", "train.validate_every=1")
     whole = trained(workplace, *settings)
     whole[3].rename(workplace / "whole")
     kills = 0

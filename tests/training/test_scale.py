@@ -19,7 +19,8 @@ from rilbench.model.config import ModelConfig
 from rilbench.model.text_to_image import TextToImage
 from rilbench.training.config import TrainConfig
 from rilbench.training.gradient import clip
-from rilbench.training.stage import StageTraining, make_optimiser
+from rilbench.training.optimiser import make_optimiser
+from rilbench.training.stage import StageTraining
 from rilbench.training.step import WeightedReward
 from rilbench_baseline import Baseline, BaselineSettings
 from rilbench_joint import Joint, JointSettings

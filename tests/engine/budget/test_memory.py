@@ -88,7 +88,7 @@ def test_eight_bit_where_it_is_installed(workplace: Path, monkeypatch: pytest.Mo
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ("train.optimiser=sgd", "train.optimiser: 'sgd' is not one of adamw, adamw8bit"),
+        ("train.optimiser=adam", "train.optimiser: 'adam' is not one of adamw, adamw8bit, sgd, adafactor"),
         ("train.micro_batch=-1", "train.micro_batch: -1 is not between 0 and 10000"),
     ],
 )
