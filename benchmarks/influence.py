@@ -20,6 +20,7 @@ import typer
 from fullsize import build
 from step import PROMPT, Bench
 
+from rilbench.contracts.prompt import Prompt
 from rilbench.contracts.strategy import Stage
 from rilbench.engine.config import load
 from rilbench.files.prompts import read_prompts
@@ -55,7 +56,7 @@ def main(
         index=1,
         reward=bench.reward,
         config=train,
-        prompts=[PROMPT] if random else read_prompts(train.prompts),
+        prompts=[Prompt(PROMPT)] if random else read_prompts(train.prompts),
         rank=config.adapter.rank,
         init=config.adapter.init,
         seed=0,

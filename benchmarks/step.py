@@ -34,6 +34,7 @@ from fullsize import build
 
 from rilbench.contracts.errors import reason
 from rilbench.contracts.pair import LoraPair
+from rilbench.contracts.prompt import Prompt
 from rilbench.contracts.strategy import Stage
 from rilbench.engine.budget.memory import count
 from rilbench.engine.components import Components
@@ -120,7 +121,7 @@ class Bench:
             index=stage,
             reward=self.reward,
             config=self.config.train,
-            prompts=[PROMPT],
+            prompts=[Prompt(PROMPT)],
             rank=self.config.adapter.rank,
             init=self.config.adapter.init,
             seed=0,
@@ -155,7 +156,7 @@ class Bench:
 
     def prompts(self) -> list[str]:
         """Of a batch."""
-        return [PROMPT] * self.config.train.batch_size
+        return [Prompt(PROMPT)] * self.config.train.batch_size
 
     def random_pair(self, index: int) -> LoraPair:
         """A small random pair."""

@@ -95,5 +95,6 @@ def _got(file: NeededFile, bar: Bar) -> Iterator[tuple[str, str]]:
 
 def prompts_line(config: RunConfig) -> str:
     """The number of prompts for training, for evaluation, and in both (these do not test generalization)."""
-    train, evaluate = set(read_prompts(config.train.prompts)), set(read_prompts(config.evaluate.prompts))
+    files = (config.train.prompts, config.evaluate.prompts)
+    train, evaluate = ({prompt.text for prompt in read_prompts(file)} for file in files)
     return f"{len(train)} for training, {len(evaluate)} for evaluation, {len(train & evaluate)} in both"

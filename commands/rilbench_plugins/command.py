@@ -82,7 +82,7 @@ def check(
     found = find(catalog(plugin), name)
     if found.kind in UNCHECKED:
         raise UsageError(f"{found} has no conformance checks; {UNCHECKED[found.kind].format(name=found.name)}")
-    shown = read_prompts(prompts) if prompts else None
+    shown = [prompt.text for prompt in read_prompts(prompts)] if prompts else None
     with prints_on_stderr():
         values = values_of(settings or ())
         component = found.load()

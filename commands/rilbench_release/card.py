@@ -61,7 +61,7 @@ def model_card(
 
 def _prompts(config: RunConfig) -> list[str]:
     try:
-        return evaluation_prompts(config.evaluate.prompts)
+        return [prompt.label for prompt in evaluation_prompts(config.evaluate.prompts)]
     except ConfigError:  # their file is not here
         return []
 

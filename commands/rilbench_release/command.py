@@ -40,7 +40,13 @@ def generate(
     prompt: Annotated[
         list[str] | None, typer.Option("--prompt", help="Prompt to generate images for; repeatable")
     ] = None,
-    prompts: Annotated[str | None, typer.Option("--prompts", help="File of prompts, one per line")] = None,
+    prompts: Annotated[
+        str | None, typer.Option("--prompts", help="File of prompts: one per line, or rows of .jsonl or .csv")
+    ] = None,
+    negative_prompt: Annotated[
+        str | None,
+        typer.Option("--negative-prompt", help="For prompts without one of their own [default: that of the run]"),
+    ] = None,
     stage: Annotated[
         str | None,
         typer.Option(
@@ -66,19 +72,20 @@ def generate(
     """
     from dataclasses import replace
 
+    from rilbench.contracts.prompt import Prompt
     from rilbench.engine.progress import Reporter
     from rilbench.files.prompts import read_prompts
     from rilbench_release.pictures import Pictures
 
-    texts = [*(prompt or ()), *(read_prompts(prompts) if prompts else ())]
-    if not texts:
+    wanted = [*map(Prompt, prompt or ()), *(read_prompts(prompts) if prompts else ())]
+    if not wanted:
         raise UsageError('no prompt: give --prompt "..." or --prompts FILE')
-    if not all(text.strip() for text in texts):
+    if not all(each.text.strip() for each in wanted):
         raise UsageError('--prompt "" is empty; give a text')
-    saved = _saved(run, settings, plugin, "generate")
+    saved = _saved(run, settings, plugin, "generate").avoiding(negative_prompt)
     evaluate = saved.config.evaluate
     config = replace(evaluate, seed=evaluate.seed if seed is None else seed, images_per_prompt=images)
-    pictures = Pictures(run=saved, prompts=texts, stages=_numbers(saved, stage), config=config)
+    pictures = Pictures(run=saved, prompts=wanted, stages=_numbers(saved, stage), config=config)
     pictures.write(output, Reporter(quiet=quiet))
     echo(output)
 

@@ -97,12 +97,14 @@ class Export:
         outside the store."""
         rows, evaluate = self.run.rows[: self.stage + 1], self.run.config.evaluate
         store = RunFiles(self.run.folder).store
-        columns = [(row.label, store.evaluation(row.evaluation).folder) for row in rows]
+        labels = self.run.result.matrix.labels
+        columns = [(label, store.evaluation(row.evaluation).folder) for label, row in zip(labels, rows, strict=False)]
         pictures = [file for _, folder in columns for _, file in EvaluationFiles(folder).pictures()]
         if not all(inside(store.folder, file) for file in pictures):
             return False
         try:
-            save_grid(file, columns=columns, prompts=evaluation_prompts(evaluate.prompts)[: evaluate.pictures])
+            prompts = evaluation_prompts(evaluate.prompts)[: evaluate.pictures]
+            save_grid(file, columns=columns, prompts=[prompt.label for prompt in prompts])
         except (OSError, RilbenchError):
             return False
         return True

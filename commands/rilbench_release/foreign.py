@@ -79,7 +79,7 @@ def evaluate(
         rows[1] = replace(rows[1], label=config.label or "+".join(lora.name for lora in loras))
     folder.open(secret_settings.public(config, catalog), components.device, session.evaluations())
     result = replace(result, matrix=ResultMatrix(tuple(rows), columns))
-    return folder.path, folder.finish(result, loaded.prompts[: config.evaluate.pictures])
+    return folder.path, folder.finish(result, loaded.captions)
 
 
 def _plan(config: RunConfig, loras: Sequence[Lora]) -> list[PlannedStage]:

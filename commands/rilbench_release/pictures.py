@@ -7,9 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 from rilbench.api.drawing import draw
 from rilbench.contracts.errors import UsageError
+from rilbench.contracts.prompt import Prompt
 from rilbench.engine.progress import Reporter
 from rilbench.engine.saved import SavedRun
 from rilbench.evaluation.config import EvaluateConfig
@@ -28,7 +30,7 @@ class Pictures:
     """`config.images_per_prompt` images of each prompt at each stage."""
 
     run: SavedRun
-    prompts: Sequence[str]
+    prompts: Sequence[Prompt]
     stages: Sequence[int]
     config: EvaluateConfig
 
@@ -43,8 +45,7 @@ class Pictures:
         """
         _check(output)
         if output.suffix.lower() != ".png":
-            record = {"run": self.run.result.name, "stages": list(self.stages), "seed": self.config.seed}
-            write_json(output / RECORD, record)
+            write_json(output / RECORD, self._record())
             self._generate(output, reporter)
             self._grid(output, output / "grid.png")
             return
@@ -57,6 +58,17 @@ class Pictures:
             with replacing(output) as part:
                 part.write_bytes(_sample(folder, self.stages[0], 0).read_bytes())
 
+    def _record(self) -> dict[str, Any]:
+        """How the images were made; they are numbered prompt by prompt."""
+        return {
+            "run": self.run.result.name,
+            "stages": list(self.stages),
+            "seed": self.config.seed,
+            "images": self.config.images_per_prompt,
+            "negative_prompt": self.run.config.model.negative_prompt,
+            "prompts": [{"prompt": prompt.text, "negative_prompt": prompt.negative} for prompt in self.prompts],
+        }
+
     def _generate(self, folder: Path, reporter: Reporter) -> None:
         numbers = {stage: itertools.count() for stage in self.stages}
         drawn = draw(self.run, self.prompts, stages=self.stages, config=self.config, reporter=reporter)
@@ -66,9 +78,9 @@ class Pictures:
     def _grid(self, folder: Path, file: Path) -> None:
         with opened(_sample(folder, self.stages[0], 0)) as image:
             side = max(CELL, min(LARGEST, image.width))
-        rows = self.run.rows
-        columns = [(f"{t} {rows[t].label}" if t else "base", folder / f"stage-{t}") for t in self.stages]
-        prompts = [prompt for prompt in self.prompts for _ in range(self.config.images_per_prompt)]
+        labels, images = self.run.result.matrix.labels, range(1, self.config.images_per_prompt + 1)
+        columns = [(labels[t], folder / f"stage-{t}") for t in self.stages]
+        prompts = [prompt.label if i == 1 else f"image {i}" for prompt in self.prompts for i in images]
         save_grid(file, columns=columns, prompts=prompts, cell=side)
 
 

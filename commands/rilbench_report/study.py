@@ -139,9 +139,10 @@ class Study(Comparison):
     def prompts(self, run: RunResult) -> list[str]:
         """The evaluation prompts; empty when their file is not on this machine."""
         try:
-            return evaluation_prompts(self.texts(run).get("evaluate.prompts", ""))
+            found = evaluation_prompts(self.texts(run).get("evaluate.prompts", ""))
         except ConfigError:
             return []
+        return [prompt.label for prompt in found]
 
 
 def environment(run: RunResult) -> dict[str, str]:

@@ -79,6 +79,6 @@ def _samples(folder: Path, result: RunResult, stage: int) -> Iterator[tuple[str,
 def _prompts(folder: Path) -> list[str]:
     """The evaluation prompts of a run; empty if their file is not on this machine."""
     try:
-        return evaluation_prompts(str(settings(folder).get("evaluate.prompts")))
+        return [prompt.label for prompt in evaluation_prompts(str(settings(folder).get("evaluate.prompts")))]
     except (RilbenchError, OSError):
         return []

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from torch import Tensor
 
+from rilbench.contracts.prompt import Prompt
 from rilbench.engine.progress import Reporter
 from rilbench.engine.saved import SavedRun
 from rilbench.evaluation.config import EvaluateConfig
@@ -33,7 +34,7 @@ class StageModel:
 
 
 def draw(
-    run: SavedRun, prompts: Sequence[str], *, stages: Sequence[int], config: EvaluateConfig, reporter: Reporter
+    run: SavedRun, prompts: Sequence[Prompt], *, stages: Sequence[int], config: EvaluateConfig, reporter: Reporter
 ) -> Iterator[tuple[int, Tensor]]:
     """The stage and the pixels (3, H, W) uint8 of `config.images_per_prompt` images of each prompt at each stage.
 

@@ -122,7 +122,8 @@ class RunStage:
         prompts = evaluation_prompts(config.prompts)
         if any(len(scores) != len(prompts) for scores in found.values()):
             raise ConfigError(f"evaluate.prompts: {config.prompts} is not what this run was measured on; restore it")
-        rows = pd.MultiIndex.from_product([prompts, range(config.images_per_prompt)], names=["prompt", "image"])
+        labels = [prompt.label for prompt in prompts]
+        rows = pd.MultiIndex.from_product([labels, range(config.images_per_prompt)], names=["prompt", "image"])
         return pd.DataFrame({name: scores.flatten().numpy() for name, scores in found.items()}, index=rows)
 
     @property
@@ -149,21 +150,29 @@ class RunStage:
         return self.pairs[-1][0] if own else None
 
     def generate(
-        self, prompts: str | Sequence[str], *, images: int = 1, seed: int | None = None, quiet: bool = False
+        self,
+        prompts: str | Sequence[str],
+        *,
+        negative_prompt: str | None = None,
+        images: int = 1,
+        seed: int | None = None,
+        quiet: bool = False,
     ) -> list[Image]:
         """`images` images of each prompt, prompt by prompt, as `rilbench generate` draws them.
 
-        seed: of the noise; None is that of evaluations, whose images come again with their prompts and number of
-        images. Raises ConfigError if the base model is not the one the run was trained on.
+        negative_prompt: of all prompts; None is that of the run, `model.negative_prompt`. seed: of the noise; None is
+        that of evaluations, whose images come again with their prompts and number of images. Raises ConfigError if the
+        base model is not the one the run was trained on.
         """
         from PIL.Image import fromarray
 
         from rilbench.api.drawing import draw
+        from rilbench.contracts.prompt import Prompt
 
-        saved = self.run._saved
+        saved = self.run._saved.avoiding(negative_prompt)
         evaluate = saved.config.evaluate
         config = replace(evaluate, seed=evaluate.seed if seed is None else seed, images_per_prompt=images)
-        wanted = [prompts] if isinstance(prompts, str) else list(prompts)
+        wanted = [Prompt(text) for text in ([prompts] if isinstance(prompts, str) else prompts)]
         with usual_modes():
             drawn = draw(saved, wanted, stages=[self.number], config=config, reporter=Reporter(quiet=quiet))
             return [fromarray(pixels.permute(1, 2, 0).numpy()) for _, pixels in drawn]
@@ -171,8 +180,8 @@ class RunStage:
     def pipeline(self) -> Any:
         """A diffusers pipeline with the pairs up to this stage in its weights and the run's scheduler.
 
-        With the run's `model.steps` and `model.guidance` it samples as rilbench does. Raises ConfigError if the base
-        model is not the one the run was trained on.
+        With the run's `model.steps`, `model.guidance` and `model.negative_prompt` it samples as rilbench does. Raises
+        ConfigError if the base model is not the one the run was trained on.
         """
         from rilbench.api.drawing import StageModel
 

@@ -58,6 +58,11 @@ class ResultMatrix:
         """The columns of tables: all except the scores of perturbed images, `NAME@PERTURBATION`."""
         return tuple(info for info in self.metrics if "@" not in info.name)
 
+    @property
+    def labels(self) -> list[str]:
+        """The names of the rows in tables and pictures: `base`, `1 aesthetic`, ..."""
+        return [row.label if i == 0 else f"{i} {row.label}" for i, row in enumerate(self.rows)]
+
     def values(self, metric: str) -> list[float]:
         """a_m^0 .. a_m^T."""
         return [row.values.get(metric, NAN) for row in self.rows]

@@ -59,6 +59,11 @@ class LoadedModel:
         """How many images an evaluation generates."""
         return len(self.prompts) * self.config.evaluate.images_per_prompt
 
+    @property
+    def captions(self) -> list[str]:
+        """Of the sample images."""
+        return [prompt.label for prompt in self.prompts[: self.config.evaluate.pictures]]
+
     def files(self, planned: PlannedStage) -> StageFiles:
         """The files of a stage in the store."""
         return self.store.stage(planned.id)

@@ -22,7 +22,7 @@ from rilbench.engine.planned import PlannedStage
 from rilbench.engine.progress import Reporter
 from rilbench.engine.run_folder import RunFolder
 from rilbench.engine.session import Session
-from rilbench.files.prompts import read_prompts
+from rilbench.files.prompts import evaluation_prompts, read_prompts
 from rilbench.host.catalog import Catalog
 from rilbench.host.hook_caller import HookCaller, Warn
 from rilbench.model.files import has_pair
@@ -54,7 +54,7 @@ def checked(config: RunConfig, catalog: Catalog) -> Components:
     device, parts = pick_device(config.model.device), Parts(config, catalog)
     parts.check()
     require(parts)
-    read_prompts(config.evaluate.prompts)
+    evaluation_prompts(config.evaluate.prompts)
     return Components(parts, device)
 
 
@@ -114,7 +114,7 @@ def run(
             live.result = result = replace(result, matrix=ResultMatrix(tuple(rows), result.matrix.metrics))
             folder.write(result)
             hooks.call("stage_finished", folder=folder.path, result=result, stage=i)
-        result = folder.finish(result, loaded.prompts[: config.evaluate.pictures])
+        result = folder.finish(result, loaded.captions)
     except BaseException as error:
         hooks.run_failed(folder=folder.path, result=folder.fail(result), error=error)
         raise

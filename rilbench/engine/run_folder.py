@@ -86,7 +86,8 @@ class RunFolder:
         if not same or _whole(lambda: read_text(self.files.table)) != table:
             write_text(self.files.table, table)
         if not same or why_no_picture(self.files.pictures):
-            columns = [(row.label, self.path.parent / row.evaluation) for row in result.matrix.rows]
+            folders = [self.path.parent / row.evaluation for row in result.matrix.rows]
+            columns = list(zip(result.matrix.labels, folders, strict=True))
             save_grid(self.files.pictures, columns=columns, prompts=prompts)
         if not same:
             write_json(self.files.result, result.to_json())

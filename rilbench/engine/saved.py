@@ -62,6 +62,13 @@ class SavedRun:
         matrix = self.result.matrix
         return replace(self.result, matrix=ResultMatrix(matrix.rows[: stage + 1], matrix.metrics))
 
+    def avoiding(self, negative_prompt: str | None) -> SavedRun:
+        """The run with another `model.negative_prompt`, which does not change its weights; None keeps its own."""
+        if negative_prompt is None:
+            return self
+        model = replace(self.config.model, negative_prompt=negative_prompt)
+        return replace(self, config=replace(self.config, model=model))
+
     def chain(self, stage: int) -> Chain:
         """The pairs, with coefficients, that make the model after a stage; none for the base model."""
         if stage == 0:

@@ -90,7 +90,7 @@ class Validation:
         for number, (prompt, pixels) in enumerate(zip(self.prompts, result.pictures, strict=True)):
             path = self.files.validation_picture(update, number)
             save_picture(path, pixels)
-            pictures.append(Picture(prompt=prompt, path=path))
+            pictures.append(Picture(prompt=prompt.label, path=path))
         numbers = ", ".join(f"{name} {value:.4g}" for name, value in result.values.items())
         self.loaded.reporter.say(f"validation after update {update}: {numbers}; images in {self.files.validation}")
         return result.values, pictures

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from rilbench.contracts.components import MeanMetric, Metric, NoSettings, Reward
 from rilbench.contracts.errors import DivergedError
+from rilbench.contracts.prompt import Prompt
 from rilbench.evaluation.config import EvaluateConfig
 from rilbench.evaluation.intervals import interval
 from rilbench.host.guard import blamed, images_kept, scores_of
@@ -52,7 +53,7 @@ LOADED = Origin.of("no training", trained=False)  # of a model as it was loaded
 
 def evaluate(
     model: TextToImage,
-    prompts: Sequence[str],
+    prompts: Sequence[Prompt],
     metrics: Mapping[str, Metric],
     config: EvaluateConfig,
     *,
@@ -75,14 +76,14 @@ def evaluate(
     pictures: list[Tensor] = []
     first = range(0, min(config.pictures, len(prompts)) * config.images_per_prompt, config.images_per_prompt)
     done, total = 0, len(prompts) * config.images_per_prompt
-    for batch_prompts, z_N in batches(model, prompts, config, noise):
-        pixels = to_pixels(generate(model, batch_prompts, z_N, origin))
+    for of_batch, z_N in batches(model, prompts, config, noise):
+        pixels, texts = to_pixels(generate(model, of_batch, z_N, origin)), [prompt.text for prompt in of_batch]
         batch = as_seen(pixels, model.device)
         pictures += [pixels[i - done].clone() for i in first if done <= i < done + len(batch)]
         keep(pixels)
         base = batch if base_images is None else as_seen(base_images[done : done + len(batch)], model.device)
         for column in columns:
-            column.update(batch, batch_prompts, base)
+            column.update(batch, texts, base)
         done += len(batch)
         on_batch(done, total)
     scores = {column.name: torch.cat(column.scores).reshape(len(prompts), -1) for column in columns if column.scores}
@@ -96,10 +97,11 @@ def evaluate(
     )
 
 
-def generate(model: TextToImage, prompts: Sequence[str], noise: Tensor, origin: Origin = LOADED) -> Tensor:
+def generate(model: TextToImage, prompts: Sequence[Prompt], noise: Tensor, origin: Origin = LOADED) -> Tensor:
     """Images (B, 3, H, W) in [0, 1] from noise (B, C, h, w), without gradient; they must be finite."""
+    texts, negatives = [prompt.text for prompt in prompts], [prompt.negative for prompt in prompts]
     with torch.no_grad():
-        images = model.decode(model.rollout(noise, prompts))
+        images = model.decode(model.rollout(noise, texts, negatives=negatives))
     if not torch.isfinite(images).all():
         told = "the model generates images that are not finite (NaN) after"
         raise DivergedError(f"{told} {origin.after}; {origin.cause}")
@@ -107,11 +109,11 @@ def generate(model: TextToImage, prompts: Sequence[str], noise: Tensor, origin: 
 
 
 def first_images(
-    model: TextToImage, prompts: Sequence[str], config: EvaluateConfig, origin: Origin
+    model: TextToImage, prompts: Sequence[Prompt], config: EvaluateConfig, origin: Origin
 ) -> Iterator[Tensor]:
     """The first image of each prompt, (3, H, W) uint8, as `evaluate` generates it."""
-    for batch_prompts, noise in batches(model, prompts, replace(config, images_per_prompt=1)):
-        yield from to_pixels(generate(model, batch_prompts, noise, origin))
+    for of_batch, noise in batches(model, prompts, replace(config, images_per_prompt=1)):
+        yield from to_pixels(generate(model, of_batch, noise, origin))
 
 
 def to_pixels(images: Tensor) -> Tensor:
@@ -125,13 +127,13 @@ def as_seen(pixels: Tensor, device: str) -> Tensor:
 
 
 def batches(
-    model: TextToImage, prompts: Sequence[str], config: EvaluateConfig, noise: Noise = evaluation_noise
-) -> Iterator[tuple[list[str], Tensor]]:
+    model: TextToImage, prompts: Sequence[Prompt], config: EvaluateConfig, noise: Noise = evaluation_noise
+) -> Iterator[tuple[list[Prompt], Tensor]]:
     """Prompts and noise (B, C, h, w) of an evaluation's images, prompt by prompt, in batches of `config.batch_size`."""
     every = [(prompt, i) for prompt in prompts for i in range(config.images_per_prompt)]
     for start in range(0, len(every), config.batch_size):
         part = every[start : start + config.batch_size]
-        z_N = [noise(config.seed, p, range(i, i + 1), model.latent_shape) for p, i in part]
+        z_N = [noise(config.seed, p.text, range(i, i + 1), model.latent_shape) for p, i in part]
         yield [p for p, _ in part], torch.cat(z_N)
 
 

@@ -40,6 +40,11 @@ class ModelConfig:
         at_least=0,
         at_most=100,
     )
+    negative_prompt: str = setting(
+        "",
+        "text of the unguided branch in place of none, for prompts without one of their own; needs guidance above 1",
+        added=True,
+    )
     guidance_gradient: bool = setting(True, "false: no gradient through the unguided forward pass, which saves memory")
     spacing: Literal["leading", "trailing", "linspace"] = setting("leading", "DDIM timestep spacing")
     resolution: int | None = setting(

@@ -35,6 +35,8 @@ def load_backbone(config: ModelConfig) -> Backbone:
     """
     pipeline = load_pipeline(config, DTYPES[config.precision])
     backbone = family(type(pipeline).__name__)(pipeline, config, device=pick_device(config.device))
+    if config.negative_prompt and backbone.unguided_why:
+        raise ConfigError(f"model.negative_prompt: has no effect: {backbone.unguided_why}")
     if config.lora:
         from rilbench.model.base_loras import attach
 

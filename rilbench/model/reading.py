@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from rilbench.contracts.errors import ConfigError
+from rilbench.contracts.prompt import Prompt
 from rilbench.model.libraries import silent
 
 CAPTIONS = "captions.json"  # in a pipeline's folder
@@ -31,6 +32,8 @@ class Reading(NamedTuple):
 
 def readings(inputs: Sequence[TextInput], prompts: Sequence[str]) -> list[Reading]:
     """The reading of each prompt; two prompts that the model cannot distinguish have the same tokens."""
+    if not prompts:  # which tokenizers cannot read
+        return []
     with silent():  # tokenizers warn of long texts
         texts = [_tokens(one, prompts) for one in inputs]
     return [
@@ -45,10 +48,11 @@ def groups(readings: Sequence[Reading]) -> list[int]:
     return [numbers.setdefault(reading.tokens, len(numbers)) for reading in readings]
 
 
-def remarks(readings: Sequence[Reading], prompts: Sequence[str], where: str) -> list[str]:
+def remarks(readings: Sequence[Reading], prompts: Sequence[Prompt], where: str) -> list[str]:
     """Warnings about the prompts of a setting or option: how many are cut, how many repeat others."""
     many, cut = len(prompts), sum(reading.cut for reading in readings)
-    repeated, same = many - len(set(prompts)), len(set(prompts)) - len({reading.tokens for reading in readings})
+    repeated, texts = many - len(set(prompts)), {prompt.text for prompt in prompts}
+    same = len(texts) - len({reading.tokens for reading in readings})
     lines = []
     if cut:
         lines.append(f"{cut} of {many} prompts are longer than the model's limit and are cut")
@@ -57,6 +61,19 @@ def remarks(readings: Sequence[Reading], prompts: Sequence[str], where: str) -> 
     if same:
         lines.append(f"{same} of {many} prompts differ from others only in text that the model does not read")
     return [f"{where}: {text}" for text in lines]
+
+
+def cut_remarks(negatives: Sequence[Reading], where: str) -> list[str]:
+    """A warning about negative prompts that are cut."""
+    cut = sum(reading.cut for reading in negatives)
+    text = f"{cut} of {len(negatives)} negative prompts are longer than the model's limit and are cut"
+    return [f"{where}: {text}"] if cut else []
+
+
+def unused_remarks(prompts: Sequence[Prompt], why: str, where: str) -> list[str]:
+    """A warning about negative prompts of a model that has no use for them."""
+    given = sum(bool(prompt.negative) for prompt in prompts)
+    return [f"{where}: {given} of {len(prompts)} prompts have a negative prompt without effect: {why}"] if given else []
 
 
 def _tokens(one: TextInput, prompts: Sequence[str]) -> list[tuple[tuple[int, ...], bool]]:

@@ -8,10 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from rilbench.contracts.prompt import Prompt
 from rilbench.model.backbones.base import DTYPES, Backbone, Condition
 from rilbench.model.config import ModelConfig
 from rilbench.model.loading import load_backbone, pipeline_folder
-from rilbench.model.reading import Captions, Reading, readings, remarks
+from rilbench.model.reading import Captions, Reading, cut_remarks, readings, remarks, unused_remarks
 
 
 class TextToImage:
@@ -41,7 +42,7 @@ class TextToImage:
 
     @torch.no_grad()
     def encode(self, prompts: Sequence[str | None]) -> Condition:
-        """The conditions of prompts, None being the unguided branch; each is computed once."""
+        """The conditions of texts, None being the unguided branch without a negative prompt; each is computed once."""
         for prompt in prompts:
             if prompt not in self._conditions:
                 encode = self.backbone.encode
@@ -49,27 +50,39 @@ class TextToImage:
         conditions = [self._conditions[prompt] for prompt in prompts]
         return {key: torch.stack([one[key] for one in conditions]) for key in conditions[0]}
 
-    def readings(self, prompts: Sequence[str]) -> list[Reading]:
+    def readings(self, prompts: Sequence[Prompt]) -> list[Reading]:
         """The part of each prompt that the text encoders receive."""
-        return readings(self.backbone.text_inputs, prompts)
+        return readings(self.backbone.text_inputs, [prompt.text for prompt in prompts])
 
-    def remarks(self, prompts: Sequence[str], where: str) -> list[str]:
+    def remarks(self, prompts: Sequence[Prompt], where: str) -> list[str]:
         """Warnings about prompts of a setting or option that the model cannot read in full."""
-        of_captions = self.captions.remarks(prompts, where) if self.captions else []
-        return [*remarks(self.readings(prompts), prompts, where), *of_captions]
+        lines = remarks(self.readings(prompts), prompts, where)
+        if self.captions:
+            lines += self.captions.remarks([prompt.text for prompt in prompts], where)
+        negatives = {prompt.negative or self.config.negative_prompt for prompt in prompts} - {""}
+        if self.backbone.unguided_why:
+            return lines + unused_remarks(prompts, self.backbone.unguided_why, where)
+        return lines + cut_remarks(readings(self.backbone.text_inputs, sorted(negatives)), where)
 
     @torch.no_grad()
-    def rollout(self, z: Tensor, prompts: Sequence[str], *, stop: int = 0) -> Tensor:
-        """z_N (B, C, h, w) to z_stop without gradient."""
-        return self._denoise(z.to(self.device), prompts, self.config.steps, stop, together=True)
+    def rollout(
+        self, z: Tensor, prompts: Sequence[str], *, negatives: Sequence[str] | None = None, stop: int = 0
+    ) -> Tensor:
+        """z_N (B, C, h, w) to z_stop without gradient.
 
-    def finish(self, z: Tensor, prompts: Sequence[str], *, last_steps: int) -> Tensor:
+        negatives: of each prompt; empty ones are `model.negative_prompt`, by default all.
+        """
+        return self._denoise(z.to(self.device), prompts, negatives, self.config.steps, stop, together=True)
+
+    def finish(
+        self, z: Tensor, prompts: Sequence[str], *, negatives: Sequence[str] | None = None, last_steps: int
+    ) -> Tensor:
         """z_K to z_0 (B, C, h, w), K = last_steps, with gradient to the adapters, in float32 (`rilbench.model.exact`).
 
         It runs the same forwards with and without gradient, so that equal models give equal bits.
         """
         together = self.config.guidance_gradient
-        return self._denoise(z, prompts, last_steps, 0, together=together, precision=torch.float32)
+        return self._denoise(z, prompts, negatives, last_steps, 0, together=together, precision=torch.float32)
 
     def decode(self, z_0: Tensor) -> Tensor:
         """Latents to images (B, 3, H, W), float32 in [0, 1]; differentiable."""
@@ -80,6 +93,7 @@ class TextToImage:
         self,
         z: Tensor,
         prompts: Sequence[str],
+        negatives: Sequence[str] | None,
         first: int,
         stop: int,
         *,
@@ -89,7 +103,9 @@ class TextToImage:
         """precision: of the denoiser's activations; by default that of its weights."""
         precision = precision or DTYPES[self.config.precision]
         condition = _cast(self.encode(prompts), precision)
-        nothing = _cast(self.encode([None] * len(prompts)), precision) if self.backbone.guided else None
+        own = negatives or [""] * len(prompts)
+        avoided = [text or self.config.negative_prompt or None for text in own]
+        nothing = _cast(self.encode(avoided), precision) if self.backbone.guided else None
         for i in range(first, stop, -1):
             latents = z[:, : self.backbone.channels].to(precision)
             z = self.sampler.step(i, z, self._prediction(latents, self.sampler.time(i), condition, nothing, together))

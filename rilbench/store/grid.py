@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import textwrap
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from PIL import Image, ImageDraw, ImageFont
 
 from rilbench.contracts.errors import reason
+from rilbench.store.captions import fitted
 from rilbench.store.checksums import damaged
 from rilbench.store.files import replacing
 from rilbench.store.layout import EvaluationFiles
@@ -17,7 +18,8 @@ from rilbench.store.layout import EvaluationFiles
 if TYPE_CHECKING:
     from torch import Tensor
 
-CELL, MARGIN, TEXT, LINE = 128, 6, 220, 13  # pixels
+CELL, MARGIN, TEXT, FONT = 128, 6, 220, 13  # pixels; the text's and the font's are the smallest
+LABEL = 2  # lines of a column's label
 
 
 def save_picture(path: Path, pixels: Tensor) -> None:
@@ -45,21 +47,32 @@ def check_picture(path: Path) -> None:
 def save_grid(path: Path, *, columns: Sequence[tuple[str, Path]], prompts: Sequence[str], cell: int = CELL) -> None:
     """Write the grid of the sample images of each column's evaluation, each `cell` pixels wide and high.
 
-    Small images are enlarged without smoothing. Raises DamagedError for one that is missing or damaged.
+    Captions have the size of the font for that cell; a prompt longer than its row ends in `...`. Small images are
+    enlarged without smoothing. Raises DamagedError for one that is missing or damaged.
     """
-    width = TEXT + len(columns) * (cell + MARGIN)
-    grid = Image.new("RGB", (width, 2 * LINE + len(prompts) * (cell + MARGIN)), "white")
-    draw, font = ImageDraw.Draw(grid), ImageFont.load_default()
+    font = ImageFont.load_default(max(FONT, cell // 20))
+    line, text = math.ceil(sum(font.getmetrics())), max(TEXT, cell)
+    top = LABEL * line + MARGIN
+    grid = Image.new("RGB", (text + len(columns) * (cell + MARGIN), top + len(prompts) * (cell + MARGIN)), "white")
+    draw = ImageDraw.Draw(grid)
+
+    def write(caption: str, left: int, y: int, width: int, lines: int) -> None:
+        for i, part in enumerate(fitted(caption, font, width=width, lines=lines)):
+            draw.text((left, y + i * line), part, fill="black", font=font)
+
     for x, (label, folder) in enumerate(columns):
-        left = TEXT + x * (cell + MARGIN)
-        draw.text((left, 4), label[:22], fill="black", font=font)
+        left = text + x * (cell + MARGIN)
+        write(label, left, MARGIN // 2, cell, LABEL)
         for y in range(len(prompts)):
-            check_picture(picture := EvaluationFiles(folder).picture(y))
-            with Image.open(picture) as image:
-                how = Image.Resampling.NEAREST if image.width < cell else Image.Resampling.LANCZOS
-                grid.paste(image.convert("RGB").resize((cell, cell), how), (left, 2 * LINE + y * (cell + MARGIN)))
+            grid.paste(_scaled(EvaluationFiles(folder).picture(y), cell), (left, top + y * (cell + MARGIN)))
     for y, prompt in enumerate(prompts):
-        for i, line in enumerate(textwrap.wrap(prompt, 34)[:8]):
-            draw.text((MARGIN, 2 * LINE + y * (cell + MARGIN) + i * LINE), line, fill="black", font=font)
+        write(prompt, MARGIN, top + y * (cell + MARGIN), text - 2 * MARGIN, cell // line)
     with replacing(path) as part:
         grid.save(part, format="PNG")
+
+
+def _scaled(picture: Path, side: int) -> Image.Image:
+    check_picture(picture)
+    with Image.open(picture) as image:
+        how = Image.Resampling.NEAREST if image.width < side else Image.Resampling.LANCZOS
+        return image.convert("RGB").resize((side, side), how)

@@ -41,8 +41,7 @@ def headers(result: RunResult) -> list[str]:
 def rows(result: RunResult) -> list[list[str]]:
     """All cells, one list per stage, the stage's label first."""
     matrix = result.matrix
-    labels = [row.label if i == 0 else f"{i} {row.label}" for i, row in enumerate(matrix.rows)]
-    return [[label, *(_cell(matrix, info.name, i) for info in matrix.shown)] for i, label in enumerate(labels)]
+    return [[label, *(_cell(matrix, info.name, i) for info in matrix.shown)] for i, label in enumerate(matrix.labels)]
 
 
 def _cell(matrix: ResultMatrix, metric: str, stage: int) -> str:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from rilbench.contracts.components import NoSettings, Reward
 from rilbench.contracts.pair import LoraPair
+from rilbench.contracts.prompt import Prompt
 from rilbench.contracts.strategy import Stage
 from rilbench.model.attach import adapter_group
 from rilbench.model.backbones.stable_diffusion import StableDiffusion
@@ -22,11 +23,13 @@ from rilbench.model.text_to_image import TextToImage
 from rilbench.testing import inputs, tiny
 from rilbench.testing.plans import StrategySubject
 from rilbench.training.config import TrainConfig
+from rilbench.training.drawing import PromptPool
 from rilbench.training.stage import StageTraining
 from rilbench.training.step import TrainingStep, WeightedReward
 from rilbench.training.update import begin_step, draw_batch
 
 STAGE = Stage(rewards={"warmth": 1.0})
+PROMPTS = [Prompt(text) for text in inputs.PROMPTS]
 
 
 class Bench:
@@ -45,7 +48,14 @@ class Bench:
     def training(self, config: TrainConfig, *, stage: Stage = STAGE, **options: Any) -> StageTraining:
         """A stage to train; the options are those of StageTraining."""
         parts: Any = {"model": self.model, "group": self.group, "strategy": self.strategy, "config": config}
-        parts |= {"index": 1, "rank": 2, "init": "paper", "seed": 0, "prompts": list(inputs.PROMPTS), "stage": stage}
+        parts |= {
+            "index": 1,
+            "rank": 2,
+            "init": "paper",
+            "seed": 0,
+            "prompts": PROMPTS,
+            "stage": stage,
+        }
         parts |= {"reward": WeightedReward(dict.fromkeys(stage.rewards, _Warmth(self)), stage.rewards)}
         return StageTraining(**parts | {"checkpoint": Path()} | options)  # where there is none
 
@@ -57,7 +67,7 @@ class Bench:
         self.group.start(pair)
         self.strategy.begin(STAGE, pair)
         config = training_config()
-        batch = draw_batch(inputs.PROMPTS, self.model.latent_shape, range(2), seed=0, stage=1)
+        batch = draw_batch(PromptPool(PROMPTS), self.model.latent_shape, range(2), seed=0, stage=1)
         return begin_step(self.model, self.group, self.training(config).reward, config, batch)
 
     def train(self, below: Sequence[LoraPair] = (), *, updates: int = 1, **options: Any) -> LoraPair:

@@ -20,16 +20,18 @@ from rilbench.training.config import TrainConfig
 
 @dataclass
 class Batch:
-    """Prompts and z_N (B, C, h, w)."""
+    """Prompts, their negative prompts (empty: the model's) and z_N (B, C, h, w)."""
 
     prompts: list[str]
+    negatives: list[str]
     z_N: Tensor
 
     def parts(self, size: int) -> Iterator[tuple[Batch, float]]:
         """At most `size` rows at a time and their share of the batch; 0 is all of them."""
         for start in range(0, len(self.prompts), size or len(self.prompts)):
             rows = slice(start, start + (size or len(self.prompts)))
-            yield Batch(self.prompts[rows], self.z_N[rows]), len(self.prompts[rows]) / len(self.prompts)
+            part = Batch(self.prompts[rows], self.negatives[rows], self.z_N[rows])
+            yield part, len(part.prompts) / len(self.prompts)
 
 
 @dataclass
@@ -69,6 +71,7 @@ class TrainingStep:
     batch_reward: WeightedReward
     config: TrainConfig
     prompts: Sequence[str]
+    negatives: Sequence[str]
     z: Tensor
     z_N: Tensor
     terms: dict[str, Tensor] = field(default_factory=dict)
@@ -86,7 +89,7 @@ class TrainingStep:
 
     def rollout(self, pair: LoraPair) -> Tensor:
         with self.group.folded(pair):
-            return self.model.rollout(self.z_N, self.prompts, stop=self.config.last_steps)
+            return self.model.rollout(self.z_N, self.prompts, negatives=self.negatives, stop=self.config.last_steps)
 
     def denoise(self, pair: LoraPair | None = None, z: Tensor | None = None) -> Tensor:
         z = self.z if z is None else z
@@ -94,7 +97,8 @@ class TrainingStep:
             self.model.backbone.checkpoint(self.group.checkpoint)
         # never folded, not even without gradient: two equal pairs must give the same bits
         with self.group.swapped(pair or self.pair):
-            return self.model.finish(z, self.prompts, last_steps=self.config.last_steps)
+            last = self.config.last_steps
+            return self.model.finish(z, self.prompts, negatives=self.negatives, last_steps=last)
 
     def decode(self, z_0: Tensor) -> Tensor:
         return self.model.decode(z_0)

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
 from rilbench.contracts.pair import LoraPair
+from rilbench.contracts.prompt import Prompt
 from rilbench.contracts.strategy import Strategy
 from rilbench.model.adapters import AdapterGroup
 from rilbench.model.randomness import generator_for
 from rilbench.model.text_to_image import TextToImage
 from rilbench.training.checked import CheckedStrategy
 from rilbench.training.config import TrainConfig
+from rilbench.training.drawing import PromptPool
 from rilbench.training.gradient import Gradient
 from rilbench.training.step import Batch, TrainingStep, WeightedReward
 
@@ -28,9 +31,13 @@ class Trainer:
     strategy: Strategy
     reward: WeightedReward
     config: TrainConfig
-    prompts: list[str]
+    prompts: Sequence[Prompt]
     seed: int
     index: int
+
+    @cached_property
+    def _pool(self) -> PromptPool:
+        return PromptPool(self.prompts)
 
     def update(self, number: int, pair: LoraPair, optimiser: torch.optim.Optimizer) -> dict[str, float]:
         """Update `number`, from 0: the body of Alg. 1's loop. Returns the values to log."""
@@ -40,7 +47,7 @@ class Trainer:
         gradient = Gradient(strategy, pair.factors, by_term=number % config.log_gradients_every == 0)
 
         drawn = {"seed": self.seed, "stage": self.index}
-        batch = draw_batch(self.prompts, self.model.latent_shape, samples, **drawn)  # lines 2 and 3
+        batch = draw_batch(self._pool, self.model.latent_shape, samples, **drawn)  # lines 2 and 3
         optimiser.zero_grad(set_to_none=True)
         for part, share in batch.parts(config.micro_batch):
             step = begin_step(self.model, self.group, self.reward, config, part)  # lines 4 to 7
@@ -52,16 +59,18 @@ class Trainer:
         return {"update": number + 1, **gradient.values, **gradient.measured(), "gradient": norm}
 
 
-def draw_batch(prompts: Sequence[str], shape: tuple[int, ...], samples: range, *, seed: int, stage: int) -> Batch:
+def draw_batch(pool: PromptPool, shape: tuple[int, ...], samples: range, *, seed: int, stage: int) -> Batch:
     """The prompt and z_N ~ N(0, I) of each sample, from the training prompts and (seed, stage, sample) only: batches of
     another size hold the same samples."""
-    drawn = [draw_sample(prompts, shape, generator_for("train", seed, stage, sample)) for sample in samples]
-    return Batch([prompt for prompt, _ in drawn], torch.stack([z_N for _, z_N in drawn]))
+    drawn = [draw_sample(pool, shape, generator_for("train", seed, stage, sample)) for sample in samples]
+    prompts = [prompt for prompt, _ in drawn]
+    z_N = torch.stack([z_N for _, z_N in drawn])
+    return Batch([prompt.text for prompt in prompts], [prompt.negative for prompt in prompts], z_N)
 
 
-def draw_sample(prompts: Sequence[str], shape: tuple[int, ...], generator: torch.Generator) -> tuple[str, Tensor]:
+def draw_sample(pool: PromptPool, shape: tuple[int, ...], generator: torch.Generator) -> tuple[Prompt, Tensor]:
     """A prompt and z_N (*shape)."""
-    prompt = prompts[int(torch.randint(len(prompts), (), generator=generator))]
+    prompt = pool.draw(generator)
     return prompt, torch.randn(shape, generator=generator)
 
 
@@ -73,5 +82,5 @@ def begin_step(
     The pair in training is folded into the weights for it, so that a forward costs what the bare model's does.
     """
     with group.folded():
-        z = model.rollout(batch.z_N, batch.prompts, stop=config.last_steps)
-    return TrainingStep(model, group, reward, config, batch.prompts, z, batch.z_N)
+        z = model.rollout(batch.z_N, batch.prompts, negatives=batch.negatives, stop=config.last_steps)
+    return TrainingStep(model, group, reward, config, batch.prompts, batch.negatives, z, batch.z_N)

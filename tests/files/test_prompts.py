@@ -11,6 +11,7 @@ import torch
 import toy
 
 from rilbench.contracts.errors import ConfigError
+from rilbench.contracts.prompt import Prompt
 from rilbench.engine.loaded_model import LoadedModel
 from rilbench.engine.progress import Reporter
 from rilbench.engine.run import prepare
@@ -34,22 +35,38 @@ def write(folder: Path, content: str | bytes, name: str = "p.txt") -> str:
 
 
 def test_a_byte_order_mark_is_no_part_of_a_prompt(tmp_path: Path) -> None:
-    assert read_prompts(write(tmp_path, "\ufeffa red circle\r\n\r\na blue square\r\n")) == [
-        "a red circle",
-        "a blue square",
-    ]
+    file = write(tmp_path, "\ufeffa red circle\r\n\r\na blue square\r\n")
+    assert read_prompts(file) == [Prompt("a red circle"), Prompt("a blue square")]
 
 
 @pytest.mark.parametrize("between", ["\u2028", "\u2029", "\u0085", "\x0b", "\x0c", "\x1c"])
 def test_only_ends_of_lines_split_prompts(tmp_path: Path, between: str) -> None:
-    assert read_prompts(write(tmp_path, f"a red{between}circle\na ring\n")) == [f"a red{between}circle", "a ring"]
+    found = read_prompts(write(tmp_path, f"a red{between}circle\na ring\n"))
+    assert found == [Prompt(f"a red{between}circle"), Prompt("a ring")]
 
 
 @pytest.mark.parametrize(
     ("name", "content", "told"),
     [
-        ("p.csv", "prompt,kind\na,b\n", r"is a \.csv file.*; write one prompt per line"),
-        ("p.JSONL", '{"prompt": "a"}\n', r"is a \.JSONL file"),
+        ("p.tsv", "prompt\tkind\na\tb\n", r"is a \.tsv file.*; write one prompt per line"),
+        ("p.json", '[{"prompt": "a"}]\n', r"is a \.json file.*rows with prompt, negative_prompt and weight"),
+        ("p.csv", "prompt,weight\n", "contains no prompt"),
+        ("p.csv", "text,weight\na,2\n", "line 1: 'text,weight' has no column prompt"),
+        ("p.csv", "prompt;weight\na;2\n", "line 1: 'prompt;weight' has no column prompt"),
+        ("p.csv", "prompt,kind\na,\nb,c\n", r"line 1: unknown column 'kind'\. Known: negative_prompt, prompt, weight"),
+        ("p.csv", "prompt,weight\na cat, sleeping,2\n", "line 2: has more values than columns.*double quotes"),
+        ("p.csv", 'prompt\n"a\n', "after line 1: is not CSV"),
+        ("p.csv", "prompt,weight\na,1\n,2\n", "line 3: has no prompt"),
+        ("p.csv", "prompt,weight\na,often\n", "line 2: weight 'often' is not a number above 0 and at most 1e"),
+        ("p.JSONL", '{"prompt": "a"}\n\n["b"]\n', "line 3: is no JSON object"),
+        ("p.jsonl", '{"prompt": "a"}\na cat\n', "line 2: is not JSON"),
+        ("p.jsonl", '{"prompt": "a", "negative": "b"}\n', "line 1: unknown key 'negative'. Did you mean 'negative_p"),
+        ("p.jsonl", '{"prompt": ["a"]}\n', r"line 1: prompt is \['a'\], not a text"),
+        ("p.jsonl", '{"prompt": "a", "weight": 0}\n', "line 1: weight 0 is not a number above 0"),
+        ("p.jsonl", '{"prompt": "a", "weight": true}\n', "line 1: weight True is not"),
+        ("p.jsonl", '{"prompt": "a", "weight": NaN}\n', "line 1: weight nan is not"),
+        ("p.jsonl", '{"prompt": "a", "weight": 2000000}\n', "line 1: weight 2000000 is not"),
+        ("p.jsonl", '{"negative_prompt": "a"}\n', "line 1: has no prompt"),
         ("p.parquet", b"PAR1", r"is a \.parquet file"),
         ("p.txt", '{"prompt": "a"}\n{"prompt": "b"}\n', "contains JSON; write one prompt per line"),
         ("p.txt", '[\n  "a",\n  "b"\n]\n', "contains JSON"),
@@ -65,7 +82,41 @@ def test_what_is_no_prompt_file(tmp_path: Path, name: str, content: str | bytes,
 
 
 def test_brackets_are_no_json(tmp_path: Path) -> None:
-    assert read_prompts(write(tmp_path, "[cat|dog] on a {red|blue} mat\n")) == ["[cat|dog] on a {red|blue} mat"]
+    assert read_prompts(write(tmp_path, "[cat|dog] on a {red|blue} mat\n")) == [Prompt("[cat|dog] on a {red|blue} mat")]
+
+
+ROWS = {
+    "p.jsonl": """\
+{"prompt": "a cat, sleeping", "negative_prompt": "blurred", "weight": 2}
+
+{"prompt": " a \\"dog\\" ", "weight": null}
+""",
+    "p.csv": """\
+weight,prompt,negative_prompt
+2,"a cat, sleeping",blurred
+
+,"a ""dog"" ",
+""",
+}
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_rows_have_weights_and_negative_prompts(tmp_path: Path, name: str) -> None:
+    cat, dog = read_prompts(write(tmp_path, "\ufeff" + ROWS[name].replace("\n", "\r\n"), name))
+    assert (cat.text, cat.negative, cat.weight) == ("a cat, sleeping", "blurred", 2.0)
+    assert (dog.text, dog.negative, dog.weight) == ('a "dog"', "", 1.0)
+    assert (cat.label, dog.label) == ("a cat, sleeping (negative: blurred)", 'a "dog"')
+
+
+def test_an_evaluation_measures_what_differs_in_a_negative_prompt_and_refuses_weights(tmp_path: Path) -> None:
+    table = "prompt,negative_prompt,weight\na,,{}\na,b,1\na,,1\n"
+    assert evaluation_prompts(write(tmp_path, table.format(1), "p.csv")) == [Prompt("a"), Prompt("a", "b")]
+    file = write(tmp_path, table.format(2), "p.csv")
+    with pytest.raises(ConfigError, match=r"the prompt file '.*p\.csv' has weights, which only training uses"):
+        evaluation_prompts(file)
+    toy.save_pipeline(tmp_path / "pipeline")
+    with pytest.raises(ConfigError, match=r"has weights"):  # before anything is loaded
+        prepare(toy.config(tmp_path, f"evaluate.prompts={file}"), toy.catalog(), print)
 
 
 def session(folder: Path, told: list[str], prompts: str) -> Session:
@@ -89,7 +140,8 @@ def test_a_repeated_prompt_counts_once(workplace: Path) -> None:
     file.write_text(file.read_text() + 7 * "a red circle\n")
     again = toy.run(workplace, "rewards=[red]", "train.samples=2", f"store={workplace}/again").result.matrix.rows[0]
     assert (again.values, again.intervals) == (once.values, once.intervals)
-    assert evaluation_prompts(str(file)) == ["a red circle", "a blue square", "a green ring"]
+    texts = [prompt.text for prompt in evaluation_prompts(str(file))]
+    assert texts == ["a red circle", "a blue square", "a green ring"]
 
 
 @pytest.mark.slow
@@ -158,8 +210,8 @@ def test_the_captions_of_shapes_are_told_apart(workplace: Path) -> None:
     """The file beside its weights is that of its grammar, and needs no import of it."""
     known = Captions.of(Path(resolve("package:rilbench_shapes/weights/pipeline")))
     assert known is not None
-    assert not known.remarks([*captions.every(), known.example, read_prompts(EVALUATED)[0]], "")
-    assert all(captions.parse(prompt) is not None for prompt in read_prompts(EVALUATED))
+    assert not known.remarks([*captions.every(), known.example, read_prompts(EVALUATED)[0].text], "")
+    assert all(captions.parse(prompt.text) is not None for prompt in read_prompts(EVALUATED))
     assert len(known.remarks(["a red circle"], "--prompt")) == 1
     file = Path(resolve("package:rilbench_shapes/weights/pipeline/captions.json"))
     assert json.loads(file.read_text()) == captions.description()

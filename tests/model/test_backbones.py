@@ -17,6 +17,8 @@ from torch import Tensor
 
 from rilbench.contracts.errors import ConfigError
 from rilbench.contracts.pair import LoraPair
+from rilbench.contracts.prompt import Prompt
+from rilbench.evaluation.evaluate import generate
 from rilbench.model.attach import adapter_group
 from rilbench.model.config import AdapterConfig, ModelConfig
 from rilbench.model.files import save_pair
@@ -71,6 +73,38 @@ def test_images_are_those_of_diffusers(family: str, folders: dict[str, Path], mo
     assert expected.std() > 0.01  # or the test says nothing
     assert torch.allclose(image(model), expected, atol=1e-5)
     assert not torch.allclose(image(model), image(TextToImage.load(settings(family, folders, steps=5))), atol=1e-3)
+
+
+GUIDED = ("sd_turbo", "stable_diffusion_2", "stable_diffusion_3", "stable_diffusion_xl")  # by a second branch
+
+
+@pytest.mark.slow
+def test_negative_prompts_are_those_of_diffusers(
+    family: str, folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The setting holds for a prompt without one of its own; a model without an unguided branch refuses it, and warns
+    of those in a file."""
+    config = settings(family, folders, negative_prompt="dull")
+    prompts = [Prompt(PROMPTS[0]), Prompt(PROMPTS[1], "a ring")]
+    if family not in GUIDED:
+        with pytest.raises(ConfigError, match=r"model\.negative_prompt: has no effect: this \w+ runs no unguided"):
+            TextToImage.load(config)
+        told = TextToImage.load(settings(family, folders)).remarks(prompts, "a file")
+        assert [text[:62] for text in told] == ["a file: 1 of 2 prompts have a negative prompt without effect: "]
+        return
+    model = TextToImage.load(config)
+    untouched = image(TextToImage.load(settings(family, folders)))
+    plain, avoided = load_plain(family, folders[family]), ["dull", "a ring"]
+    expected = theirs(plain, family, noise(model), PROMPTS, config, monkeypatch, negative_prompt=avoided)
+    found = generate(model, prompts, noise(model))
+    assert torch.allclose(found, expected, atol=1e-5)
+    assert all((found - untouched).abs().amax((1, 2, 3)) > 1e-3)
+    assert model.remarks(prompts, "") == []
+
+
+def test_a_negative_prompt_without_guidance(folders: dict[str, Path]) -> None:
+    with pytest.raises(ConfigError, match=r"has no effect: guidance is off \(model\.guidance=1\); set it above 1"):
+        TextToImage.load(settings("sd_turbo", folders, guidance=1.0, negative_prompt="dull"))
 
 
 @pytest.mark.slow

@@ -15,11 +15,13 @@ from torch import Tensor
 
 from rilbench.contracts.components import NoSettings
 from rilbench.contracts.pair import LoraPair
+from rilbench.contracts.prompt import Prompt
 from rilbench.contracts.strategy import Stage
 from rilbench.model.attach import adapter_group
 from rilbench.model.config import ModelConfig
 from rilbench.model.text_to_image import TextToImage
 from rilbench.training.config import TrainConfig
+from rilbench.training.drawing import PromptPool
 from rilbench.training.step import WeightedReward
 from rilbench.training.update import begin_step, draw_batch
 from rilbench_rid import RID, RIDSettings
@@ -49,7 +51,7 @@ def distillation(pipeline: Path, rid: RID, model: Mapping[str, object], *, below
     rid.begin(STAGE, pair)
     if carry and (left := before.carry()):
         rid.load_carry(left)
-    batch = draw_batch(PROMPTS, loaded.latent_shape, range(3), seed=0, stage=1)
+    batch = draw_batch(PromptPool([Prompt(text) for text in PROMPTS]), loaded.latent_shape, range(3), seed=0, stage=1)
     reward = WeightedReward({"red": toy.Redness(NoSettings())}, {"red": 1.0})
     step = begin_step(loaded, group, reward, TrainConfig(batch_size=3), batch)
     rid.loss(step)

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from huggingface_hub import constants
 
+from rilbench.analysis.methods import telling
 from rilbench.contracts.settings import setting
 from rilbench.engine.config import load
 from rilbench.engine.documents import settings_document
@@ -32,6 +33,14 @@ def test_what_was_read_in_half_is_not_what_is_read_in_full(tmp_path: Path, monke
     assert (before["half"], model(*changes)) == ([], before | {"half": ["unet"]})
     (folder / "unet/diffusion_pytorch_model.safetensors").touch()
     assert model(*changes) == before
+
+
+def test_a_setting_that_was_added_later_is_unknown_to_results_without_it() -> None:
+    """At its default it is in no identity, and a run recorded before it is not another method."""
+    assert "negative_prompt" not in model()
+    assert model("model.negative_prompt=blurred")["negative_prompt"] == "blurred"
+    assert telling({"model.negative_prompt": "", "model.steps": 4}) == {"model.steps": 4}
+    assert "model.negative_prompt" in telling({"model.negative_prompt": "blurred"})
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from rilbench.contracts.errors import ConfigError
+from rilbench.contracts.prompt import Prompt
 from rilbench.evaluation.evaluate import generate
 from rilbench.files.loras import Lora
 from rilbench.model.base_loras import attach
@@ -61,7 +62,7 @@ def merged(config: ModelConfig, layers: Layers, scale: float = 1.0) -> TextToIma
 
 
 def image(model: TextToImage) -> Tensor:
-    return generate(model, ["a red circle"], evaluation_noise(0, "a red circle", range(1), model.latent_shape))
+    return generate(model, [Prompt("a red circle")], evaluation_noise(0, "a red circle", range(1), model.latent_shape))
 
 
 @torch.no_grad()

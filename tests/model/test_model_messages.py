@@ -15,6 +15,7 @@ import toy
 from safetensors.torch import load_file, save_file
 
 from rilbench.contracts.errors import ConfigError, DivergedError
+from rilbench.contracts.prompt import Prompt
 from rilbench.contracts.settings import build
 from rilbench.engine.loaded_model import LoadedModel
 from rilbench.engine.progress import Reporter
@@ -51,8 +52,9 @@ def test_nan_images_after_training(workplace: Path, monkeypatch: pytest.MonkeyPa
     loaded = LoadedModel(config, components, plan, Reporter(quiet=True))
     monkeypatch.setattr(TextToImage, "decode", lambda self, z: z * torch.nan)
     told = r"after stage 1 \(red\); its training diverged; lower train\.lr"
+    noise = torch.zeros(1, *loaded.model.latent_shape)
     with pytest.raises(DivergedError, match=told):
-        generate(loaded.model, ["a red circle"], torch.zeros(1, *loaded.model.latent_shape), loaded.origin(plan[1]))
+        generate(loaded.model, [Prompt("a red circle")], noise, loaded.origin(plan[1]))
 
 
 def scheduler(folder: Path, **values: object) -> None:

@@ -16,6 +16,7 @@ from checkout import ROOT
 from rilbench.contracts.components import NoSettings
 from rilbench.contracts.errors import ConfigError
 from rilbench.contracts.pair import LoraPair
+from rilbench.contracts.prompt import Prompt
 from rilbench.contracts.settings import build
 from rilbench.contracts.strategy import Stage
 from rilbench.engine import run as engine
@@ -26,6 +27,7 @@ from rilbench.model.config import ModelConfig
 from rilbench.model.text_to_image import TextToImage
 from rilbench.training.checked import CheckedStrategy
 from rilbench.training.config import TrainConfig
+from rilbench.training.drawing import PromptPool
 from rilbench.training.gradient import Gradient
 from rilbench.training.step import TrainingStep, WeightedReward
 from rilbench.training.update import begin_step, draw_batch
@@ -36,6 +38,7 @@ from rilbench_soup import Soup, SoupSettings
 from rilbench_wise_ft import WiseFT, WiseFTSettings
 
 PROMPTS = ["a red circle", "a blue ring"]
+POOL = PromptPool([Prompt(text) for text in PROMPTS])
 
 
 class Bench:
@@ -55,7 +58,7 @@ class Bench:
 
     def step(self) -> TrainingStep:
         reward = WeightedReward({"red": toy.Redness(NoSettings())}, {"red": 2.0})
-        batch = draw_batch(PROMPTS, self.model.latent_shape, range(2), seed=0, stage=1)
+        batch = draw_batch(POOL, self.model.latent_shape, range(2), seed=0, stage=1)
         return begin_step(self.model, self.group, reward, self.config, batch)
 
 
@@ -92,7 +95,7 @@ def test_rid_is_algorithm_1(bench: Bench, space: str, lam: float, distil: str) -
     # Alg. 1: all steps but the last with the student and without gradient, the last with both, from the same z;
     # Eq. 7 ("full"): the teacher takes every step itself, from the same z_N
     model, sched = bench.model, bench.model.sampler.scheduler
-    batch = draw_batch(PROMPTS, model.latent_shape, range(2), seed=0, stage=1)
+    batch = draw_batch(POOL, model.latent_shape, range(2), seed=0, stage=1)
     context = torch.cat([model.encode(p)["text"] for p in (["", ""], batch.prompts)])
 
     def denoise(z: torch.Tensor, t: torch.Tensor) -> torch.Tensor:

@@ -152,9 +152,15 @@ def save(family: str, folder: Path) -> Path:
 
 
 def theirs(
-    pipeline: Any, family: str, z: Tensor, prompts: Sequence[str], config: ModelConfig, monkeypatch: pytest.MonkeyPatch
+    pipeline: Any,
+    family: str,
+    z: Tensor,
+    prompts: Sequence[str],
+    config: ModelConfig,
+    monkeypatch: pytest.MonkeyPatch,
+    **options: Any,
 ) -> Tensor:
-    """What diffusers makes of the same noise z (B, C, h, w), at 16 pixels."""
+    """What diffusers makes of the same noise z (B, C, h, w), at 16 pixels; options: more of its own."""
     pipeline.set_progress_bar_config(disable=True)
     scheduler, start = pipeline.scheduler, z[:, :4]
     if family == "sd_turbo":  # Euler's first state is a little larger than its noise
@@ -165,7 +171,7 @@ def theirs(
     if family == "latent_consistency":  # its later noise
         later = iter(z[:, 4:].split(4, dim=1))
         monkeypatch.setattr("diffusers.schedulers.scheduling_lcm.randn_tensor", lambda *a, **k: next(later))
-    options: dict[str, Any] = {"max_sequence_length": 256} if family == "stable_diffusion_3" else {}
+    options |= {"max_sequence_length": 256} if family == "stable_diffusion_3" else {}
     made: Tensor = pipeline(
         prompt=list(prompts),
         latents=start,

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from rilbench.contracts.components import NoSettings, Reward
 from rilbench.contracts.pair import LoraPair
+from rilbench.contracts.prompt import Prompt
 from rilbench.contracts.strategy import Stage, Strategy
 from rilbench.model.attach import adapter_group
 from rilbench.model.config import ModelConfig
@@ -57,7 +58,7 @@ def steps(pipeline: Path, strategy: Strategy, factor: float, folder: Path, **tra
         index=2,
         reward=WeightedReward({n: Scaled(r, factor) for n, r in rewards.items()}, {"red": 1.0, "dark": 0.5}),
         config=TrainConfig(samples=4 * UPDATES, batch_size=4, **train),
-        prompts=PROMPTS,
+        prompts=[Prompt(text) for text in PROMPTS],
         rank=2,
         init="paper",
         seed=0,

@@ -11,6 +11,7 @@ import pytest
 import toy
 
 from rilbench.contracts.components import NoSettings
+from rilbench.contracts.prompt import Prompt
 from rilbench.contracts.strategy import Stage, Strategy
 from rilbench.model.attach import adapter_group
 from rilbench.model.config import ModelConfig
@@ -106,7 +107,7 @@ def train(pipeline: Path, tmp_path: Path) -> Any:
                 {"red": toy.Redness(NoSettings()), "dark": toy.Darkness(NoSettings())}, stage.rewards
             ),
             config=TrainConfig(samples=6, batch_size=2, log_gradients_every=1, **train),  # type: ignore[arg-type]
-            prompts=["a red circle", "a blue ring"],
+            prompts=[Prompt("a red circle"), Prompt("a blue ring")],
             rank=2,
             init="paper",
             seed=0,

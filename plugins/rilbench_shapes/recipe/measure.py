@@ -10,6 +10,7 @@ import open_clip
 import torch
 from torch import Tensor
 
+from rilbench.contracts.prompt import Prompt
 from rilbench.evaluation.evaluate import generate
 from rilbench.files.prompts import read_prompts
 from rilbench.model.config import ModelConfig
@@ -67,13 +68,15 @@ def renders(*, n: int = 2000, seed: int = 1) -> tuple[Tensor, list[str]]:
     return render(scenes, generator), captions.write(scenes)
 
 
-def generations(model: TextToImage, prompts: list[str], *, images: int = 8, seed: int = 1) -> tuple[Tensor, list[str]]:
+def generations(
+    model: TextToImage, prompts: list[Prompt], *, images: int = 8, seed: int = 1
+) -> tuple[Tensor, list[str]]:
     """The base model's images of prompts and, for each image, its prompt."""
     parts = []
     for prompt in prompts:
-        noise = evaluation_noise(seed, prompt, range(images), model.latent_shape)
+        noise = evaluation_noise(seed, prompt.text, range(images), model.latent_shape)
         parts.append(generate(model, [prompt] * images, noise))
-    return torch.cat(parts), [prompt for prompt in prompts for _ in range(images)]
+    return torch.cat(parts), [prompt.text for prompt in prompts for _ in range(images)]
 
 
 def attributes(seen: Probe, images: Tensor, prompts: list[str]) -> dict[str, Tensor]:

@@ -25,7 +25,7 @@ SMALLER = {"guidance_gradient": False, "vae_precision": "bf16"}  # what saves me
 
 @dataclass(frozen=True)
 class Work:
-    """What a run needs memory for: training steps, and the numbers of different prompts and of measured images."""
+    """What a run needs memory for: training steps, and the numbers of texts of prompts and of images."""
 
     steps: Sequence[Step]
     prompts: int
@@ -75,7 +75,7 @@ def count_memory(loaded: LoadedModel, stages: Sequence[PlannedStage], config: Mo
             loaded.group,
             rewards,
             metrics,
-            prompt=read_prompts(trains[0].prompts)[0] if trains else "",
+            prompt=read_prompts(trains[0].prompts)[0].text if trains else "",
             last_steps=max((train.last_steps for train in trains), default=1),
         )
 
@@ -84,8 +84,9 @@ def work(loaded: LoadedModel, stages: Sequence[PlannedStage]) -> Work:
     """What takes memory in training stages and measuring: images at a time with rewards, prompts."""
     trains = [(planned.train, tuple(planned.stage.rewards)) for planned in stages if planned.train]
     steps = [(train.micro_batch or train.batch_size, rewards) for train, rewards in trains]
-    prompts = {*loaded.prompts, *(prompt for train, _ in trains for prompt in read_prompts(train.prompts))}
-    return Work(steps, len(prompts), loaded.images)
+    prompts = [*loaded.prompts, *(prompt for train, _ in trains for prompt in read_prompts(train.prompts))]
+    texts = {text for prompt in prompts for text in (prompt.text, prompt.negative)} - {""}
+    return Work(steps, len(texts), loaded.images)
 
 
 def needed(config: RunConfig, work: Work, memory: Memory) -> int:

@@ -70,6 +70,16 @@ class Backbone(ABC):
         return self.config.guidance > 1
 
     @property
+    def unguided_why(self) -> str:
+        """Why a negative prompt has no effect; empty if it has one."""
+        if self.guided:
+            return ""
+        if self.config.guidance <= 1:
+            return f"guidance is off (model.guidance={self.config.guidance:g}); set it above 1"
+        kind = type(self.pipeline).__name__
+        return f"this {kind} runs no unguided branch, because guidance is one of its inputs or built into its weights"
+
+    @property
     def sampler(self) -> Sampler:
         """A new sampler of `config.steps` steps."""
         return sampler_for(self.pipeline.scheduler, self.config)

@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save_file
 
 from rilbench.analysis.comparison import compare
 from rilbench.contracts.errors import ConfigError, UsageError
+from rilbench.contracts.prompt import Prompt
 from rilbench.contracts.result import RunResult
 from rilbench.engine.progress import Reporter
 from rilbench.engine.saved import SavedRun, open_run
@@ -96,7 +97,7 @@ def test_scale(place: Path) -> None:
     group.load_chain([(pair, c / 2) for pair, c in run.pairs(2)])
     prompts = ["a red circle", "a blue square", "a green ring"]
     images = torch.cat(
-        [generate(model, [p] * 2, evaluation_noise(0, p, range(2), model.latent_shape)) for p in prompts]
+        [generate(model, [Prompt(p)] * 2, evaluation_noise(0, p, range(2), model.latent_shape)) for p in prompts]
     )
     seen = to_pixels(images).float() / 255  # as metrics see them
     assert half.matrix.values("red")[1] == pytest.approx(float(seen[:, 0].mean()), abs=2e-5)
@@ -180,7 +181,7 @@ def test_layers_that_we_do_not_train_are_used(place: Path, tmp_path: Path) -> No
         kwargs = {"num_inference_steps": 4, "guidance_scale": 2.0, "output_type": "pt"}
         images[scale] = pipe(["a red circle"], latents=noise, **kwargs).images
         model = TextToImage.load(toy.config(place, f"model.lora={file}@{scale}").model)
-        assert (generate(model, ["a red circle"], noise) - images[scale]).abs().max() < 1e-5
+        assert (generate(model, [Prompt("a red circle")], noise) - images[scale]).abs().max() < 1e-5
     assert (images[1.0] - images[0.5]).abs().max() > 1e-3
     _, result = measured(place, str(file), "label=style")
     assert result.matrix.values("red")[1] != result.matrix.values("red")[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -75,12 +76,32 @@ def test_a_grid_of_stages(run: SavedRun, draw, tmp_path: Path) -> None:
     """Rows prompts, columns stages: each cell is the enlarged picture."""
     draw(prompt=PROMPTS[:2], stage="0,2", output=tmp_path / "grid.png")
     grid = pixels(tmp_path / "grid.png")
-    assert grid.shape == (2 * 13 + 2 * 134, 220 + 2 * 134, 3)
+    head = grid.shape[0] - 2 * 134  # two lines of text
+    assert grid.shape[1:] == (220 + 2 * 134, 3)
     for row in range(2):
         for column, stage in enumerate((0, 2)):
-            top, left = 2 * 13 + row * 134, 220 + column * 134
+            top, left = head + row * 134, 220 + column * 134
             cell = grid[top : top + 128 : 8, left : left + 128 : 8]
             assert np.abs(cell - evaluated(run, stage, row)).max() <= 1
+
+
+@pytest.mark.slow
+def test_negative_prompts(run: SavedRun, draw, tmp_path: Path) -> None:
+    """A prompt's own comes first, then that of the option, then that of the run, which is none."""
+    file = tmp_path / "prompts.csv"
+    file.write_text(f"prompt,negative_prompt\n{PROMPTS[0]},dull\n{PROMPTS[1]},\n")
+
+    def drawn(name: str, **options: object) -> list[np.ndarray]:
+        draw(prompts=str(file), output=tmp_path / name, **options)
+        return [pixels(tmp_path / name / "stage-2" / f"sample-{i}.png") for i in range(2)]
+
+    (own, plain), (still_own, other) = drawn("plain"), drawn("option", negative_prompt="a blue ring")
+    assert np.abs(plain - evaluated(run, 2, 1)).max() <= 1
+    assert np.array_equal(own, still_own)
+    assert min(np.abs(own - evaluated(run, 2, 0)).max(), np.abs(other - plain).max()) > 1
+    record = json.loads((tmp_path / "option" / "generated.json").read_text())
+    assert record["negative_prompt"] == "a blue ring"
+    assert record["prompts"][0] == {"prompt": PROMPTS[0], "negative_prompt": "dull"}
 
 
 @pytest.mark.slow

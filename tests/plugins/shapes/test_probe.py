@@ -72,10 +72,11 @@ def test_each_attribute_has_its_own_probability(probe: Probe, scenes: Scenes, im
 def test_the_base_model_shows_what_it_is_asked_for() -> None:
     model = TextToImage.load(ModelConfig(path=str(ROOT / "weights" / "pipeline"), device="cpu", steps=10, guidance=2.0))
     prompts = read_prompts(str(ROOT / "prompts" / "eval.txt"))[:16]
-    noise = torch.cat([evaluation_noise(3, prompt, range(1), model.latent_shape) for prompt in prompts])
+    noise = torch.cat([evaluation_noise(3, prompt.text, range(1), model.latent_shape) for prompt in prompts])
     drawn = generate(model, prompts, noise)
-    assert scored(drawn, prompts).mean() > 90
-    assert scored(drawn, [*prompts[1:], prompts[0]]).mean() < 50
+    texts = [prompt.text for prompt in prompts]
+    assert scored(drawn, texts).mean() > 90
+    assert scored(drawn, [*texts[1:], texts[0]]).mean() < 50
 
 
 def test_attributes_refuse_other_prompts() -> None:

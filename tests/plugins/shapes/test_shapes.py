@@ -86,7 +86,8 @@ def test_oracle_refuses_other_worlds() -> None:
 
 
 def test_prompts_are_disjoint_and_complete() -> None:
-    train, test = (read_prompts(str(ROOT / "prompts" / f"{name}.txt")) for name in ("train", "eval"))
+    files = (str(ROOT / "prompts" / f"{name}.txt") for name in ("train", "eval"))
+    train, test = ([prompt.text for prompt in read_prompts(file)] for file in files)
     assert (len(set(train)), len(set(test))) == (750, 50)
     assert not set(train) & set(test)
     assert all(captions.parse(p) for p in (*train, *test))
