@@ -47,8 +47,8 @@ def evaluation_prompts(path: str) -> list[Prompt]:
     prompts = read_prompts(path)
     if len({prompt.weight for prompt in prompts}) > 1:
         raise ConfigError(
-            f"the prompt file {path!r} has weights, which only training uses: an evaluation measures every prompt equally, "
-            "and its intervals, sets of images (fid) and tests have no weights; name a file without them"
+            f"the prompt file {path!r} has weights, which only training uses: an evaluation measures every prompt "
+            "equally, and its intervals, sets of images (fid) and tests have no weights; name a file without them"
         )
     return list(dict.fromkeys(prompts))
 
