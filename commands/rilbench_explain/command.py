@@ -6,7 +6,19 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rilbench.cli.options import AsJson, Config, Plugins, Quiet, Rewards, Seed, Settings, Strategy, catalog, requested
+from rilbench.cli.options import (
+    After,
+    AsJson,
+    Plugins,
+    Quiet,
+    Rewards,
+    RunConfiguration,
+    Seed,
+    Settings,
+    Strategy,
+    catalog,
+    requested,
+)
 from rilbench.cli.output import echo, print_fields, print_json, print_table, prints_on_stderr, warn
 
 if TYPE_CHECKING:
@@ -19,7 +31,8 @@ def explain(
     settings: Settings = None,
     strategy: Strategy = None,
     rewards: Rewards = None,
-    config: Config = "shapes",
+    after: After = None,
+    config: RunConfiguration = None,
     seed: Seed = None,
     plugin: Plugins = None,
     quiet: Quiet = False,
@@ -35,7 +48,7 @@ def explain(
     from rilbench_explain.explain import outline
     from rilbench_explain.view import show
 
-    asked = requested(config, settings, plugin, quiet=quiet, strategy=strategy, rewards=rewards, seed=seed)
+    asked = requested(config, settings, plugin, quiet=quiet, strategy=strategy, rewards=rewards, after=after, seed=seed)
     with prints_on_stderr():
         try:
             prepared = prepare(asked.config, asked.catalog, asked.reporter.warn, asked.given)

@@ -12,6 +12,7 @@ from rilbench.contracts.files import NeededFile, is_reference
 from rilbench.contracts.strategy import Stage
 from rilbench.engine import config as configuration
 from rilbench.engine import identity, secret_settings, unused_settings
+from rilbench.engine.after import read_kept
 from rilbench.engine.budget import available, check
 from rilbench.engine.components import Components
 from rilbench.engine.config import RunConfig
@@ -76,11 +77,13 @@ def explain(
 
 def outline(config: RunConfig, catalog: Catalog, absent: MissingFilesError, given: Mapping[str, Any]) -> dict[str, Any]:
     """The description if files are missing: plan, settings and samples; values that need the files are None."""
-    components = Components(Parts(config, catalog), device=pick_device(config.model.device))
+    kept = read_kept(config, catalog)
+    components = Components(Parts(config, catalog, kept), device=pick_device(config.model.device))
     stages = planned_stages(config, components)
     unused_settings.require_none(unused_settings.find(given, components.parts, stages))
-    rows = []
-    for stage in (Stage(), *stages):
+    rows = [_described(Stage(), None, "")]
+    rows += [_described(each.stage, each.training, each.by) | {"kept": True} for each in (kept.stages if kept else ())]
+    for stage in stages:
         by, rewards = stage.by or config.strategy, list(stage.rewards)
         trains = stage.rewards and not stage.merge
         rows.append(_described(stage, config.train_for((by, config.strategy), rewards) if trains else None, by))
@@ -101,7 +104,8 @@ def outline(config: RunConfig, catalog: Catalog, absent: MissingFilesError, give
 def _asked(config: RunConfig, components: Components) -> dict[str, Any]:
     return {
         "strategy": config.strategy,
-        "rewards": list(config.rewards),
+        "rewards": list(components.parts.rewards),
+        "after": config.after or None,
         "device": components.device,
         "settings": configuration.as_mapping(secret_settings.public(config, components.parts.catalog)),
     }
@@ -111,6 +115,7 @@ def _described(stage: Stage, train: TrainConfig | None, by: str) -> dict[str, An
     """The description of a stage that needs no files."""
     return {
         "label": stage.label if stage.rewards or stage.merge else "base",
+        "kept": False,
         "id": None,
         "trained_by": by if train else None,
         "start": stage.start,
@@ -127,14 +132,14 @@ def _described(stage: Stage, train: TrainConfig | None, by: str) -> dict[str, An
 def _stage(
     planned: PlannedStage, config: RunConfig, cost: Cost, timings: Timings, evaluation: str, images: int, trainable: int
 ) -> dict[str, Any]:
-    train = planned.train
+    train = planned.training
     trained, evaluated = stored(planned, config.store, evaluation)
     took: list[float | None] = []
     seconds = 0.0
     if not evaluated:
         took.append(timings.evaluation(evaluation, images))
         seconds += cost.sampling(images, config.model.steps) if took[-1] is None else took[-1]
-    if train is not None and not trained:
+    if planned.train is not None and train is not None and not trained:
         took.append(timings.training(planned.document))
         probed = cost.training(train.samples, config.model.steps, train.last_steps)
         seconds += probed if took[-1] is None else took[-1]
@@ -142,6 +147,7 @@ def _stage(
         "measured": None not in took,
         "id": planned.id,
         "trainable_parameters": trainable if train else 0,
+        "kept": planned.kept,
         "in_store": trained and evaluated,
         "seconds": round(seconds, 1),
     }

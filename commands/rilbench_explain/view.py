@@ -15,7 +15,7 @@ HEAD = ("stage", "trained by", "starts from", "samples", "updates", "lr", "batch
 
 def show(plan: dict[str, Any]) -> None:
     """Print the plan, the estimates and the resolved settings."""
-    title = f"{plan['strategy']}: {' > '.join(plan['rewards'])}"
+    title = f"{plan['strategy']}: {' > '.join(plan['rewards'])}" + (f", after {plan['after']}" if plan["after"] else "")
     print_table(HEAD, [_row(i, stage) for i, stage in enumerate(plan["stages"])], title=title, numbers=True)
     images = plan["evaluation_images"]
     lines = _estimates(plan) if plan["parameters"] else dict.fromkeys(("time", "memory"), plan["estimate"]["how"])
@@ -39,7 +39,7 @@ def _row(number: int, stage: dict[str, Any]) -> list[str]:
     return [
         f"{number} {stage['label']}",
         stage["trained_by"] or "-",
-        stage["start"] if train else "-",
+        "kept" if stage["kept"] else stage["start"] if train else "-",
         str(stage["samples"]),
         str(stage["updates"]),
         f"{train['lr']:g}" if train else "-",

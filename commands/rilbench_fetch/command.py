@@ -9,7 +9,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from rilbench.cli.options import AsJson, Config, Plugins, Quiet, Rewards, Seed, Settings, Strategy, requested
+from rilbench.cli.options import (
+    After,
+    AsJson,
+    Plugins,
+    Quiet,
+    Rewards,
+    RunConfiguration,
+    Seed,
+    Settings,
+    Strategy,
+    requested,
+)
 from rilbench.cli.output import print_fields, print_json, print_table, prints_on_stderr
 from rilbench.contracts.redact import public
 from rilbench.files.published import is_present, place_of
@@ -28,7 +39,8 @@ def fetch(
     settings: Settings = None,
     strategy: Strategy = None,
     rewards: Rewards = None,
-    config: Config = "shapes",
+    after: After = None,
+    config: RunConfiguration = None,
     seed: Seed = None,
     plugin: Plugins = None,
     quiet: Quiet = False,
@@ -41,14 +53,15 @@ def fetch(
     Exit code 0: all files are present.
     """
     from rilbench.engine import unused_settings
+    from rilbench.engine.after import read_kept
     from rilbench.engine.components import Components
     from rilbench.engine.parts import Parts
     from rilbench.engine.plan import planned_stages
     from rilbench_fetch import fetch as fetching
 
-    asked = requested(config, settings, plugin, quiet=quiet, strategy=strategy, rewards=rewards, seed=seed)
+    asked = requested(config, settings, plugin, quiet=quiet, strategy=strategy, rewards=rewards, after=after, seed=seed)
     with prints_on_stderr():
-        parts = Parts(asked.config, asked.catalog)
+        parts = Parts(asked.config, asked.catalog, read_kept(asked.config, asked.catalog))
         parts.check()
         stages = planned_stages(asked.config, Components(parts))
         unused_settings.require_none(unused_settings.find(asked.given, parts, stages))

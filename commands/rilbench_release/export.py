@@ -66,7 +66,7 @@ class Export:
         if self.kind == "merged":
             self.run.check_base()
             return merged.write_merged(folder, config.model, pairs), 0
-        whole, targets = LoraPair.concatenated(pairs), config.adapter.targets
+        whole, targets = LoraPair.concatenated(pairs), self.run.targets(self.stage)
         prefix = prefix_of(self.run.stage_folder(self.run.chain(self.stage)[0][0]))
         if self.kind == "peft":
             lora.write_peft(folder, whole, targets=targets, base=hub_id(config.model.path) or "")

@@ -79,6 +79,8 @@ def load(
         raise ConfigError(f"study.base: {asked.base!r} is itself a study; name the configuration of a run")
     for key in (key for key in CELL if key in values or key in last):
         raise ConfigError(f"{key}: a study takes several; set study.{CELL[key]} or --{CELL[key]} instead")
+    if "after" in {**base, **values, **last} or any("after" in method for method in asked.methods.values()):
+        raise ConfigError("after: a study trains every sequence from the base model; continue a run with rilbench run")
     sequences, numbers = read_orders(asked.orders, asked.rewards), read_seeds(asked.seeds)
     runs = len(sequences) * len(numbers) * (len(asked.strategies) + len(asked.methods))
     if runs > MOST_RUNS:

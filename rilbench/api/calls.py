@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rilbench.api.stages import Run, usual_modes
+from rilbench.api.stages import Run, RunStage, usual_modes
 from rilbench.engine.progress import Reporter
 from rilbench.host.catalog import Catalog
 from rilbench.host.hook_caller import HookCaller
@@ -32,7 +32,8 @@ def run(
     strategy: str | None = None,
     rewards: Names | None = None,
     settings: Settings | None = None,
-    config: str | Path = "shapes",
+    after: str | Path | Run | RunStage | None = None,
+    config: str | Path | None = None,
     seed: int | None = None,
     store: str | Path | None = None,
     plugins: Plugins = (),
@@ -43,14 +44,26 @@ def run(
     A finished run is returned at once; an interrupted one resumes.
 
     strategy: `rid`, `baseline`, `joint`, `soup`, `wise_ft` or from a plugin. rewards: names in training order.
-    settings: key to value, such as `{"train.lr": 5e-4}`. config: the name of a shipped configuration, or a file; it
-    supplies what is not given here. store: the folder of all results. plugins: classes, or `module:Class`, of
-    rewards, metrics, strategies and hooks that are not installed. quiet: print warnings but no progress on stderr.
+    settings: key to value, such as `{"train.lr": 5e-4}`. after: a finished run to continue, or a stage of one, in which
+    case `rewards` are those to add. config: the name of a shipped configuration, or a file; it supplies what is not
+    given here, by default `shapes`, or the settings of the run to continue. store: the folder of all results. plugins:
+    classes, or `module:Class`, of rewards, metrics, strategies and hooks that are not installed. quiet: print warnings
+    but no progress on stderr.
 
     Raises ConfigError for settings that are unknown, out of range or without effect, PluginError for a component that
     is missing or broken, MemoryFullError for a run that does not fit, DivergedError for numbers that are not finite.
     """
-    request = _request(config, settings, plugins, quiet, strategy=strategy, rewards=rewards, seed=seed, store=store)
+    request = _request(
+        config,
+        settings,
+        plugins,
+        quiet,
+        strategy=strategy,
+        rewards=rewards,
+        after=_after(after),
+        seed=seed,
+        store=store,
+    )
     with usual_modes():
         outcome = request.run()
     return Run(result=replace(outcome.result, folder=outcome.folder), catalog=request.catalog)
@@ -59,13 +72,15 @@ def run(
 @dataclass(frozen=True, kw_only=True)
 class StagePlan:
     """A stage of a planned run. `rewards` maps names to weights; `train` are its training settings, None for the
-    untouched model, which comes first, and for merges. `stored`: True if the store has everything of the stage."""
+    untouched model, which comes first, and for merges. `stored`: True if the store has everything of the stage. `kept`:
+    True for a stage of the run that is continued."""
 
     label: str
     rewards: Mapping[str, float]
     id: str
     stored: bool
     train: Mapping[str, Any] | None
+    kept: bool = False
 
 
 def plan(
@@ -73,7 +88,8 @@ def plan(
     strategy: str | None = None,
     rewards: Names | None = None,
     settings: Settings | None = None,
-    config: str | Path = "shapes",
+    after: str | Path | Run | RunStage | None = None,
+    config: str | Path | None = None,
     seed: int | None = None,
     store: str | Path | None = None,
     plugins: Plugins = (),
@@ -85,7 +101,9 @@ def plan(
     from rilbench.engine import identity
     from rilbench.engine.run import prepare
 
-    request = _request(config, settings, plugins, True, strategy=strategy, rewards=rewards, seed=seed, store=store)
+    request = _request(
+        config, settings, plugins, True, strategy=strategy, rewards=rewards, after=_after(after), seed=seed, store=store
+    )
     pinned = identity.pinned(request.config)
     components, stages = prepare(pinned, request.catalog, request.reporter.warn, request.given)
     evaluation = identity.digest(components.parts.evaluation_document)
@@ -95,7 +113,8 @@ def plan(
             rewards=dict(planned.stage.rewards),
             id=planned.id,
             stored=all(stored(planned, pinned.store, evaluation)),
-            train=asdict(planned.train) if planned.train else None,
+            train=asdict(planned.training) if planned.training else None,
+            kept=planned.kept,
         )
         for planned in stages
     ]
@@ -131,14 +150,25 @@ def load_runs(*sources: str | Path, settings: Settings | None = None, plugins: P
     return [Run(result=result, catalog=catalog, settings=given) for result in results]
 
 
-def _request(config: str | Path, settings: Settings | None, plugins: Plugins, quiet: bool, **options: Any) -> Request:
+def _after(run: str | Path | Run | RunStage | None) -> str | None:
+    """As `--after` names it."""
+    if isinstance(run, RunStage):
+        return f"{run.run.folder}@{run.number}"
+    return str(run.folder) if isinstance(run, Run) else None if run is None else str(run)
+
+
+def _request(
+    config: str | Path | None, settings: Settings | None, plugins: Plugins, quiet: bool, **options: Any
+) -> Request:
+    from rilbench.engine.continued import DEFAULT
     from rilbench.engine.request import Request
 
     given = {key: value for key, value in options.items() if value is not None}
     texts = _texts(given | dict(settings or {}))
     named = [plugin if isinstance(plugin, str) else f"{plugin.__module__}:{plugin.__qualname__}" for plugin in plugins]
-    arguments = ["run", "--config", str(config), *texts, *(f"--plugin={name}" for name in named)]
-    return Request(str(config), texts, plugins, quiet=quiet, arguments=arguments)
+    first = [] if config is None and "after" in given else ["--config", str(config or DEFAULT)]
+    arguments = ["run", *first, *texts, *(f"--plugin={name}" for name in named)]
+    return Request(None if config is None else str(config), texts, plugins, quiet=quiet, arguments=arguments)
 
 
 def _texts(settings: Settings | None) -> list[str]:

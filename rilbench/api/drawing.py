@@ -25,7 +25,7 @@ class StageModel:
         run.check_base()
         reporter.say("loading the model")
         self.run, self.model = run, TextToImage.load(run.config.model)
-        self._group = adapter_group(self.model.network, targets=run.config.adapter.targets)
+        self._group = adapter_group(self.model.network, targets=run.targets(len(run.rows) - 1))
 
     def after(self, stage: int) -> TextToImage:
         """The model with the pairs up to a stage in its weights; the same object for every stage."""

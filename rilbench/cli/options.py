@@ -16,6 +16,20 @@ Settings = Annotated[list[str] | None, typer.Argument(help="Settings as key=valu
 Strategy = Annotated[str | None, typer.Option("--strategy", "-s", help="rid, baseline, joint, soup or from a plugin")]
 Rewards = Annotated[str | None, typer.Option("--rewards", "-r", help="In training order, for example aesthetic,hps")]
 Config = Annotated[str, typer.Option("--config", "-c", help="Name of a shipped configuration, or a .yaml file")]
+RunConfiguration = Annotated[
+    str | None,
+    typer.Option(
+        "--config",
+        "-c",
+        help="Name of a shipped configuration, or a .yaml file [default: shapes; with --after, that run's]",
+    ),
+]
+After = Annotated[
+    str | None,
+    typer.Option(
+        help="Continue this run: its folder or its name in the store, with @N to continue it after its stage N"
+    ),
+]
 Seed = Annotated[int | None, typer.Option(help="Seed of initial pairs, training prompts and noise")]
 Plugins = Annotated[
     list[str] | None,
@@ -26,7 +40,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON")]
 
 
 def requested(
-    config: str,
+    config: str | None,
     settings: Sequence[str] | None,
     plugins: Sequence[str] | None = None,
     *,

@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
-from rilbench.cli.options import AsJson, Config, Plugins, Quiet, Rewards, Seed, Settings, Strategy, requested
+from rilbench.cli.options import (
+    After,
+    AsJson,
+    Plugins,
+    Quiet,
+    Rewards,
+    RunConfiguration,
+    Seed,
+    Settings,
+    Strategy,
+    requested,
+)
 from rilbench.cli.output import print_json, print_outcome, prints_on_stderr
 
 
@@ -10,7 +21,8 @@ def run(
     settings: Settings = None,
     strategy: Strategy = None,
     rewards: Rewards = None,
-    config: Config = "shapes",
+    after: After = None,
+    config: RunConfiguration = None,
     seed: Seed = None,
     plugin: Plugins = None,
     quiet: Quiet = False,
@@ -20,7 +32,7 @@ def run(
 
     Rerunning the command prints the stored result; an interrupted run resumes.
     """
-    asked = requested(config, settings, plugin, quiet=quiet, strategy=strategy, rewards=rewards, seed=seed)
+    asked = requested(config, settings, plugin, quiet=quiet, strategy=strategy, rewards=rewards, after=after, seed=seed)
     with prints_on_stderr():
         outcome = asked.run()
     if as_json:

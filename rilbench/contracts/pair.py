@@ -56,11 +56,14 @@ class LoraPair:
 
     @classmethod
     def concatenated(cls, chain: Sequence[tuple[LoraPair, float]]) -> LoraPair:
-        """One pair of the summed rank whose A B is sum c_i A_i B_i, exactly."""
-        first = chain[0][0]
+        """One pair of the summed rank whose A B is sum c_i A_i B_i, exactly.
+
+        A layer that some pairs do not adapt has the rank of the others.
+        """
+        names = list(dict.fromkeys(name for pair, _ in chain for name in pair.a))
         return cls(
-            {name: torch.cat([c * pair.a[name] for pair, c in chain], dim=1) for name in first.a},
-            {name: torch.cat([pair.b[name] for pair, _ in chain], dim=0) for name in first.b},
+            {name: torch.cat([c * pair.a[name] for pair, c in chain if name in pair.a], dim=1) for name in names},
+            {name: torch.cat([pair.b[name] for pair, _ in chain if name in pair.b], dim=0) for name in names},
         )
 
     @classmethod

@@ -32,6 +32,11 @@ class RunConfig:
     strategy: str = setting("rid", "name of the strategy", longest=200)
     label: str = setting("", "name of the method in tables; empty means the strategy's name")
     rewards: tuple[str, ...] = setting(("aesthetic", "hps"), "rewards in training order", longest=200)
+    after: str = setting(
+        "",
+        "a finished run to continue: its folder or name in the store; RUN@N continues it after its stage N",
+        added=True,
+    )
     seed: int = setting(0, "seed of initial pairs, training prompts and noise", at_least=0, at_most=MOST)
     first_stage: int = setting(
         1,
@@ -108,11 +113,12 @@ def _in_parts(train: TrainConfig) -> TrainConfig:
     return replace(train, gradient_accumulation=1, micro_batch=-(-train.batch_size // parts))
 
 
-def load(config: str, overrides: Sequence[str] = (), **options: Any) -> RunConfig:
-    """Compose the configuration named or stored at `config` with options (None is unset) and `key=value` strings."""
+def load(config: str | Mapping[str, Any], overrides: Sequence[str] = (), **options: Any) -> RunConfig:
+    """Compose the configuration named or stored at `config`, or its values, with options (None is unset) and
+    `key=value` strings."""
     given = {key: value for key, value in options.items() if value is not None}
-    layers = [read(config), given, values_of(overrides)]
-    if STUDY in layers[0]:
+    layers = [read(config) if isinstance(config, str) else config, given, values_of(overrides)]
+    if isinstance(config, str) and STUDY in layers[0]:
         file = config_file(config)
         raise ConfigError(f"{file} describes a study, not a run; start it with: rilbench study --config {config}")
     return compose(layers)

@@ -52,7 +52,10 @@ class LoadedModel:
 
     @cached_property
     def group(self) -> AdapterGroup:
-        return adapter_group(self.model.network, targets=self.config.adapter.targets)
+        kept = self.components.parts.kept
+        return adapter_group(
+            self.model.network, targets=self.config.adapter.targets, earlier=kept.targets if kept else ()
+        )
 
     @property
     def images(self) -> int:

@@ -22,6 +22,7 @@ from rilbench.files.published import is_present, missing, place_of
 from rilbench.files.resources import resolve
 from rilbench.files.states import states
 from rilbench.model.config import ModelConfig
+from rilbench.store.layout import RunFiles
 
 SECTIONS = ("train.", "evaluate.", "recipes.")  # the engine's own settings
 
@@ -88,7 +89,8 @@ def inputs(parts: Parts, plan: Sequence[PlannedStage]) -> dict[str, str]:
     files = [need.file for need in needed(parts)]
     branches = [branch_file(repo, revision) for file in files if file.hub for repo, _, revision in [file.hub]]
     loras = [path for lora in loras_of(config.model.lora) for path in lora.paths]
-    return states(dict.fromkeys([*map(_located, named), *loras, *map(place_of, files), *branches]))
+    continued = [RunFiles(parts.kept.folder).result] if parts.kept else []
+    return states(dict.fromkeys([*map(_located, named), *loras, *map(place_of, files), *branches, *continued]))
 
 
 def _located(text: str) -> Path:

@@ -15,6 +15,7 @@ from rilbench.engine import identity
 from rilbench.engine.config import ANY, RunConfig
 from rilbench.engine.documents import settings_document
 from rilbench.engine.layers import COMPONENTS
+from rilbench.engine.planned import Kept
 from rilbench.files.fingerprints import published_digest, resolved_fingerprint
 from rilbench.files.published import is_present
 from rilbench.host.catalog import Catalog
@@ -52,10 +53,13 @@ class Part:
 
 
 class Parts:
-    """The parts of one run, or of the runs of a study that differ in the order of rewards and in the seed alone."""
+    """The parts of one run, or of the runs of a study that differ in the order of rewards and in the seed alone.
 
-    def __init__(self, config: RunConfig, catalog: Catalog) -> None:
-        self.config, self.catalog = config, catalog
+    kept: the stages of the run that this one continues, whose rewards are measured too.
+    """
+
+    def __init__(self, config: RunConfig, catalog: Catalog, kept: Kept | None = None) -> None:
+        self.config, self.catalog, self.kept = config, catalog, kept
         self._parts: dict[tuple[str, str], Part] = {}
 
     def get(self, kind: str, name: str) -> Part:
@@ -76,10 +80,15 @@ class Parts:
             for on in recipes:
                 self._check_recipe(by, on)
         self.get("strategy", self.config.strategy)
-        for name in self.config.rewards:
+        for name in self.rewards:
             self.get("reward", name)
         for name in self.metric_names():
             self.column(name)
+
+    @property
+    def rewards(self) -> tuple[str, ...]:
+        """The rewards of all stages in training order, kept ones first."""
+        return (*(self.kept.rewards if self.kept else ()), *self.config.rewards)
 
     def _check_recipe(self, by: str, on: str) -> None:
         """ConfigError for a recipe of an unknown strategy or reward, which is a misspelt name."""
@@ -118,18 +127,18 @@ class Parts:
 
     def metric_names(self) -> list[str]:
         """The run's rewards, the metrics that report them, and the configured metrics, in that order, each once."""
-        reported = [m for r in self.config.rewards for m in self.get("reward", r).cls.metrics]
-        return list(dict.fromkeys([*self.config.rewards, *reported, *self.config.evaluate.metrics]))
+        reported = [m for r in self.rewards for m in self.get("reward", r).cls.metrics]
+        return list(dict.fromkeys([*self.rewards, *reported, *self.config.evaluate.metrics]))
 
     def columns(self) -> list[str]:
         """What is measured: the metrics, then each trained reward of the perturbed images."""
-        rewards = dict.fromkeys(self.config.rewards)
+        rewards = dict.fromkeys(self.rewards)
         return [*self.metric_names(), *(f"{name}@{how}" for name in rewards for how in self.config.evaluate.perturb)]
 
     def metric_infos(self) -> tuple[MetricInfo, ...]:
         """The columns of the result."""
         targets: dict[str, list[str]] = {}
-        for reward in dict.fromkeys(self.config.rewards):  # a sequence may repeat one
+        for reward in dict.fromkeys(self.rewards):  # a sequence may repeat one
             for name in (reward, *self.get("reward", reward).cls.metrics):
                 targets.setdefault(name, []).append(reward)
         return tuple(self._info(name, tuple(targets.get(name, ()))) for name in self.columns())

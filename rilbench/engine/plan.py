@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from rilbench.contracts.errors import ConfigError, PluginError
 from rilbench.contracts.strategy import Stage, Strategy
 from rilbench.engine import identity
 from rilbench.engine.components import Components
-from rilbench.engine.config import RunConfig
+from rilbench.engine.config import RunConfig, as_mapping
 from rilbench.engine.identity import BOOKKEEPING
 from rilbench.engine.parts import Parts
 from rilbench.engine.planned import Chain, PlannedStage
@@ -17,22 +18,25 @@ from rilbench.host.guard import blamed
 
 
 def make_plan(config: RunConfig, components: Components) -> list[PlannedStage]:
-    """The untouched base first, then every stage of the strategy."""
+    """The untouched base first, then the stages of the run that is continued, then every stage of the strategy."""
     stages = planned_stages(config, components)
-    document = components.parts.base_document
+    document, kept = components.parts.base_document, components.parts.kept
     before = config.first_stage - 1
     base = PlannedStage(
         stage=Stage(), id=identity.digest(document), document=document, below=(), chain=(), index=before
     )
-    plan = [base]
+    plan = [base, *(kept.stages if kept else ())]
+    begin = len(plan) - 1
     for stage in stages:
-        plan.append(_merged(stage, plan) if stage.merge else _trained(stage, plan, config, components.parts))
+        plan.append(
+            _merged(stage, plan, begin) if stage.merge else _trained(stage, plan, begin, config, components.parts)
+        )
     return plan
 
 
 def strategies_of(config: RunConfig, plan: Sequence[PlannedStage]) -> list[str]:
-    """The strategies that plan a run and train its stages."""
-    return sorted({config.strategy, *(planned.by for planned in plan if planned.by)})
+    """The strategies that plan a run and train its stages, without those of kept stages."""
+    return sorted({config.strategy, *(planned.by for planned in plan if planned.train)})
 
 
 def planned_stages(config: RunConfig, components: Components) -> list[Stage]:
@@ -59,7 +63,8 @@ def merged_chain(merge: Mapping[int, float], chains: Sequence[Chain]) -> Chain:
     return tuple(sorted(total.items()))
 
 
-def _trained(stage: Stage, plan: Sequence[PlannedStage], config: RunConfig, parts: Parts) -> PlannedStage:
+def _trained(stage: Stage, plan: Sequence[PlannedStage], begin: int, config: RunConfig, parts: Parts) -> PlannedStage:
+    """begin: the position of the model that the strategy starts from."""
     by = stage.by or config.strategy
     if parts.get("strategy", by).cls.loss is Strategy.loss:
         raise ConfigError(
@@ -70,8 +75,10 @@ def _trained(stage: Stage, plan: Sequence[PlannedStage], config: RunConfig, part
             raise PluginError(
                 f"reward {name!r} is not differentiable; measure it with evaluate.metrics instead of training on it"
             )
-    before = plan[0] if stage.start == "base" else plan[-1]
-    initial = before.id if stage.start == "continue" and before.train else None
+    before = plan[begin] if stage.start == "base" else plan[-1]
+    initial = before.id if stage.start == "continue" and before.training else None
+    if initial and before.kept:
+        _check_adapter(before.document["adapter"], config)
     below = before.chain[:-1] if initial else before.chain
     index = before.index + 1
     train = config.train_for((by, config.strategy), list(stage.rewards))
@@ -105,14 +112,24 @@ def _trained(stage: Stage, plan: Sequence[PlannedStage], config: RunConfig, part
     )
 
 
-def _merged(stage: Stage, plan: Sequence[PlannedStage]) -> PlannedStage:
-    """The weighted sum of the weight changes, or of the factors, of earlier stages of the plan.
+def _check_adapter(kept: Mapping[str, Any], config: RunConfig) -> None:
+    """ConfigError if a pair that another run trained cannot be trained further."""
+    now = as_mapping(config)["adapter"]
+    if differs := [f"adapter.{key}={kept.get(key)}" for key in now if kept.get(key) != now[key]]:
+        raise ConfigError(f"adapter: {config.strategy} continues a pair that has {', '.join(differs)}; give the same")
+
+
+def _merged(stage: Stage, plan: Sequence[PlannedStage], begin: int) -> PlannedStage:
+    """The weighted sum of the weight changes, or of the factors, of earlier stages that the strategy planned.
 
     Its index is the largest of theirs: a stage trained on it draws prompts, noise and a pair of its own.
     """
-    parts = merged_chain(stage.merge, [planned.chain for planned in plan[1:]])
+    own = plan[begin + 1 :]
+    if begin and stage.average == "factors":
+        raise ConfigError("after: factors cannot be averaged on top of earlier stages; use average=changes")
+    parts = merged_chain(stage.merge, [planned.chain for planned in own])
     document = identity.merge_document(plan[0].document, parts, stage.average)
     key = identity.digest(document)
     chain = ((key, 1.0),) if stage.average == "factors" else parts
-    index = max(plan[1:][i].index for i in stage.merge)
+    index = max(own[i].index for i in stage.merge)
     return PlannedStage(stage=stage, id=key, document=document, below=parts, chain=chain, index=index)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
+from rilbench.engine import continued
 from rilbench.engine.config import load
 from rilbench.engine.layers import values_of
 from rilbench.engine.memo import Memo, Outcome, repeat
@@ -18,12 +19,14 @@ class Request:
     """The configuration of a name or path with `key=value` settings and `options`, those of `config.load`; plugins that
     are not installed; and the `arguments` of the command line that asks for the same.
 
+    config: None stands for the settings of the run to continue, or else for `shapes`.
+
     Raises ConfigError or PluginError if a part of it cannot be used.
     """
 
     def __init__(
         self,
-        config: str,
+        config: str | None,
         settings: Sequence[str],
         plugins: Sequence[str | type],
         *,
@@ -31,9 +34,11 @@ class Request:
         arguments: Sequence[str],
         **options: Any,
     ) -> None:
-        self.config = load(config, settings, **options)
-        self.catalog = Catalog.of(plugins)
         self.given = values_of(settings)  # nested
+        asked = {key: value for key, value in options.items() if value is not None} | self.given
+        first = continued.first_layer(config, asked)
+        self.config = continued.recorded(load(first, settings, **options))
+        self.catalog = Catalog.of(plugins)
         self.reporter = Reporter(quiet=quiet)
         self.arguments = arguments
 

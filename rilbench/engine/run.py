@@ -9,6 +9,7 @@ from typing import Any
 
 from rilbench.contracts.result import ResultMatrix, Row, RunResult
 from rilbench.engine import identity, secret_settings
+from rilbench.engine.after import bring, check_kept, read_kept
 from rilbench.engine.budget import available
 from rilbench.engine.components import Components
 from rilbench.engine.config import RunConfig
@@ -40,18 +41,19 @@ def prepare(
     """
     catalog.check(warn, config.requires)
     components = checked(config, catalog)
+    check_kept(components.parts, warn)
     plan = planned(config, components)
     if given:
         from rilbench.engine import unused_settings
 
-        stages = [each.stage for each in plan]
+        stages = [each.stage for each in plan if not each.kept]
         unused_settings.require_none(unused_settings.find(given, components.parts, stages))
     return components, plan
 
 
 def checked(config: RunConfig, catalog: Catalog) -> Components:
     """The components of a configuration, after checking that all names, settings and files exist."""
-    device, parts = pick_device(config.model.device), Parts(config, catalog)
+    device, parts = pick_device(config.model.device), Parts(config, catalog, read_kept(config, catalog))
     parts.check()
     require(parts)
     evaluation_prompts(config.evaluate.prompts)
@@ -101,10 +103,12 @@ def run(
     loaded = LoadedModel(config, components, plan, reporter)
     live = Listened(hooks, folder.path, loaded, result)
     session = Session(loaded, earlier=folder.finished, live=live)
+    if kept := components.parts.kept:
+        bring(kept, loaded.store, plan[0].id, session.evaluation, reporter.waiting)
     with components.discreet():
         _check_memory(loaded, map(Path, read))
     public = secret_settings.public(config, catalog)
-    folder.open(public, components.device, session.evaluations())
+    folder.open(public, components.device, session.evaluations(), [each.chain for each in plan])
     hooks.call("run_started", folder=folder.path, result=result)
     rows: list[Row] = []
     try:
@@ -140,23 +144,35 @@ def _check_memory(loaded: LoadedModel, files: Iterable[Path]) -> None:
 def run_name(config: RunConfig, parts: Parts, plan: list[PlannedStage]) -> str:
     """Label, rewards and seed, which people read, and a hash of the plan and the evaluation, which makes it unique."""
     document = [[planned.id for planned in plan], parts.evaluation_document]
-    label, rewards = config.label or config.strategy, "-".join(config.rewards)
+    label, rewards = label_of(config, parts), "-".join(sequence(config, parts))
     if len(rewards) > LONGEST:  # of a long sequence; file systems take 255 characters
         rewards = f"{rewards[:LONGEST]}-{identity.digest(rewards)[:8]}"
     return f"{label}-{rewards}-seed{config.seed}-{identity.digest(document)[:8]}"
+
+
+def label_of(config: RunConfig, parts: Parts) -> str:
+    """The name of a run's method in tables."""
+    return config.label or (parts.kept.label(config.strategy) if parts.kept else config.strategy)
+
+
+def sequence(config: RunConfig, parts: Parts) -> tuple[str, ...]:
+    """The rewards of all stages in training order. A study's configurations differ in it from that of the parts."""
+    return (*(parts.kept.rewards if parts.kept else ()), *config.rewards)
 
 
 def begun(
     config: RunConfig, parts: Parts, plan: list[PlannedStage], *, command: str, plugins: dict[str, str]
 ) -> RunResult:
     """The result of a run before its first row. plugins: the versions of what it uses."""
+    by = {f"strategy/{planned.by}" for planned in plan if planned.kept}
+    earlier = {key: v for key, v in parts.kept.result.plugins.items() if key in by} if parts.kept else {}
     return RunResult(
         name=run_name(config, parts, plan),
         strategy=config.strategy,
-        label=config.label,
-        rewards=tuple(config.rewards),
+        label=label_of(config, parts),
+        rewards=sequence(config, parts),
         seed=config.seed,
         matrix=ResultMatrix((), parts.metric_infos()),
         command=command,
-        plugins=plugins,
+        plugins=earlier | plugins,
     )

@@ -14,6 +14,7 @@ from rilbench.contracts.result import RunResult
 from rilbench.engine import config as configuration
 from rilbench.engine import environment
 from rilbench.engine.config import RunConfig
+from rilbench.engine.planned import Chain
 from rilbench.host.hook_caller import Warn
 from rilbench.store import temporary
 from rilbench.store.files import read_json, read_text, write_json, write_text
@@ -49,17 +50,18 @@ class RunFolder:
             return cls(path, None)
         return cls(path, result if result.status == "finished" else None)
 
-    def open(self, config: RunConfig, device: str, evaluations: Sequence[str]) -> None:
+    def open(self, config: RunConfig, device: str, evaluations: Sequence[str], chains: Sequence[Chain] = ()) -> None:
         """Write the files of a beginning run; for a finished run, only those that are missing or damaged.
 
         evaluations: the folders in the store that its rows come from, which `rilbench runs clean` leaves it.
+        chains: the pairs that make the model of each row.
         """
         temporary.sweep(self.path)
         files = self.files
         if _whole(lambda: read_json(files.environment, like={"packages": dict})) is None:
             write_json(files.environment, environment.describe(device))
         if self.finished is None or _whole(lambda: planned_evaluations(self.path)) is None:
-            write_plan(self.path, evaluations)
+            write_plan(self.path, evaluations, chains)
         if self.finished is None or _whole(lambda: read_text(files.settings, sealed=True)) is None:
             write_text(files.settings, configuration.to_yaml(config), sealed=True)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,6 +13,7 @@ from rilbench.contracts.untrusted import name
 from rilbench.engine import identity
 from rilbench.engine.components import Components
 from rilbench.engine.config import RunConfig, load
+from rilbench.engine.continued import STORE, run_folder
 from rilbench.engine.parts import Parts
 from rilbench.engine.plan import merged_chain, planned_stages
 from rilbench.engine.planned import Chain
@@ -21,7 +21,7 @@ from rilbench.host.catalog import Catalog
 from rilbench.store import stage_record
 from rilbench.store.files import read_text
 from rilbench.store.layout import RunFiles, StageFiles, Store
-from rilbench.store.results import load_result
+from rilbench.store.results import load_result, planned_chain
 
 if TYPE_CHECKING:
     from rilbench.contracts.pair import LoraPair
@@ -87,6 +87,12 @@ class SavedRun:
 
         return [(load_pair(self.stage_folder(key), device), c) for key, c in self.chain(stage)]
 
+    def targets(self, stage: int) -> tuple[str, ...]:
+        """The layers that the stages up to one adapt, as `adapter.targets` names them: a run may continue another."""
+        documents = [self.document(number) for number in range(1, stage + 1)]
+        names = [target for document in documents for target in document.get("adapter", {}).get("targets", ())]
+        return tuple(dict.fromkeys(names)) or self.config.adapter.targets
+
     def check_base(self) -> None:
         """ConfigError if the base model at `model.path` is not the one that the stages were trained and measured on."""
         documents = (self.document(stage) for stage in range(1, len(self.rows)))
@@ -116,11 +122,9 @@ class SavedRun:
         return found
 
     def _merged(self, stage: int) -> Chain:
-        """The chain of a merge: the store has its identity only, so it is planned again and compared."""
-        planned = planned_stages(self.config, Components(Parts(self.config, self.catalog)))
-        chain: Chain = ()
-        if stage <= len(planned) and planned[stage - 1].merge:
-            chain = merged_chain(planned[stage - 1].merge, [self.chain(i + 1) for i in range(stage - 1)])
+        """The chain of a merge: the store has its identity only, with which the recorded one is compared, or else the
+        one that is planned again."""
+        chain = tuple(planned_chain(self.folder, stage) or self._planned_merge(stage))
         trained = next((d for i in range(1, len(self.rows)) if (d := self.document(i))), {})
         base = {key: trained.get(key) for key in ("version", "model")}
         if identity.digest(identity.merge_document(base, chain, "changes")) != self.rows[stage].stage_id:
@@ -131,6 +135,12 @@ class SavedRun:
             )
         return chain
 
+    def _planned_merge(self, stage: int) -> Chain:
+        planned = planned_stages(self.config, Components(Parts(self.config, self.catalog)))
+        if stage > len(planned) or not planned[stage - 1].merge:
+            return ()
+        return merged_chain(planned[stage - 1].merge, [self.chain(i + 1) for i in range(stage - 1)])
+
     def _listed(self) -> str:
         return ", ".join(f"{i} ({row.label})" for i, row in enumerate(self.rows))
 
@@ -140,13 +150,7 @@ def open_run(name: str, catalog: Catalog, settings: Sequence[str] = ()) -> Saved
 
     UsageError if there is no run, or none with a row yet.
     """
-    store = Path(RunConfig().store)
-    folder = next((f for f in (Path(name), store / name) if RunFiles(f).is_run), None)
-    if folder is None:
-        known = [f.parent.name for f in store.glob(f"*/{RunFiles.RESULT}")]
-        close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-        hint = f" Did you mean {close[0]!r}?" if close else ""
-        raise UsageError(f"no run at {name!r}: it is neither a run's folder nor a run's name in {str(store)!r}.{hint}")
+    folder = run_folder(name, Path(STORE))
     result = load_result(folder)
     if not result.matrix.rows:
         raise UsageError(f"{folder} has no finished stage yet; resume it with: {result.command}")

@@ -50,9 +50,9 @@ class Session:
                 self.training.complete(planned)
                 self._measure(planned)
         numbers, seconds, training = kept.numbers(), 0.0, dict[str, float]()
-        if planned.train:
+        if train := planned.training:
             record = stage_record.read(self.loaded.files(planned).folder)
-            seconds, training = record["seconds"], summarised(record["log"], planned.train)
+            seconds, training = record["seconds"], summarised(record["log"], train)
         return Row(
             label="base" if planned is self.loaded.plan[0] else planned.stage.label,
             rewards=tuple(planned.stage.rewards),
@@ -70,11 +70,15 @@ class Session:
         """The folders of all stages' evaluations, relative to the store."""
         return [self.loaded.store.relative(self._kept(planned).files.folder) for planned in self.loaded.plan]
 
+    @cached_property
+    def evaluation(self) -> str:
+        """The name of the folder of every stage's evaluation: a hash of metrics and evaluation settings."""
+        return identity.digest(self.loaded.components.parts.evaluation_document)
+
     def _kept(self, planned: PlannedStage) -> KeptEvaluation:
-        """The stored evaluation of a stage; its folder's name is a hash of metrics and evaluation settings."""
-        name = identity.digest(self.loaded.components.parts.evaluation_document)
+        """The stored evaluation of a stage."""
         pictures = min(self.loaded.config.evaluate.pictures, len(self.loaded.prompts))
-        return KeptEvaluation(self.loaded.files(planned).evaluation(name), pictures)
+        return KeptEvaluation(self.loaded.files(planned).evaluation(self.evaluation), pictures)
 
     def _measure(self, planned: PlannedStage) -> None:
         """Measure a stage, or draw its images, if they are missing or damaged."""

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from torch import Tensor
 
+from rilbench.contracts.errors import DamagedError
 from rilbench.contracts.pair import LoraPair
 from rilbench.contracts.result import RunResult
 from rilbench.engine.live import Heard, Live
@@ -46,9 +47,11 @@ class Training:
 
     def complete(self, planned: PlannedStage) -> None:
         """Make the pair of a stage and the record of its training if they are missing or damaged."""
-        if not _has_pair(planned):
-            return
         files = self.loaded.files(planned)
+        if planned.kept:
+            self._require(planned, files)
+        if planned.kept or not _has_pair(planned):
+            return
         if files.weights.is_dir():
             raise unwritable(files.weights, IsADirectoryError())
         if has_pair(files.folder) and (why := why_no_pair(files.folder)):
@@ -72,6 +75,14 @@ class Training:
                 pair = self._averaged(planned) if train is None else self._train(planned, train, stopping)
                 save_pair(files.folder, pair, self.adapter, self.loaded.model.backbone.prefix)
 
+    def _require(self, planned: PlannedStage, files: StageFiles) -> None:
+        """DamagedError if a kept stage is not complete: only its own run can train it."""
+        own = planned.training is not None
+        why = (why_no_pair(files.folder) or stage_record.damage(files.folder)) if own else ""
+        if why:
+            kept = self.loaded.components.parts.kept
+            raise DamagedError(f"{why} It is a stage of {kept.result.name if kept else 'another run'}")
+
     def _averaged(self, planned: PlannedStage) -> LoraPair:
         return LoraPair.averaged(self.loaded.pairs(planned.below))
 
@@ -79,7 +90,7 @@ class Training:
         """Train the pair of a stage; write its record and the tensors that its strategy passes on."""
         loaded, files = self.loaded, self.loaded.files(planned)
         loaded.load(planned.below)
-        trained = [each.id for each in loaded.plan if each.train]
+        trained = [each.id for each in loaded.plan if each.training]
         doing = f"stage {trained.index(planned.id) + 1} of {len(trained)}: {planned.stage.label}"
         with loaded.reporter.work(doing, "update", planned.id) as advance:
             heard = self.live.stage(planned, train)
@@ -108,7 +119,7 @@ class Training:
             warn=self.warn,
             say=loaded.reporter.say,
             initial=load_pair(before.folder, loaded.model.device) if planned.initial else None,
-            carry=self._carry(before),
+            carry=self._carry(before, planned),
             on_update=on_update,
             best=self._best(train),
         )
@@ -131,12 +142,17 @@ class Training:
 
         return validate
 
-    def _carry(self, before: StageFiles) -> dict[str, Tensor] | None:
+    def _carry(self, before: StageFiles, after: PlannedStage) -> dict[str, Tensor] | None:
         """The tensors that the strategy passed on at the end of a stage; DamagedError if they are missing.
 
-        The base and averaged factors have no record: no strategy trained them.
+        The base and averaged factors have no record: no strategy trained them. Those of another strategy, which trained
+        a kept stage, mean nothing to this one.
         """
-        trained = {self.loaded.files(planned) for planned in self.loaded.plan if planned.train}
+        trained = {
+            self.loaded.files(each)
+            for each in self.loaded.plan
+            if each.train or (each.training and each.by == after.by)
+        }
         if before not in trained or not stage_record.read(before.folder)["carry"]:
             return None
         return load_tensors(before.carry, f"Delete {before.folder} and repeat the run's command.")

@@ -21,24 +21,28 @@ from rilbench.contracts.pair import LoraPair
 
 
 class AdapterGroup:
-    """The group on the linear layers of a network, by name. `rilbench.model.attach.adapter_group` makes one."""
+    """The group on the linear layers of a network, by name. `rilbench.model.attach.adapter_group` makes one.
+
+    `layers` are those that a new pair adapts. `others` are adapted by earlier pairs only, whose stages had other
+    targets; a pair without a layer leaves it as it is.
+    """
 
     folds: ClassVar[bool] = True
 
-    def __init__(self, layers: Mapping[str, nn.Linear]) -> None:
-        weights = {name: layer.weight.detach() for name, layer in layers.items()}
-        self.layers = layers
+    def __init__(self, layers: Mapping[str, nn.Linear], others: Mapping[str, nn.Linear] | None = None) -> None:
+        self.layers, self._every = layers, {**layers, **(others or {})}
+        weights = {name: layer.weight.detach() for name, layer in self._every.items()}
         self.base = {name: weight.clone() for name, weight in weights.items()} if self.folds else weights  # W
         self.frozen = self.base  # W + sum_{i<t} A_i B_i
         self.pair: LoraPair | None = None  # A_t and B_t, the pair in training
         self._active: LoraPair | None = None  # the pair of the branch
-        for name, layer in layers.items():
+        for name, layer in self._every.items():
             layer.register_forward_hook(partial(self._add_branches, name))
 
     def _add_branches(self, name: str, layer: nn.Module, inputs: tuple[Tensor], output: Tensor) -> Tensor:
         """x_o of a layer, whose own output is (W + sum_{i<t} A_i B_i) x_i."""
         x_i, x_o = inputs[0], output
-        for pair in self._branches():
+        for pair in (pair for pair in self._branches() if name in pair.a):
             a, b = pair.a[name].to(x_i.dtype), pair.b[name].to(x_i.dtype)
             x_o = x_o + linear(linear(x_i, b), a)  # + A_t B_t x_i
         return x_o
@@ -58,7 +62,7 @@ class AdapterGroup:
         self.frozen = {}
         for name, weight in self.base.items():
             total = weight
-            for pair, coefficient in chain:
+            for pair, coefficient in ((pair, c) for pair, c in chain if name in pair.a):
                 total = total + coefficient * (pair.a[name] @ pair.b[name]).to(weight.device)
             self.frozen[name] = total
         self._write(self.frozen)
@@ -78,7 +82,7 @@ class AdapterGroup:
         assert pair is not None, "no pair in training"
         with self.swapped(None):
             with torch.no_grad():
-                self._write({n: w + pair.a[n] @ pair.b[n] for n, w in self.frozen.items()})
+                self._write({n: w + pair.a[n] @ pair.b[n] if n in pair.a else w for n, w in self.frozen.items()})
             try:
                 yield
             finally:
@@ -104,5 +108,5 @@ class AdapterGroup:
         return checkpoint(bound, *inputs, use_reentrant=False)
 
     def _write(self, weights: Mapping[str, Tensor]) -> None:
-        for name, layer in self.layers.items():
+        for name, layer in self._every.items():
             layer.weight.data.copy_(weights[name])  # data: autograd need not know, see `folded`

@@ -74,6 +74,7 @@ class RunFiles(_Folder):
     ENVIRONMENT: ClassVar[str] = "environment.json"
     TABLE: ClassVar[str] = "table.md"
     PICTURES: ClassVar[str] = "samples.png"
+    SEQUENCE: ClassVar[str] = "sequence"  # the folder of an export that is a store with the run
 
     result = _Place(RESULT)  # the matrix and all that is computed from it
     settings = _Place(SETTINGS)  # the configuration that repeats the run

@@ -6,7 +6,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from rilbench.contracts import untrusted
+from rilbench.contracts.errors import reason
 from rilbench.contracts.result import RunResult
+from rilbench.store.checksums import damaged
 from rilbench.store.files import read_json, write_json
 from rilbench.store.layout import RunFiles
 
@@ -17,9 +20,22 @@ def load_result(folder: Path) -> RunResult:
     return replace(RunResult.from_json(read_json(file), str(file)), folder=folder)
 
 
-def write_plan(folder: Path, evaluations: Sequence[str]) -> None:
-    """Write the evaluations of a run, relative to the store: `rilbench runs clean` keeps them."""
-    write_json(RunFiles(folder).plan, {"evaluations": list(evaluations)})
+def write_plan(folder: Path, evaluations: Sequence[str], chains: Sequence[Sequence[tuple[str, float]]] = ()) -> None:
+    """Write the evaluations of a run, relative to the store: `rilbench runs clean` keeps them.
+
+    chains: for each row the stages, with coefficients, whose pairs make the model.
+    """
+    write_json(RunFiles(folder).plan, {"evaluations": list(evaluations), "chains": [list(chain) for chain in chains]})
+
+
+def planned_chain(folder: Path, row: int) -> list[tuple[str, float]] | None:
+    """The chain of a row of a run; None if it was not recorded. Raises DamagedError if it cannot be read."""
+    file = RunFiles(folder).plan
+    try:
+        chains = read_json(file, like={"evaluations": list}).get("chains", ())
+        return [(untrusted.name(key, str(file)), float(c)) for key, c in chains[row]] if row < len(chains) else None
+    except (TypeError, ValueError) as error:
+        raise damaged(file, reason(error)) from None
 
 
 def planned_evaluations(folder: Path) -> list[str]:
