@@ -26,7 +26,7 @@ from rilbench.engine.saved import SavedRun, open_run
 from rilbench.model.attach import adapter_group
 from rilbench.model.randomness import evaluation_noise
 from rilbench.model.text_to_image import TextToImage
-from rilbench.store.files import write_json
+from rilbench.store.files import read_json, write_json
 from rilbench.store.tables import markdown
 from rilbench_release import command, lora
 from rilbench_release.card import model_card
@@ -357,10 +357,18 @@ def test_another_base_model_is_refused(place: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_merge_that_is_planned_otherwise_now_is_refused(place: Path) -> None:
-    run = opened(place, "soup", "strategy_settings.soup.coefficients.red=0.9")
+def test_a_merge_is_recorded_and_without_a_record_planned_again(place: Path, tmp_path: Path) -> None:
+    """With the record it does not matter what the strategy plans now."""
+    other = "strategy_settings.soup.coefficients.red=0.9"
+    chain = opened(place, "soup").chain(3)
+    assert opened(place, "soup", other).chain(3) == chain
+    shutil.copytree(place / "runs", tmp_path / "runs", symlinks=True)
+    plan = (tmp_path / "runs" / "soup").resolve() / "plan.json"
+    assert plan.is_relative_to(tmp_path)
+    write_json(plan, {key: value for key, value in read_json(plan).items() if key != "chains"})
+    assert opened(tmp_path, "soup").chain(3) == chain
     with pytest.raises(ConfigError, match="plans another merge than when the run was made"):
-        run.chain(3)
+        opened(tmp_path, "soup", other).chain(3)
 
 
 @pytest.mark.slow
