@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
+from json import dumps
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from rilbench.engine.config import RunConfig
 from rilbench.engine.saved import SavedRun
 from rilbench.files.prompts import evaluation_prompts
 from rilbench.store.tables import markdown, markdown_table
+from rilbench_release.base_lora import BaseLora
 from rilbench_release.models import hub_id, scheduler_of
 
 TAGS = ("text-to-image", "diffusers", "rilbench", "reward-tuning")
@@ -22,12 +25,23 @@ REPEAT = "rilbench run --config config.yaml"  # the file next to the card
 
 
 def model_card(
-    run: SavedRun, stage: int, *, kind: str, prefix: str, rank: int, name: str, license: str | None, pictures: bool
+    run: SavedRun,
+    stage: int,
+    *,
+    kind: str,
+    prefix: str,
+    rank: int,
+    name: str,
+    license: str | None,
+    pictures: bool,
+    loras: Sequence[BaseLora] = (),
+    next_stage: int = 1,
 ) -> str:
     """README.md with the Hub's YAML in front.
 
     kind: diffusers, peft or merged. prefix: unet or transformer. license: of the base model, whose terms hold for what
     is made from it; a line to fill in when it is not given. pictures: whether samples.png is there to be shown.
+    loras: the base model's that the export does not contain. next_stage: the `first_stage` of a run that continues it.
     """
     result, config = run.up_to(stage), run.config
     path, base = config.model.path, hub_id(config.model.path)
@@ -53,6 +67,10 @@ def model_card(
         prompts=_prompts(config),
         table=markdown(result),
         pictures=pictures,
+        loras=loras,
+        adapters=dumps([*(f"base-{i + 1}" for i in range(len(loras))), *(["stages"] if kind == "diffusers" else [])]),
+        scales=[*(lora.scale for lora in loras), *([1.0] if kind == "diffusers" else [])],
+        next_stage=next_stage,
         command=redacted(result.command) or REPEAT,
         training=_training(run, stage),
         settings=dump(values(_settings(config))).strip(),

@@ -111,6 +111,9 @@ def export(
         Format,
         typer.Option("--format", "-f", help="A LoRA for diffusers and web UIs, a LoRA for PEFT, or the pipeline"),
     ] = Format.DIFFUSERS,
+    with_base_lora: Annotated[
+        bool, typer.Option("--with-base-lora", help="The LoRA contains those of model.lora too")
+    ] = False,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Folder to write [default: exports/RUN-stageT-FORMAT]")
     ] = None,
@@ -133,7 +136,13 @@ def export(
     if push:
         check_push(push)
     saved = _saved(run, settings, plugin, "export")
-    made = Export(run=saved, stage=saved.stage(stage), kind=format.value, license=license)
+    made = Export(
+        run=saved,
+        stage=saved.stage(stage),
+        kind=format.value,
+        license=license,
+        with_base_lora=with_base_lora,
+    )
     folder = output or Path("exports") / f"{made.name}-{format.value}"
     reporter = Reporter(quiet=quiet)
     reporter.say(f"writing {folder}")

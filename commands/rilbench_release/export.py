@@ -16,12 +16,14 @@ from rilbench.contracts.untrusted import inside
 from rilbench.engine import secret_settings
 from rilbench.engine.config import RunConfig, to_yaml
 from rilbench.engine.saved import SavedRun
+from rilbench.files.loras import loras_of
 from rilbench.files.prompts import evaluation_prompts
 from rilbench.store import temporary
 from rilbench.store.files import read_json, share, write_json, write_text
 from rilbench.store.grid import save_grid
 from rilbench.store.layout import EvaluationFiles, RunFiles
-from rilbench_release import lora, merged
+from rilbench_release import lora, merged, whole
+from rilbench_release.base_lora import BaseLora
 from rilbench_release.card import model_card
 from rilbench_release.models import hub_id, prefix_of
 
@@ -30,14 +32,20 @@ MARK = "rilbench.json"  # describes an export and lists its files
 
 @dataclass(frozen=True, kw_only=True)
 class Export:
-    """The model after `stage` as `kind`: diffusers, peft or merged. `license` is the base model's, for the card."""
+    """The model after `stage` as `kind`: diffusers, peft or merged. `license` is the base model's, for the card.
+
+    with_base_lora: a LoRA contains those of `model.lora` too, as a merged model always does.
+    """
 
     run: SavedRun
     stage: int
     kind: str
     license: str | None = None
+    with_base_lora: bool = False
 
     def __post_init__(self) -> None:
+        if self.with_base_lora and not self.run.config.model.lora:
+            raise UsageError("--with-base-lora: the base model of this run has no LoRA (model.lora)")
         if self.stage == 0 and self.kind != "merged":
             raise UsageError(
                 f"--stage 0 is the base model, which has no LoRA to export as {self.kind}. "
@@ -66,13 +74,23 @@ class Export:
         if self.kind == "merged":
             self.run.check_base()
             return merged.write_merged(folder, config.model, pairs), 0
-        whole, targets = LoraPair.concatenated(pairs), self.run.targets(self.stage)
+        if self.with_base_lora:
+            self.run.check_base()
+        pair, targets = LoraPair.concatenated(pairs), self.run.targets(self.stage)
         prefix = prefix_of(self.run.stage_folder(self.run.chain(self.stage)[0][0]))
+        base = hub_id(config.model.path) or ""
+        if self.with_base_lora or len({len(b) for b in pair.b.values()}) > 1:
+            layers = whole.layers_of(pair, prefix, config.model if self.with_base_lora else None)
+            if self.kind == "peft":
+                whole.write_peft(folder, layers, prefix=prefix, base=base)
+            else:
+                whole.write_diffusers(folder, layers, prefix=prefix, name=self.name)
+            return prefix, whole.largest_rank(layers)
         if self.kind == "peft":
-            lora.write_peft(folder, whole, targets=targets, base=hub_id(config.model.path) or "")
+            lora.write_peft(folder, pair, targets=targets, base=base)
         else:
-            lora.write_diffusers(folder, whole, prefix=prefix, targets=targets, name=self.name)
-        return prefix, lora.rank_of(whole)
+            lora.write_diffusers(folder, pair, prefix=prefix, targets=targets, name=self.name)
+        return prefix, lora.rank_of(pair)
 
     def _describe(self, folder: Path, *, prefix: str, rank: int) -> None:
         run, row = self.run, self.run.rows[self.stage]
@@ -84,13 +102,27 @@ class Export:
             rank=rank,
             name=self.name,
             license=self.license,
+            loras=self._missing_loras(),
+            next_stage=self.next_stage,
             pictures=self._pictures(RunFiles(folder).pictures),
         )
         write_text(folder / "README.md", card)
         write_text(RunFiles(folder).settings, to_yaml(replace(self.public, store=RunConfig().store)))
         about = {"run": run.result.name, "stage": self.stage, "label": row.label, "format": self.kind, "rank": rank}
         pairs = [list(link) for link in run.chain(self.stage)]
-        write_json(folder / MARK, about | {"pairs": pairs, "values": dict(row.values)})
+        needs = {"base_lora": [lora.record for lora in self._missing_loras()], "next_stage": self.next_stage}
+        write_json(folder / MARK, about | needs | {"pairs": pairs, "values": dict(row.values)})
+
+    def _missing_loras(self) -> list[BaseLora]:
+        """The base model's LoRAs that the export does not contain."""
+        inside = self.with_base_lora or self.kind == "merged"
+        return [] if inside else [BaseLora.of(lora) for lora in loras_of(self.run.config.model.lora)]
+
+    @property
+    def next_stage(self) -> int:
+        """The `first_stage` of a run that continues the model."""
+        documents = (self.run.document(number) for number in range(1, self.stage + 1))
+        return 1 + max((d["index"] for d in documents if d), default=self.run.config.first_stage - 1)
 
     def _pictures(self, file: Path) -> bool:
         """Write the grid of samples up to the stage; False if they or their prompts are not on this machine, or are

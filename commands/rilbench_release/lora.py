@@ -7,8 +7,11 @@ equals the rank everywhere, so that no reader scales it.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+
+import torch
+from torch import Tensor
 
 from rilbench.contracts.pair import LoraPair
 from rilbench.store.layout import StageFiles
@@ -34,10 +37,26 @@ def write_diffusers(folder: Path, pair: LoraPair, *, prefix: str, targets: Seque
     state = pair.state(prefix)
     save_tensors(folder / DIFFUSERS, state, metadata={"format": "pt"} | metadata)
     if prefix == "unet":
-        from diffusers.utils import convert_state_dict_to_kohya
+        write_kohya(folder, state, name=name, rank=str(rank))
 
-        metadata = {"ss_network_module": "networks.lora", "ss_network_dim": str(rank), "ss_network_alpha": str(rank)}
-        save_tensors(folder / f"{name}-webui.safetensors", convert_state_dict_to_kohya(state), metadata=metadata)
+
+def write_kohya(folder: Path, state: Mapping[str, Tensor], *, name: str, rank: str) -> None:
+    """`NAME-webui.safetensors`: the tensors of the diffusers file under kohya's names.
+
+    All layers have the same alpha, whatever their ranks, because diffusers does not match several with their layers.
+    """
+    from diffusers.utils import convert_state_dict_to_kohya
+
+    kohya = convert_state_dict_to_kohya(dict(state))
+    alphas = {key: float(value) for key, value in kohya.items() if key.endswith(".alpha")}
+    largest = max(alphas.values())
+    for key, alpha in alphas.items():
+        if alpha != largest:  # the rank
+            kohya[key] = torch.full_like(kohya[key], largest)
+            up = key.replace(".alpha", ".lora_up.weight")
+            kohya[up] = kohya[up] * (alpha / largest)
+    metadata = {"ss_network_module": "networks.lora", "ss_network_dim": rank, "ss_network_alpha": rank}
+    save_tensors(folder / f"{name}-webui.safetensors", kohya, metadata=metadata)
 
 
 def write_peft(folder: Path, pair: LoraPair, *, targets: Sequence[str], base: str) -> None:

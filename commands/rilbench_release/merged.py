@@ -9,6 +9,8 @@ from pathlib import Path
 import torch
 
 from rilbench.contracts.pair import LoraPair
+from rilbench.files.loras import loras_of
+from rilbench.model.base_loras import attach
 from rilbench.model.config import ModelConfig
 from rilbench.model.loading import load_pipeline, pipeline_folder
 from rilbench.model.reading import CAPTIONS
@@ -16,13 +18,15 @@ from rilbench_release.models import denoiser, hub_id
 
 
 def write_merged(folder: Path, config: ModelConfig, chain: Sequence[tuple[LoraPair, float]]) -> str:
-    """W + sum c_i A_i B_i in a diffusers folder, float32 safetensors; everything except the denoiser is unchanged.
+    """W + sum c_i A_i B_i in a diffusers folder, float32 safetensors, with the base model's LoRAs; everything else is
+    unchanged.
 
     Returns the pipeline's name of the denoiser.
     """
     from diffusers import ConfigMixin
 
     pipeline = load_pipeline(config, torch.float32)  # lower precision would round the changes away
+    attach(pipeline, loras_of(config.lora))
     prefix, network = denoiser(pipeline)
     with torch.no_grad():
         for pair, coefficient in chain:
