@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from rilbench.contracts.errors import ConfigError
 from rilbench.contracts.result import ResultMatrix, RunResult
 from rilbench.contracts.strategy import Stage
 from rilbench.engine import identity, secret_settings, unused_settings
@@ -58,6 +59,11 @@ def evaluate(
     table shows every metric's forgetting relative to the bare model. given: nested values of `key=value` settings,
     which must have an effect.
     """
+    if config.evaluate.train_prompts:
+        raise ConfigError(
+            "evaluate.train_prompts: the training prompts of a model from elsewhere are not known; measure a file of "
+            "them with evaluate.prompts"
+        )
     config = identity.pinned(config)
     catalog.check(reporter.warn, config.requires)
     loras, whole = loras_of(added, "--lora"), replace(config.model, lora=(*config.model.lora, *added))

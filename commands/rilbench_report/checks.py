@@ -34,7 +34,7 @@ def checks(study: Study) -> dict[str, tuple[Sheet | None, str]]:
     held_out = [name for name in measured if any(_is_held_out(run, name) for run in study.runs)]
     disturbed = [name for name in study.disturbed if name not in without(study)]
     suggested = next(name for name in (*HELD_OUT, "REWARD") if name not in study.rewards)
-    gains = study.gains([*study.rewards, *held_out, *disturbed])
+    gains = study.gains([*study.rewards, *held_out, *disturbed, *study.on_train])
     return {
         "held_out": (
             _sheet(study, "held-out rewards", held_out, partial(_change, study, gains)),
@@ -47,6 +47,10 @@ def checks(study: Study) -> dict[str, tuple[Sheet | None, str]]:
         "disturbed": (
             _sheet(study, "share of the gain", disturbed, partial(_remains, study, gains)),
             "evaluate.perturb=[jpeg,blur,shift]",
+        ),
+        "overfitting": (
+            _sheet(study, "share of the gain on training prompts", study.on_train, partial(_generalises, study, gains)),
+            "evaluate.train_prompts=50",
         ),
     }
 
@@ -78,10 +82,18 @@ def _diversity(study: Study, strategy: str, name: str) -> str:
 
 
 def _remains(study: Study, gains: pd.DataFrame, strategy: str, disturbed: str) -> str:
-    plain = disturbed.partition("@")[0]
-    runs = [run.name for run in study.of(strategy) if plain in run.matrix.trained_rewards()]
+    return _share(study, gains, strategy, disturbed.partition("@")[0], disturbed)
+
+
+def _generalises(study: Study, gains: pd.DataFrame, strategy: str, on_train: str) -> str:
+    return _share(study, gains, strategy, on_train, on_train.partition("@")[0])
+
+
+def _share(study: Study, gains: pd.DataFrame, strategy: str, whole: str, part: str) -> str:
+    """The gain in `part` as a share of that in `whole`, columns of one reward."""
+    runs = [run.name for run in study.of(strategy) if whole.partition("@")[0] in run.matrix.trained_rewards()]
     both = gains[(gains["label"] == strategy) & gains["run"].isin(runs)]
-    seeds = per_seed(both, ["label", "metric"]).unstack("metric").reindex(columns=[plain, disturbed])
+    seeds = per_seed(both, ["label", "metric"]).unstack("metric").reindex(columns=[whole, part])
     share = ratio(seeds.dropna().to_numpy())
     if share is None:
         return "-"

@@ -111,3 +111,50 @@ if (runs.length) {
   byId("stage").addEventListener("input", show);
   show();
 }
+
+// Prompts: a table of the worst and the best of a run, stage and metric.
+const byPrompt = ["run", "stage", "metric"].map((name) => byId(`prompt-${name}`));
+
+function element(name, content, attributes = {}) {
+  const made = Object.assign(document.createElement(name), attributes);
+  made.append(...[content].flat());
+  return made;
+}
+
+function thumbnail(number, alt) {
+  if (number === null) return "-";
+  const image = new Image();
+  image.onload = () => image.classList.toggle("tiny", image.naturalWidth <= 128);
+  return Object.assign(image, { src: uris[number], alt });
+}
+
+function promptTable() {
+  const [run, stage, metric] = byPrompt.map((select) => select.value);
+  const after = data.prompts.runs[run].stages[stage], [worst, best] = after.metrics[metric];
+  const head = ["prompt", "base", after.name, "change", "base", after.name];
+  const title = (text) => element("tr", element("th", text, { colSpan: head.length, scope: "colgroup" }));
+  const row = ([text, base, value, change, ...pictures]) => {
+    const prompt = data.prompts.texts[text], names = ["base", after.name];
+    const cells = [base, value, change, ...pictures.map((number, i) => thumbnail(number, `${names[i]}: ${prompt}`))];
+    return element("tr", [element("th", prompt, { scope: "row" }), ...cells.map((cell) => element("td", cell))]);
+  };
+  const rows = [title("worst"), ...worst.map(row), ...(best.length ? [title("best"), ...best.map(row)] : [])];
+  const names = element("tr", head.map((text) => element("th", text, { scope: "col" })));
+  byId("by-prompt").replaceChildren(element("table", [element("thead", names), element("tbody", rows)]));
+}
+
+function promptChoices() {
+  const [run, stage, metric] = byPrompt, chosen = [stage.selectedIndex, metric.value];
+  const { stages } = data.prompts.runs[run.value];
+  stage.replaceChildren(...stages.map(({ name }, i) => new Option(name, i)));
+  stage.selectedIndex = chosen[0] >= 0 && chosen[0] < stages.length ? chosen[0] : stages.length - 1;
+  fill(metric, Object.keys(stages[stage.value].metrics));
+  if (chosen[1] in stages[stage.value].metrics) metric.value = chosen[1];
+  promptTable();
+}
+
+if (data.prompts.runs.length) {
+  byPrompt[0].replaceChildren(...data.prompts.runs.map(({ name }, i) => new Option(name, i)));
+  for (const select of byPrompt) select.addEventListener("change", promptChoices);
+  promptChoices();
+}

@@ -23,7 +23,7 @@ from rilbench.store.files import finite, write_text
 from rilbench.store.tables import header
 from rilbench_compare import exchange
 from rilbench_compare.formats import Cell, Sheet
-from rilbench_report import tables, words
+from rilbench_report import prompts, tables, words
 from rilbench_report.checks import checks, without
 from rilbench_report.pictures import Album, album
 from rilbench_report.study import Study, environment, picture_size, trained_samples
@@ -63,7 +63,7 @@ def write_report(
 
 
 def _content(study: Study, catalog: Catalog, pictures: Album) -> dict[str, Any]:
-    panels = _panels(study)
+    panels, by_prompt = _panels(study), prompts.tables(study, pictures)
     heat = heat_map(study.table, {strategy: study.mark(strategy) for strategy in study.labels})
     trade_offs = {"drift": _drifts(study), "pareto": _forgotten(study)}
     plots = {"heat": heat} | {f"{k}-{i}": figure for k, of in trade_offs.items() for i, (_, figure) in enumerate(of)}
@@ -92,6 +92,7 @@ def _content(study: Study, catalog: Catalog, pictures: Album) -> dict[str, Any]:
         "checks": checks(study),
         "without": without(study),
         "album": pictures,
+        "by_prompt": by_prompt["runs"],
         "facts": [
             facts(study, "Settings", study.texts),
             facts(study, "Plugins", lambda run: run.plugins),
@@ -103,6 +104,7 @@ def _content(study: Study, catalog: Catalog, pictures: Album) -> dict[str, Any]:
             "figures": {name: _drawn(figure, MARGINS[name.partition("-")[0]]) for name, figure in plots.items()}
             | {name: [_drawn(figure, LINES) for figure in panel] for name, panel in panels.items()},
             "alts": {name: [figure.layout.meta["alt"] for figure in panel] for name, panel in panels.items()},
+            "prompts": by_prompt,
             "pictures": {"uris": pictures.uris, "runs": pictures.runs},
         },
     }

@@ -28,6 +28,25 @@ class Album:
     uris: list[str] = field(default_factory=list)
     runs: list[dict[str, Any]] = field(default_factory=list)
     of: int = 0  # number of runs that have images
+    numbers: dict[Path, int] = field(default_factory=dict)  # of the images, by file
+
+    @property
+    def full(self) -> bool:
+        """Whether the budget is spent."""
+        return sum(map(len, self.uris)) > BUDGET
+
+    def index(self, file: Path | None) -> int | None:
+        """The number of an image, which is added if it fits; None if there is none."""
+        if file is None or (file not in self.numbers and self.full):
+            return None
+        return self.add(file)
+
+    def add(self, file: Path) -> int:
+        """The number of an image, which is added."""
+        if file not in self.numbers:
+            self.numbers[file] = len(self.uris)
+            self.uris.append(data_uri(file))
+        return self.numbers[file]
 
 
 def album(study: Study) -> Album:
@@ -35,7 +54,7 @@ def album(study: Study) -> Album:
 
     All strategies of one order and seed, then the next; those that most strategies have come first.
     """
-    made, numbers = Album(), dict[Path, int]()
+    made = Album()
     strategies = Counter(map(_case, study.runs))
     for run in sorted(
         study.runs, key=lambda run: (-strategies[_case(run)], *_case(run), study.labels.index(run.label))
@@ -44,12 +63,11 @@ def album(study: Study) -> Album:
         if not all(stages):
             continue
         made.of += 1
-        if sum(map(len, made.uris)) > BUDGET:
+        if made.full:
             continue
-        for file in (file for files in stages for file in files if file not in numbers):
-            numbers[file] = len(made.uris)
-            made.uris.append(data_uri(file))
-        made.runs.append(_described(study, run) | {"pictures": [[numbers[file] for file in files] for files in stages]})
+        made.runs.append(
+            _described(study, run) | {"pictures": [[made.add(file) for file in files] for files in stages]}
+        )
     return made
 
 

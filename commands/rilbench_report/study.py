@@ -16,7 +16,7 @@ from rilbench.analysis.sources import load_environment
 from rilbench.analysis.statistics import Spread
 from rilbench.analysis.table import quantity_table
 from rilbench.contracts.errors import ConfigError
-from rilbench.contracts.result import RunResult
+from rilbench.contracts.result import TRAIN, RunResult
 from rilbench.contracts.untrusted import inside
 from rilbench.files.prompts import evaluation_prompts
 from rilbench.store import stage_record
@@ -52,7 +52,14 @@ class Study(Comparison):
     def disturbed(self) -> list[str]:
         """The columns `REWARD@DISTURBANCE`: scores of rewards that some run trained, of disturbed images."""
         names = dict.fromkeys(info.name for run in self.runs for info in run.matrix.metrics)
-        return [name for name in names if "@" in name and name.partition("@")[0] in self.rewards]
+        disturbed = [name for name in names if "@" in name and not name.endswith(TRAIN)]
+        return [name for name in disturbed if name.partition("@")[0] in self.rewards]
+
+    @cached_property
+    def on_train(self) -> list[str]:
+        """The columns `REWARD@train`: scores of rewards that some run trained, on training prompts."""
+        names = {info.name for run in self.runs for info in run.matrix.metrics}
+        return [f"{name}{TRAIN}" for name in self.rewards if f"{name}{TRAIN}" in names]
 
     def texts(self, run: RunResult) -> dict[str, str]:
         """The settings of a run, key.of.setting to text."""

@@ -30,8 +30,9 @@ NEUTRAL = (  # these change no number beyond rounding
     "train.validate_metrics",
     "evaluate.batch_size",
     "evaluate.pictures",
-    "evaluate.metrics",  # these two add columns
+    "evaluate.metrics",  # these add columns
     "evaluate.perturb",
+    "evaluate.train_prompts",
 )
 SHOWN = 3  # settings in a label
 LONGEST = 24  # characters of a value

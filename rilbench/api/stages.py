@@ -126,6 +126,22 @@ class RunStage:
         rows = pd.MultiIndex.from_product([labels, range(config.images_per_prompt)], names=["prompt", "image"])
         return pd.DataFrame({name: scores.flatten().numpy() for name, scores in found.items()}, index=rows)
 
+    def prompts(self, metric: str) -> pd.DataFrame:
+        """A row for each prompt, the worst change first: its mean score of a metric, that of the base model, and the
+        change, which is positive where the prompt became better. The index is the prompt's number.
+
+        Raises UsageError for a metric that scores no single image, DamagedError for damaged scores.
+        """
+        import pandas as pd
+
+        from rilbench.analysis.prompts import prompt_changes
+
+        found = prompt_changes(self.run.result, self.number)
+        if metric not in found:
+            listed = ", ".join(found) or "none: the scores are not on this disk"
+            raise UsageError(f"{metric!r} has no scores of single prompts; those that have: {listed}")
+        return pd.DataFrame([vars(row) for row in found[metric]]).set_index("number")
+
     @property
     def images(self) -> list[Image]:
         """The kept pictures: the first image of each of the first `evaluate.pictures` prompts."""

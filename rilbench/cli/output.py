@@ -59,6 +59,8 @@ def print_outcome(outcome: Outcome) -> None:
     files = RunFiles(outcome.folder)
     ratios = "\n".join(tables.ratios(outcome.result))
     lines: dict[str, object] = {"gradient norms": ratios} if ratios else {}
+    if gains := "\n".join(tables.on_training_prompts(outcome.result)):
+        lines["gains on other and on training prompts"] = gains
     lines |= {"result": files.result, "images": files.pictures, "repeat": outcome.result.command}
     print_fields(lines | outcome.summary)
 

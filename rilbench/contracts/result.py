@@ -14,6 +14,7 @@ from rilbench.contracts.redact import redacted
 
 SCHEMA = 1
 NAN = float("nan")
+TRAIN = "@train"  # at the end of the name of a column measured on training prompts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +56,8 @@ class ResultMatrix:
 
     @property
     def shown(self) -> tuple[MetricInfo, ...]:
-        """The columns of tables: all except the scores of perturbed images, `NAME@PERTURBATION`."""
+        """The columns of tables: all except the scores of perturbed images, `NAME@PERTURBATION`, and those on training
+        prompts, `NAME@train`."""
         return tuple(info for info in self.metrics if "@" not in info.name)
 
     @property

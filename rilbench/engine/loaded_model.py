@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from rilbench.contracts.errors import MemoryFullError, is_out_of_memory, reason
 from rilbench.contracts.pair import LoraPair
@@ -27,6 +28,8 @@ from rilbench.store.layout import StageFiles, Store
 
 class LoadedModel:
     """The model of a run, and what its stages share."""
+
+    setting = "evaluate.prompts"  # that says what is measured
 
     def __init__(
         self, config: RunConfig, components: Components, plan: Sequence[PlannedStage], reporter: Reporter
@@ -56,6 +59,21 @@ class LoadedModel:
         return adapter_group(
             self.model.network, targets=self.config.adapter.targets, earlier=kept.targets if kept else ()
         )
+
+    @property
+    def prompts_file(self) -> str:
+        """Where the prompts come from."""
+        return self.config.evaluate.prompts
+
+    @property
+    def columns(self) -> list[str]:
+        """What is measured."""
+        return self.components.parts.columns()
+
+    @property
+    def evaluation_document(self) -> dict[str, Any]:
+        """What determines the numbers of an evaluation."""
+        return self.components.parts.evaluation_document
 
     @property
     def images(self) -> int:

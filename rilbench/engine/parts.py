@@ -8,9 +8,10 @@ from functools import cached_property
 from typing import Any
 
 from rilbench.contracts import settings
+from rilbench.contracts.components import MeanMetric
 from rilbench.contracts.errors import ConfigError, PluginError, unknown
 from rilbench.contracts.files import NeededFile, named
-from rilbench.contracts.result import MetricInfo
+from rilbench.contracts.result import TRAIN, MetricInfo
 from rilbench.engine import identity
 from rilbench.engine.config import ANY, RunConfig
 from rilbench.engine.documents import settings_document
@@ -106,9 +107,19 @@ class Parts:
     @cached_property
     def evaluation_document(self) -> dict[str, Any]:
         """What determines an evaluation's numbers, in addition to the model."""
-        evaluate = identity.without(self.config.evaluate, ("batch_size", "metrics", "pictures"))
-        evaluate["prompts"] = resolved_fingerprint(self.config.evaluate.prompts)
-        return {"evaluate": evaluate, "metrics": [self.column(n).document for n in sorted(self.metric_names())]}
+        return self._document(self.config.evaluate.prompts, self.metric_names())
+
+    @cached_property
+    def train_document(self) -> dict[str, Any]:
+        """The same of the evaluation on training prompts."""
+        document = self._document(self.config.train.prompts, self.train_columns())
+        del document["evaluate"]["perturb"]
+        return document | {"train_prompts": self.config.evaluate.train_prompts}
+
+    def _document(self, prompts: str, metrics: Sequence[str]) -> dict[str, Any]:
+        evaluate = identity.without(self.config.evaluate, ("batch_size", "metrics", "pictures", "train_prompts"))
+        evaluate["prompts"] = resolved_fingerprint(prompts)
+        return {"evaluate": evaluate, "metrics": [self.column(name).document for name in sorted(metrics)]}
 
     def metric_kind(self, name: str) -> str:
         """Whether a column is a metric or a reward; PluginError if it is neither."""
@@ -135,18 +146,30 @@ class Parts:
         rewards = dict.fromkeys(self.rewards)
         return [*self.metric_names(), *(f"{name}@{how}" for name in rewards for how in self.config.evaluate.perturb)]
 
+    def train_columns(self) -> list[str]:
+        """What is measured on training prompts too: the rewards, and the metrics that score single images."""
+        if not self.config.evaluate.train_prompts:
+            return []
+        return [
+            name
+            for name in self.metric_names()
+            if self.metric_kind(name) == "reward" or issubclass(self.get("metric", name).cls, MeanMetric)
+        ]
+
     def metric_infos(self) -> tuple[MetricInfo, ...]:
         """The columns of the result."""
         targets: dict[str, list[str]] = {}
         for reward in dict.fromkeys(self.rewards):  # a sequence may repeat one
             for name in (reward, *self.get("reward", reward).cls.metrics):
                 targets.setdefault(name, []).append(reward)
-        return tuple(self._info(name, tuple(targets.get(name, ()))) for name in self.columns())
+        names = [*self.columns(), *(f"{name}{TRAIN}" for name in self.train_columns())]
+        return tuple(self._info(name, tuple(targets.get(name, ()))) for name in names)
 
     def _info(self, name: str, target_of: tuple[str, ...]) -> MetricInfo:
-        if "@" in name or self.metric_kind(name) == "reward":
+        plain = name.partition("@")[0]
+        if self.metric_kind(plain) == "reward":
             return MetricInfo(name=name, higher_is_better=True, target_of=target_of)
-        cls = self.get("metric", name).cls
+        cls = self.get("metric", plain).cls
         return MetricInfo(name=name, higher_is_better=cls.higher_is_better, unit=cls.unit, target_of=target_of)
 
     def used(self, strategies: Sequence[str] = ()) -> list[Part]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from rilbench.contracts.errors import ConfigError
 from rilbench.contracts.result import ResultMatrix, Row, RunResult
 from rilbench.engine import identity, secret_settings
 from rilbench.engine.after import bring, check_kept, read_kept
@@ -28,6 +29,9 @@ from rilbench.host.catalog import Catalog
 from rilbench.host.hook_caller import HookCaller, Warn
 from rilbench.model.files import has_pair
 from rilbench.model.loading import pick_device
+
+if TYPE_CHECKING:
+    from rilbench.engine.training_prompts import TrainSession
 
 LONGEST = 120  # characters of a run's name that are its rewards
 
@@ -66,6 +70,11 @@ def planned(config: RunConfig, components: Components) -> list[PlannedStage]:
     plan = make_plan(config, components)
     for path in {stage.train.prompts for stage in plan if stage.train is not None}:
         read_prompts(path)
+        if config.evaluate.train_prompts and path != config.train.prompts:
+            raise ConfigError(
+                f"evaluate.train_prompts: measures prompts of train.prompts, but a recipe trains on {path!r}; name one "
+                "file for all stages, or leave it out"
+            )
     for train in (stage.train for stage in plan if stage.train is not None and stage.train.validate_every):
         from rilbench.engine import validation
 
@@ -103,18 +112,21 @@ def run(
     loaded = LoadedModel(config, components, plan, reporter)
     live = Listened(hooks, folder.path, loaded, result)
     session = Session(loaded, earlier=folder.finished, live=live)
+    on_train = _on_training_prompts(loaded)
     if kept := components.parts.kept:
         bring(kept, loaded.store, plan[0].id, session.evaluation, reporter.waiting)
     with components.discreet():
         _check_memory(loaded, map(Path, read))
     public = secret_settings.public(config, catalog)
-    folder.open(public, components.device, session.evaluations(), [each.chain for each in plan])
+    measured = [*session.evaluations(), *(on_train.evaluations() if on_train else ())]
+    folder.open(public, components.device, measured, [each.chain for each in plan])
     hooks.call("run_started", folder=folder.path, result=result)
     rows: list[Row] = []
     try:
         for i, planned in enumerate(plan):
             with components.discreet():
-                rows.append(session.row(planned))
+                row = session.row(planned)
+                rows.append(on_train.joined(row, planned) if on_train else row)
             live.result = result = replace(result, matrix=ResultMatrix(tuple(rows), result.matrix.metrics))
             folder.write(result)
             hooks.call("stage_finished", folder=folder.path, result=result, stage=i)
@@ -126,6 +138,14 @@ def run(
     if not reporter.warned and public == config:  # secrets are in no digest
         memo.keep(folder.path, result, read)
     return Outcome(folder.path, result, hooks.lines("summary", folder=folder.path, result=result))
+
+
+def _on_training_prompts(loaded: LoadedModel) -> TrainSession | None:
+    if not loaded.config.evaluate.train_prompts:
+        return None
+    from rilbench.engine.training_prompts import TrainSession, TrainSet
+
+    return TrainSession(TrainSet(loaded))
 
 
 def _check_memory(loaded: LoadedModel, files: Iterable[Path]) -> None:
@@ -144,6 +164,7 @@ def _check_memory(loaded: LoadedModel, files: Iterable[Path]) -> None:
 def run_name(config: RunConfig, parts: Parts, plan: list[PlannedStage]) -> str:
     """Label, rewards and seed, which people read, and a hash of the plan and the evaluation, which makes it unique."""
     document = [[planned.id for planned in plan], parts.evaluation_document]
+    document += [parts.train_document] if config.evaluate.train_prompts else []
     label, rewards = label_of(config, parts), "-".join(sequence(config, parts))
     if len(rewards) > LONGEST:  # of a long sequence; file systems take 255 characters
         rewards = f"{rewards[:LONGEST]}-{identity.digest(rewards)[:8]}"

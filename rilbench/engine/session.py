@@ -73,7 +73,7 @@ class Session:
     @cached_property
     def evaluation(self) -> str:
         """The name of the folder of every stage's evaluation: a hash of metrics and evaluation settings."""
-        return identity.digest(self.loaded.components.parts.evaluation_document)
+        return identity.digest(self.loaded.evaluation_document)
 
     def _kept(self, planned: PlannedStage) -> KeptEvaluation:
         """The stored evaluation of a stage."""
@@ -104,7 +104,7 @@ class Session:
 
     def _evaluate(self, planned: PlannedStage, kept: KeptEvaluation) -> None:
         loaded, files = self.loaded, kept.files
-        metrics = {name: loaded.components.metric(name) for name in loaded.components.parts.columns()}
+        metrics = {name: loaded.components.metric(name) for name in loaded.columns}
         compared = any(metric.needs_base for metric in metrics.values())
         is_base = planned is loaded.plan[0]
         base = self._base_images if compared and not is_base else None
@@ -133,7 +133,7 @@ class Session:
         self._counted = True
         loaded = self.loaded
         if (count := len(set(groups(loaded.model.readings(loaded.prompts))))) < FEW:
-            told = f"evaluate.prompts ({loaded.config.evaluate.prompts}): {count} different prompts"
+            told = f"{loaded.setting} ({loaded.prompts_file}): {count} different prompts"
             loaded.reporter.warn(f"{told}; 95 % intervals are not reliable with fewer than {FEW}")
 
     @cached_property

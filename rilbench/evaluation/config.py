@@ -27,6 +27,13 @@ class EvaluateConfig:
         "metrics measured in addition to the rewards",
         longest=200,
     )
+    train_prompts: int = setting(
+        0,
+        "how many prompts of train.prompts are measured too, in columns such as hps@train; shows overfitting",
+        at_least=0,
+        at_most=10**6,
+        added=True,
+    )
     perturb: tuple[Perturbation, ...] = setting(
         (), "perturbations; rewards are also measured on perturbed images, in columns such as hps@jpeg"
     )

@@ -6,6 +6,7 @@ evaluation, the device, nor what ran before. Keys in use:
     ("init", seed, stage)               initial adapter pair of a stage
     ("train", seed, stage, sample)      prompt and initial noise of a training sample
     ("evaluation", seed, prompt, image) initial noise of one evaluation image
+    ("training prompts", seed)          which training prompts are also measured
     ("validation", prompt, image)       initial noise of one validation image, the same for every stage and seed
 """
 

@@ -6,7 +6,7 @@ import math
 import re
 from collections.abc import Sequence
 
-from rilbench.contracts.result import MetricInfo, ResultMatrix, RunResult
+from rilbench.contracts.result import TRAIN, MetricInfo, ResultMatrix, RunResult
 
 MOST_DECIMALS = 9  # of a table's cell
 
@@ -63,6 +63,22 @@ def ratios(result: RunResult) -> list[str]:
         if shares:
             lines.append(f"{i} {row.label}: {', '.join(shares)} of {terms[0]}")
     return lines
+
+
+def on_training_prompts(result: RunResult) -> list[str]:
+    """For each stage the gains of the trained rewards from the base, on the evaluation prompts and on training prompts;
+    empty if these were not measured."""
+    matrix = result.matrix
+    measured = {info.name for info in matrix.metrics}
+    rewards = [name for name in matrix.trained_rewards() if f"{name}{TRAIN}" in measured]
+
+    def gains(name: str, stage: int) -> str:
+        base = matrix.values(name)[0]
+        both = [number(matrix.gain(each, 0, stage), base) for each in (name, f"{name}{TRAIN}")]
+        return f"{name} {' and '.join(both)}"
+
+    stages = range(1, len(matrix.rows)) if rewards else ()
+    return [f"{matrix.labels[i]}: {', '.join(gains(name, i) for name in rewards)}" for i in stages]
 
 
 def markdown(result: RunResult) -> str:

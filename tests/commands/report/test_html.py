@@ -17,6 +17,7 @@ import pytest
 import toy
 from command import rilbench
 from PIL import Image
+from safetensors.torch import load_file
 from selenium import webdriver
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
@@ -274,15 +275,19 @@ def test_share_of_the_gain_after_a_disturbance_and_diversity(store: Path, tmp_pa
     for run, red, disturbed in (("seed0", 0.7, 0.6), ("seed1", 0.6, 0.5)):
         (file,) = tmp_path.glob(f"runs/baseline-red-dark-{run}-*/result.json")
         result = json.loads(file.read_text())
-        result["metrics"] += [dict(result["metrics"][0], name=n, target_of=[]) for n in ("red@jpeg", "diversity")]
-        for stage, (a, b, c) in zip(result["stages"], [(0.5, 0.45, 3), (0, 0, 0), (red, disturbed, 2)], strict=True):
-            stage["values"] |= {"red": a, "red@jpeg": b, "diversity": c}
+        more = ("red@jpeg", "red@train", "diversity")
+        result["metrics"] += [dict(result["metrics"][0], name=n, target_of=[]) for n in more]
+        trained = [(0.5, 0.45, 0.8, 3), (0, 0, 0, 0), (red, disturbed, 1.1 if run == "seed0" else 1.08, 2)]
+        for stage, (a, b, c, d) in zip(result["stages"], trained, strict=True):
+            stage["values"] |= {"red": a, "red@jpeg": b, "red@train": c, "diversity": d}
         write_json(file, result)
     write_report([str(p) for p in tmp_path.glob("runs/baseline*")], tmp_path / "page.html", toy.catalog(), ignore)
     tables = Tables((tmp_path / "page.html").read_text()).tables
     (gain,) = [t for t in tables if t[0] == ["strategy", "red@jpeg"]]
     assert gain[1] == ["baseline", "-"]  # 0.2 and 0.1: Student's interval of two such gains holds 0
     assert all("red@jpeg" not in name for name in tables[0][0])
+    (generalises,) = [t for t in tables if t[0] == ["strategy", "red@train"]]
+    assert generalises[1][1].startswith("52\N{NO-BREAK SPACE}% [")  # 0.15 of 0.29
     (diversity,) = [t for t in tables if t[0] == ["strategy", "diversity"]]
     assert list(map(plain, diversity[1])) == ["baseline", "3.000 → 2.000"]
 
@@ -382,6 +387,42 @@ def test_an_unfinished_run_is_left_out_and_named(store: Path, tmp_path: Path) ->
         write_report([str(file.parent)], tmp_path / "page.html", toy.catalog(), ignore)
     with pytest.raises(UsageError, match="no runs at 'nowhere'"):
         write_report(["nowhere"], tmp_path / "page.html", toy.catalog(), ignore)
+
+
+@pytest.mark.slow
+def test_the_worst_and_best_prompts_of_a_stage(data: Any, results: list[Any], store: Path) -> None:
+    """Recomputed from the scores of single images; `toy_contrast` is better when lower."""
+    (result,) = chosen(results, "joint")
+    (run,) = [run for run in data["prompts"]["runs"] if run["name"].startswith("joint")]
+    (stage,) = run["stages"]
+    assert stage["name"] == f"1 {result['stages'][1]['label']}"
+    base, after = (load_file(store / row["evaluation"] / "scores.safetensors") for row in result["stages"])
+    for metric, sign in (("red", 1), ("toy_contrast", -1)):
+        changes = sign * (after[metric] - base[metric]).double().mean(1).numpy()
+        order = np.argsort(changes)
+        worst, best = stage["metrics"][metric]
+        texts = [data["prompts"]["texts"][row[0]] for row in (*worst, *reversed(best))]
+        known = [f"a red circle {EVIL}", "a blue square", "a green ring"]
+        assert texts == [known[i] for i in order]  # three prompts: two of them the worst
+        assert (len(worst), len(best)) == (2, 1)
+        assert float(worst[0][3]) == pytest.approx(sign * changes.min(), abs=6e-4)
+        pictures = {prompt: row[4:] for prompt, row in zip(texts, (*worst, *reversed(best)), strict=True)}
+        assert pictures["a green ring"] == [None, None]  # two pictures are kept
+        (shown,) = [run for run in data["pictures"]["runs"] if run["strategy"] == "joint"]
+        assert pictures["a blue square"] == [shown["pictures"][0][1], shown["pictures"][1][1]]
+
+
+@pytest.mark.slow
+def test_the_worst_and_best_prompts_as_data(store: Path, tmp_path: Path, results: list[Any]) -> None:
+    (folder,) = store.glob("joint-*")
+    done = rilbench("report", folder, "-o", "mine.html", "--json", cwd=tmp_path)
+    told = json.loads(done.out)
+    assert told["report"] == "mine.html"
+    rows = [row for row in told["prompts"] if row["metric"] == "toy_contrast"]
+    assert [row["is"] for row in rows] == ["worst", "worst", "best"]
+    assert rows[0]["change"] == pytest.approx(rows[0]["base"] - rows[0]["value"])
+    assert rows[0]["change"] <= rows[1]["change"] <= rows[2]["change"]
+    assert (rows[0]["run"], rows[0]["stage"]) == (folder.name, 1)
 
 
 @pytest.mark.slow
@@ -494,3 +535,21 @@ def test_chips_and_the_order_change_the_figures(browser: webdriver.Chrome, page:
         assert chip.get_attribute("aria-pressed") == "false"
     Select(browser.find_element(By.ID, "order")).select_by_visible_text("dark > red")
     assert len(browser.find_elements(By.CSS_SELECTOR, lines)) == 5
+
+
+@pytest.mark.slow
+def test_prompts_of_a_run_a_stage_and_a_metric_are_chosen(browser: webdriver.Chrome, page: Path, data: Any) -> None:
+    opened(browser, page, scheme="light", width=1280)
+    run = next(
+        run for run in data["prompts"]["runs"] if run["name"].startswith("rid") and run["name"].endswith("seed 2")
+    )
+    Select(browser.find_element(By.ID, "prompt-metric")).select_by_visible_text("likeness")
+    Select(browser.find_element(By.ID, "prompt-run")).select_by_visible_text(run["name"])
+    Select(browser.find_element(By.ID, "prompt-stage")).select_by_visible_text("1 dark")
+    worst, best = run["stages"][0]["metrics"]["likeness"]  # a metric stays chosen
+    rows = browser.find_elements(By.CSS_SELECTOR, "#by-prompt tbody th[scope=row]")
+    assert [row.text for row in rows] == [data["prompts"]["texts"][row[0]] for row in (*worst, *best)]
+    cells = [cell.text for cell in browser.find_elements(By.CSS_SELECTOR, "#by-prompt tbody td")]
+    assert cells[:3] == worst[0][1:4]
+    images = browser.find_elements(By.CSS_SELECTOR, "#by-prompt img")
+    assert len(images) == 4  # of two prompts, before and after
