@@ -65,6 +65,7 @@ def compare(
     """Compare finished runs: per order, as means, and by statistical tests."""
     from rilbench.analysis.comparison import compare as compared
     from rilbench.analysis.sources import load_runs
+    from rilbench.contracts.expression import items
     from rilbench.contracts.values import split_names
     from rilbench_compare.paper import PUBLISHED
 
@@ -81,7 +82,7 @@ def compare(
         against=against,
         single_gain_of=single_gain_of,
         strategies=split_names(strategies) if strategies else None,
-        rewards=split_names(rewards) if rewards else None,
+        rewards=items(split_names(rewards)) if rewards else None,
         warn=warn,
     )
     _print(comparison, next(iter(asked), Format.TERMINAL), means=means, exchange=exchange, paper=paper)

@@ -10,6 +10,7 @@ from itertools import permutations
 from typing import Any
 
 from rilbench.contracts.errors import ConfigError, UsageError
+from rilbench.contracts.expression import items
 from rilbench.contracts.settings import as_type
 from rilbench.contracts.values import split_names
 from rilbench.contracts.yaml_text import WHOLE
@@ -25,6 +26,7 @@ def read_orders(value: Any, rewards: Sequence[str]) -> tuple[Order, ...]:
 
     Raises UsageError when an order is no permutation of the given rewards, or when there are too many orders.
     """
+    rewards = items(rewards)
     texts = list(value) if isinstance(value, list | tuple) else [] if value is None else [value]
     if texts == ["all"]:
         if count(_named(rewards)) > MOST:
@@ -37,7 +39,7 @@ def read_orders(value: Any, rewards: Sequence[str]) -> tuple[Order, ...]:
     drawn = [text for text in texts if text == "all" or str(text).startswith("random:")]
     if drawn:
         raise UsageError(f"orders: {drawn[0]!r} cannot be combined with orders; give it alone, or list orders")
-    orders = [tuple(as_type(order, tuple[str, ...], "orders")) for order in texts]
+    orders = [items(as_type(order, tuple[str, ...], "orders")) for order in texts]
     for order in orders:
         if not order or (rewards and Counter(order) != Counter(rewards)):
             raise UsageError(

@@ -56,6 +56,11 @@ def _keys(document: Mapping[str, Any]) -> Iterator[tuple[Key, int]]:
     """Keys of trainings with a similar time per sample, from narrow to wide, each with the number of samples."""
     train = document["train"]
     like = (str(document["model"]), train["batch_size"], train["last_steps"])
-    strategy, rewards = document["strategy"]["name"], tuple(reward["name"] for reward in document["rewards"])
+    strategy, rewards = document["strategy"]["name"], tuple(map(_item, document["rewards"]))
     for key in ((*like, strategy, rewards), (*like, strategy), like):
         yield key, train["samples"]
+
+
+def _item(reward: Mapping[str, Any]) -> str:
+    """The name, or the expression, that a stage was trained on."""
+    return str(reward.get("expression") or reward["name"])

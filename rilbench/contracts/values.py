@@ -93,8 +93,15 @@ def anything(value: Any, key: str, *, numbers: bool = True) -> Any:
 
 
 def split_names(names: str) -> list[str]:
-    """`a, b` as a list."""
-    return [name.strip() for name in names.split(",") if name.strip()]
+    """`a, b` as a list; commas in parentheses belong to a name, as in `max(a,b), c`."""
+    depth, found = 0, [""]
+    for character in names:
+        depth += {"(": 1, ")": -1}.get(character, 0)
+        if character == "," and depth <= 0:
+            found.append("")
+        else:
+            found[-1] += character
+    return [name.strip() for name in found if name.strip()]
 
 
 def shown(value: Any) -> str:

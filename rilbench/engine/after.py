@@ -46,8 +46,7 @@ def read_kept(config: RunConfig, catalog: Catalog) -> Kept | None:
             where = f"after: stage {number} ({saved.rows[number].label}) of {result.name} cannot be continued"
             repeat = f" Its command: {result.command}" if result.command else ""
             raise type(error)(f"{where}: {error}{repeat}") from None
-    trained = [r for row in result.matrix.rows for r in row.rewards]
-    rewards = result.rewards if place.stage == last else tuple(trained)
+    rewards = result.rewards if place.stage == last else tuple(item for stage in stages for item in stage.stage.rewards)
     model = next(stage.document["model"] for stage in stages if stage.document)
     return Kept(result=result, stages=tuple(stages), rewards=rewards, model=model)
 
@@ -128,7 +127,7 @@ def _trained(document: dict[str, Any], key: str, chain: Chain, folder: Path) -> 
     try:
         train = {field.name: document["train"].get(field.name) for field in fields(TrainConfig)}
         given = {name: value for name, value in train.items() if value is not None and name != "prompts"}
-        weights = {reward["name"]: float(reward["weight"]) for reward in document["rewards"]}
+        weights = {r.get("expression") or r["name"]: float(r["weight"]) for r in document["rewards"]}
         by, initial = document["strategy"]["name"], document["initial"]
         return PlannedStage(
             stage=Stage(rewards=weights, start="continue" if initial else "previous", by=by),
@@ -150,7 +149,7 @@ def _changes(parts: Parts, kept: Kept) -> Iterator[str]:
     """What differs now from when a kept stage was trained."""
     for number, stage in enumerate(kept.stages, 1):
         where = f"stage {number} ({stage.stage.label}) of {kept.result.name} was trained"
-        for reward in stage.document.get("rewards", ()):
+        for reward in (part for item in stage.document.get("rewards", ()) for part in item.get("parts", (item,))):
             name, own = reward["name"], {k: v for k, v in reward.items() if k != "weight"}
             if differs := _differing(own, parts.get("reward", name).document):
                 yield f"{where} on another {name}: {differs}; all stages are measured with the present one"

@@ -11,6 +11,7 @@ from typing import Any
 
 from rilbench.contracts import redact, settings
 from rilbench.contracts.errors import ConfigError
+from rilbench.contracts.expression import items, names_in
 from rilbench.contracts.settings import setting
 from rilbench.contracts.values import MOST
 from rilbench.contracts.yaml_text import dump
@@ -31,7 +32,11 @@ class RunConfig:
 
     strategy: str = setting("rid", "name of the strategy", longest=200)
     label: str = setting("", "name of the method in tables; empty means the strategy's name")
-    rewards: tuple[str, ...] = setting(("aesthetic", "hps"), "rewards in training order", longest=200)
+    rewards: tuple[str, ...] = setting(
+        ("aesthetic", "hps"),
+        "rewards in training order; each a name or an expression such as aesthetic+0.5*hps",
+        longest=200,
+    )
     after: str = setting(
         "",
         "a finished run to continue: its folder or name in the store; RUN@N continues it after its stage N",
@@ -69,6 +74,7 @@ class RunConfig:
                 f"model.path: {self.model.path!r} has a revision; write model.path={repo} model.revision={revision}"
             )
         check_name("label", self.label)
+        object.__setattr__(self, "rewards", items(self.rewards))  # in canonical form
         if not self.rewards:
             raise ConfigError("rewards: name at least one, for example --rewards aesthetic,hps")
 
@@ -91,13 +97,13 @@ class RunConfig:
         """The sources of a stage's training settings, with their values; later ones win: train, then the recipes
         any.any, any.REWARD, STRATEGY.any, STRATEGY.REWARD.
 
-        strategies: the one that trains the stage, then the one that planned it. Several rewards are `one+two`, in any
-            order.
+        strategies: the one that trains the stage, then the one that planned it. Several rewards, also those of an
+            expression, are `one+two`, in any order.
         """
         yield TRAIN, asdict(self.train)
         for by in dict.fromkeys((ANY, *strategies)):
             for on, part in sorted((self.recipes.get(by) or {}).items(), key=lambda item: item[0] != ANY):
-                if on == ANY or sorted(on.split("+")) == sorted(rewards):
+                if on == ANY or sorted(on.split("+")) == sorted(names_in(rewards)):
                     yield f"{RECIPES}.{by}.{on}", part
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from rilbench.contracts import settings
 from rilbench.contracts.components import MeanMetric
 from rilbench.contracts.errors import ConfigError, PluginError, unknown
+from rilbench.contracts.expression import names_in, parse
 from rilbench.contracts.files import NeededFile, named
 from rilbench.contracts.result import TRAIN, MetricInfo
 from rilbench.engine import identity
@@ -81,15 +82,27 @@ class Parts:
             for on in recipes:
                 self._check_recipe(by, on)
         self.get("strategy", self.config.strategy)
-        for name in self.rewards:
+        for name in self.reward_names:
             self.get("reward", name)
         for name in self.metric_names():
             self.column(name)
 
     @property
     def rewards(self) -> tuple[str, ...]:
-        """The rewards of all stages in training order, kept ones first."""
+        """The items of all stages in training order, kept ones first."""
         return (*(self.kept.rewards if self.kept else ()), *self.config.rewards)
+
+    @property
+    def reward_names(self) -> tuple[str, ...]:
+        """The rewards in these items, each once: each is measured."""
+        return names_in(self.rewards)
+
+    def reward_document(self, item: str) -> dict[str, Any]:
+        """What identifies an item of the rewards; that of a single name is the reward's own."""
+        expression = parse(item)
+        if expression.name:
+            return self.get("reward", item).document
+        return {"expression": item, "parts": [self.get("reward", name).document for name in expression.names]}
 
     def _check_recipe(self, by: str, on: str) -> None:
         """ConfigError for a recipe of an unknown strategy or reward, which is a misspelt name."""
@@ -138,12 +151,12 @@ class Parts:
 
     def metric_names(self) -> list[str]:
         """The run's rewards, the metrics that report them, and the configured metrics, in that order, each once."""
-        reported = [m for r in self.rewards for m in self.get("reward", r).cls.metrics]
-        return list(dict.fromkeys([*self.rewards, *reported, *self.config.evaluate.metrics]))
+        reported = [m for r in self.reward_names for m in self.get("reward", r).cls.metrics]
+        return list(dict.fromkeys([*self.reward_names, *reported, *self.config.evaluate.metrics]))
 
     def columns(self) -> list[str]:
         """What is measured: the metrics, then each trained reward of the perturbed images."""
-        rewards = dict.fromkeys(self.rewards)
+        rewards = self.reward_names
         return [*self.metric_names(), *(f"{name}@{how}" for name in rewards for how in self.config.evaluate.perturb)]
 
     def train_columns(self) -> list[str]:
@@ -159,7 +172,7 @@ class Parts:
     def metric_infos(self) -> tuple[MetricInfo, ...]:
         """The columns of the result."""
         targets: dict[str, list[str]] = {}
-        for reward in dict.fromkeys(self.rewards):  # a sequence may repeat one
+        for reward in self.reward_names:
             for name in (reward, *self.get("reward", reward).cls.metrics):
                 targets.setdefault(name, []).append(reward)
         names = [*self.columns(), *(f"{name}{TRAIN}" for name in self.train_columns())]

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rilbench.contracts.errors import ConfigError, PluginError
+from rilbench.contracts.expression import names_in
 from rilbench.contracts.strategy import Stage, Strategy
 from rilbench.engine import identity
 from rilbench.engine.components import Components
@@ -70,7 +71,7 @@ def _trained(stage: Stage, plan: Sequence[PlannedStage], begin: int, config: Run
         raise ConfigError(
             f"strategy {by!r} only plans, it cannot train; name another in strategy_settings.{config.strategy}.by"
         )
-    for name in stage.rewards:
+    for name in names_in(stage.rewards):
         if not parts.get("reward", name).cls.differentiable:
             raise PluginError(
                 f"reward {name!r} is not differentiable; measure it with evaluate.metrics instead of training on it"
@@ -82,7 +83,7 @@ def _trained(stage: Stage, plan: Sequence[PlannedStage], begin: int, config: Run
     below = before.chain[:-1] if initial else before.chain
     index = before.index + 1
     train = config.train_for((by, config.strategy), list(stage.rewards))
-    rewards = [parts.get("reward", name).document | {"weight": w} for name, w in stage.rewards.items()]
+    rewards = [parts.reward_document(item) | {"weight": w} for item, w in stage.rewards.items()]
     document = {  # all that determines the pair
         **plan[0].document,
         "adapter": identity.without(config.adapter),

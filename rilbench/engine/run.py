@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -165,10 +166,15 @@ def run_name(config: RunConfig, parts: Parts, plan: list[PlannedStage]) -> str:
     """Label, rewards and seed, which people read, and a hash of the plan and the evaluation, which makes it unique."""
     document = [[planned.id for planned in plan], parts.evaluation_document]
     document += [parts.train_document] if config.evaluate.train_prompts else []
-    label, rewards = label_of(config, parts), "-".join(sequence(config, parts))
+    label, rewards = label_of(config, parts), "-".join(map(_plain, sequence(config, parts)))
     if len(rewards) > LONGEST:  # of a long sequence; file systems take 255 characters
         rewards = f"{rewards[:LONGEST]}-{identity.digest(rewards)[:8]}"
     return f"{label}-{rewards}-seed{config.seed}-{identity.digest(document)[:8]}"
+
+
+def _plain(item: str) -> str:
+    """An expression as part of a folder's name."""
+    return re.sub(r"[^\w.+-]+", "_", item).strip("_")
 
 
 def label_of(config: RunConfig, parts: Parts) -> str:

@@ -10,6 +10,7 @@ from functools import cached_property
 from torch import Tensor
 
 from rilbench.contracts.errors import DamagedError
+from rilbench.contracts.expression import names_in
 from rilbench.contracts.result import Row, RunResult
 from rilbench.engine import identity
 from rilbench.engine.live import SILENT, Live
@@ -55,7 +56,7 @@ class Session:
             seconds, training = record["seconds"], summarised(record["log"], train)
         return Row(
             label="base" if planned is self.loaded.plan[0] else planned.stage.label,
-            rewards=tuple(planned.stage.rewards),
+            rewards=names_in(planned.stage.rewards),
             stage_id=planned.id,
             evaluation=self.loaded.store.relative(kept.files.folder),
             values={k: float("nan") if v is None else v for k, v in numbers["values"].items()},

@@ -9,6 +9,7 @@ from dataclasses import replace
 from torch import Tensor
 
 from rilbench.contracts.errors import DamagedError
+from rilbench.contracts.expression import names_in
 from rilbench.contracts.pair import LoraPair
 from rilbench.contracts.result import RunResult
 from rilbench.engine.live import Heard, Live
@@ -179,7 +180,7 @@ def stage_training(loaded: LoadedModel, planned: PlannedStage, train: TrainConfi
         strategy=loaded.components.strategy(planned.by),
         stage=planned.stage,
         index=planned.index,
-        reward=WeightedReward({name: loaded.components.reward(name) for name in weights}, weights),
+        reward=WeightedReward({name: loaded.components.reward(name) for name in names_in(weights)}, weights),
         config=train,
         prompts=read_prompts(train.prompts),
         rank=adapter.rank,

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
 
 from rilbench.contracts.components import Reward
 from rilbench.contracts.errors import PluginError
+from rilbench.contracts.expression import parse
 from rilbench.contracts.pair import LoraPair
 from rilbench.host.guard import blamed, images_kept, scores_of
 from rilbench.model.adapters import AdapterGroup
 from rilbench.model.text_to_image import TextToImage
 from rilbench.training.checked import finite
 from rilbench.training.config import TrainConfig
+from rilbench.training.expressions import evaluated
 
 
 @dataclass
@@ -36,19 +38,31 @@ class Batch:
 
 @dataclass
 class WeightedReward:
-    """The reward of a stage: sum of weight x R over its rewards, checked on every call."""
+    """The reward of a stage: sum of weight x R over its items, each a reward's name or an expression over such names.
+
+    What every reward returns is checked on every call.
+    """
 
     rewards: Mapping[str, Reward]
-    weights: Mapping[str, float]
+    weights: Mapping[str, float]  # by item
+    progress: float = 0.0  # the part of the stage that is done, for weights with a schedule
+
+    def at(self, update: int, updates: int) -> WeightedReward:
+        """The reward of an update, from 0."""
+        if not any(parse(item).scheduled for item in self.weights):
+            return self
+        return replace(self, progress=update / max(1, updates - 1))
 
     def each(self, images: Tensor, prompts: Sequence[str]) -> dict[str, Tensor]:
-        """Scores (B,) of every reward."""
-        scores = {}
-        for name in self.weights:
+        """Scores (B,) of every item."""
+
+        def score(name: str, images: Tensor) -> Tensor:
             with images_kept(f"reward {name!r}", images), blamed(f"reward {name!r}"):
-                scores[name] = self.rewards[name](images, list(prompts))
-            self._check(name, scores[name], images)
-        return scores
+                scores = self.rewards[name](images, list(prompts))
+            self._check(name, scores, images)
+            return scores
+
+        return {item: evaluated(parse(item), images, score, progress=self.progress) for item in self.weights}
 
     def weighted(self, scores: Mapping[str, Tensor]) -> Tensor:
         """sum of weight x R, (B,)."""

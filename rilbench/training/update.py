@@ -49,8 +49,9 @@ class Trainer:
         drawn = {"seed": self.seed, "stage": self.index}
         batch = draw_batch(self._pool, self.model.latent_shape, samples, **drawn)  # lines 2 and 3
         optimiser.zero_grad(set_to_none=True)
+        reward = self.reward.at(number, config.updates)
         for part, share in batch.parts(config.micro_batch):
-            step = begin_step(self.model, self.group, self.reward, config, part)  # lines 4 to 7
+            step = begin_step(self.model, self.group, reward, config, part)  # lines 4 to 7
             loss = strategy.loss(step)  # lines 8 to 13, of RID: strategies/rilbench_rid/method.py
             gradient.backward(loss, step, share)  # line 14
         norm = gradient.finish(longest=config.clip_grad)

@@ -10,6 +10,7 @@ from itertools import combinations
 from typing import Any, NamedTuple
 
 from rilbench.contracts.errors import ConfigError, MemoryFullError
+from rilbench.contracts.expression import names_in
 from rilbench.engine.budget import available
 from rilbench.engine.budget.memory import Memory, count, under
 from rilbench.engine.config import RunConfig
@@ -66,7 +67,7 @@ def count_memory(loaded: LoadedModel, stages: Sequence[PlannedStage], config: Mo
     loaded.reporter.say("measuring the memory that one image needs")
     components = loaded.components
     with loaded.enough_memory("loading rewards and metrics", available.elsewhere(loaded.config.model)):
-        rewards = {name: components.reward(name) for planned in stages for name in planned.stage.rewards}
+        rewards = {name: components.reward(name) for planned in stages for name in names_in(planned.stage.rewards)}
         metrics = [components.metric(name) for name in components.parts.columns()]
     trains = [planned.train for planned in stages if planned.train]
     with loaded.enough_memory("trying one image", hopeless(loaded.config.model)):
@@ -82,7 +83,7 @@ def count_memory(loaded: LoadedModel, stages: Sequence[PlannedStage], config: Mo
 
 def work(loaded: LoadedModel, stages: Sequence[PlannedStage]) -> Work:
     """What takes memory in training stages and measuring: images at a time with rewards, prompts."""
-    trains = [(planned.train, tuple(planned.stage.rewards)) for planned in stages if planned.train]
+    trains = [(planned.train, names_in(planned.stage.rewards)) for planned in stages if planned.train]
     steps = [(train.micro_batch or train.batch_size, rewards) for train, rewards in trains]
     prompts = [*loaded.prompts, *(prompt for train, _ in trains for prompt in read_prompts(train.prompts))]
     texts = {text for prompt in prompts for text in (prompt.text, prompt.negative)} - {""}
