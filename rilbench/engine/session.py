@@ -21,6 +21,7 @@ from rilbench.evaluation.evaluate import evaluate, first_images
 from rilbench.evaluation.images import KeptImages, written
 from rilbench.evaluation.intervals import FEW
 from rilbench.evaluation.kept import KeptEvaluation
+from rilbench.evaluation.unfinished import Unfinished
 from rilbench.model.reading import groups
 from rilbench.store import stage_record, temporary
 from rilbench.store.grid import save_picture
@@ -50,6 +51,8 @@ class Session:
                 temporary.sweep(folder, alone=True)
                 self.training.complete(planned)
                 self._measure(planned)
+        elif kept.files.unfinished.exists():  # left by a process that ended just after writing its numbers
+            temporary.remove(kept.files.unfinished)
         numbers, seconds, training = kept.numbers(), 0.0, dict[str, float]()
         if train := planned.training:
             record = stage_record.read(self.loaded.files(planned).folder)
@@ -112,6 +115,9 @@ class Session:
         loaded.load(planned.chain)
         self._count_prompts()
         images = written(files.images, loaded.images) if compared and is_base else nullcontext(_forget)
+        unfinished = Unfinished(
+            files.unfinished, batch_size=loaded.config.evaluate.batch_size, warn=loaded.reporter.warn
+        )
         start = time.perf_counter()
         doing = f"measuring after {planned.stage.label if planned.stage.rewards else 'model'}"
         with loaded.reporter.work(doing, "image", f"{planned.id}/{files.folder.name}") as advance, images as keep:
@@ -122,10 +128,12 @@ class Session:
                 loaded.config.evaluate,
                 origin=loaded.origin(planned),
                 base_images=base,
+                images=unfinished,
                 keep=keep,
                 on_batch=advance,
             )
         kept.write(result, seconds=time.perf_counter() - start, images=loaded.images)
+        unfinished.remove()
 
     def _count_prompts(self) -> None:
         """Warn once if there are too few prompts for intervals."""

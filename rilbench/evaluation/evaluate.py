@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -20,6 +21,8 @@ from rilbench.model.reading import groups
 from rilbench.model.text_to_image import TextToImage
 
 Noise = Callable[[int, str, range, tuple[int, ...]], Tensor]  # seed, prompt, images of it, shape of each
+
+Images = Callable[[int, int, Callable[[], Tensor]], Tensor]  # the first, how many, what draws them
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,7 @@ def evaluate(
     origin: Origin,
     base_images: Any = None,
     noise: Noise = evaluation_noise,
+    images: Images = lambda first, count, draw: draw(),
     keep: Callable[[Tensor], None] = lambda pixels: None,
     on_batch: Callable[[int, int], None] = lambda done, total: None,
 ) -> Evaluation:
@@ -68,7 +72,8 @@ def evaluate(
     base_images: the base model's images, anything that slices to (B, 3, H, W) uint8, prompt by prompt; without them the
     images are their own base, which is correct for the base model.
 
-    noise: the initial noise of a prompt's images.
+    noise: the initial noise of a prompt's images. images: returns those of a batch, such as stored ones; by default it
+    draws them.
 
     keep: receives the images (B, 3, H, W) uint8 of each batch, in that order.
     """
@@ -77,7 +82,8 @@ def evaluate(
     first = range(0, min(config.pictures, len(prompts)) * config.images_per_prompt, config.images_per_prompt)
     done, total = 0, len(prompts) * config.images_per_prompt
     for of_batch, z_N in batches(model, prompts, config, noise):
-        pixels, texts = to_pixels(generate(model, of_batch, z_N, origin)), [prompt.text for prompt in of_batch]
+        pixels = images(done, len(of_batch), partial(_drawn, model, of_batch, z_N, origin))
+        texts = [prompt.text for prompt in of_batch]
         batch = as_seen(pixels, model.device)
         pictures += [pixels[i - done].clone() for i in first if done <= i < done + len(batch)]
         keep(pixels)
@@ -95,6 +101,10 @@ def evaluate(
         scores=scores,
         pictures=pictures,
     )
+
+
+def _drawn(model: TextToImage, prompts: Sequence[Prompt], z_N: Tensor, origin: Origin) -> Tensor:
+    return to_pixels(generate(model, prompts, z_N, origin))
 
 
 def generate(model: TextToImage, prompts: Sequence[Prompt], noise: Tensor, origin: Origin = LOADED) -> Tensor:

@@ -140,6 +140,7 @@ class EvaluationFiles(_Folder):
 
     numbers = _Place("metrics.json")  # means, intervals and seconds; written last
     scores = _Place("scores.safetensors")  # the score of every image by every metric that gives one
+    unfinished = _Place("unfinished")  # the folder of images from which an interrupted evaluation resumes
     images = _Place("images.safetensors")  # the base model's images, when a metric compares others with them
 
     def picture(self, number: int) -> Path:

@@ -1,0 +1,68 @@
+"""The images of an unfinished evaluation, from which a killed one resumes: the paper's 10,000 take hours to draw.
+
+They are written after every `SECONDS` of work, so a short evaluation writes none. Metrics receive them again as before,
+in 8 bits and in the same batches, so the numbers are the same bit by bit.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from rilbench.contracts.errors import DamagedError, RilbenchError
+from rilbench.store import temporary
+from rilbench.store.tensors import load_tensors, save_tensors
+
+SECONDS = 30.0
+NAME = "images"  # of the tensor in a file
+
+
+class Unfinished:
+    """A file is named by its first image and holds whole batches; those of another batch size are apart."""
+
+    def __init__(self, folder: Path, *, batch_size: int, warn: Callable[[str], None]) -> None:
+        self.folder, self.place, self.warn = folder, folder / str(batch_size), warn
+        self._read, self._start = torch.empty(0), 0  # the images of the file that is read, and the first one's number
+        self._drawn: list[Tensor] = []  # not written yet
+        self._since = time.monotonic()
+        self._full = False  # the disk
+
+    def __call__(self, first: int, count: int, draw: Callable[[], Tensor]) -> Tensor:
+        """The images (count, 3, H, W) uint8 from number `first` on, stored or drawn."""
+        if (stored := self._stored(first, count)) is not None:
+            return stored
+        if self._drawn and time.monotonic() - self._since >= SECONDS:
+            self.flush(first)
+        images = draw()
+        if not self._full:
+            self._drawn.append(images)
+        return images
+
+    def flush(self, end: int) -> None:
+        """Write the images before number `end` that are not written yet. A full disk is a warning."""
+        images, self._drawn, self._since = self._drawn, [], time.monotonic()
+        try:
+            save_tensors(self._path(end - sum(map(len, images))), {NAME: torch.cat(images)})
+        except RilbenchError as error:
+            self._full = True
+            self.warn(f"{error} If this evaluation is interrupted, it starts again")
+
+    def remove(self) -> None:
+        """Delete all files: the evaluation is finished."""
+        temporary.remove(self.folder)
+
+    def _stored(self, first: int, count: int) -> Tensor | None:
+        row = first - self._start
+        if not 0 <= row <= len(self._read) - count and self._path(first).exists():
+            try:
+                self._read, self._start, row = load_tensors(self._path(first))[NAME], first, 0
+            except (DamagedError, KeyError):
+                return None
+        return self._read[row : row + count] if 0 <= row <= len(self._read) - count else None
+
+    def _path(self, first: int) -> Path:
+        return self.place / f"{first:08}.safetensors"
