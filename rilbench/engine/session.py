@@ -49,6 +49,7 @@ class Session:
             folder = self.loaded.files(planned).folder
             with locked(folder, self.loaded.reporter.waiting):
                 temporary.sweep(folder, alone=True)
+                temporary.sweep(kept.files.folder, alone=True)
                 self.training.complete(planned)
                 self._measure(planned)
         elif kept.files.unfinished.exists():  # left by a process that ended just after writing its numbers

@@ -1,13 +1,13 @@
 """The images of an unfinished evaluation, from which a killed one resumes: the paper's 10,000 take hours to draw.
 
 They are written after every `SECONDS` of work, so a short evaluation writes none. Metrics receive them again as before,
-in 8 bits and in the same batches, so the numbers are the same bit by bit.
+in 8 bits, in the same batches and in the same order in memory, so the numbers are the same bit by bit.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import torch
@@ -18,7 +18,8 @@ from rilbench.store import temporary
 from rilbench.store.tensors import load_tensors, save_tensors
 
 SECONDS = 30.0
-NAME = "images"  # of the tensor in a file
+# of the tensor in a file; the order in memory decides how sums are rounded
+NAME, LAST = "images", "images_channels_last"
 
 
 class Unfinished:
@@ -46,7 +47,7 @@ class Unfinished:
         """Write the images before number `end` that are not written yet. A full disk is a warning."""
         images, self._drawn, self._since = self._drawn, [], time.monotonic()
         try:
-            save_tensors(self._path(end - sum(map(len, images))), {NAME: torch.cat(images)})
+            save_tensors(self._path(end - sum(map(len, images))), _packed(torch.cat(images)))
         except RilbenchError as error:
             self._full = True
             self.warn(f"{error} If this evaluation is interrupted, it starts again")
@@ -59,10 +60,19 @@ class Unfinished:
         row = first - self._start
         if not 0 <= row <= len(self._read) - count and self._path(first).exists():
             try:
-                self._read, self._start, row = load_tensors(self._path(first))[NAME], first, 0
-            except (DamagedError, KeyError):
+                self._read, self._start, row = _unpacked(load_tensors(self._path(first))), first, 0
+            except DamagedError:
                 return None
         return self._read[row : row + count] if 0 <= row <= len(self._read) - count else None
 
     def _path(self, first: int) -> Path:
         return self.place / f"{first:08}.safetensors"
+
+
+def _packed(images: Tensor) -> dict[str, Tensor]:
+    last = images.is_contiguous(memory_format=torch.channels_last) and not images.is_contiguous()
+    return {LAST: images.permute(0, 2, 3, 1)} if last else {NAME: images}
+
+
+def _unpacked(tensors: Mapping[str, Tensor]) -> Tensor:
+    return tensors[LAST].permute(0, 3, 1, 2) if LAST in tensors else tensors[NAME]
