@@ -81,7 +81,7 @@ def checks() -> str:
 def _hook(name: str) -> str:
     function = getattr(Hooks, name)
     arguments = ", ".join(argument for argument in inspect.signature(function).parameters if argument != "self")
-    users = [point.name for point in _own("rilbench.hooks") if name in vars(point.load())]
+    users = [point.name for point in _own("rilbench.hooks") if hasattr(point.load(), name)]
     used = f"Used by {', '.join(f'`{user}`' for user in users)}." if users else ""
     return f"## `{name}({arguments})`\n\n{inspect.getdoc(function)}\n\n{used}\n"
 

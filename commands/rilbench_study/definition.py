@@ -19,7 +19,15 @@ from rilbench_study.orders import Order, once, read_orders, read_seeds
 
 CELL = {"strategy": "strategies", "rewards": "rewards", "seed": "seeds", "label": "methods"}  # setting -> study's key
 MOST_RUNS = 10_000
-SHARED = ("rewards", "seed", "label", "store", "tracking", "requires")  # settings that all methods of a study share
+SHARED = (
+    "rewards",
+    "seed",
+    "label",
+    "store",
+    "tracking",
+    "trackers",
+    "requires",
+)  # settings that all methods of a study share
 
 
 @dataclass(frozen=True)

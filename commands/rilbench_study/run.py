@@ -49,8 +49,8 @@ class StudyRun:
         self.workers = min(workers, len(waiting))
         self.schedule = Schedule(waiting, graph.done)
         self.progress = StudyProgress(self.schedule, graph.seconds, runs=len(graph.cells), workers=workers, quiet=quiet)
-        self.tracking = graph.cells[0].config.tracking
-        self.hooks = HookCaller(catalog, self.progress.warn, enabled=self.tracking)
+        self.tracking, self.trackers = (config := graph.cells[0].config).tracking, config.trackers
+        self.hooks = HookCaller(catalog, self.progress.warn, enabled=self.tracking, named=self.trackers)
 
     @property
     def folder(self) -> Path:
@@ -95,7 +95,9 @@ class StudyRun:
         import torch
 
         threads = max(1, torch.get_num_threads() // self.workers)
-        setup = Setup(number=0, threads=threads, extra=self.catalog.extra, tracking=self.tracking)
+        setup = Setup(
+            number=0, threads=threads, extra=self.catalog.extra, tracking=self.tracking, trackers=self.trackers
+        )
         Pool([replace(setup, number=i) for i in range(self.workers)], self._next, self._handle).run()
 
     def _next(self, worker: int) -> Job | None:

@@ -110,6 +110,7 @@ class Setup:
     threads: int
     extra: tuple[Plugin, ...]  # of the catalog
     tracking: bool
+    trackers: tuple[str, ...]
 
 
 @not_awaited(lambda text: None)  # the parent warns of these
@@ -144,7 +145,8 @@ def _runner(tell: Tell, setup: Setup) -> Runner:
     if torch.cuda.is_available():
         torch.cuda.set_device(setup.number % torch.cuda.device_count())  # what the device `cuda` then means
     catalog = Catalog(setup.extra)
-    return Runner(catalog, HookCaller(catalog, CellReporter(tell).warn, enabled=setup.tracking), tell)
+    hooks = HookCaller(catalog, CellReporter(tell).warn, enabled=setup.tracking, named=setup.trackers)
+    return Runner(catalog, hooks, tell)
 
 
 def _end_with_parent() -> None:

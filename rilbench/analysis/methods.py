@@ -15,7 +15,7 @@ from rilbench.engine.config import ANY, added_defaults
 T = TypeVar("T")
 Settings = Mapping[str, Mapping[str, Any]]  # of each run by name, by dotted key
 
-FREE = ("label", "rewards", "after", "seed", "store", "requires", "tracking", "check_memory")  # the run's own
+FREE = ("label", "rewards", "after", "seed", "store", "requires", "trackers", "tracking", "check_memory")  # the run's
 NEUTRAL = (  # these change no number beyond rounding
     "model.device",
     "model.gradient_checkpointing",

@@ -65,6 +65,9 @@ class RunConfig:
         {}, "`train` settings for one strategy (or any) and one reward (or any)", raw=True
     )
     check_memory: bool = setting(True, "before the start, check that the run fits into memory")
+    trackers: tuple[str, ...] = setting(
+        (), "optional hook plugins to use, such as wandb, tensorboard and trackio", longest=200, added=True
+    )
     tracking: bool = setting(True, "call hook plugins, such as MLflow and the JSON-lines log")
 
     def __post_init__(self) -> None:

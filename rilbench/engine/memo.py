@@ -89,7 +89,7 @@ def repeat(memo: Memo, warn: Warn) -> Outcome | None:
         from rilbench.host import requirements
 
         requirements.check(memo.config.requires)
-    hooks = HookCaller(memo.catalog, warn, enabled=memo.config.tracking)
+    hooks = HookCaller(memo.catalog, warn, enabled=memo.config.tracking, named=memo.config.trackers)
     folder, rows = result.folder, result.matrix.rows
     running = replace(result, status="running", matrix=ResultMatrix((), result.matrix.metrics))
     hooks.call("run_started", folder=folder, result=running)

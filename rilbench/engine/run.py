@@ -105,7 +105,7 @@ def run(
     config = identity.pinned(config)
     components, plan = prepare(config, catalog, reporter.warn, given)
     if hooks is None:
-        hooks = HookCaller(catalog, reporter.warn, enabled=config.tracking)
+        hooks = HookCaller(catalog, reporter.warn, enabled=config.tracking, named=config.trackers)
     used = components.parts.versions(strategies_of(config, plan), list(hooks.plugins))
     result = begun(config, components.parts, plan, command=command, plugins=used)
     read = inputs(components.parts, plan)

@@ -4,14 +4,14 @@ skipped; the others and the run continue."""
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import redirect_stdout
 from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 
 import pluggy
 
-from rilbench.contracts.errors import PluginError, RilbenchError
+from rilbench.contracts.errors import ConfigError, PluginError, RilbenchError
 from rilbench.contracts.hooks import Hooks
 from rilbench.host import control
 from rilbench.host.catalog import Catalog
@@ -27,18 +27,28 @@ Warn = Callable[[str], None]
 class HookCaller:
     """The hook plugins of one run or one command line; `plugins` are those that are not skipped.
 
+    named: the optional ones that are used. RilbenchError for one that is unknown or cannot be used.
+
     Each has a pluggy manager of its own, because pluggy stops at the first plugin that raises.
     """
 
-    def __init__(self, catalog: Catalog, warn: Warn, *, enabled: bool = True) -> None:
+    def __init__(self, catalog: Catalog, warn: Warn, *, enabled: bool = True, named: Sequence[str] = ()) -> None:
         self.warn = warn
+        for name in named:
+            catalog.get("hook", name)
         self.plugins: dict[str, tuple[Plugin, pluggy.PluginManager]] = {}
         for name in catalog.names("hook") if enabled else ():
             plugin = catalog.get("hook", name)
             try:
-                self.plugins[name] = plugin, _registered(plugin)
+                if name in named or not getattr(plugin.load(), "optional", False):
+                    self.plugins[name] = plugin, _registered(plugin)
             except PluginError as error:
-                self._left_out(error)
+                if name not in named:
+                    self._left_out(error)
+                elif isinstance(error.__cause__, ConfigError):  # it says itself what is missing
+                    raise error.__cause__ from None
+                else:
+                    raise
 
     def listens(self, hook: str) -> bool:
         """Whether a plugin implements a hook."""

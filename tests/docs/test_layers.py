@@ -17,6 +17,7 @@ LAYERS = (  # lowest first; a file imports from its own room and from lower ones
     "files",
     "model",
     "encoders",
+    "tracking",
     "training",
     "evaluation",
     "engine",
