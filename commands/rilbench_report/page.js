@@ -78,7 +78,7 @@ function picture(run, stage, i) {
   image.onload = () => image.classList.toggle("tiny", image.naturalWidth <= 128);
   image.src = uris[run.pictures[stage][i]];
   image.alt = `${run.strategy} after ${run.stages[stage]}: ${run.prompts[i]}`;
-  caption.textContent = run.prompts[i];
+  caption.textContent = caption.title = run.prompts[i];
   figure.append(image, caption);
   return figure;
 }

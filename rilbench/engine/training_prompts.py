@@ -70,7 +70,8 @@ class TrainSession(Session):
     def joined(self, row: Row, planned: PlannedStage) -> Row:
         """A stage's row with the columns of the training prompts, `NAME@train`."""
         on_train = self.row(planned)
-        parts = {key: _both(getattr(row, key), getattr(on_train, key)) for key in ("values", "intervals", "sds")}
+        keys = ("values", "intervals", "sds")
+        parts: dict[str, Any] = {key: _both(getattr(row, key), getattr(on_train, key)) for key in keys}
         return replace(row, **parts, evaluate_seconds=row.evaluate_seconds + on_train.evaluate_seconds)
 
 

@@ -105,6 +105,20 @@ def test_scores_are_those_of_single_images(run: rilbench.Run) -> None:
 
 
 @pytest.mark.slow
+def test_the_change_of_each_prompt(run: rilbench.Run) -> None:
+    """By hand from the scores of single images, the worst first in the metric's direction."""
+    for metric, sign in (("red", 1), ("toy_contrast", -1)):
+        base, after = (run.stage(t).scores[metric].groupby("prompt", sort=False).mean() for t in (0, -1))
+        found = run.stage(-1).prompts(metric)
+        change = (sign * (after - base)).sort_values()
+        assert list(found["prompt"]) == list(change.index)
+        assert list(found["change"]) == [pytest.approx(value, abs=1e-6) for value in change]
+        assert [PROMPTS[number] for number in found.index] == list(found["prompt"])
+    with pytest.raises(UsageError, match=r"'fid' has no scores of single prompts; those that have: red, dark,"):
+        run.stage(-1).prompts("fid")
+
+
+@pytest.mark.slow
 def test_scores_need_the_prompts_they_were_measured_on(run: rilbench.Run, place: Path) -> None:
     file = place / "prompts.txt"
     before = file.read_text()

@@ -14,6 +14,7 @@ from rilbench.engine.run import prepare, run, run_name
 from rilbench.engine.training_prompts import chosen
 from rilbench.files.prompts import read_prompts
 from rilbench.store import tables
+from rilbench_release import foreign
 
 TRAINED = "prompt,weight\na small ring,5\na blue square,1\na green cross,1\na small ring,5\na white dot,1\n"
 PLAIN = ("rewards=[red]", "train.samples=4", "strategy=baseline")
@@ -79,3 +80,9 @@ def test_the_setting_is_in_the_name_of_a_run_and_in_no_identity(workplace: Path)
     assert plain[0] != on[0] != planned("evaluate.train_prompts=3")[0]
     assert plain[1:] == on[1:]
     assert "train_prompts" not in plain[2]
+
+
+def test_a_model_from_elsewhere_has_none(workplace: Path) -> None:
+    config = toy.config(workplace, "evaluate.train_prompts=2")
+    with pytest.raises(ConfigError, match=r"evaluate\.train_prompts: the training prompts of a model from elsewhere"):
+        foreign.evaluate(config, catalog=toy.catalog(), reporter=Reporter(quiet=True))
