@@ -50,8 +50,8 @@ def save_grid(path: Path, *, columns: Sequence[tuple[str, Path]], prompts: Seque
     Captions have the size of the font for that cell; a prompt longer than its row ends in `...`. Small images are
     enlarged without smoothing. Raises DamagedError for one that is missing or damaged.
     """
-    font = ImageFont.load_default(max(FONT, cell // 20))
-    line, text = math.ceil(sum(font.getmetrics())), max(TEXT, cell)
+    size = max(FONT, cell // 20)
+    font, line, text = ImageFont.load_default(size), math.ceil(1.2 * size), max(TEXT, cell)
     top = LABEL * line + MARGIN
     grid = Image.new("RGB", (text + len(columns) * (cell + MARGIN), top + len(prompts) * (cell + MARGIN)), "white")
     draw = ImageDraw.Draw(grid)
