@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from rilbench.api.calls import stored
+from rilbench.contracts.errors import ConfigError
 from rilbench.contracts.files import NeededFile, is_reference
+from rilbench.contracts.redact import public
 from rilbench.contracts.strategy import Stage
 from rilbench.engine import config as configuration
 from rilbench.engine import identity, secret_settings, unused_settings
@@ -21,6 +23,7 @@ from rilbench.engine.parts import Parts
 from rilbench.engine.plan import planned_stages
 from rilbench.engine.planned import PlannedStage
 from rilbench.engine.progress import Reporter
+from rilbench.files.loras import Lora, loras_of
 from rilbench.files.prompts import evaluation_prompts
 from rilbench.files.published import MissingFilesError, is_present, place_of
 from rilbench.host.catalog import Catalog
@@ -107,8 +110,18 @@ def _asked(config: RunConfig, components: Components) -> dict[str, Any]:
         "rewards": list(components.parts.rewards),
         "after": config.after or None,
         "device": components.device,
+        "base_loras": [_lora(lora) for lora in loras_of(config.model.lora)],
         "settings": configuration.as_mapping(secret_settings.public(config, components.parts.catalog)),
     }
+
+
+def _lora(lora: Lora) -> dict[str, Any]:
+    """A LoRA of the base model; without hash if it is not on this machine."""
+    try:
+        digest = lora.digests[0]
+    except ConfigError:
+        digest = None
+    return {"name": lora.name, "place": public(lora.place), "scale": lora.scale, "sha256": digest}
 
 
 def _described(stage: Stage, train: TrainConfig | None, by: str) -> dict[str, Any]:

@@ -19,6 +19,8 @@ def show(plan: dict[str, Any]) -> None:
     print_table(HEAD, [_row(i, stage) for i, stage in enumerate(plan["stages"])], title=title, numbers=True)
     images = plan["evaluation_images"]
     lines = _estimates(plan) if plan["parameters"] else dict.fromkeys(("time", "memory"), plan["estimate"]["how"])
+    if plan["base_loras"]:
+        lines["base model"] = "\n".join(["with the LoRAs", *map(_lora, plan["base_loras"])])
     lines["measured"] = (
         f"{images} images after every stage" if images else "unknown: the evaluation prompts are missing"
     )
@@ -32,6 +34,11 @@ def show(plan: dict[str, Any]) -> None:
     print_fields(lines)
     for text in (*plan.get("remedies", ()), "\nsettings", dump(plan["settings"])):
         echo(text)
+
+
+def _lora(lora: dict[str, Any]) -> str:
+    digest = f"sha256 {lora['sha256'][:12]}..." if lora["sha256"] else "missing"
+    return f"{lora['place']} x {lora['scale']:g} ({digest})"
 
 
 def _row(number: int, stage: dict[str, Any]) -> list[str]:
