@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import torch
+from torch import nn
 
 from rilbench.contracts.pair import LoraPair
 from rilbench.model.adapters import AdapterGroup
+from rilbench.model.base_loras import taken
 
 
 class HalfPrecisionGroup(AdapterGroup):
@@ -19,14 +21,20 @@ class HalfPrecisionGroup(AdapterGroup):
 
     folds = False
     folding_bytes = 0
-    _below: LoraPair | None = None  # all frozen pairs
+    _below: LoraPair | None = None  # all frozen pairs, and the base model's LoRAs
+
+    def __init__(self, layers: Mapping[str, nn.Linear], others: Mapping[str, nn.Linear] | None = None) -> None:
+        super().__init__(layers, others)
+        self._base_loras = taken(self._every)
+        self.load_chain([])
 
     def _branches(self) -> list[LoraPair]:
         return [pair for pair in (self._below, self._active) if pair is not None]
 
     def load_chain(self, chain: Sequence[tuple[LoraPair, float]]) -> None:
         self.pair = self._active = None
-        self._below = self._rounded(chain) if chain else None
+        base = [(self._base_loras, 1.0)] if self._base_loras else []
+        self._below = self._rounded([*base, *chain]) if base or chain else None
 
     @contextmanager
     def folded(self, pair: LoraPair | None = None) -> Iterator[None]:

@@ -9,6 +9,7 @@ import lora_files
 import pytest
 import tiny_pipelines
 import torch
+import toy
 from tiny_pipelines import load_plain, theirs
 from torch import Tensor
 
@@ -145,3 +146,31 @@ def test_pairs_train_on_top(folders: dict[str, Path], tmp_path: Path) -> None:
     before = image(model)
     adapter_group(model.network, targets=("to_q", "to_out.0")).load_chain([])
     assert torch.equal(image(model), before)
+
+
+@pytest.mark.slow
+def test_in_half_precision_the_group_has_one_branch_of_all(folders: dict[str, Path], tmp_path: Path) -> None:
+    """On its layers: they cost what they cost at a later stage, and compute the same."""
+    family = "stable_diffusion_2"
+    plain = load_plain(family, folders[family])
+    loras = []
+    for seed, rank in ((1, 8), (2, 3)):
+        made = lora_files.factors(plain, {"unet": ("to_q", "conv1")}, rank=rank, seed=seed)
+        loras.append(str(lora_files.save_diffusers(tmp_path / f"{seed}.safetensors", made)))
+    model = TextToImage.load(settings(family, folders, *loras, precision="bf16"))
+    apart = image(model)
+    group = adapter_group(model.network, targets=("to_q", "to_v"))
+    together, exact = image(model), image(TextToImage.load(settings(family, folders, *loras)))
+    assert (together - exact).abs().mean() < 1.5 * (apart - exact).abs().mean()
+    assert (image(TextToImage.load(settings(family, folders))) - exact).abs().mean() > 5 * (
+        together - exact
+    ).abs().mean()
+    left = {name.rpartition(".")[0].rpartition(".")[2] for name, _ in model.network.named_buffers() if "lora" in name}
+    assert left == {"conv1"}
+    group.load_chain([(toy.random_pair(group, 1), 1.0)])
+    group.start(toy.random_pair(group, 2))
+    with group.folded():
+        (branch,) = group._branches()
+    assert {len(b) for name, b in branch.b.items() if name.endswith("to_q")} == {8 + 3 + 2 + 2}
+    group.load_chain([])
+    assert torch.equal(image(model), together)

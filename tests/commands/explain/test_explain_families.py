@@ -5,11 +5,15 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import command
 import pytest
 import tiny_pipelines
+import torch
 import toy
+from safetensors.torch import save_file
 
 from rilbench.engine import run as engine
+from rilbench.files.hub import digest
 from rilbench_explain.explain import explain
 from rilbench_explain.view import show
 
@@ -48,3 +52,17 @@ def test_the_influence_of_a_teacher_is_tried_or_read(workplace: Path, capsys: py
     outcome = toy.run(workplace, "strategy_settings.rid.lam=100")
     trained = [row.training["ratio/distillation"] for row in outcome.result.matrix.rows[1:] if row.training]
     assert ratios("strategy_settings.rid.lam=100") == trained
+
+
+def test_the_loras_of_the_base_model_are_named(workplace: Path) -> None:
+    """With hash, or as missing; nothing is loaded."""
+    toy.config(workplace)
+    (workplace / "style").mkdir()
+    save_file({"unet.a.lora_A.weight": torch.ones(1, 1)}, workplace / "style" / "style.safetensors")
+    loras = f"model.lora={workplace}/style@0.5,hub:some/thing@{'c' * 40}"
+    changed = loras, "rewards=sharpness", "evaluate.metrics=structure"
+    done = command.rilbench("explain", "--config", workplace / "toy.yaml", "--json", *changed)
+    found = json.loads(done.out)["base_loras"]
+    assert [(lora["name"], lora["scale"]) for lora in found] == [("style", 0.5), ("thing", 1.0)]
+    assert found[0]["sha256"] == digest(workplace / "style" / "style.safetensors")
+    assert found[1]["sha256"] is None
