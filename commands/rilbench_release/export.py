@@ -26,6 +26,7 @@ from rilbench_release import lora, merged, whole
 from rilbench_release.base_lora import BaseLora
 from rilbench_release.card import model_card
 from rilbench_release.models import hub_id, prefix_of
+from rilbench_release.sequence import write_sequence
 
 MARK = "rilbench.json"  # describes an export and lists its files
 
@@ -67,6 +68,8 @@ class Export:
         with _replacing(folder) as part:
             prefix, rank = self._weights(part)
             self._describe(part, prefix=prefix, rank=rank)
+            if self.kind != "merged":
+                write_sequence(replace(self.run, config=self.public), self.stage, part)
 
     def _weights(self, folder: Path) -> tuple[str, int]:
         """Write the weights; returns the pipeline's name of the denoiser and the LoRA's rank (0 without LoRA)."""

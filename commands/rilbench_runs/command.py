@@ -52,23 +52,36 @@ def show(
     store: InStore = RUNS,
     as_json: AsJson = False,
 ) -> None:
-    """Show the settings, stage folders and results of a run."""
+    """Show the stages of a run and what each was trained on, the settings and results."""
     from rilbench.analysis.sources import load_settings
     from rilbench.store.layout import Store
+    from rilbench_runs.chain import chain_of
     from rilbench_runs.inventory import find
 
     (kept,) = find([run], store)
     row = _listed(kept)
     files = Store(kept.folder.parent)
     settings = load_settings(kept.result) if kept.result else {}
+    stages_of = chain_of(kept.result, settings, kept.folder) if kept.result else []
     stages = [str(files.stage(stage).folder) for stage in sorted(kept.stages)]
     if as_json:
         result = kept.result.to_json() if kept.result else None
-        print_json(row | {"folder": str(kept.folder), "settings": settings, "stage_folders": stages, "result": result})
+        print_json(
+            row
+            | {
+                "folder": str(kept.folder),
+                "settings": settings,
+                "chain": stages_of,
+                "stage_folders": stages,
+                "result": result,
+            }
+        )
         return
     fields = {key: _cell(key, value) for key, value in row.items() if value not in ("", None, {})}
     command = {"repeat": kept.result.command} if kept.result and kept.result.command else {}
     print_fields(fields | {"folder": str(kept.folder), "stage folders": "\n".join(stages)} | command)
+    if stages_of:
+        print_table(list(stages_of[0]), [[_cell(key, value) for key, value in each.items()] for each in stages_of])
     print_table(["setting", "value"], [[key, str(value)] for key, value in settings.items()])
     if kept.result and kept.result.matrix.rows:
         print_result(kept.result)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -13,15 +12,15 @@ from rilbench.contracts.errors import ConfigError, DamagedError, RilbenchError, 
 from rilbench.contracts.strategy import Stage
 from rilbench.engine.config import RunConfig
 from rilbench.engine.continued import find
+from rilbench.engine.copies import copy_stage
 from rilbench.engine.parts import Parts
 from rilbench.engine.planned import Chain, Kept, PlannedStage
 from rilbench.engine.saved import SavedRun, open_run
 from rilbench.host.catalog import Catalog
 from rilbench.model.files import why_no_pair
-from rilbench.store import stage_record, temporary
+from rilbench.store import stage_record
 from rilbench.store.checksums import damaged
-from rilbench.store.files import replacing, unwritable
-from rilbench.store.layout import EvaluationFiles, StageFiles, Store
+from rilbench.store.layout import StageFiles, Store
 from rilbench.store.locks import locked
 from rilbench.training.config import TrainConfig
 
@@ -82,31 +81,7 @@ def bring(kept: Kept, store: Store, base: str, evaluation: str, waiting: Callabl
         if not source.folder.is_dir():
             continue
         with locked(target.folder, waiting):
-            for old, new in _files(source, target):
-                if old.is_file() and not new.exists():
-                    with replacing(new) as part:
-                        shutil.copyfile(old, part)
-            _copy_evaluation(source.evaluation(evaluation), target.evaluation(evaluation))
-
-
-def _files(source: StageFiles, target: StageFiles) -> Iterator[tuple[Path, Path]]:
-    """Those of a trained stage; the weights come last, because they mean that it is trained."""
-    for name in ("record", "carry", "adapter", "weights"):
-        yield getattr(source, name), getattr(target, name)
-
-
-def _copy_evaluation(source: EvaluationFiles, target: EvaluationFiles) -> None:
-    if target.folder.exists() or not source.numbers.exists():
-        return
-    part = temporary.beside(target.folder)
-    try:
-        part.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copytree(source.folder, part)
-        part.rename(target.folder)
-    except OSError as error:
-        raise unwritable(target.folder, error) from None
-    finally:
-        temporary.remove(part)
+            copy_stage(source, target, evaluation)
 
 
 def _stage(saved: SavedRun, number: int, before: Sequence[PlannedStage]) -> PlannedStage:

@@ -87,6 +87,10 @@ class SavedRun:
 
         return [(load_pair(self.stage_folder(key), device), c) for key, c in self.chain(stage)]
 
+    def items(self, stage: int) -> list[str]:
+        """What a stage was trained on: names of rewards and expressions; empty for the base model and merges."""
+        return [item.get("expression") or item["name"] for item in self.document(stage).get("rewards", ())]
+
     def targets(self, stage: int) -> tuple[str, ...]:
         """The layers that the stages up to one adapt, as `adapter.targets` names them: a run may continue another."""
         documents = [self.document(number) for number in range(1, stage + 1)]

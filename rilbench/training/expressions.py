@@ -48,4 +48,5 @@ def _unit(inner: Expression, images: Tensor, score: Score, progress: float) -> T
     norms = torch.linalg.vector_norm(gradient.flatten(1), dim=1, dtype=torch.float64)  # float32 underflows
     direction = (gradient.double() / norms.clamp(min=torch.finfo(torch.float64).tiny)[:, None, None, None]).to(images)
     along = (images * direction).flatten(1).sum(1)
-    return values.detach() + (along - along.detach())
+    shifted: Tensor = values.detach() + (along - along.detach())
+    return shifted

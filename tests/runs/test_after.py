@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 import toy
+from command import rilbench as rilbench_command
 
 from rilbench.contracts.errors import RilbenchError, UsageError
 from rilbench.contracts.pair import LoraPair
@@ -212,3 +214,69 @@ def test_settings_are_those_of_the_run(place: Path, monkeypatch: pytest.MonkeyPa
     assert read.after == f"{first(place).name}@1"
     with pytest.raises(UsageError, match="name the rewards to add"):
         config()
+
+
+@pytest.mark.slow
+def test_an_export_is_continued(own: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On another machine, where the store is not: bit for bit."""
+    from rilbench_release.export import Export
+
+    whole = toy.run(own)
+    monkeypatch.chdir(tmp_path)
+    Export(run=open_run(str(whole.folder), toy.catalog()), stage=1, kind="diffusers").write(tmp_path / "export")
+    (own / "runs").rename(tmp_path / "gone")
+    late = added(own, run=str(tmp_path / "export"))
+    assert numbers(late) == numbers(whole)
+    assert open_run("export", toy.catalog()).chain(1) == open_run(str(late.folder), toy.catalog()).chain(1)
+    place = continued.find("export", own / "runs")
+    assert (place.stage, place.result.rewards, place.result.status) == (1, ("red",), "finished")
+
+
+SETTINGS = """\
+rewards: [sharpness]
+strategy: baseline
+tracking: false
+model: {path: model, device: cpu, steps: 2, guidance: 1}
+adapter: {rank: 2}
+train: {samples: 4, batch_size: 2, prompts: prompts.txt}
+evaluate: {prompts: prompts.txt, images_per_prompt: 1, metrics: [png_kb]}
+"""
+
+
+@pytest.mark.slow
+def test_the_commands(tmp_path: Path) -> None:
+    """Run, repeat, explain, show, generate and export of a continued run, whose first one is then removed."""
+    toy.save_pipeline(tmp_path / "model")
+    (tmp_path / "prompts.txt").write_text("a\nb\n")
+    (tmp_path / "small.yaml").write_text(SETTINGS)
+
+    def done(*arguments: object) -> str:
+        ended = rilbench_command(*arguments, cwd=tmp_path)
+        assert ended.code == 0, ended.err
+        return ended.out
+
+    name = json.loads(done("run", "-c", "small.yaml", "-q", "--json"))["name"]
+    asked = ("--after", f"runs/{name}", "--rewards", "0.5*incompressibility")
+    plan = json.loads(done("explain", *asked, "--json"))
+    assert [(stage["label"], stage["kept"]) for stage in plan["stages"]] == [
+        ("base", False),
+        ("sharpness", True),
+        ("0.5*incompressibility", False),
+    ]
+    late = json.loads(done("run", *asked, "-q", "--json"))
+    assert late["rewards"] == ["sharpness", "0.5*incompressibility"]
+    assert done("run", *asked, "-q", "--json") == done("run", "-q", "--json", "-c", f"runs/{late['name']}/config.yaml")
+    chain = json.loads(done("runs", "show", late["name"], "--json"))["chain"]
+    assert [row["from"] for row in chain] == [name, "this run"]
+    assert [row["rewards"][0].split()[:3] for row in chain] == [
+        ["1", "x", "sharpness"],
+        ["1", "x", "0.5*incompressibility"],
+    ]
+    assert "0.5*incompressibility" in done("runs", "show", late["name"])
+    done("runs", "remove", name, "--yes")
+    done("generate", late["name"], "--prompt", "a", "--stage", "1,2", "-q", "-o", "both.png")
+    done("export", late["name"], "-q", "-o", "exported")
+    again = json.loads(done("run", "--after", "exported@1", "--rewards", "sharpness", "store=other", "-q", "--json"))
+    assert again["rewards"] == ["sharpness", "sharpness"]
+    refused = rilbench_command("study", "after=x", "--strategies", "rid", "--rewards", "hps", cwd=tmp_path)
+    assert (refused.code, "continue a run with rilbench run" in refused.err) == (3, True)
