@@ -18,9 +18,10 @@ if TYPE_CHECKING:
 class Stage:
     """One row of the result: a new adapter pair trained on weighted rewards, or a merge of earlier stages.
 
-    rewards: reward name to its weight in the training reward; empty for a merge.
-    start: train a new pair on top of the previous stage (`previous`) or of the base model (`base`), or continue to
-        train the pair of the previous stage (`continue`), which the result replaces.
+    rewards: reward name, or expression over names, to its weight in the training reward; empty for a merge.
+    start: train a new pair on top of the previous stage (`previous`) or of the base model (`base`; in a run that
+        continues another one, of the model that it starts from), or continue to train the pair of the previous stage
+        (`continue`), which the result replaces.
     by: the strategy that trains the stage; None for the one that planned it.
     merge: for a merge, the index of an earlier stage of the plan (0 is the first trained one) to its coefficient.
     average: what a merge averages: the weight changes A_t B_t (`changes`), or A_t and B_t each (`factors`).
