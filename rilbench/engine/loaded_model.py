@@ -81,6 +81,12 @@ class LoadedModel:
         return len(self.prompts) * self.config.evaluate.images_per_prompt
 
     @property
+    def most_images(self) -> int:
+        """The same of the evaluation that generates most."""
+        evaluate = self.config.evaluate
+        return max(len(self.prompts), evaluate.train_prompts) * evaluate.images_per_prompt
+
+    @property
     def captions(self) -> list[str]:
         """Of the sample images."""
         return [prompt.label for prompt in self.prompts[: self.config.evaluate.pictures]]

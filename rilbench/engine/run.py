@@ -155,7 +155,7 @@ def _check_memory(loaded: LoadedModel, files: Iterable[Path]) -> None:
     stages = [planned for planned in loaded.plan if planned.train and not has_pair(loaded.files(planned).folder)]
     trains = [planned.train for planned in stages if planned.train]
     images = max(((train.micro_batch or train.batch_size) * train.last_steps for train in trains), default=0)
-    images += min(config.evaluate.batch_size, loaded.images)
+    images += min(config.evaluate.batch_size, loaded.most_images)
     if stages and config.check_memory and not available.is_small(config.model, files, images, device):
         from rilbench.engine.budget.check import check_memory
 

@@ -9,6 +9,7 @@ import toy
 
 from rilbench.contracts.errors import ConfigError
 from rilbench.contracts.result import RunResult
+from rilbench.engine.loaded_model import LoadedModel
 from rilbench.engine.progress import Reporter
 from rilbench.engine.run import prepare, run, run_name
 from rilbench.engine.training_prompts import chosen
@@ -73,11 +74,13 @@ def test_the_setting_is_in_the_name_of_a_run_and_in_no_identity(workplace: Path)
     def planned(*changes: str) -> tuple[str, list[str], str]:
         config = toy.config(workplace, *changes)
         components, plan = prepare(config, toy.catalog(), print)
+        loaded = LoadedModel(config, components, plan, Reporter(quiet=True))
+        assert (loaded.images, loaded.most_images) == (6, max(6, 2 * config.evaluate.train_prompts))
         names = [stage.id for stage in plan]
         return run_name(config, components.parts, plan), names, str(components.parts.evaluation_document)
 
     plain, on = planned(), planned("evaluate.train_prompts=2")
-    assert plain[0] != on[0] != planned("evaluate.train_prompts=3")[0]
+    assert plain[0] != on[0] != planned("evaluate.train_prompts=5")[0]
     assert plain[1:] == on[1:]
     assert "train_prompts" not in plain[2]
 

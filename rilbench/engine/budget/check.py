@@ -87,7 +87,7 @@ def work(loaded: LoadedModel, stages: Sequence[PlannedStage]) -> Work:
     steps = [(train.micro_batch or train.batch_size, rewards) for train, rewards in trains]
     prompts = [*loaded.prompts, *(prompt for train, _ in trains for prompt in read_prompts(train.prompts))]
     texts = {text for prompt in prompts for text in (prompt.text, prompt.negative)} - {""}
-    return Work(steps, len(texts), loaded.images)
+    return Work(steps, len(texts), loaded.most_images)
 
 
 def needed(config: RunConfig, work: Work, memory: Memory) -> int:
