@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Literal
 
 from rilbench.contracts.settings import setting
-from rilbench.files.loras import loras_of
 
 
 @dataclass(frozen=True)
@@ -59,7 +58,10 @@ class ModelConfig:
     vae_slicing: bool = setting(False, "decode one image at a time, which needs less memory")
 
     def __post_init__(self) -> None:
-        loras_of(self.lora, "lora")  # checks the scales
+        if self.lora:
+            from rilbench.files.loras import loras_of  # of few configurations
+
+            loras_of(self.lora, "lora")  # checks the scales
 
 
 @dataclass(frozen=True)
