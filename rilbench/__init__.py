@@ -1,8 +1,9 @@
 """rilbench: Reward Incremental Learning for text-to-image diffusion models.
 
 The names below are the public ones, with `rilbench.plot` for figures, `rilbench.encoders` for plugins that need a CLIP,
-`rilbench.files.published` for published files, `rilbench.testing` for their tests, `rilbench.contracts.result` for
-hooks and `rilbench.cli` for commands. Each is imported when it is first used, so importing this imports no torch.
+`rilbench.files.published` for published files, `rilbench.testing` for their tests, `rilbench.contracts.result`,
+`rilbench.contracts.progress` and `rilbench.tracking` for hooks and `rilbench.cli` for commands. Each is imported when
+it is first used, so importing this imports no torch.
 """
 
 from importlib import import_module

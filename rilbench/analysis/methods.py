@@ -15,12 +15,14 @@ from rilbench.engine.config import ANY, added_defaults
 T = TypeVar("T")
 Settings = Mapping[str, Mapping[str, Any]]  # of each run by name, by dotted key
 
-FREE = ("label", "rewards", "after", "seed", "store", "requires", "trackers", "tracking", "check_memory")  # the run's
+# the run's own
+FREE = ("label", "rewards", "after", "seed", "store", "requires", "trackers", "tracking", "check_memory")
 NEUTRAL = (  # these change no number beyond rounding
     "model.device",
     "model.gradient_checkpointing",
     "model.vae_slicing",
     "train.micro_batch",
+    "train.gradient_accumulation",
     "train.log_gradients_every",
     "train.checkpoint_every",
     "train.checkpoint_minutes",
