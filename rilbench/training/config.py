@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from rilbench.contracts.settings import setting
-from rilbench.training.choice import Target
+from rilbench.training.target import Target
 
 Optimiser = Literal["adamw", "adamw8bit", "sgd", "adafactor"]
 Schedule = Literal["constant", "linear", "cosine"]

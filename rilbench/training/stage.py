@@ -20,8 +20,9 @@ from rilbench.model.randomness import generator_for
 from rilbench.store.tensors import RESTART, load_checkpoint, save_checkpoint
 from rilbench.training import summary
 from rilbench.training.checked import CheckedStrategy
-from rilbench.training.choice import Best, Target
+from rilbench.training.choice import Best
 from rilbench.training.optimiser import make_optimiser, make_schedule
+from rilbench.training.target import Target
 from rilbench.training.update import Trainer
 
 OnUpdate = Callable[[int, int, Mapping[str, float]], None]  # update, of how many, its logged values

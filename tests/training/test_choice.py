@@ -19,9 +19,10 @@ from rilbench.engine.training import stage_training
 from rilbench.model.files import load_pair
 from rilbench.store import stage_record
 from rilbench.store.layout import Store
-from rilbench.training.choice import Best, Target
+from rilbench.training.choice import Best
 from rilbench.training.config import TrainConfig
 from rilbench.training.optimiser import make_optimiser, make_schedule
+from rilbench.training.target import Target
 
 SMALL = ("strategy=baseline", "rewards=[red]", "evaluate.images_per_prompt=1", "evaluate.metrics=[]")
 
