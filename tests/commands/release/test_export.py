@@ -423,7 +423,8 @@ def test_push(place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     with online(monkeypatch, api):
         assert push_to_hub(folder, "me/model", private=True) == "https://hub/commit/1"
     files = ["README.md", "adapter_config.json", "adapter_model.safetensors", "config.yaml", "rilbench.json"]
-    assert api.calls == [("me/model", {"private": True, "exist_ok": True}), ("me/model", [*files, "samples.png", "sequence"])]
+    files += ["samples.png", "sequence"]
+    assert api.calls == [("me/model", {"private": True, "exist_ok": True}), ("me/model", files)]
     broken = FakeHub(ConnectionError("no route"))
     with online(monkeypatch, broken), pytest.raises(RilbenchError, match=r"no route.*is kept; try again: hf"):
         push_to_hub(folder, "me/model", private=False)
