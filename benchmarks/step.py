@@ -156,7 +156,7 @@ class Bench:
 
     def prompts(self) -> list[str]:
         """Of a batch."""
-        return [Prompt(PROMPT)] * self.config.train.batch_size
+        return [PROMPT] * self.config.train.batch_size
 
     def random_pair(self, index: int) -> LoraPair:
         """A small random pair."""

@@ -168,7 +168,7 @@ class Tracker(ABC):
 def _settings(folder: Path) -> dict[str, Any]:
     """The run's settings by dotted key; empty if they cannot be read."""
     with suppress(RilbenchError):
-        return flat(parse(read_text(RunFiles(folder).settings, sealed=True), "config.yaml"))
+        return flat(parse(read_text(RunFiles(folder).settings, sealed=True), RunFiles.SETTINGS))
     return {}
 
 
