@@ -110,8 +110,13 @@ def _training(store: Path, result: RunResult, stage: int) -> Iterator[Point]:
     total = _updates(record)
     for entry in record.get("log", ()):
         left = 1 - entry["update"] / total
-        values = {f"train/{key}": value for key, value in entry.items() if key != "update"}
+        values = {f"train/{_allowed(key)}": value for key, value in entry.items() if key != "update"}
         yield from _points(values, before + entry["update"], written - round(1000 * left * record.get("seconds", 0.0)))
+
+
+def _allowed(key: str) -> str:
+    """A term's name as MLflow takes it: that of an expression over rewards has signs that it refuses."""
+    return re.sub(r"[^\w./ -]+", "_", key)
 
 
 def _stage_file(store: Path, result: RunResult, stage: int) -> tuple[Mapping[str, Any], int]:
