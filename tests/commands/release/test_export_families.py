@@ -19,7 +19,7 @@ from rilbench.model.attach import adapter_group
 from rilbench.model.base_loras import attach
 from rilbench.model.config import ModelConfig
 from rilbench.model.text_to_image import TextToImage
-from rilbench_release import lora, merged
+from rilbench_release import lora, merged, whole
 from rilbench_release.models import denoiser, scheduler_of
 
 FAMILIES = sorted(tiny_pipelines.FAMILIES)
@@ -79,3 +79,33 @@ def test_the_scheduler_of_the_card(family: str, folders: dict[str, Path]) -> Non
     assert scheduler_of(settings(folders[family]), prefix) == expected
     if prefix == "unet":
         assert scheduler_of(replace(settings(folders[family]), sampler="lcm"), prefix) == "LCMScheduler"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("family", ["stable_diffusion_2", "flux"])
+def test_layers_of_different_ranks(family: str, folders: dict[str, Path], tmp_path: Path) -> None:
+    """As after stages with other targets: diffusers' file, PEFT's and kohya's."""
+    config = settings(folders[family])
+    model = TextToImage.load(config)
+    prefix, untouched = denoiser(model.backbone.pipeline)[0], image(model)
+    group = adapter_group(model.network, targets=("to_q", "to_v"), earlier=("to_v", "to_k"))
+    pair = toy.random_pair(group, 1)
+    values = adapter_group(TextToImage.load(config).network, targets=("to_v", "to_k"))
+    chain = [(toy.random_pair(values, 2), 1.0), (pair, 1.0)]
+    group.load_chain(chain)
+    expected, joined = image(model), LoraPair.concatenated(chain)
+    assert (expected - untouched).abs().max() > 1e-3
+    layers = whole.layers_of(joined, prefix)
+    assert {len(factors.down) for factors in layers.values()} == {2, 4}
+    whole.write_diffusers(tmp_path / "diffusers", layers, prefix=prefix, name="it")
+    whole.write_peft(tmp_path / "peft", layers, prefix=prefix, base="")
+    web = tmp_path / "diffusers" / "it-webui.safetensors"
+    for file in filter(Path.exists, (tmp_path / "diffusers", tmp_path / "peft", web)):
+        other = TextToImage.load(config)
+        attach(other.backbone.pipeline, [Lora(str(file))])
+        assert (image(other) - expected).abs().max() < 1e-5, file
+    plain = tiny_pipelines.load_plain(family, folders[family])
+    plain.load_lora_weights(str(tmp_path / "diffusers"), weight_name="pytorch_lora_weights.safetensors")
+    for name in ("to_q", "to_k", "to_v"):
+        (layer,) = [m for n, m in getattr(plain, prefix).named_modules() if n.endswith(name)][:1]
+        assert set(layer.scaling.values()) == {1.0}
