@@ -20,7 +20,7 @@ from rilbench.host.catalog import Catalog
 from rilbench.model.files import why_no_pair
 from rilbench.store import stage_record
 from rilbench.store.checksums import damaged
-from rilbench.store.layout import StageFiles, Store
+from rilbench.store.layout import RunFiles, StageFiles, Store
 from rilbench.store.locks import locked
 from rilbench.training.config import TrainConfig
 
@@ -60,7 +60,7 @@ def check_kept(parts: Parts, warn: Callable[[str], None]) -> None:
         found = ", ".join(f"model.{key} ({_shown(kept.model.get(key))}, now {_shown(now.get(key))})" for key in names)
         raise ConfigError(
             f"after: {kept.result.name} was trained on another base model: {found}. Give that model and its settings, "
-            f"which are in {kept.folder / 'config.yaml'}"
+            f"which are in {kept.folder / RunFiles.SETTINGS}"
         )
     if parts.base_document["version"] != next(s.document["version"] for s in kept.stages if s.document):
         raise ConfigError(f"after: {kept.result.name} was trained by a rilbench with other numbers; repeat its command")

@@ -58,7 +58,7 @@ def test_plugins_list_json(tmp_path: Path) -> None:
         (["export", "nowhere", "--format", "onnx"], 2, "Invalid value for '--format'"),
         (["generate", "nowhere", "--prompt", "a"], 2, "no run at 'nowhere'"),
         (["evaluate", "./nowhere"], 3, "model.path: no folder at './nowhere'"),
-        (["evaluate", "./nowhere", "--lora", "none:1"], 2, "--lora none:1: there is no file or folder at none"),
+        (["evaluate", "./nowhere", "--lora", "none:1"], 2, "--lora: there is no file or folder 'none:1'"),
     ],
 )
 def test_a_mistake_is_a_clear_line_and_an_exit_code(

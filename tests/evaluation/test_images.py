@@ -16,6 +16,7 @@ from safetensors.torch import load_file
 
 from rilbench.contracts.components import NoSettings
 from rilbench.contracts.errors import DamagedError, RilbenchError
+from rilbench.contracts.prompt import Prompt
 from rilbench.evaluation import evaluate as evaluation
 from rilbench.evaluation.config import EvaluateConfig
 from rilbench.evaluation.images import KeptImages, written
@@ -136,13 +137,14 @@ def test_images_are_kept_for_metrics_that_need_them(workplace: Path, monkeypatch
 def test_the_structure_of_the_untouched_model_is_exactly_1(pipeline: Path) -> None:
     """Both images of a comparison are in 8 bits: those of the model, and the base model's that were kept."""
     model = TextToImage.load(ModelConfig(path=str(pipeline), device="cpu", steps=2))
+    prompts = [Prompt(text) for text in PROMPTS]
     config = EvaluateConfig(images_per_prompt=3, batch_size=4)
     kept: list[torch.Tensor] = []
 
     def measured(base: torch.Tensor | None) -> evaluation.Evaluation:
         metrics = {"structure": Structure(NoSettings())}
         return evaluation.evaluate(
-            model, PROMPTS, metrics, config, origin=evaluation.LOADED, base_images=base, keep=kept.append
+            model, prompts, metrics, config, origin=evaluation.LOADED, base_images=base, keep=kept.append
         )
 
     assert measured(None).values["structure"] == 1

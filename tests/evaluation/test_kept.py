@@ -204,7 +204,7 @@ def test_base_images_that_a_new_stage_needs_are_made_again(place: Path) -> None:
 def test_evaluate_keeps_a_finished_result_too(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config = toy.config(place)
     arguments = {"catalog": toy.catalog(), "reporter": Reporter(quiet=True)}
-    foreign.evaluate(config, None, **arguments)  # type: ignore[arg-type]
+    foreign.evaluate(config, **arguments)  # type: ignore[arg-type]
     before = files(place)
-    foreign.evaluate(config, None, command="another", **arguments)  # type: ignore[arg-type]
+    foreign.evaluate(config, command="another", **arguments)  # type: ignore[arg-type]
     assert files(place) == before

@@ -18,6 +18,7 @@ from huggingface_hub import constants
 from safetensors.torch import load_file, save_file
 
 from rilbench.contracts.errors import ConfigError
+from rilbench.contracts.prompt import Prompt
 from rilbench.engine.config import load
 from rilbench.engine.documents import settings_document
 from rilbench.engine.progress import Reporter
@@ -234,7 +235,7 @@ def test_a_branch_is_the_commit_it_is(workplace: Path, hub: Callable[[], None]) 
         assert config.model.revision == commit
         run = SavedRun(load_result(outcome.folder), config, toy.catalog())
         picture = workplace / f"{commit}.png"
-        drawn = Pictures(run=run, prompts=["a red circle"], stages=[0], config=config.evaluate)
+        drawn = Pictures(run=run, prompts=[Prompt("a red circle")], stages=[0], config=config.evaluate)
         drawn.write(picture, Reporter(quiet=True))
         merged.write_merged(workplace / commit, config.model, [])
         snapshot = workplace / "hub/models--some--thing/snapshots" / commit
@@ -249,14 +250,14 @@ def test_a_model_from_elsewhere_is_measured_by_its_commit(workplace: Path, hub: 
     results = []
     for move in (lambda: None, hub):
         move()
-        results.append(foreign.evaluate(config, None, catalog=toy.catalog(), reporter=Reporter(quiet=True))[1])
+        results.append(foreign.evaluate(config, catalog=toy.catalog(), reporter=Reporter(quiet=True))[1])
     assert results[0].matrix.rows[0].values["red"] != results[1].matrix.rows[0].values["red"]
 
 
 @pytest.mark.slow
 def test_pictures_of_a_measured_model_are_of_that_model(workplace: Path) -> None:
     config = toy.config(workplace)
-    folder, result = foreign.evaluate(config, None, catalog=toy.catalog(), reporter=Reporter(quiet=True))
+    folder, result = foreign.evaluate(config, catalog=toy.catalog(), reporter=Reporter(quiet=True))
     run = SavedRun(replace(result, folder=folder), load(str(folder / "config.yaml")), toy.catalog())
     run.check_base()
     change(workplace / "pipeline" / UNET)

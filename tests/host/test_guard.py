@@ -325,7 +325,9 @@ def test_a_worker_of_a_study_does_not_wait_for_a_thread_of_an_import(
     context = get_context("spawn")
     ours, theirs = context.Pipe()
     ours.send(None)
-    process = context.Process(target=work, args=(theirs, Setup(number=0, threads=1, extra=(), tracking=True)))
+    process = context.Process(
+        target=work, args=(theirs, Setup(number=0, threads=1, extra=(), tracking=True, trackers=()))
+    )
     process.start()
     try:
         process.join(20)

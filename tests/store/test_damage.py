@@ -20,6 +20,7 @@ from rilbench.analysis.comparison import compare
 from rilbench.analysis.sources import load_runs
 from rilbench.cli.main import main
 from rilbench.contracts.errors import RilbenchError
+from rilbench.contracts.prompt import Prompt
 from rilbench.engine import run as engine
 from rilbench.engine.progress import Reporter
 from rilbench.engine.saved import open_run
@@ -123,7 +124,7 @@ def export(place: Path) -> object:
 def generate(place: Path) -> object:
     saved = open_run(folder_of(place), toy.catalog())
     config, file = saved.config.evaluate, place / "picture.png"
-    Pictures(run=saved, prompts=["a red circle"], stages=[2], config=config).write(file, Reporter(quiet=True))
+    Pictures(run=saved, prompts=[Prompt("a red circle")], stages=[2], config=config).write(file, Reporter(quiet=True))
     with Image.open(file) as image:
         return image.convert("RGB").tobytes()
 

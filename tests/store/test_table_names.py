@@ -70,10 +70,12 @@ def test_the_plan(capsys: pytest.CaptureFixture[str]) -> None:
         "samples": 0,
         "updates": 0,
         "in_store": True,
+        "kept": False,
         "seconds": 0.0,
         "gradients": None,
     }
-    told = {"strategy": LABEL, "rewards": [METRIC], "stages": [stage], "settings": {}, "device": "cpu"}
+    told = {"strategy": LABEL, "after": "", "rewards": [METRIC], "stages": [stage], "base_loras": []}
+    told |= {"settings": {}, "device": "cpu"}
     told |= {"parameters": {"trainable": 1, "adapted_layers": 1, "frozen": 1}, "evaluation_images": 1}
     told |= {"estimate": {"seconds": 1.0, "how": ""}}
     told |= {"memory": {"weights_gb": 1, "needed_gb": 1, "free_gb": 1, "fits": True, "remedies": []}}

@@ -89,7 +89,7 @@ def test_an_evaluation_that_cannot_begin_leaves_nothing(workplace: Path) -> None
     config = toy.config(workplace)
     (workplace / "pipeline" / "model_index.json").write_text("{}")
     with pytest.raises(ConfigError):
-        foreign.evaluate(config, None, catalog=toy.catalog(), reporter=Reporter(quiet=True))
+        foreign.evaluate(config, catalog=toy.catalog(), reporter=Reporter(quiet=True))
     assert not list((workplace / "runs").rglob("*"))
 
 

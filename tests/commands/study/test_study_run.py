@@ -251,7 +251,7 @@ def test_a_library_that_cannot_be_imported_does_not_keep_workers_from_starting(t
         "from rilbench_study.pool import Member\n"
         "from rilbench_study.worker import Setup\n"
         "if __name__ == '__main__':\n"
-        "    member = Member(Setup(number=0, threads=1, extra=(), tracking=False))\n"
+        "    member = Member(Setup(number=0, threads=1, extra=(), tracking=False, trackers=()))\n"
         "    member.connection.send(None)\n"
         "    member.process.join()\n"
         "    raise SystemExit(member.process.exitcode)\n"
