@@ -18,7 +18,8 @@ from rilbench.engine.config import ANY, RunConfig
 from rilbench.engine.documents import settings_document
 from rilbench.engine.layers import COMPONENTS
 from rilbench.engine.planned import Kept
-from rilbench.files.fingerprints import published_digest, resolved_fingerprint
+from rilbench.files.fingerprints import published_digest
+from rilbench.files.prompts import prompts_fingerprint
 from rilbench.files.published import is_present
 from rilbench.host.catalog import Catalog
 from rilbench.host.guard import blamed
@@ -131,7 +132,7 @@ class Parts:
 
     def _document(self, prompts: str, metrics: Sequence[str]) -> dict[str, Any]:
         evaluate = identity.without(self.config.evaluate, ("batch_size", "metrics", "pictures", "train_prompts"))
-        evaluate["prompts"] = resolved_fingerprint(prompts)
+        evaluate["prompts"] = prompts_fingerprint(prompts)
         return {"evaluate": evaluate, "metrics": [self.column(name).document for name in sorted(metrics)]}
 
     def metric_kind(self, name: str) -> str:

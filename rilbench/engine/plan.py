@@ -14,7 +14,7 @@ from rilbench.engine.config import RunConfig, as_mapping
 from rilbench.engine.identity import BOOKKEEPING
 from rilbench.engine.parts import Parts
 from rilbench.engine.planned import Chain, PlannedStage
-from rilbench.files.fingerprints import resolved_fingerprint
+from rilbench.files.prompts import prompts_fingerprint
 from rilbench.host.guard import blamed
 
 
@@ -87,7 +87,7 @@ def _trained(stage: Stage, plan: Sequence[PlannedStage], begin: int, config: Run
     document = {  # all that determines the pair
         **plan[0].document,
         "adapter": identity.without(config.adapter),
-        "train": identity.without(train, BOOKKEEPING) | {"prompts": resolved_fingerprint(train.prompts)},
+        "train": identity.without(train, BOOKKEEPING) | {"prompts": prompts_fingerprint(train.prompts)},
         "strategy": parts.get("strategy", by).document,
         "rewards": rewards,
         "seed": config.seed,

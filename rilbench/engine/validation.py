@@ -18,8 +18,7 @@ from rilbench.engine.parts import Parts
 from rilbench.engine.planned import PlannedStage
 from rilbench.evaluation.config import EvaluateConfig
 from rilbench.evaluation.evaluate import Origin, evaluate
-from rilbench.files.fingerprints import resolved_fingerprint
-from rilbench.files.prompts import evaluation_prompts
+from rilbench.files.prompts import evaluation_prompts, prompts_fingerprint
 from rilbench.model.randomness import validation_noise
 from rilbench.store.grid import save_picture
 from rilbench.training.config import TrainConfig
@@ -50,7 +49,7 @@ def document(parts: Parts, train: TrainConfig) -> dict[str, Any]:
     return {
         "every": train.validate_every,
         "images": train.validate_images,
-        "prompts": resolved_fingerprint(train.validate_prompts),
+        "prompts": prompts_fingerprint(train.validate_prompts),
         "metrics": [parts.column(name).document for name in decisive],
     }
 

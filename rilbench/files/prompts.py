@@ -8,6 +8,7 @@ from pathlib import Path
 
 from rilbench.contracts.errors import ConfigError
 from rilbench.contracts.prompt import Prompt
+from rilbench.files.fingerprints import resolved_fingerprint
 from rilbench.files.prompt_rows import rows
 from rilbench.files.resources import resolve
 
@@ -37,6 +38,13 @@ def read_prompts(path: str) -> list[Prompt]:
     if not prompts:
         raise ConfigError(f"the prompt file {path!r} contains no prompt; {REMEDY}")
     return prompts
+
+
+def prompts_fingerprint(path: str) -> str:
+    """The hash of what a prompt file means; of the bytes alone for plain text. The setting itself if it is missing."""
+    found = resolved_fingerprint(path)
+    kind = "" if found == path else Path(resolve(path)).suffix.lower()
+    return f"{kind}:{found}" if kind in ROWS else found
 
 
 def evaluation_prompts(path: str) -> list[Prompt]:

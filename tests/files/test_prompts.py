@@ -17,7 +17,8 @@ from rilbench.engine.progress import Reporter
 from rilbench.engine.run import prepare
 from rilbench.engine.session import Session
 from rilbench.evaluation.intervals import interval
-from rilbench.files.prompts import evaluation_prompts, read_prompts
+from rilbench.files.fingerprints import fingerprint
+from rilbench.files.prompts import evaluation_prompts, prompts_fingerprint, read_prompts
 from rilbench.files.resources import resolve
 from rilbench.model.loading import load_backbone
 from rilbench.model.reading import Captions, readings
@@ -215,3 +216,24 @@ def test_the_captions_of_shapes_are_told_apart(workplace: Path) -> None:
     assert len(known.remarks(["a red circle"], "--prompt")) == 1
     file = Path(resolve("package:rilbench_shapes/weights/pipeline/captions.json"))
     assert json.loads(file.read_text()) == captions.description()
+
+
+def test_the_hash_of_a_prompt_file_is_that_of_what_it_means(tmp_path: Path) -> None:
+    names = ("plain.txt", "plain", "table.csv", "TABLE.CSV", "rows.jsonl")
+    for name in names:
+        (tmp_path / name).write_text("prompt,weight\na red circle,2\n")
+    txt, plain, csv, upper, jsonl = (prompts_fingerprint(str(tmp_path / name)) for name in names)
+    assert txt == plain == fingerprint(tmp_path / "plain.txt"), "as before there were tables"
+    assert csv == upper
+    assert len({txt, csv, jsonl}) == 3
+    assert prompts_fingerprint("none.csv") == "none.csv"
+
+
+@pytest.mark.parametrize("setting", ["train.prompts", "evaluate.prompts"])
+def test_a_table_and_a_text_of_the_same_bytes_are_different_runs(workplace: Path, setting: str) -> None:
+    def planned(name: str) -> list[object]:
+        (workplace / name).write_text("prompt,negative_prompt\na red circle,blue\n")
+        components, plan = prepare(toy.config(workplace, f"{setting}={workplace / name}"), toy.catalog(), print)
+        return [[stage.id for stage in plan], components.parts.evaluation_document]
+
+    assert planned("p.txt") != planned("p.csv")
