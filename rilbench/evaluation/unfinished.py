@@ -28,26 +28,28 @@ class Unfinished:
     def __init__(self, folder: Path, *, batch_size: int, warn: Callable[[str], None]) -> None:
         self.folder, self.place, self.warn = folder, folder / str(batch_size), warn
         self._read, self._start = torch.empty(0), 0  # the images of the file that is read, and the first one's number
-        self._drawn: list[Tensor] = []  # not written yet
+        self._drawn, self._first = list[Tensor](), 0  # not written yet, one after the other from this number
         self._since = time.monotonic()
         self._full = False  # the disk
 
     def __call__(self, first: int, count: int, draw: Callable[[], Tensor]) -> Tensor:
         """The images (count, 3, H, W) uint8 from number `first` on, stored or drawn."""
-        if (stored := self._stored(first, count)) is not None:
+        stored = self._stored(first, count)
+        if self._drawn and (stored is not None or time.monotonic() - self._since >= SECONDS):
+            self.flush()
+        if stored is not None:
             return stored
-        if self._drawn and time.monotonic() - self._since >= SECONDS:
-            self.flush(first)
         images = draw()
         if not self._full:
+            self._first = self._first if self._drawn else first
             self._drawn.append(images)
         return images
 
-    def flush(self, end: int) -> None:
-        """Write the images before number `end` that are not written yet. A full disk is a warning."""
+    def flush(self) -> None:
+        """Write the images that are not written yet. A full disk is a warning."""
         images, self._drawn, self._since = self._drawn, [], time.monotonic()
         try:
-            save_tensors(self._path(end - sum(map(len, images))), _packed(torch.cat(images)))
+            save_tensors(self._path(self._first), _packed(torch.cat(images)))
         except RilbenchError as error:
             self._full = True
             self.warn(f"{error} If this evaluation is interrupted, it starts again")

@@ -79,6 +79,23 @@ def test_a_damaged_file_is_drawn_again_and_those_after_it_are_used(
     assert not list(tmp_path.iterdir())
 
 
+def test_images_drawn_before_and_after_a_stored_file_keep_their_numbers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(unfinished, "SECONDS", 0.0)
+    whole = batches(Unfinished(tmp_path / "u", batch_size=2, warn=pytest.fail), [])
+    first, *_, last = sorted((tmp_path / "u" / "2").iterdir())
+    first.write_bytes(first.read_bytes()[:-1])
+    last.unlink()
+    monkeypatch.setattr(unfinished, "SECONDS", 3600.0)
+    store = Unfinished(tmp_path / "u", batch_size=2, warn=pytest.fail)
+    assert torch.equal(batches(store, []), whole)
+    store.flush()  # as after `SECONDS`
+    drawn: list[int] = []
+    assert torch.equal(batches(Unfinished(tmp_path / "u", batch_size=2, warn=pytest.fail), drawn), whole)
+    assert not drawn, "those before the stored files and those after them were written where they belong"
+
+
 def test_a_short_evaluation_writes_nothing(tmp_path: Path) -> None:
     batches(Unfinished(tmp_path / "u", batch_size=2, warn=pytest.fail), [])
     assert not list(tmp_path.iterdir())
