@@ -87,6 +87,11 @@ class RunConfig:
         train = TrainConfig(**values)
         if train.samples < train.batch_size:
             raise ConfigError(f"train.samples: {train.samples} is less than one batch of {train.batch_size}")
+        if train.lr_warmup >= train.updates:
+            raise ConfigError(
+                f"train.lr_warmup: {train.lr_warmup} updates of a stage that has {train.updates}, so the learning rate "
+                "would never reach train.lr; set it lower"
+            )
         if not 1 <= train.last_steps <= self.model.steps:
             raise ConfigError(f"train.last_steps: {train.last_steps} is not between 1 and model.steps")
         if train.decided_by and not train.validate_every:
