@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -22,10 +23,14 @@ class Best:
 
     def see(self, update: int, values: Mapping[str, float], factors: Sequence[Tensor]) -> None:
         """Take the factors of an update if its value is better."""
-        value, sign = values[self.metric], 1 if self.higher_is_better else -1
-        if not self.update or sign * value > sign * self.value:
+        value = values[self.metric]
+        if not self.update or self._score(value) > self._score(self.value):
             self.update, self.value = update, value
             self.factors = [factor.detach().clone() for factor in factors]
+
+    def _score(self, value: float) -> float:
+        """Higher is better; a value that is not finite is worse than any other."""
+        return (value if self.higher_is_better else -value) if math.isfinite(value) else -math.inf
 
     def put(self, factors: Sequence[Tensor]) -> None:
         """Write the best factors into these."""

@@ -65,6 +65,7 @@ def test_validation_is_in_an_identity_only_where_it_decides(workplace: Path) -> 
         (("train.validate_every=1", "train.keep_best=rad"), r"unknown validation metric 'rad'\. Did you mean 'red'"),
         (("train.validate_every=1", "train.until=red=1"), r"train\.until: 'red=1' is not METRIC>=NUMBER"),
         (("train.validate_every=1", "train.until=red>=much"), r"train\.until: 'red>=much' is not METRIC>=NUMBER"),
+        (("train.samples=8", "train.lr_warmup=4"), r"train\.lr_warmup: 4 updates of a stage that has 4"),
     ],
 )
 def test_choices_that_cannot_be_made_are_errors(workplace: Path, settings: tuple[str, ...], message: str) -> None:
@@ -88,6 +89,14 @@ def test_the_first_of_the_best_pairs_is_kept(higher: bool, kept: int) -> None:
     again.load_state(best.state())
     again.put([factor])
     assert (again.update, factor.tolist()) == (kept, [kept, kept])
+
+
+@pytest.mark.parametrize(("higher", "kept"), [(True, 4), (False, 3)])
+def test_a_value_that_is_not_finite_is_never_the_best(higher: bool, kept: int) -> None:
+    best = Best("m", higher)
+    for update, value in enumerate((math.nan, math.inf, 1.0, 2.0, math.nan, -math.inf, math.inf), 1):
+        best.see(update, {"m": value}, [])
+    assert best.update == kept
 
 
 def test_optimisers_are_torchs_with_the_settings() -> None:
