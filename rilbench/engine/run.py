@@ -80,7 +80,7 @@ def planned(config: RunConfig, components: Components) -> list[PlannedStage]:
         from rilbench.engine import validation
 
         validation.metrics(components.parts, train)
-        read_prompts(train.validate_prompts)
+        evaluation_prompts(train.validate_prompts)
     return plan
 
 

@@ -88,14 +88,17 @@ class _Moments(Death):
         (("train.validate_every=1", "train.validate_metrics=likeness", "evaluate.metrics=likeness"), "base model's"),
         (("train.validate_every=1", "train.validate_metrics=blue"), "'blue' is not measured; add it to evaluate"),
         (("train.validate_every=1", "train.validate_prompts=none.txt"), "no prompt file at 'none.txt'"),
+        (("train.validate_every=1", "train.validate_prompts=weights.csv"), "'weights.csv' has weights, which only"),
     ],
 )
 def test_settings_that_cannot_work_are_errors_before_anything_is_loaded(
-    workplace: Path, overrides: tuple[str, ...], message: str
+    workplace: Path, monkeypatch: pytest.MonkeyPatch, overrides: tuple[str, ...], message: str
 ) -> None:
     from rilbench.engine import run as engine
     from rilbench.engine.layers import values_of
 
+    monkeypatch.chdir(workplace)
+    Path("weights.csv").write_text("prompt,weight\na red circle,2\na blue square,1\n")
     with pytest.raises(ConfigError, match=message):
         engine.prepare(toy.config(workplace, *overrides), toy.catalog(), print, values_of(overrides))
 
