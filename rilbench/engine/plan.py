@@ -123,12 +123,16 @@ def _check_adapter(kept: Mapping[str, Any], config: RunConfig) -> None:
 def _merged(stage: Stage, plan: Sequence[PlannedStage], begin: int) -> PlannedStage:
     """The weighted sum of the weight changes, or of the factors, of earlier stages that the strategy planned.
 
-    Its index is the largest of theirs: a stage trained on it draws prompts, noise and a pair of its own.
+    Models that all start from the kept stages are averaged on top of these, whatever the coefficients sum to; a
+    sequence is scaled as a whole. The index is the largest of theirs: a stage trained on it draws prompts, noise and a
+    pair of its own.
     """
     own = plan[begin + 1 :]
     if begin and stage.average == "factors":
         raise ConfigError("after: factors cannot be averaged on top of earlier stages; use average=changes")
-    parts = merged_chain(stage.merge, [planned.chain for planned in own])
+    below = plan[begin].chain if all(own[i].stage.start == "base" for i in stage.merge) else ()
+    parts = merged_chain(stage.merge, [planned.chain[len(below) :] for planned in own])
+    parts = tuple(sorted((*below, *parts)))
     document = identity.merge_document(plan[0].document, parts, stage.average)
     key = identity.digest(document)
     chain = ((key, 1.0),) if stage.average == "factors" else parts
