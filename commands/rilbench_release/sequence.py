@@ -22,9 +22,7 @@ def write_sequence(run: SavedRun, stage: int, folder: Path) -> None:
     result = run.up_to(stage)
     source, target = Store(run.folder.parent), Store(folder / RunFiles.SEQUENCE)
     files = target.run(result.name)
-    items = tuple(item for number in range(1, stage + 1) for item in run.items(number))
-    rewards = result.rewards if stage == len(run.rows) - 1 else items
-    finished = replace(result, status="finished", command="", rewards=rewards)
+    finished = replace(result, status="finished", command="", rewards=run.sequence(stage))
     for row in result.matrix.rows:
         evaluation = source.evaluation(row.evaluation)
         name = "" if evaluation.images.exists() else evaluation.folder.name

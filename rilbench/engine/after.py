@@ -33,7 +33,7 @@ def read_kept(config: RunConfig, catalog: Catalog) -> Kept | None:
     if not config.after:
         return None
     place = find(config.after, Path(config.store))
-    saved, last = open_run(str(place.folder), catalog), len(place.result.matrix.rows) - 1
+    saved = open_run(str(place.folder), catalog)
     result = saved.up_to(place.stage)
     if not any(row.rewards for row in result.matrix.rows):
         raise ConfigError(f"after: {result.name} measures a model and trained nothing; start from it with model.path")
@@ -45,15 +45,17 @@ def read_kept(config: RunConfig, catalog: Catalog) -> Kept | None:
             where = f"after: stage {number} ({saved.rows[number].label}) of {result.name} cannot be continued"
             repeat = f" Its command: {result.command}" if result.command else ""
             raise type(error)(f"{where}: {error}{repeat}") from None
-    rewards = result.rewards if place.stage == last else tuple(item for stage in stages for item in stage.stage.rewards)
     model = next(stage.document["model"] for stage in stages if stage.document)
-    return Kept(result=result, stages=tuple(stages), rewards=rewards, model=model)
+    return Kept(result=result, stages=tuple(stages), rewards=saved.sequence(place.stage), model=model)
 
 
 def check_kept(parts: Parts, warn: Callable[[str], None]) -> None:
-    """ConfigError if the base model is not that of the run that is continued; warns of other versions of plugins."""
+    """ConfigError if the base model or the first stage is not that of the run that is continued; warns of other
+    versions of plugins."""
     if (kept := parts.kept) is None:
         return
+    if parts.config.first_stage not in (1, kept.stages[0].index):
+        raise ConfigError(f"first_stage: the stages are numbered on from those of {kept.result.name}; leave it out")
     now = parts.base_document["model"]
     names = [key for key in {**kept.model, **now} if kept.model.get(key) != now.get(key)]
     if names:

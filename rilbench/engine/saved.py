@@ -91,6 +91,13 @@ class SavedRun:
         """What a stage was trained on: names of rewards and expressions; empty for the base model and merges."""
         return [item.get("expression") or item["name"] for item in self.document(stage).get("rewards", ())]
 
+    def sequence(self, stage: int) -> tuple[str, ...]:
+        """What the model after a stage was trained on, in order. An unfinished run names rewards that it has not
+        trained yet."""
+        if self.result.status == "finished" and stage == len(self.rows) - 1:
+            return self.result.rewards
+        return tuple(item for number in range(1, stage + 1) for item in self.items(number))
+
     def targets(self, stage: int) -> tuple[str, ...]:
         """The layers that the stages up to one adapt, as `adapter.targets` names them: a run may continue another."""
         documents = [self.document(number) for number in range(1, stage + 1)]

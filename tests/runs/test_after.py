@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +17,13 @@ from rilbench.contracts.errors import RilbenchError, UsageError
 from rilbench.contracts.pair import LoraPair
 from rilbench.engine import continued
 from rilbench.engine import run as engine
+from rilbench.engine.after import read_kept
 from rilbench.engine.memo import Outcome
 from rilbench.engine.saved import open_run
 from rilbench.model.attach import adapter_group
 from rilbench.model.text_to_image import TextToImage
 from rilbench.store.files import read_json, write_json
-from rilbench.store.layout import Store
+from rilbench.store.layout import RunFiles, Store
 from rilbench.store.results import load_result
 
 
@@ -132,6 +134,26 @@ def test_a_soup_is_made_on_top_of_what_is_kept(own: Path) -> None:
     chain = dict(open_run(str(late.folder), toy.catalog()).chain(4))
     assert chain[late.result.matrix.rows[1].stage_id] == pytest.approx(1.0)
     assert sorted(chain.values()) == pytest.approx([0.5, 0.5, 1.0])
+
+
+def test_coefficients_of_a_soup_leave_what_is_kept(own: Path) -> None:
+    settings = "strategy=soup", "strategy_settings.soup.coefficients={dark: 0.7, blue: 0.6}"
+    config = toy.config(own, "rewards=dark,blue", f"after={first(own).name}", *settings)
+    chain = dict(engine.prepare(config, toy.catalog(), pytest.fail)[1][-1].chain)
+    assert chain.pop(load_result(first(own)).matrix.rows[1].stage_id) == 1.0
+    assert sorted(chain.values()) == [0.6, 0.7]
+
+
+def test_an_unfinished_run_has_only_the_rewards_that_it_trained(own: Path) -> None:
+    result = load_result(first(own))
+    write_json(RunFiles(first(own)).result, replace(result, status="failed", rewards=("red", "dark", "blue")).to_json())
+    kept = read_kept(toy.config(own, "rewards=dark", f"after={first(own).name}@1"), toy.catalog())
+    assert kept is not None
+    assert kept.rewards == ("red",)
+
+
+def test_the_first_stage_is_that_of_the_run(own: Path) -> None:
+    assert "first_stage: the stages are numbered on" in refused(own, "first_stage=3")
 
 
 def test_a_reward_that_comes_back_and_forgetting_from_the_first(own: Path) -> None:
