@@ -45,10 +45,19 @@ def _reason(key: str, parts: Parts, trained: Trained) -> str | None:
     match key.split("."):
         case [*_, name] if (
             name.startswith("validate_")
+            and name != "validate_every"
             and key.startswith(("train.", "recipes."))
             and not any(config.train_for(*each).validate_every for each in trained)
         ):
             return "train.validate_every is 0"
+        case [*_, "eps"] if (
+            trained
+            and key.startswith(("train.", "recipes."))
+            and all(config.train_for(*each).optimiser == "sgd" for each in trained)
+        ):
+            return "train.optimiser is sgd, which has none"
+        case ["trackers"] if config.trackers and not config.tracking:
+            return "tracking is false"
         case ["train", _] if not trained:
             return None
         case ["train", name] | ["recipes", _, _, name]:

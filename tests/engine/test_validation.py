@@ -69,6 +69,30 @@ def test_twenty_kills_during_validation_and_checkpointing_lose_nothing(workplace
     assert trained(workplace, *settings)[:3] == whole[:3]
 
 
+def test_an_error_in_a_validation_loses_no_update(workplace: Path) -> None:
+    from dataclasses import replace
+
+    from rilbench.engine import run as engine
+    from rilbench.engine.loaded_model import LoadedModel
+    from rilbench.engine.progress import Reporter
+    from rilbench.engine.training import stage_training
+    from rilbench.store.tensors import load_checkpoint
+
+    def broken(update: int) -> dict[str, float]:
+        raise MemoryError
+
+    config = toy.config(workplace, *SMALL, *ON, "train.samples=6")
+    components, plan = engine.prepare(config, toy.catalog(), print)
+    loaded, train = LoadedModel(config, components, plan, Reporter(quiet=True)), plan[1].train
+    assert train is not None
+    loaded.load(())
+    with pytest.raises(MemoryError):
+        replace(stage_training(loaded, plan[1], train), validate=broken).run()
+    saved = load_checkpoint(loaded.files(plan[1]).checkpoint)
+    assert saved is not None
+    assert saved["update"] == len(saved["log"]) == 2
+
+
 class _Moments(Death):
     """Those of validations and checkpoints."""
 
@@ -85,6 +109,8 @@ class _Moments(Death):
     ("overrides", "message"),
     [
         (("train.validate_images=3",), r"train\.validate_images has no effect: train\.validate_every is 0"),
+        (("train.eps=1e-9", "train.optimiser=sgd"), r"train\.eps has no effect: train\.optimiser is sgd"),
+        (("trackers=jsonl", "tracking=false"), "trackers has no effect: tracking is false"),
         (("train.validate_every=1", "train.validate_metrics=likeness", "evaluate.metrics=likeness"), "base model's"),
         (("train.validate_every=1", "train.validate_metrics=blue"), "'blue' is not measured; add it to evaluate"),
         (("train.validate_every=1", "train.validate_prompts=none.txt"), "no prompt file at 'none.txt'"),
@@ -101,6 +127,16 @@ def test_settings_that_cannot_work_are_errors_before_anything_is_loaded(
     Path("weights.csv").write_text("prompt,weight\na red circle,2\na blue square,1\n")
     with pytest.raises(ConfigError, match=message):
         engine.prepare(toy.config(workplace, *overrides), toy.catalog(), print, values_of(overrides))
+
+
+@pytest.mark.parametrize(
+    "overrides", [("train.validate_every=0",), ("train.eps=1e-9",), ("trackers=[]", "tracking=false")]
+)
+def test_settings_at_their_default_are_accepted(workplace: Path, overrides: tuple[str, ...]) -> None:
+    from rilbench.engine import run as engine
+    from rilbench.engine.layers import values_of
+
+    assert engine.prepare(toy.config(workplace, *overrides), toy.catalog(), print, values_of(overrides))
 
 
 def test_prompts_that_are_measured_too_are_a_warning(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
