@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from rilbench.contracts.errors import ConfigError
 
-_TARGET = re.compile(r"(?P<metric>[^<>=]+)(?P<sign>>=|<=)(?P<value>[^<>=]+)")
+_NUMBER = r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:e[+-]?[0-9]+)?"
+_TARGET = re.compile(rf"\s*(?P<metric>[^<>=]+?)\s*(?P<sign>>=|<=)\s*(?P<value>{_NUMBER})\s*", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -23,11 +25,10 @@ class Target:
     @classmethod
     def parse(cls, text: str) -> Target:
         """Raises ConfigError for another form."""
-        try:
-            match = _TARGET.fullmatch(text.replace(" ", ""))
-            return cls(text, match["metric"], 1 if match["sign"] == ">=" else -1, float(match["value"]))  # type: ignore[index]
-        except (TypeError, ValueError):
-            raise ConfigError(f"train.until: {text!r} is not METRIC>=NUMBER or METRIC<=NUMBER") from None
+        match = _TARGET.fullmatch(text)
+        if not match or not math.isfinite(value := float(match["value"])):
+            raise ConfigError(f"train.until: {text!r} is not METRIC>=NUMBER or METRIC<=NUMBER")
+        return cls(text, match["metric"], 1 if match["sign"] == ">=" else -1, value)
 
     def reached(self, values: Mapping[str, float]) -> bool:
         """Whether a validation's values reach it."""
