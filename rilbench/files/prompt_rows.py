@@ -43,6 +43,8 @@ def _table(text: str, file: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
             head = ",".join(columns)[:80]
             raise ConfigError(f"{file}, line 1: {head!r} has no column prompt; name the columns in the first line")
         _check(columns, f"{file}, line 1", "column")
+        if twice := {name for name in columns if columns.count(name) > 1}:
+            raise ConfigError(f"{file}, line 1: has the column {min(twice)} more than once; keep one of them")
         for values in table:
             where = f"{file}, line {table.line_num}"
             if None in values:

@@ -56,6 +56,7 @@ def test_only_ends_of_lines_split_prompts(tmp_path: Path, between: str) -> None:
         ("p.csv", "prompt;weight\na;2\n", "line 1: 'prompt;weight' has no column prompt"),
         ("p.csv", "prompt,kind\na,\nb,c\n", r"line 1: unknown column 'kind'\. Known: negative_prompt, prompt, weight"),
         ("p.csv", "prompt,weight\na cat, sleeping,2\n", "line 2: has more values than columns.*double quotes"),
+        ("p.csv", "prompt,weight, prompt\na,1,b\n", "line 1: has the column prompt more than once; keep one of them"),
         ("p.csv", 'prompt\n"a\n', "after line 1: is not CSV"),
         ("p.csv", "prompt,weight\na,1\n,2\n", "line 3: has no prompt"),
         ("p.csv", "prompt,weight\na,often\n", "line 2: weight 'often' is not a number above 0 and at most 1e"),
