@@ -123,7 +123,7 @@ class Tracker(ABC):
                 self._scalars(TRAINING, {k: v for k, v in entry.items() if not k.startswith(VALIDATION)}, step)
                 self._scalars("", {k: v for k, v in entry.items() if k.startswith(VALIDATION)}, step)
         self.sent.step = max(self.sent.step, step := before + stage_record.updates(files.folder))
-        kept = [info.name for info in result.matrix.metrics if not result.matrix.masked(info.name, stage)]
+        kept = [info.name for info in result.matrix.shown if not result.matrix.masked(info.name, stage)]
         self._scalars(EVALUATION, row.values, step)
         self._scalars(FORGETTING, {name: result.matrix.forgetting(name, stage) for name in kept}, step)
         self.pictures(EVALUATION, list(_samples(folder, row.evaluation)), step)

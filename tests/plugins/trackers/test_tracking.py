@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import toy
 
 from rilbench.contracts.errors import ConfigError
 from rilbench.contracts.progress import Picture
-from rilbench.contracts.result import RunResult
+from rilbench.contracts.result import MetricInfo, ResultMatrix, Row, RunResult
 from rilbench.engine import run as engine
 from rilbench.engine.progress import Reporter
 from rilbench.host.hook_caller import HookCaller
@@ -145,6 +146,21 @@ def test_an_interrupted_run_is_continued(whole: Whole, workplace: Path, monkeypa
         continued = curve(key)
         sent[:] = whole[1]
         assert continued == curve(key), key
+
+
+def test_forgetting_is_sent_of_the_columns_of_tables_only(tmp_path: Path) -> None:
+    names = ("red", "red@train", "red@blur")
+    rows = [Row(label="base", stage_id="s0"), Row(label="red", rewards=("red",), stage_id="s1")]
+    rows = [replace(row, values=dict.fromkeys(names, 1.0)) for row in (*rows, Row(label="dark", stage_id="s2"))]
+    metrics = tuple(MetricInfo(name=name, higher_is_better=True) for name in names)
+    matrix = ResultMatrix(tuple(rows), metrics)
+    result = RunResult(name="toy", strategy="rid", rewards=("red",), seed=0, matrix=matrix)
+    notes = Notes()
+    notes.open, notes.sent.rows = True, 2
+    (tmp_path / "runs" / "toy").mkdir(parents=True)
+    notes.stage_finished(tmp_path / "runs" / "toy", result, 2)
+    assert {key for key, *_ in sent if key.startswith("forgetting/")} == {"forgetting/red"}
+    assert {key for key, *_ in sent if key.startswith("eval/r")} == {f"eval/{name}" for name in names}
 
 
 def test_a_tracker_is_used_only_if_it_is_named(workplace: Path) -> None:
