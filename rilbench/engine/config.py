@@ -124,7 +124,13 @@ def _in_parts(train: TrainConfig) -> TrainConfig:
         raise ConfigError(f"train.gradient_accumulation: train.micro_batch is {train.micro_batch} too; set that to 0")
     if parts > train.batch_size:
         raise ConfigError(f"train.gradient_accumulation: {parts} is more than the {train.batch_size} images of a batch")
-    return replace(train, gradient_accumulation=1, micro_batch=-(-train.batch_size // parts))
+    micro_batch = -(-train.batch_size // parts)
+    if (made := -(-train.batch_size // micro_batch)) != parts:
+        raise ConfigError(
+            f"train.gradient_accumulation: a batch of {train.batch_size} has no {parts} parts of one size, of which "
+            f"only the last may be smaller; set {made}, or another train.batch_size"
+        )
+    return replace(train, gradient_accumulation=1, micro_batch=micro_batch)
 
 
 def load(config: str | Mapping[str, Any], overrides: Sequence[str] = (), **options: Any) -> RunConfig:

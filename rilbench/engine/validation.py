@@ -37,15 +37,15 @@ def metrics(parts: Parts, train: TrainConfig) -> list[str]:
                 f"train.validate_metrics: {name!r} compares with the base model's images, which a validation does not "
                 "have; leave it out"
             )
-    for name in train.decided_by:
+    for key, name in train.decided_by.items():
         if name not in chosen:
-            raise ConfigError(unknown("validation metric", name, chosen))
+            raise ConfigError(f"train.{key}: {unknown('validation metric', name, chosen)}")
     return chosen
 
 
 def document(parts: Parts, train: TrainConfig) -> dict[str, Any]:
     """What determines the validations that decide a stage's weights."""
-    decisive = sorted(set(train.decided_by) & set(metrics(parts, train)))
+    decisive = sorted(set(train.decided_by.values()) & set(metrics(parts, train)))
     return {
         "every": train.validate_every,
         "images": train.validate_images,

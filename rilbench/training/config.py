@@ -99,9 +99,11 @@ class TrainConfig:
         return self.lr_schedule != "constant" or self.lr_warmup > 0
 
     @property
-    def decided_by(self) -> list[str]:
-        """The validation metrics that the stage's weights depend on. ConfigError for a target that is none."""
-        return [*filter(None, [self.keep_best]), *([Target.parse(self.until).metric] if self.until else [])]
+    def decided_by(self) -> dict[str, str]:
+        """Setting to the validation metric that it makes the stage's weights depend on. ConfigError for a target that
+        is none."""
+        until = Target.parse(self.until).metric if self.until else ""
+        return {key: metric for key, metric in (("keep_best", self.keep_best), ("until", until)) if metric}
 
     def validates(self, update: int) -> bool:
         """Whether an update (from 1) is followed by a validation: every n-th and the last one."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -71,7 +72,7 @@ class StageTraining(Trainer):
             if number + 1 < total and self._due(number + 1):
                 save()
             self.between(save)
-            if self._validate(number + 1, pair):
+            if self._validated(number + 1, pair, save):
                 self.between(save)
         self._report()
         if self.best:
@@ -82,6 +83,15 @@ class StageTraining(Trainer):
         """Whether a checkpoint is due, by updates or by time."""
         minutes = (time.monotonic() - self._saved) / 60
         return update % self.config.checkpoint_every == 0 or 0 < self.config.checkpoint_minutes <= minutes
+
+    def _validated(self, update: int, pair: LoraPair, save: Callable[[], None]) -> bool:
+        """`_validate`; an error in it loses no update."""
+        try:
+            return self._validate(update, pair)
+        except Exception:
+            with suppress(Exception):  # the first error is the one to tell
+                save()
+            raise
 
     def _validate(self, update: int, pair: LoraPair) -> bool:
         """Log a validation if it is due; not again if the checkpoint has it."""

@@ -45,6 +45,7 @@ def test_accumulation_is_a_name_for_micro_batches(workplace: Path) -> None:
     for settings, message in (
         (("train.micro_batch=1",), "train.micro_batch is 1 too"),
         (("train.batch_size=1",), "2 is more than the 1 images of a batch"),
+        (("train.batch_size=6", "train.gradient_accumulation=4"), "a batch of 6 has no 4 parts of one size.*; set 3"),
     ):
         with pytest.raises(ConfigError, match=message):
             ids(workplace, "train.gradient_accumulation=2", *settings)
@@ -62,7 +63,8 @@ def test_validation_is_in_an_identity_only_where_it_decides(workplace: Path) -> 
     ("settings", "message"),
     [
         (("train.keep_best=red",), r"train\.keep_best: nothing is validated; set train\.validate_every too"),
-        (("train.validate_every=1", "train.keep_best=rad"), r"unknown validation metric 'rad'\. Did you mean 'red'"),
+        (("train.validate_every=1", "train.keep_best=rad"), r"^train\.keep_best: unknown validation metric 'rad'"),
+        (("train.validate_every=1", "train.until=rad>=1"), r"^train\.until: unknown validation metric 'rad'\. Did you"),
         (("train.validate_every=1", "train.until=red=1"), r"train\.until: 'red=1' is not METRIC>=NUMBER"),
         (("train.validate_every=1", "train.until=red>=much"), r"train\.until: 'red>=much' is not METRIC>=NUMBER"),
         (("train.samples=8", "train.lr_warmup=4"), r"train\.lr_warmup: 4 updates of a stage that has 4"),
@@ -78,6 +80,12 @@ def test_a_target_in_either_direction() -> None:
     assert [high.reached({"aesthetic": value}) for value in (6.4, 6.5, 7)] == [False, True, True]
     assert [low.reached({"png_kb": value}) for value in (0.0, -1e-3, -1)] == [False, True, True]
     assert not high.reached({})
+
+
+@pytest.mark.parametrize("value", ["nan", "inf", "-inf", "1e999", "1_0", "6 5", "٣"])
+def test_a_target_is_a_finite_plain_number(value: str) -> None:
+    with pytest.raises(ConfigError, match="is not METRIC>=NUMBER"):
+        Target.parse(f"aesthetic>={value}")
 
 
 @pytest.mark.parametrize(("higher", "kept"), [(True, 2), (False, 4)])
