@@ -19,9 +19,11 @@ resumed or repeated; the start and the end of every attempt are logged.
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -39,8 +41,17 @@ from rilbench.store.layout import Store
 
 FILE = "log.jsonl"
 LOCK_SECONDS = 60
-SECONDS = 5.0  # that updates wait to be logged together: the file is read each time
+SECONDS = 5.0  # that updates wait to be logged together
 STAGE = ("label", "rewards", "values", "forgetting", "train_seconds", "evaluate_seconds")
+
+
+@dataclass
+class Logged:
+    """What was read of a log: its lines up to `end` in a file, by their keys."""
+
+    file: tuple[int, int] = (0, 0)  # device and number; those of another file are read from its beginning
+    end: int = 0
+    keys: set[tuple[Any, ...]] = field(default_factory=set)
 
 
 class JsonLog:
@@ -50,6 +61,7 @@ class JsonLog:
 
     def __init__(self) -> None:
         self.waiting: list[Mapping[str, Any]] = []
+        self.logged = Logged()
         self.written = 0.0  # when updates were, in seconds of a clock
 
     @hookimpl
@@ -57,7 +69,7 @@ class JsonLog:
         """Log the start of a run."""
         self.waiting = []
         names = ("label", "strategy", "rewards", "seed", "command", "plugins")
-        log(folder, result, {"event": "run_started"} | {name: getattr(result, name) for name in names})
+        self._log(folder, result, {"event": "run_started"} | {name: getattr(result, name) for name in names})
 
     @hookimpl
     def update_finished(self, folder: Path, result: RunResult, progress: Progress) -> None:
@@ -92,7 +104,7 @@ class JsonLog:
         """Log the final numbers."""
         final = result.to_json()
         end = {"values": final["stages"][-1]["values"], "forgetting": final["forgetting"]}
-        log(folder, result, {"event": "run_finished"} | end)
+        self._log(folder, result, {"event": "run_finished"} | end)
 
     @hookimpl
     def run_failed(self, folder: Path, result: RunResult, error: BaseException) -> None:
@@ -107,8 +119,28 @@ class JsonLog:
 
     def _flush(self, folder: Path, result: RunResult, *more: Mapping[str, Any]) -> None:
         """Log the updates that wait, and more."""
-        log(folder, result, *self.waiting, *more)
+        self._log(folder, result, *self.waiting, *more)
         self.waiting, self.written = [], time.monotonic()
+
+    def _log(self, folder: Path, result: RunResult, *entries: Mapping[str, Any]) -> None:
+        """Append a line per entry, except stages and updates that the file has; NaN and infinities become null.
+
+        One process at a time. Raises OSError when the log cannot be written, as on a full disk.
+        """
+        path = folder / FILE
+        with (
+            FileLock(path.with_name(f".{FILE}.lock"), timeout=LOCK_SECONDS),
+            open(path, "a+b", opener=open_own) as file,
+        ):
+            self.logged = _read(file, self.logged)
+            for entry in entries:
+                line = {"time": datetime.now(UTC).isoformat(timespec="milliseconds"), "run": result.name, **entry}
+                text = json.dumps(finite(line), allow_nan=False).encode() + b"\n"
+                if "stage" not in entry or _key(text) not in self.logged.keys:
+                    file.write(text)
+                    file.flush()
+                    self.logged.keys.add(_key(text))
+                    self.logged.end += len(text)
 
 
 def _moment(event: str, progress: Progress) -> dict[str, Any]:
@@ -116,34 +148,20 @@ def _moment(event: str, progress: Progress) -> dict[str, Any]:
     return {"event": event} | {name: getattr(progress, name) for name in names}
 
 
-def log(folder: Path, result: RunResult, *entries: Mapping[str, Any]) -> None:
-    """Append a line per entry, except stages and updates that the file has; NaN and infinities become null.
-
-    One process at a time. Raises OSError when the log cannot be written, as on a full disk.
-    """
-    path = folder / FILE
-    with (
-        FileLock(path.with_name(f".{FILE}.lock"), timeout=LOCK_SECONDS),
-        open(path, "a+b", opener=open_own) as file,
-    ):
-        logged = {_key(line) for line in _whole_lines(file)}
-        for entry in entries:
-            line = {"time": datetime.now(UTC).isoformat(timespec="milliseconds"), "run": result.name, **entry}
-            text = json.dumps(finite(line), allow_nan=False).encode()
-            if "stage" not in entry or _key(text) not in logged:
-                file.write(text + b"\n")
-                file.flush()
-                logged.add(_key(text))
-
-
-def _whole_lines(file: BinaryIO) -> list[bytes]:
-    """The lines of a file, without the incomplete one that a killed process or a full disk may leave."""
-    file.seek(0)
+def _read(file: BinaryIO, known: Logged) -> Logged:
+    """What a log has, of which a part is known. An incomplete line at its end, which a killed process or a full disk
+    may leave, is removed."""
+    state = os.fstat(file.fileno())
+    if known.file != (state.st_dev, state.st_ino) or state.st_size < known.end:
+        known = Logged((state.st_dev, state.st_ino))
+    file.seek(known.end)
     content = file.read()
-    end = content.rfind(b"\n") + 1
-    if end < len(content):
-        file.truncate(end)
-    return content[:end].splitlines()
+    whole = content.rfind(b"\n") + 1
+    if whole < len(content):
+        file.truncate(known.end + whole)
+    known.keys.update(_key(line) for line in content[:whole].splitlines())
+    known.end += whole
+    return known
 
 
 def _key(line: bytes) -> tuple[Any, ...]:

@@ -7,6 +7,7 @@ import inspect
 import json
 import shutil
 from collections.abc import Sequence
+from dataclasses import replace
 from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,7 +19,7 @@ from rilbench import hookimpl
 from rilbench.contracts.errors import PluginError, RilbenchError
 from rilbench.contracts.hooks import NAMES, Hooks
 from rilbench.contracts.progress import Picture, Progress
-from rilbench.contracts.result import ResultMatrix, RunResult
+from rilbench.contracts.result import ResultMatrix, Row, RunResult
 from rilbench.engine import run as engine
 from rilbench.engine.progress import Reporter
 from rilbench.host.catalog import Catalog
@@ -183,6 +184,38 @@ def test_nothing_is_measured_for_a_plugin_that_does_not_listen() -> None:
     assert not hooks.listens("update_finished")
     hooks, _ = with_hooks("Unreliable", "Recorder")
     assert hooks.listens("update_finished")
+
+
+class Changes:
+    @hookimpl
+    def update_finished(self, result: RunResult) -> None:
+        result.matrix.rows[0].values["red"] = 7.0  # type: ignore[index]
+        calls.append(("changed", {"result": result}))
+
+    @hookimpl
+    def stage_finished(self, result: RunResult) -> None:
+        calls.append(("stage_finished", {"result": result}))
+
+
+def test_a_result_is_copied_for_each_plugin_once_a_stage() -> None:
+    row = Row(label="base", values={"red": 1.0})
+    result = replace(a_run("run"), matrix=ResultMatrix((row,), ()))
+    hooks, _ = with_hooks("Changes", "Keeps")
+    for _ in range(3):
+        hooks.call("update_finished", result=result, progress=None, folder=Path())
+    changed = {id(values["result"]) for values in only("changed")}
+    kept = {id(values["result"]): values["result"].matrix.rows[0].values["red"] for values in only("kept")}
+    assert (len(changed), list(kept.values())) == (1, [1.0])
+    assert not changed & kept.keys()
+    hooks.call("stage_finished", result=replace(result), folder=Path(), stage=1)
+    (after,) = only("stage_finished")
+    assert after["result"].matrix.rows[0].values == row.values == {"red": 1.0}
+
+
+class Keeps:
+    @hookimpl
+    def update_finished(self, result: RunResult) -> None:
+        calls.append(("kept", {"result": result}))
 
 
 @pytest.mark.slow

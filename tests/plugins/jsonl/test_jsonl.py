@@ -6,6 +6,7 @@ import json
 import resource
 import subprocess
 import sys
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -14,7 +15,9 @@ from typing import Any
 import pytest
 import toy
 
+import rilbench_jsonl
 from rilbench.contracts.errors import DivergedError
+from rilbench.contracts.progress import Progress
 from rilbench.contracts.result import MetricInfo, ResultMatrix, Row, RunResult
 from rilbench.engine import run as engine
 from rilbench.engine.progress import Reporter
@@ -176,6 +179,33 @@ def test_two_that_log_the_same_run_do_not_mix(folder: Path) -> None:
         list(threads.map(lambda _: play(folder), range(8)))
     log = lines(folder)
     assert sorted(map(str, events(log))) == sorted(map(str, PLAYED))
+
+
+def test_a_log_is_read_on_from_where_it_was_read(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lines of other processes included; all of it after it was replaced."""
+    parsed: list[bytes] = []
+
+    def key(line: bytes, key: Callable[[bytes], Any] = rilbench_jsonl._key) -> Any:
+        parsed.append(line)
+        return key(line)
+
+    def update(plugin: JsonLog, number: int) -> None:
+        values = {"loss": float(number)}
+        progress = Progress(stage=1, label="red", update=number, updates=9, step=number, values=values)
+        plugin.update_finished(folder, a_result(1), progress)
+
+    monkeypatch.setattr(rilbench_jsonl, "SECONDS", 0.0)
+    mine, file = JsonLog(), folder / "log.jsonl"
+    for number in range(1, 5):
+        update(mine, number)
+    update(JsonLog(), 5)
+    monkeypatch.setattr(rilbench_jsonl, "_key", key)
+    update(mine, 5)
+    assert {json.loads(line)["update"] for line in parsed} == {5}
+    file.write_bytes(b"".join(file.read_bytes().splitlines(keepends=True)[1:3]))
+    for number in range(1, 6):
+        update(mine, number)
+    assert [line["update"] for line in lines(folder)] == [2, 3, 1, 4, 5]
 
 
 def test_an_interruption_without_a_message_is_named(folder: Path) -> None:
