@@ -1,4 +1,4 @@
-"""A stage's training as hook plugins hear of it while it runs. Without a plugin that listens, nothing is computed."""
+"""What happens while a stage trains, for hook plugins. If none has a hook for it, nothing is computed."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from rilbench.store import stage_record
 from rilbench.training.config import TrainConfig
 
 
-class Heard:
-    """A stage that nobody listens to."""
+class StageEvents:
+    """What happens in a stage; by default nothing is done about it."""
 
     def update(self, update: int, values: Mapping[str, float]) -> None:
         """An update is done, with what it logs."""
@@ -26,32 +26,32 @@ class Heard:
         """A validation is done."""
 
 
-class Live:
-    """A run that nobody listens to."""
+class RunEvents:
+    """What happens in a run; by default nothing is done about it."""
 
-    def stage(self, planned: PlannedStage, train: TrainConfig) -> Heard:
+    def stage(self, planned: PlannedStage, train: TrainConfig) -> StageEvents:
         """A stage whose training begins."""
-        return Heard()
+        return StageEvents()
 
 
-SILENT = Live()
+NO_EVENTS = RunEvents()
 
 
-class Listened(Live):
+class HookEvents(RunEvents):
     """Passes on what happens in a run to its hooks; `result` has the rows so far."""
 
     def __init__(self, hooks: HookCaller, folder: Path, loaded: LoadedModel, result: RunResult) -> None:
         self.hooks, self.folder, self.loaded, self.result = hooks, folder, loaded, result
 
-    def stage(self, planned: PlannedStage, train: TrainConfig) -> Heard:
+    def stage(self, planned: PlannedStage, train: TrainConfig) -> StageEvents:
         if not (self.hooks.listens("update_finished") or self.hooks.listens("validated")):
-            return Heard()
+            return StageEvents()
         row = self.loaded.plan.index(planned)
         before = sum(stage_record.updates(self.loaded.files(each).folder) for each in self.loaded.plan[:row])
-        return ListenedStage(self, planned, train, row, before)
+        return StageHookEvents(self, planned, train, row, before)
 
 
-class ListenedStage(Heard):
+class StageHookEvents(StageEvents):
     """Measures the speed of the updates, without the time that hooks and validations take.
 
     before: updates of the stages before it.
@@ -59,7 +59,7 @@ class ListenedStage(Heard):
 
     def __init__(
         self,
-        live: Listened,
+        live: HookEvents,
         planned: PlannedStage,
         train: TrainConfig,
         row: int,
@@ -72,12 +72,12 @@ class ListenedStage(Heard):
 
     def update(self, update: int, values: Mapping[str, float]) -> None:
         seconds = self.clock() - self.begun
-        told = {key: value for key, value in values.items() if key != "update"} | {
+        shown = {key: value for key, value in values.items() if key != "update"} | {
             "lr": values.get("lr", self.train.lr)
         }
-        told |= self.speed.after(seconds, self.train.batch_at(update - 1), self.train.updates - update)
-        told |= {"memory_gb": memory(self.live.loaded.components.device)}
-        self._call("update_finished", self._progress(update, told))
+        shown |= self.speed.after(seconds, self.train.batch_at(update - 1), self.train.updates - update)
+        shown |= {"memory_gb": memory(self.live.loaded.components.device)}
+        self._call("update_finished", self._progress(update, shown))
 
     def validated(self, update: int, values: Mapping[str, float], pictures: Sequence[Picture]) -> None:
         self._call("validated", self._progress(update, values), pictures=tuple(pictures))

@@ -15,7 +15,7 @@ from rilbench.engine.after import bring, check_kept, read_kept
 from rilbench.engine.budget import available
 from rilbench.engine.components import Components
 from rilbench.engine.config import RunConfig
-from rilbench.engine.live import Listened
+from rilbench.engine.live import HookEvents
 from rilbench.engine.loaded_model import LoadedModel
 from rilbench.engine.memo import Memo, Outcome
 from rilbench.engine.needed import inputs, require
@@ -111,7 +111,7 @@ def run(
     read = inputs(components.parts, plan)
     folder = RunFolder.at(Path(config.store) / result.name, reporter.warn)
     loaded = LoadedModel(config, components, plan, reporter)
-    live = Listened(hooks, folder.path, loaded, result)
+    live = HookEvents(hooks, folder.path, loaded, result)
     session = Session(loaded, earlier=folder.finished, live=live)
     on_train = _on_training_prompts(loaded)
     if kept := components.parts.kept:

@@ -13,7 +13,7 @@ from rilbench.contracts.errors import DamagedError
 from rilbench.contracts.expression import names_in
 from rilbench.contracts.result import Row, RunResult
 from rilbench.engine import identity
-from rilbench.engine.live import SILENT, Live
+from rilbench.engine.live import NO_EVENTS, RunEvents
 from rilbench.engine.loaded_model import LoadedModel
 from rilbench.engine.planned import PlannedStage
 from rilbench.engine.training import Training
@@ -34,10 +34,10 @@ LESS = "lower evaluate.batch_size or set model.vae_slicing=true"
 class Session:
     """Trains planned stages, and measures them with every metric on the same prompts and noise.
 
-    earlier: the finished result of the same run, if there is one. live: who hears of a stage while it trains.
+    earlier: the finished result of the same run, if there is one. live: what is done about the events of a stage.
     """
 
-    def __init__(self, loaded: LoadedModel, *, earlier: RunResult | None = None, live: Live = SILENT) -> None:
+    def __init__(self, loaded: LoadedModel, *, earlier: RunResult | None = None, live: RunEvents = NO_EVENTS) -> None:
         self.loaded, self.training = loaded, Training(loaded, earlier, live)
         self._counted = False
 

@@ -12,7 +12,7 @@ from rilbench.contracts.errors import DamagedError
 from rilbench.contracts.expression import names_in
 from rilbench.contracts.pair import LoraPair
 from rilbench.contracts.result import RunResult
-from rilbench.engine.live import Heard, Live
+from rilbench.engine.live import RunEvents, StageEvents
 from rilbench.engine.loaded_model import LoadedModel
 from rilbench.engine.planned import PlannedStage
 from rilbench.engine.stopping import Stopping
@@ -34,7 +34,7 @@ LESS = "lower train.micro_batch (same gradient) or set model.gradient_checkpoint
 class Training:
     """Trains planned stages. earlier: the finished result of the same run, if there is one."""
 
-    def __init__(self, loaded: LoadedModel, earlier: RunResult | None, live: Live) -> None:
+    def __init__(self, loaded: LoadedModel, earlier: RunResult | None, live: RunEvents) -> None:
         self.live = live
         self.loaded, self.adapter, self.warn = loaded, loaded.config.adapter, loaded.reporter.warn
         self.seconds = {row.stage_id: row.train_seconds for row in earlier.matrix.rows} if earlier else {}
@@ -94,15 +94,15 @@ class Training:
         trained = [each.id for each in loaded.plan if each.training]
         doing = f"stage {trained.index(planned.id) + 1} of {len(trained)}: {planned.stage.label}"
         with loaded.reporter.work(doing, "update", planned.id) as advance:
-            heard = self.live.stage(planned, train)
+            events = self.live.stage(planned, train)
 
             def on_update(update: int, total: int, values: Mapping[str, float]) -> None:
                 advance(update, total, ", ".join(f"{key} {values[key]:.4g}" for key in SHOWN if key in values))
-                heard.update(update, values)
+                events.update(update, values)
 
             training = replace(self._prepared(planned, train, on_update), between=stopping.between)
             if train.validate_every:
-                training.validate = self._validation(planned, train, heard)
+                training.validate = self._validation(planned, train, events)
             start = time.perf_counter()
             pair = training.run()
         seconds = time.perf_counter() - start
@@ -131,14 +131,16 @@ class Training:
         (info,) = (info for info in self.loaded.components.parts.metric_infos() if info.name == train.keep_best)
         return Best(train.keep_best, info.higher_is_better)
 
-    def _validation(self, planned: PlannedStage, train: TrainConfig, heard: Heard) -> Callable[[int], dict[str, float]]:
+    def _validation(
+        self, planned: PlannedStage, train: TrainConfig, events: StageEvents
+    ) -> Callable[[int], dict[str, float]]:
         from rilbench.engine.validation import Validation  # most runs have none
 
         validation = Validation(self.loaded, planned, train)
 
         def validate(update: int) -> dict[str, float]:
             values, pictures = validation.after(update)
-            heard.validated(update, values, pictures)
+            events.validated(update, values, pictures)
             return values
 
         return validate

@@ -1,4 +1,4 @@
-"""Measuring a run on prompts it was trained on, beside those it was not: what holds there only is overfitting.
+"""Measuring a run on training prompts too: an improvement that shows only there is overfitting.
 
 An evaluation of its own, with the settings of the other one and the noise of its own prompts: `evaluate.train_prompts`.
 """

@@ -12,7 +12,7 @@ from killed import Death, forked
 
 from rilbench.contracts.errors import ConfigError
 from rilbench.engine import live, validation
-from rilbench.engine.live import ListenedStage
+from rilbench.engine.live import StageHookEvents
 from rilbench.store import stage_record
 from rilbench.store.layout import Store
 from rilbench.training import stage as trainer
@@ -33,15 +33,15 @@ def trained(workplace: Path, *overrides: str) -> tuple[bytes, list[dict[str, flo
 @pytest.mark.slow
 def test_training_is_the_same_bit_by_bit_with_and_without(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     heard: list[tuple[int, dict[str, float], list[str]]] = []
-    stage = live.Heard()
+    stage = live.StageEvents()
     monkeypatch.setattr(
         stage, "validated", lambda update, values, shown: heard.append((update, values, [p.prompt for p in shown]))
     )
     pair, log, pictures, store = trained(workplace)
     assert not pictures
     store.rename(workplace / "without")
-    monkeypatch.setattr(live.SILENT.__class__, "stage", lambda *_: stage)
-    monkeypatch.setattr(live.Listened, "stage", lambda *_: stage)
+    monkeypatch.setattr(live.NO_EVENTS.__class__, "stage", lambda *_: stage)
+    monkeypatch.setattr(live.HookEvents, "stage", lambda *_: stage)
     with_pair, with_log, with_pictures, _ = trained(workplace, *ON)
     assert with_pair == pair
     assert [{k: v for k, v in entry.items() if not k.startswith("validate/")} for entry in with_log] == log
@@ -180,7 +180,7 @@ def test_speed_leaves_out_what_hooks_and_validations_take(monkeypatch: pytest.Mo
 
     planned = PlannedStage(stage=Stage(rewards={"red": 1.0}), id="s", document={}, below=(), chain=())
     train = TrainConfig(samples=32, batch_size=8)
-    stage = ListenedStage(Told, planned, train, 1, 0, clock=lambda: next(times))  # type: ignore[arg-type]
+    stage = StageHookEvents(Told, planned, train, 1, 0, clock=lambda: next(times))  # type: ignore[arg-type]
     stage.update(1, {"loss": 1.0})  # took 2 s; its hooks took 8
     stage.update(2, {"loss": 0.5})  # took 3 s
     assert [values["images_per_second"] for values in told] == [4.0, pytest.approx(8 / 3)]
