@@ -16,7 +16,7 @@ from rilbench.engine.plan import strategies_of
 from rilbench.engine.planned import PlannedStage
 from rilbench.files import pipelines as pipeline_files
 from rilbench.files.hub import branch_file, is_hub_id
-from rilbench.files.loras import loras_of
+from rilbench.files.loras import loras_of, watched
 from rilbench.files.model_path import check_local
 from rilbench.files.published import is_present, missing, place_of
 from rilbench.files.resources import resolve
@@ -88,7 +88,7 @@ def inputs(parts: Parts, plan: Sequence[PlannedStage]) -> dict[str, str]:
         named += paths_in(part.settings)
     files = [need.file for need in needed(parts)]
     branches = [branch_file(repo, revision) for file in files if file.hub for repo, _, revision in [file.hub]]
-    loras = [path for lora in loras_of(config.model.lora) for path in lora.paths]
+    loras = [path for text in config.model.lora for path in watched(text)]
     continued = [RunFiles(parts.kept.folder).result] if parts.kept else []
     return states(dict.fromkeys([*map(_located, named), *loras, *map(place_of, files), *branches, *continued]))
 

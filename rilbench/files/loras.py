@@ -7,6 +7,7 @@ repository of the Hub without a file, `hub:OWNER/REPO`, it is the file that diff
 from __future__ import annotations
 
 import math
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -128,6 +129,13 @@ class Lora:
 def loras_of(texts: Sequence[str], key: str = "model.lora") -> list[Lora]:
     """The LoRAs of a list of settings, in order."""
     return [Lora.parse(text, key) for text in texts]
+
+
+def watched(text: str, key: str = "model.lora") -> list[Path]:
+    """Where a change can mean another LoRA: its files, its folder, and the place with `@SCALE` in its name."""
+    lora = Lora.parse(text, key)
+    places = {lora.place, text} if not is_reference(text) else ()
+    return [*lora.paths, *(Path(os.path.expanduser(place)).absolute() for place in sorted(places))]
 
 
 def _exists(text: str) -> bool:

@@ -22,6 +22,7 @@ from rilbench.engine.parts import Parts
 from rilbench.engine.run import prepare
 from rilbench.files.loras import Lora, loras_of
 from rilbench.files.published import MissingFilesError
+from rilbench.files.states import states
 
 COMMIT = "c" * 40
 
@@ -114,6 +115,15 @@ def test_a_finished_run_is_planned_again_when_a_lora_changed(workplace: Path) ->
     before = inputs(components.parts, plan)
     (folder / "adapter_config.json").write_text(json.dumps({"r": 2, "lora_alpha": 1}))
     assert inputs(components.parts, plan) != before
+
+
+@pytest.mark.parametrize("added", ["peft/adapter_model.safetensors", "peft/other.safetensors", "peft@0.5"])
+def test_a_finished_run_is_planned_again_when_another_file_may_be_the_lora(workplace: Path, added: str) -> None:
+    folder = lora(workplace / "peft", "pytorch_lora_weights.safetensors").parent
+    components, plan = prepare(toy.config(workplace, f"model.lora={folder}@0.5"), toy.catalog(), pytest.fail)
+    before = inputs(components.parts, plan)
+    lora((workplace / added).parent, Path(added).name)
+    assert states(map(Path, before)) != before
 
 
 def test_the_branches_of_half_precision_take_memory(workplace: Path) -> None:
