@@ -9,6 +9,7 @@ from typing import Any
 
 from rilbench.contracts.errors import RilbenchError
 from rilbench.contracts.result import Row, RunResult
+from rilbench.engine.continued import parted
 from rilbench.store import stage_record
 from rilbench.store.layout import Store
 
@@ -18,19 +19,14 @@ def chain_of(result: RunResult, settings: Mapping[str, Any], folder: Path) -> li
 
     settings: of the run, by dotted key; `after` says which run it continues.
     """
-    store, earlier = Store(folder.resolve().parent), _kept(str(settings.get("after") or ""))
+    store = Store(folder.resolve().parent)
+    earlier, kept = parted(str(settings.get("after") or ""), store.folder)
     return [
         {"stage": number, "trained on": row.label, **_trained(store.stage(row.stage_id).folder, row)}
-        | {"from": earlier[0] if number <= earlier[1] else "this run", "folder": row.stage_id}
+        | {"from": earlier if number <= (kept or 0) else "this run", "folder": row.stage_id}
         for number, row in enumerate(result.matrix.rows)
         if number
     ]
-
-
-def _kept(after: str) -> tuple[str, int]:
-    """The run that is continued, and how many of its stages are kept."""
-    name, _, number = after.rpartition("@")
-    return (name, int(number)) if name and number.isdigit() else (after, 0)
 
 
 def _trained(folder: Path, row: Row) -> dict[str, Any]:

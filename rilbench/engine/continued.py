@@ -41,9 +41,7 @@ class Place:
 
 def run_folder(name: str, store: Path) -> Path:
     """The run in a folder, in an export's folder, or of a name in a store. UsageError if there is none."""
-    inside = Path(name) / RunFiles.SEQUENCE
-    places = [Path(name), store / name, *(sorted(inside.iterdir()) if inside.is_dir() else [])]
-    folder = next((place for place in places if RunFiles(place).is_run), None)
+    folder = next((place for place in _places(name, store) if RunFiles(place).is_run), None)
     if folder is None:
         known = [f.parent.name for f in store.glob(f"*/{RunFiles.RESULT}")]
         close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
@@ -52,11 +50,17 @@ def run_folder(name: str, store: Path) -> Path:
     return folder
 
 
+def parted(after: str, store: Path) -> tuple[str, int | None]:
+    """The name and the stage of `RUN@N`; no stage without `@N`, or if the whole text names a run or an export."""
+    name, _, number = after.rpartition("@")
+    if not name or not number.isdecimal() or any(RunFiles(place).is_run for place in _places(after, store)):
+        return after, None
+    return name, int(number)
+
+
 def find(after: str, store: Path) -> Place:
     """The stage that `after` names, by default the last one of a finished run. UsageError if there is none."""
-    name, at, number = after.rpartition("@")
-    if not (at and number.isdigit()):
-        name, number = after, ""
+    name, number = parted(after, store)
     try:
         result = load_result(run_folder(name, store))
     except UsageError as error:
@@ -66,14 +70,20 @@ def find(after: str, store: Path) -> Place:
     resume = f"resume it with: {result.command}"
     if not last:
         raise UsageError(f"after: {result.name} has no stage to continue; {resume}")
-    if not number and result.status != "finished":
+    if number is None and result.status != "finished":
         raise UsageError(
             f"after: {result.name} is not finished; {resume}. Or continue one of its stages: {name}@{last}"
         )
-    if number and not 1 <= int(number) <= last:
+    if number is not None and not 1 <= number <= last:
         listed = ", ".join(f"{i} ({label})" for i, label in enumerate(labels, 1))
         raise UsageError(f"after: {result.name} has no stage {number}; it has {listed}")
-    return Place(result=result, stage=int(number) if number else last)
+    return Place(result=result, stage=last if number is None else number)
+
+
+def _places(name: str, store: Path) -> list[Path]:
+    """Where the run of a name may be."""
+    inside = Path(name) / RunFiles.SEQUENCE
+    return [Path(name), store / name, *(sorted(inside.iterdir()) if inside.is_dir() else [])]
 
 
 def first_layer(config: str | None, asked: Mapping[str, Any]) -> str | dict[str, Any]:

@@ -215,12 +215,19 @@ def test_a_changed_reward_is_told(own: Path) -> None:
         ("{run}@0", "no stage 0"),
         ("{run}x", "Did you mean"),
         ("nowhere", "no run at 'nowhere'"),
+        ("{run}@²", "no run at"),
     ],
 )
 def test_no_such_run_or_stage(place: Path, name: str, told: str) -> None:
     with pytest.raises(UsageError) as error:
         continued.find(name.format(run=first(place).name), place / "runs")
     assert told in str(error.value)
+
+
+def test_a_folder_with_an_at_in_its_name(own: Path) -> None:
+    folder = first(own).rename(own / "runs" / "red@7")
+    assert continued.find(str(folder), own).result.rewards == ("red",)
+    assert continued.find("red@7@1", own / "runs").stage == 1
 
 
 def test_settings_are_those_of_the_run(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
