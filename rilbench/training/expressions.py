@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from rilbench.contracts.expression import Expression
+from rilbench.training.checked import finite
 
 Score = Callable[[str, Tensor], Tensor]  # name of a reward, images (B, 3, H, W) -> checked scores (B,)
 
@@ -38,13 +39,15 @@ def evaluated(expression: Expression, images: Tensor, score: Score, *, progress:
 def _unit(inner: Expression, images: Tensor, score: Score, progress: float) -> Tensor:
     """The same scores, whose gradient has norm 1 with respect to each image, or is 0 where theirs is.
 
-    An image at a time, so that the parts of a batch (`train.micro_batch`) change nothing.
+    An image at a time, so that the parts of a batch (`train.micro_batch`) change nothing. Raises DivergedError, naming
+    the rewards, if a gradient is not finite.
     """
     if not images.requires_grad:
         return evaluated(inner, images, score, progress=progress)
     own = images.detach().requires_grad_()
     values = evaluated(inner, own, score, progress=progress)
     (gradient,) = torch.autograd.grad(values.sum(), own)
+    finite(f"the gradient of {inner}", gradient)
     norms = torch.linalg.vector_norm(gradient.flatten(1), dim=1, dtype=torch.float64)  # float32 underflows
     direction = (gradient.double() / norms.clamp(min=torch.finfo(torch.float64).tiny)[:, None, None, None]).to(images)
     along = (images * direction).flatten(1).sum(1)

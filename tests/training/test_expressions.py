@@ -19,6 +19,7 @@ from rilbench.engine.plan import make_plan
 from rilbench.engine.run import run_name
 from rilbench.store import stage_record
 from rilbench.store.layout import Store
+from rilbench.training.expressions import evaluated
 from rilbench.training.step import WeightedReward
 from rilbench_study.orders import read_orders
 
@@ -88,6 +89,14 @@ def test_unit_keeps_the_value_and_scales_the_gradient_of_each_image() -> None:
     assert torch.allclose(alone[:1], gradient[:1])
     (none,) = torch.autograd.grad(scores("unit(hinge(red,-1))", x).sum(), x)
     assert not none.any()
+
+
+def test_a_gradient_that_is_not_finite_is_named() -> None:
+    def score(name: str, x: torch.Tensor) -> torch.Tensor:
+        return (0 * x).flatten(1).sum(1).sqrt()
+
+    with pytest.raises(DivergedError, match=r"the gradient of 2\*red is not finite"):
+        evaluated(parse("unit(2*red)"), images().requires_grad_(), score, progress=0)
 
 
 def test_a_schedule_goes_from_the_first_update_to_the_last() -> None:
