@@ -6,7 +6,6 @@ from dataclasses import replace
 from pathlib import Path
 
 from rilbench.engine.config import to_yaml
-from rilbench.engine.continued import STORE
 from rilbench.engine.copies import copy_stage
 from rilbench.engine.saved import SavedRun
 from rilbench.store.files import write_json, write_text
@@ -25,8 +24,8 @@ def write_sequence(run: SavedRun, stage: int, folder: Path) -> None:
     finished = replace(result, status="finished", command="", rewards=run.sequence(stage))
     for row in result.matrix.rows:
         evaluation = source.evaluation(row.evaluation)
-        name = "" if evaluation.images.exists() else evaluation.folder.name
-        copy_stage(source.stage(row.stage_id), target.stage(row.stage_id), name)
-    write_text(files.settings, to_yaml(replace(run.config, store=STORE, after="")), sealed=True)
+        small = [] if evaluation.images.exists() else [evaluation.folder.name]
+        copy_stage(source.stage(row.stage_id), target.stage(row.stage_id), *small)
+    write_text(files.settings, to_yaml(run.settings), sealed=True)
     write_plan(files.folder, [row.evaluation for row in result.matrix.rows], [run.chain(n) for n in range(stage + 1)])
     write_json(files.result, finished.to_json())

@@ -70,8 +70,8 @@ def check_kept(parts: Parts, warn: Callable[[str], None]) -> None:
         warn(text)
 
 
-def bring(kept: Kept, store: Store, base: str, evaluation: str, waiting: Callable[[Path], None]) -> None:
-    """Copy the kept stages of another store: pairs, records and the evaluation of this identity.
+def bring(kept: Kept, store: Store, base: str, evaluations: Sequence[str], waiting: Callable[[Path], None]) -> None:
+    """Copy the kept stages of another store: pairs, records and the evaluations of these identities.
 
     They are copied because pairs are small, and because a store has to contain all stages of its runs: the other one
     may be removed, or be on another disk.
@@ -83,7 +83,7 @@ def bring(kept: Kept, store: Store, base: str, evaluation: str, waiting: Callabl
         if not source.folder.is_dir():
             continue
         with locked(target.folder, waiting):
-            copy_stage(source, target, evaluation)
+            copy_stage(source, target, *evaluations)
 
 
 def _stage(saved: SavedRun, number: int, before: Sequence[PlannedStage]) -> PlannedStage:

@@ -11,14 +11,15 @@ from rilbench.store.layout import EvaluationFiles, StageFiles
 FILES = ("record", "carry", "adapter", "weights")  # the weights come last, because they mean that it is trained
 
 
-def copy_stage(source: StageFiles, target: StageFiles, evaluation: str) -> None:
-    """Copy what the target lacks: the pair, the record, and the evaluation of this identity."""
+def copy_stage(source: StageFiles, target: StageFiles, *evaluations: str) -> None:
+    """Copy what the target lacks: the pair, the record, and the evaluations of these identities."""
     for name in FILES:
         old, new = getattr(source, name), getattr(target, name)
         if old.is_file() and not new.exists():
             with replacing(new) as part:
                 shutil.copyfile(old, part)
-    _copy_evaluation(source.evaluation(evaluation), target.evaluation(evaluation))
+    for evaluation in evaluations:
+        _copy_evaluation(source.evaluation(evaluation), target.evaluation(evaluation))
 
 
 def _copy_evaluation(source: EvaluationFiles, target: EvaluationFiles) -> None:

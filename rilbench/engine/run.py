@@ -115,7 +115,8 @@ def run(
     session = Session(loaded, earlier=folder.finished, live=live)
     on_train = _on_training_prompts(loaded)
     if kept := components.parts.kept:
-        bring(kept, loaded.store, plan[0].id, session.evaluation, reporter.waiting)
+        evaluations = [each.evaluation for each in (session, on_train) if each]
+        bring(kept, loaded.store, plan[0].id, evaluations, reporter.waiting)
     with components.discreet():
         _check_memory(loaded, map(Path, read))
     public = secret_settings.public(config, catalog)
