@@ -110,7 +110,7 @@ class Export:
             pictures=self._pictures(RunFiles(folder).pictures),
         )
         write_text(folder / "README.md", card)
-        write_text(RunFiles(folder).settings, to_yaml(replace(self.public, store=RunConfig().store)))
+        write_text(RunFiles(folder).settings, to_yaml(replace(run, config=self.public).settings))
         about = {"run": run.result.name, "stage": self.stage, "label": row.label, "format": self.kind, "rank": rank}
         pairs = [list(link) for link in run.chain(self.stage)]
         needs = {"base_lora": [lora.record for lora in self._missing_loras()], "next_stage": self.next_stage}

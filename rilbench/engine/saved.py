@@ -98,6 +98,12 @@ class SavedRun:
             return self.result.rewards
         return tuple(item for number in range(1, stage + 1) for item in self.items(number))
 
+    @property
+    def settings(self) -> RunConfig:
+        """Its configuration for other stores, which lack the run that it continues: it names the whole sequence."""
+        whole = {"after": "", "rewards": self.result.rewards} if self.config.after else {}
+        return replace(self.config, store=STORE, **whole)
+
     def targets(self, stage: int) -> tuple[str, ...]:
         """The layers that the stages up to one adapt, as `adapter.targets` names them: a run may continue another."""
         documents = [self.document(number) for number in range(1, stage + 1)]

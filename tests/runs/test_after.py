@@ -95,6 +95,14 @@ def test_another_store_gets_a_copy(own: Path) -> None:
     assert len(open_run(str(late.folder), toy.catalog()).pairs(2)) == 2
 
 
+def test_another_store_gets_the_evaluations_on_training_prompts_too(own: Path) -> None:
+    settings = "rewards=red", "evaluate.train_prompts=2"
+    earlier = toy.run(own, *settings)
+    late = toy.run(own, *settings, f"store={own}/other", f"after={earlier.folder}")
+    rows = zip(late.result.matrix.rows, earlier.result.matrix.rows, strict=False)
+    assert [one.evaluate_seconds == two.evaluate_seconds for one, two in rows] == [True, True]
+
+
 def test_another_strategy_rank_and_targets(own: Path) -> None:
     """The layers that only the first pair adapts keep its change while the second is trained and measured."""
     late = added(own, "strategy=baseline", "adapter.rank=3", "adapter.targets=to_k", "train.lr=0.01")
@@ -259,6 +267,15 @@ def test_an_export_is_continued(own: Path, tmp_path: Path, monkeypatch: pytest.M
     assert open_run("export", toy.catalog()).chain(1) == open_run(str(late.folder), toy.catalog()).chain(1)
     place = continued.find("export", own / "runs")
     assert (place.stage, place.result.rewards, place.result.status) == (1, ("red",), "finished")
+
+
+@pytest.mark.parametrize("finished", [True, False])
+def test_the_settings_for_other_stores_name_the_whole_sequence(own: Path, finished: bool) -> None:
+    run = open_run(str(added(own).folder), toy.catalog())
+    settings = (run if finished else replace(run, result=replace(run.result, status="failed"))).settings
+    assert (settings.after, settings.rewards, settings.store) == ("", ("red", "dark"), "runs")
+    plain = open_run(str(first(own)), toy.catalog())
+    assert plain.settings == replace(plain.config, store="runs")
 
 
 SETTINGS = """\
