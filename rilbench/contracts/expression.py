@@ -18,7 +18,7 @@ from functools import cache, cached_property
 
 from rilbench.contracts.errors import ConfigError
 
-SPECIAL = re.compile(r"[+*(),]")  # a text without these is the name of a reward
+SPECIAL = re.compile(r"^\s*-|[+*(),]")  # a text without these is the name of a reward
 TOKEN = re.compile(
     r"\s*(?:(?P<number>(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?(?![\w.]))|(?P<name>[^\W_][\w.-]*)|(?P<sign>[-+*(),]))"
 )
@@ -90,7 +90,8 @@ class _Parser:
     def item(self) -> Expression:
         found = self._sum()
         if self._peek()[0]:
-            self._fail("expected + or the end")
+            minus = "; to subtract, write +-1*REWARD" if self._peek()[1] == "-" else ""
+            self._fail(f"expected + or the end{minus}")
         return found
 
     def _sum(self) -> Expression:

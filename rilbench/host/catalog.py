@@ -78,6 +78,8 @@ class Catalog:
     def _missing(self, kind: str, name: str) -> str:
         others = [p.kind for p in self.plugins if p.name == name and p.kind in GROUPS]
         hint = f" There is a {others[0]} of that name." if others else ""
+        bare, known = name.replace(" ", ""), self.names(kind) if kind == "reward" else []
+        hint += "".join(f" To subtract, write {n}+-1*{bare[len(n) + 1 :]}." for n in known if bare.startswith(f"{n}-"))
         return f"{unknown(kind, name, self.names(kind))}{hint} `rilbench plugins list` shows what is installed."
 
 

@@ -11,7 +11,7 @@ import torch
 import toy
 from torch import Tensor
 
-from rilbench.contracts.errors import DivergedError, PluginError
+from rilbench.contracts.errors import ConfigError, DivergedError, PluginError
 from rilbench.contracts.expression import parse
 from rilbench.engine.components import Components
 from rilbench.engine.parts import Parts
@@ -137,6 +137,12 @@ def test_identity_and_names(workplace: Path) -> None:
     assert parts.columns() == ["red", "dark", "blue", "toy_contrast", "likeness"]
     _, single, own = planned(workplace, "rewards=red,dark")
     assert single[1].document["rewards"] == [own.get("reward", "red").document | {"weight": 1.0}]
+
+
+@pytest.mark.parametrize("item", ["red-blue", "red - blue", "0.5*red-blue"])
+def test_a_difference_is_told_how_it_is_written(workplace: Path, item: str) -> None:
+    with pytest.raises(ConfigError, match=r"To subtract, write red\+-1\*blue\."):
+        planned(workplace, f"rewards=[{item}]")
 
 
 def test_joint_and_recipes_and_orders(workplace: Path) -> None:
