@@ -14,10 +14,9 @@ import torch
 from torch import Tensor
 
 from rilbench.contracts.pair import LoraPair
+from rilbench.files.loras import DIFFUSERS
 from rilbench.store.layout import StageFiles
 from rilbench.store.tensors import save_tensors
-
-DIFFUSERS = "pytorch_lora_weights.safetensors"  # the name `load_lora_weights` looks for in a folder
 
 
 def rank_of(pair: LoraPair) -> int:

@@ -13,14 +13,14 @@ from torch import Tensor
 
 from rilbench.contracts.errors import UsageError
 from rilbench.contracts.pair import LoraPair
-from rilbench.files.loras import loras_of
+from rilbench.files.loras import DIFFUSERS, loras_of
 from rilbench.model.base_loras import factors_of
 from rilbench.model.config import ModelConfig
 from rilbench.model.loading import load_pipeline
 from rilbench.model.lora_file import Factors
 from rilbench.store.layout import StageFiles
 from rilbench.store.tensors import save_tensors
-from rilbench_release.lora import DIFFUSERS, write_kohya
+from rilbench_release.lora import write_kohya
 
 Layers = Mapping[str, Factors]  # by the names of part and layer: unet.mid_block...
 

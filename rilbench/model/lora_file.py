@@ -40,7 +40,7 @@ class Factors(NamedTuple):
 
     @property
     def squared_norm(self) -> float:
-        """The rank of the weight change up @ down."""
+        """The squared Frobenius norm of the weight change up @ down."""
         down, up = (factor.flatten(1).double() for factor in self)
         return float(((up.T @ up) * (down @ down.T)).sum())
 
