@@ -114,7 +114,7 @@ class Tracker(ABC):
         if not self.open or stage < self.sent.rows:
             return
         store, row = RunFiles(folder).store, result.matrix.rows[stage]
-        before = sum(stage_record.updates(store.stage(each.stage_id).folder) for each in result.matrix.rows[:stage])
+        before = stage_record.steps(store.stage(each.stage_id).folder for each in result.matrix.rows[:stage])
         files = store.stage(row.stage_id)
         log = stage_record.read(files.folder)["log"] if files.record.exists() else []
         for entry in log:

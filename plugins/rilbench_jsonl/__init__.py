@@ -90,7 +90,7 @@ class JsonLog:
         store, row = Store(folder.parent), result.to_json()["stages"][stage]
         record = store.stage(row["stage_id"]).record
         curves = read_json(record)["log"] if record.exists() else []
-        before = sum(stage_record.updates(store.stage(row.stage_id).folder) for row in result.matrix.rows[:stage])
+        before = stage_record.steps(store.stage(row.stage_id).folder for row in result.matrix.rows[:stage])
         updates = [
             {"event": "update", "stage": stage, "label": row["label"], "update": (number := int(entry.pop("update")))}
             | {"step": before + number, "values": entry}

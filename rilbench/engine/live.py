@@ -47,7 +47,7 @@ class HookEvents(RunEvents):
         if not (self.hooks.listens("update_finished") or self.hooks.listens("validated")):
             return StageEvents()
         row = self.loaded.plan.index(planned)
-        before = sum(stage_record.updates(self.loaded.files(each).folder) for each in self.loaded.plan[:row])
+        before = stage_record.steps(self.loaded.files(each).folder for each in self.loaded.plan[:row])
         return StageHookEvents(self, planned, train, row, before)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +43,11 @@ def updates(folder: Path) -> int:
     if not StageFiles(folder).record.exists():
         return 0
     return max((int(entry["update"]) for entry in read(folder)["log"]), default=0)
+
+
+def steps(folders: Iterable[Path]) -> int:
+    """The updates of all these stages: where the next one begins on the axis that the stages of a run share."""
+    return sum(map(updates, folders))
 
 
 def damage(folder: Path) -> str:
