@@ -146,11 +146,15 @@ def trained(pipeline: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return toy.run(place, "strategy=baseline", "rewards=[red]", "evaluate.metrics=[]").folder
 
 
+def files(folder: Path) -> set[str]:
+    return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+
+
 def test_an_export_replaces_an_export_and_nothing_else(trained: Path, tmp_path: Path) -> None:
     run, folder = open_run(str(trained), toy.catalog()), tmp_path / "out"
     Export(run=run, stage=1, kind="diffusers").write(folder)
     Export(run=run, stage=1, kind="peft").write(folder)
-    names = {path.name for path in folder.iterdir()}
+    names = files(folder)
     assert "adapter_model.safetensors" in names
     assert not any(name.endswith("-webui.safetensors") or name.startswith("pytorch_lora") for name in names)
     assert {*json.loads((folder / "rilbench.json").read_text())["files"]} == names - {"rilbench.json"}
@@ -158,7 +162,7 @@ def test_an_export_replaces_an_export_and_nothing_else(trained: Path, tmp_path: 
     (folder / "sub" / "notes.txt").write_text("mine")
     with pytest.raises(UsageError, match=r"sub/notes\.txt.*earlier export"):
         Export(run=run, stage=1, kind="diffusers").write(folder)
-    assert {path.name for path in folder.iterdir()} == names | {"sub"}
+    assert files(folder) == names | {"sub/notes.txt"}
     assert (folder / "sub" / "notes.txt").read_text() == "mine"
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
