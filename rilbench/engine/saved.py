@@ -101,8 +101,8 @@ class SavedRun:
     @property
     def settings(self) -> RunConfig:
         """Its configuration for other stores, which lack the run that it continues: it names the whole sequence."""
-        whole = {"after": "", "rewards": self.result.rewards} if self.config.after else {}
-        return replace(self.config, store=STORE, **whole)
+        rewards = self.result.rewards if self.config.after else self.config.rewards
+        return replace(self.config, store=STORE, after="", rewards=tuple(rewards))
 
     def targets(self, stage: int) -> tuple[str, ...]:
         """The layers that the stages up to one adapt, as `adapter.targets` names them: a run may continue another."""
