@@ -12,6 +12,7 @@ import pytest
 import torch
 import toy
 from command import rilbench as rilbench_command
+from small_runs import SMALL
 
 from rilbench.contracts.errors import RilbenchError, UsageError
 from rilbench.contracts.pair import LoraPair
@@ -278,15 +279,7 @@ def test_the_settings_for_other_stores_name_the_whole_sequence(own: Path, finish
     assert plain.settings == replace(plain.config, store="runs")
 
 
-SETTINGS = """\
-rewards: [sharpness]
-strategy: baseline
-tracking: false
-model: {path: model, device: cpu, steps: 2, guidance: 1}
-adapter: {rank: 2}
-train: {samples: 4, batch_size: 2, prompts: prompts.txt}
-evaluate: {prompts: prompts.txt, images_per_prompt: 1, metrics: [png_kb]}
-"""
+SETTINGS = "rewards: [sharpness]\n" + SMALL
 
 
 @pytest.mark.slow

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import toy
 from read_only import read_only
+from small_runs import SMALL
 
 from rilbench.contracts.errors import PluginError
 from rilbench.contracts.result import RunResult
@@ -26,15 +27,7 @@ from rilbench.host.catalog import Catalog
 from rilbench.store.layout import RunFiles, Store
 from rilbench.store.results import load_result
 
-SETTINGS = """\
-rewards: [sharpness, incompressibility]
-strategy: baseline
-tracking: false
-model: {path: model, device: cpu, steps: 2, guidance: 1}
-adapter: {rank: 2}
-train: {samples: 4, batch_size: 2, prompts: prompts.txt}
-evaluate: {prompts: prompts.txt, images_per_prompt: 1, metrics: [png_kb]}
-"""
+SETTINGS = "rewards: [sharpness, incompressibility]\n" + SMALL
 PROMPTS = "".join(f"{chr(97 + i % 26)} {chr(97 + i // 26)}\n" for i in range(30))  # fewer are warned of
 AGAIN = """
 import sys

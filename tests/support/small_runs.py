@@ -16,6 +16,14 @@ METRICS = (
 )
 BOOST = {"baseline": 2.0, "rid": 1.5, "joint": 1.0}
 COLOURS = ("gray", "red", "blue")
+SMALL = """\
+strategy: baseline
+tracking: false
+model: {path: model, device: cpu, steps: 2, guidance: 1}
+adapter: {rank: 2}
+train: {samples: 4, batch_size: 2, prompts: prompts.txt}
+evaluate: {prompts: prompts.txt, images_per_prompt: 1, metrics: [png_kb]}
+"""  # a configuration without its rewards; `model` and `prompts.txt` are in the working folder
 
 
 def write_run(store: Path, strategy: str, seed: int = 0, *, lam: float = 1.0, order: str = "red blue") -> Path:
